@@ -1,0 +1,8 @@
+"""Boxes from image-level labels, and how good they are: ``wsloc localize``."""
+
+import sys
+
+from wsloc.cli.main import run_verb
+
+if __name__ == "__main__":
+    sys.exit(run_verb("localize", sys.argv[1:]))

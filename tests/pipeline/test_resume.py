@@ -1,0 +1,129 @@
+"""A run that is killed goes on, loses one part at most, and ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wsloc.cli.main import run_verb
+from wsloc.pipeline.runfolder import read_manifest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "localize.py"
+IMAGES, PART = 40, 4
+ROWS_A_PART = 8
+"""Images 0 to 3 have 1, 2, 3 and 1 labels: 7 to 9 rows, so 2 or 3 batches of 4."""
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    names = ("config.yaml", "localizations.jsonl", "failures.jsonl")
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def passes(folder: Path) -> int:
+    file = folder / "forward-passes.txt"
+    return len(file.read_text()) if file.exists() else 0
+
+
+def start(flags: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *flags],
+        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_kill_9_then_resume(tiny: Path, tiny_flags: list[str]) -> None:
+    flags = [*tiny_flags, "--checkpoint-every", str(PART)]
+    assert run_verb("localize", [*flags, "--out", "undisturbed"]) == 0
+    undisturbed_passes = passes(tiny) - 1  # one looks at the network before any image
+    (tiny / "forward-passes.txt").unlink()
+
+    process = start([*flags, "--out", "killed"], tiny)
+    parts = tiny / "killed" / "parts"
+    while len(list(parts.glob("*.jsonl"))) < 0.9 * IMAGES / PART:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    written = len(list(parts.glob("*.jsonl")))
+    manifest = read_manifest(tiny / "killed")
+    assert manifest is not None
+    assert not manifest["complete"]
+    (tiny / "forward-passes.txt").unlink()
+
+    assert run_verb("localize", [*flags, "--out", "killed", "--resume"]) == 0
+    missing_parts = IMAGES // PART - written
+    assert passes(tiny) - 1 <= missing_parts * 3 < undisturbed_passes / 2
+    assert contents(tiny / "killed") == contents(tiny / "undisturbed")
+    assert read_manifest(tiny / "killed")["complete"]  # type: ignore[index]
+    assert not parts.exists()
+
+
+def test_resume_without_out_takes_the_newest_unfinished_run(
+    tiny: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt_after(monkeypatch, images=20)
+    assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8"]) == 130
+    assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--seed", "5"]) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(tiny)
+    capsys.readouterr()
+    assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--resume"]) == 0
+    assert "Going on with runs/folder-make-gradient-001" in capsys.readouterr().err
+    assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--resume"]) == 2
+    assert "no unfinished run of this configuration" in capsys.readouterr().err
+
+
+def test_workers_and_part_size_leave_the_results_alone(tiny: Path, tiny_flags: list[str]) -> None:
+    for name, extra in {"a": ["--workers", "0"], "b": ["--workers", "1"], "c": ["--checkpoint-every", "7"]}.items():
+        assert run_verb("localize", [*tiny_flags, "--out", name, *extra]) == 0
+    assert contents(tiny / "a") == contents(tiny / "b")
+    for name in ("localizations.jsonl", "failures.jsonl"):
+        assert (tiny / "a" / name).read_bytes() == (tiny / "c" / name).read_bytes()
+
+
+def test_changed_images_are_not_mixed_into_an_unfinished_run(
+    tiny: Path, tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt_after(monkeypatch, images=20)
+    assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--out", "run"]) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(tiny)
+    with (tiny / "labels.csv").open("a") as file:
+        file.write("00.png,blue\n")
+    assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--out", "run", "--resume"]) == 2
+    assert "begun with another dataset_fingerprint" in capsys.readouterr().err
+
+
+def test_a_run_folder_in_use_is_left_alone(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wsloc.pipeline.runfolder import RunFolder
+
+    assert run_verb("localize", [*tiny_flags, "--out", "run"]) == 0
+    with RunFolder(tiny / "run"):
+        assert run_verb("localize", [*tiny_flags, "--out", "run", "--overwrite"]) == 2
+    assert "in use by another process" in capsys.readouterr().err
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
+    """Ctrl-C when the run has read that many images."""
+    from wsloc.pipeline import engine as module
+
+    seen = []
+    prepare = module.prepare
+
+    def interrupted(localizer: object, image: object) -> object:
+        seen.append(image)
+        if len(seen) > images:
+            seen.clear()
+            raise KeyboardInterrupt
+        return prepare(localizer, image)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "prepare", interrupted)

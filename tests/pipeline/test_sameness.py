@@ -1,0 +1,104 @@
+"""DESIGN's promise: the same bytes for any order, number of workers, part size or subset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wsloc.cli.options import parse_localize
+from wsloc.datasets import Dataset, open_dataset
+from wsloc.pipeline import Localizer, localize, make_localizer
+from wsloc.pipeline.attributing import attribute
+from wsloc.pipeline.reading import prepare
+from wsloc.records import ImageRecord, Localization
+
+
+def opened(flags: Sequence[str]) -> tuple[Dataset, Localizer]:
+    config = parse_localize(flags)
+    dataset = open_dataset(config.data)
+    return dataset, make_localizer(config, dataset)
+
+
+def records(
+    localizer: Localizer, dataset: Dataset, images: Sequence[ImageRecord] | None = None, workers: int = 0
+) -> list[Localization]:
+    if not workers:
+        results = list(localize(localizer, dataset, images))
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            results = list(localize(localizer, dataset, images, pool))
+    return [found for result in results for item in result.items for found in item.localizations]
+
+
+@pytest.mark.parametrize("variant", [[], ["--resize", "short-side"], ["--views", "ten-crop"], ["--targets", "top2"]])
+def test_order_and_subset_change_nothing(tiny_flags: list[str], variant: list[str]) -> None:
+    dataset, localizer = opened([*tiny_flags, *variant])
+    straight = records(localizer, dataset)
+    shuffled = [dataset.images[i] for i in np.random.default_rng(1).permutation(len(dataset.images))]
+    by_item = {(found.image_id, found.class_name): found for found in records(localizer, dataset, shuffled[:25])}
+
+    assert len(by_item) >= 25
+    assert all(found == by_item.get((found.image_id, found.class_name), found) for found in straight)
+    assert set(by_item) <= {(found.image_id, found.class_name) for found in straight}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_workers_change_nothing(tiny_flags: list[str], workers: int) -> None:
+    dataset, localizer = opened(tiny_flags)
+    assert records(localizer, dataset, workers=workers) == records(localizer, dataset)
+
+
+def test_results_come_in_the_order_of_the_images(tiny_flags: list[str]) -> None:
+    # With the aspect kept, images wait for companions of their size and overtake each other on the device.
+    dataset, localizer = opened([*tiny_flags, "--resize", "short-side"])
+    assert [result.image for result in localize(localizer, dataset)] == list(dataset.images)
+
+
+def test_batch_sizes_agree_to_1e_5(tiny_flags: list[str]) -> None:
+    dataset, localizer = opened(tiny_flags)
+    maps = {
+        size: list(
+            attribute(replace(localizer, batch_size=size), (prepare(localizer, image) for image in dataset.images))
+        )
+        for size in (1, 4, 7)
+    }
+    for size in (1, 7):
+        for ours, theirs in zip(maps[4], maps[size], strict=True):
+            for a, b in zip(ours.maps, theirs.maps, strict=True):
+                assert np.abs(a - b).max() <= 1e-5 * a.max()
+    boxes = {
+        size: [found.box_xyxy for found in records(replace(localizer, batch_size=size), dataset)] for size in (1, 4, 7)
+    }
+    for size in (1, 7):
+        equal = sum(a == b for a, b in zip(boxes[4], boxes[size], strict=True))
+        assert equal >= 0.99 * len(boxes[4])
+
+
+def test_shared_rows_equal_rows_of_their_own(tiny_flags: list[str]) -> None:
+    # top3 of three classes shares the forward pass of an image; labels give each class its own row.
+    dataset, shared_rows = opened([*tiny_flags, "--targets", "top3"])
+    all_labels = [replace(image, labels=("red", "green", "blue")) for image in dataset.images]
+    _, own_rows = opened(tiny_flags)
+    ours = {(f.image_id, f.class_name): f for f in records(own_rows, dataset, all_labels)}
+    theirs = {(f.image_id, f.class_name): f for f in records(shared_rows, dataset)}
+    assert ours.keys() == theirs.keys()
+    assert len(ours) == 3 * len(dataset.images)
+    assert sum(ours[key].box_xyxy == theirs[key].box_xyxy for key in ours) >= 0.99 * len(ours)
+
+
+def test_memory_is_bounded_by_the_window(tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, localizer = opened(tiny_flags)
+    images = list(dataset.images) * 5
+    begun = []
+    monkeypatch.setattr(
+        "wsloc.pipeline.engine.prepare", lambda own, image: (begun.append(image), prepare(own, image))[1]
+    )
+    with ThreadPoolExecutor(2) as pool:
+        ahead = [len(begun) - done for done, _ in enumerate(localize(localizer, dataset, images, pool), start=1)]
+    assert len(begun) == len(images)
+    # Two windows of 2 x batch size, and one batch on the device.
+    assert max(ahead) <= 5 * localizer.batch_size

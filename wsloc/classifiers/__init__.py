@@ -1,0 +1,22 @@
+"""Classifiers: networks, their weights, what goes into them and what their outputs mean."""
+
+from wsloc.classifiers.labelmap import LabelMap, load_label_map
+from wsloc.classifiers.load import Classifier, load_classifier
+from wsloc.classifiers.outputs import resolve_label_map
+from wsloc.classifiers.preprocessing import VIEWS, Preprocessing, Views
+from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
+
+__all__ = [
+    "VIEWS",
+    "Classifier",
+    "LabelMap",
+    "Preprocessing",
+    "Scorer",
+    "Views",
+    "check_network",
+    "load_classifier",
+    "load_label_map",
+    "make_scorer",
+    "resolve_label_map",
+    "scoring_mode",
+]

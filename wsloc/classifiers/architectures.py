@@ -1,0 +1,153 @@
+"""Building a network by name: torchvision, timm, a user's own function, or the demo's."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import torchvision
+from PIL import Image
+from torch import nn
+
+from wsloc.classifiers.checkpoint import load_checkpoint
+from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from wsloc.classifiers.small_cnn import SmallCNN
+from wsloc.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Architecture:
+    """A network as it was built, and what is known of it without looking at any weights file.
+
+    Attributes:
+        network: on the CPU.
+        preprocessing: what its weights were trained with; defaults where that is unknown.
+        output_names: one for each output, or None.
+        activation: what makes probabilities of its outputs.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    output_names: tuple[str, ...] | None
+    activation: Literal["softmax", "sigmoid"]
+
+
+def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) -> Architecture:
+    """The network that ``--arch`` names.
+
+    Args:
+        arch: ``demo``, ``timm:NAME``, ``package.module:function``, or the name of a torchvision classifier.
+        pretrained: with the weights that torchvision or timm hold for it; without any effect on the
+            others.
+        num_outputs: of a network to be built without those weights; None for its default.
+
+    Raises:
+        UserError: if there is no such network, it cannot be built, or its weights cannot be fetched.
+    """
+    if arch == "demo":
+        return _build_demo()
+    if arch.startswith("timm:"):
+        return _build_timm(arch.removeprefix("timm:"), pretrained, num_outputs)
+    if ":" in arch:
+        return _build_own(arch)
+    return _build_torchvision(arch, pretrained, num_outputs)
+
+
+def _build_demo() -> Architecture:
+    with resources.as_file(resources.files("wsloc") / "classifiers" / "weights" / "demo.safetensors") as path:
+        state, info = load_checkpoint(path)
+    network = SmallCNN(len(info.class_names), len(info.mean))
+    network.load_state_dict(state)
+    return Architecture(
+        network, Preprocessing(info.input_size_hw, info.mean, info.std), info.class_names, info.activation
+    )
+
+
+def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Architecture:
+    names = torchvision.models.list_models(module=torchvision.models)
+    if arch not in names:
+        close = difflib.get_close_matches(arch, names, n=1)
+        hint = (
+            f"did you mean {close[0]}?" if close else "give a torchvision name, timm:NAME or package.module:function."
+        )
+        raise UserError(f"There is no network {arch!r} in torchvision; {hint}")
+    entry = torchvision.models.get_model_weights(arch).DEFAULT
+    if pretrained:
+        with _fetching(f"torchvision's weights of {arch}"):
+            network = torchvision.models.get_model(arch, weights=entry)
+    else:
+        network = torchvision.models.get_model(
+            arch, weights=None, **({"num_classes": num_outputs} if num_outputs else {})
+        )
+    preset = entry.transforms()
+    preprocessing = Preprocessing(
+        (preset.crop_size[0], preset.crop_size[-1]),
+        tuple(preset.mean),
+        tuple(preset.std),
+        resample=Image.Resampling[preset.interpolation.name],
+    )
+    names_known = num_outputs in (None, len(entry.meta["categories"]))
+    return Architecture(network, preprocessing, tuple(entry.meta["categories"]) if names_known else None, "softmax")
+
+
+def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Architecture:
+    if importlib.util.find_spec("timm") is None:
+        raise UserError(f"--arch timm:{name} needs the package timm; install it with: pip install 'wsloc[timm]'.")
+    import timm
+
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=1)
+        raise UserError(f"There is no network {name!r} in timm" + (f"; did you mean {close[0]}?" if close else "."))
+    settings: dict[str, Any] = {"num_classes": num_outputs} if num_outputs else {}
+    with _fetching(f"timm's weights of {name}"):
+        network = timm.create_model(name, pretrained=pretrained, **settings)
+    config = timm.data.resolve_model_data_config(network)
+    preprocessing = Preprocessing(
+        tuple(config["input_size"][-2:]),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        resample=Image.Resampling[str(config["interpolation"]).upper()],
+    )
+    imagenet = tuple(torchvision.models.get_model_weights("resnet50").DEFAULT.meta["categories"])
+    names = imagenet if config.get("num_classes") == len(imagenet) and num_outputs is None else None
+    return Architecture(network, preprocessing, names, "softmax")
+
+
+def _build_own(arch: str) -> Architecture:
+    module_name, _, function_name = arch.partition(":")
+    # A user's module lies in the folder where the command is typed, which a script's path lacks.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(f"--arch {arch}: the module {module_name} cannot be imported from {here}: {error}.") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UserError(f"--arch {arch}: the module {module_name} has no function {function_name}.")
+    network = function()
+    if not isinstance(network, nn.Module):
+        raise UserError(f"--arch {arch}: {function_name}() must return an nn.Module, not {type(network).__name__}.")
+    grey = _first_convolution_channels(network) == 1
+    preprocessing = Preprocessing((224, 224), (0.5,) if grey else IMAGENET_MEAN, (0.5,) if grey else IMAGENET_STD)
+    return Architecture(network, preprocessing, None, "softmax")
+
+
+def _first_convolution_channels(network: nn.Module) -> int | None:
+    return next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+
+
+@contextlib.contextmanager
+def _fetching(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{what} cannot be fetched ({error}); give a file with --weights FILE.") from error

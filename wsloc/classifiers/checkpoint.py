@@ -1,0 +1,92 @@
+"""Checkpoints of wsloc: weights and what is needed to feed them, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from wsloc.errors import UserError
+
+_METADATA_KEY = "wsloc"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """How to build the network of a checkpoint, how to feed it and how to read its scores.
+
+    Attributes:
+        arch: name of the architecture.
+        class_names: name of each output.
+        input_size_hw: height and width of the network's input in pixels.
+        mean: what is subtracted from each channel of an image in [0, 1].
+        std: what each channel is then divided by.
+        activation: what turns the scores into probabilities.
+    """
+
+    arch: str
+    class_names: tuple[str, ...]
+    input_size_hw: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    activation: Literal["softmax", "sigmoid"]
+
+
+def save_checkpoint(path: Path, network: nn.Module, info: CheckpointInfo) -> None:
+    """Writes the network's parameters and buffers, with ``info`` as JSON in the file's metadata.
+
+    The file appears under its name only when it is complete.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(save(tensors, metadata={_METADATA_KEY: json.dumps(asdict(info))}))
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
+    """The tensors and the info of a file that :func:`save_checkpoint` wrote; nothing in it is executed.
+
+    Returns:
+        The state dict, on the CPU, with the dtypes it was saved with; and the info.
+
+    Raises:
+        UserError: if the file is missing, is no safetensors file or was not written by wsloc.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a safetensors file: {error}") from error
+    if _METADATA_KEY not in metadata:
+        raise UserError(
+            f"{path} holds weights, but not what wsloc needs to use them: give a file that wsloc's training "
+            "wrote, or name the architecture and its classes along with the weights"
+        )
+    return tensors, _parse_info(metadata[_METADATA_KEY], path)
+
+
+def _parse_info(text: str, path: Path) -> CheckpointInfo:
+    try:
+        fields = json.loads(text)
+        height, width = fields["input_size_hw"]
+        info = CheckpointInfo(
+            arch=str(fields["arch"]),
+            class_names=tuple(map(str, fields["class_names"])),
+            input_size_hw=(int(height), int(width)),
+            mean=tuple(map(float, fields["mean"])),
+            std=tuple(map(float, fields["std"])),
+            activation=fields["activation"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the wsloc metadata of {path} cannot be read: {error!r}") from error
+    if info.activation not in ("softmax", "sigmoid"):
+        raise UserError(f"{path} names the activation {info.activation!r}: wsloc knows softmax and sigmoid")
+    return info

@@ -1,0 +1,126 @@
+"""A classifier as the settings describe it: network, weights, preprocessing, names of its outputs."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from wsloc.classifiers.architectures import build_architecture
+from wsloc.classifiers.preprocessing import Preprocessing
+from wsloc.config import ClassifierSettings
+from wsloc.errors import UserError
+
+_MOST_KEYS_NAMED = 3
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+"""Keys under which training scripts put the state dict into their checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifier:
+    """A network that is ready to be asked.
+
+    Attributes:
+        network: maps float32 ``(N, C, H, W)``, normalised, to ``(N, outputs)``.
+        preprocessing: how an image becomes its input.
+        output_names: one for each output, or None.
+        activation: what makes probabilities of its outputs.
+        name: short, for run folders and tables.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    output_names: tuple[str, ...] | None
+    activation: Literal["softmax", "sigmoid"]
+    name: str
+
+
+def load_classifier(settings: ClassifierSettings) -> Classifier:
+    """Build the network and load its weights.
+
+    Raises:
+        UserError: if the network or a file is missing, the weights belong to another network, or the
+            settings contradict each other.
+    """
+    names = _read_names(settings.classes_file) if settings.classes_file else None
+    built = build_architecture(
+        settings.arch, pretrained=settings.weights is None, num_outputs=len(names) if names else None
+    )
+    if settings.weights is not None:
+        _load_weights(built.network, settings.weights, settings.arch)
+    mean = settings.mean or built.preprocessing.mean
+    std = settings.std or built.preprocessing.std
+    if len(mean) != len(std) or len(mean) not in (1, 3):
+        raise UserError(
+            f"--mean and --std need three numbers each, or one each for a grey network, not {len(mean)} and {len(std)}."
+        )
+    size_hw = (settings.input_size,) * 2 if settings.input_size else built.preprocessing.input_size_hw
+    preprocessing = replace(built.preprocessing, input_size_hw=size_hw, mean=mean, std=std, resize=settings.resize)
+    return Classifier(
+        built.network,
+        preprocessing,
+        names or built.output_names,
+        settings.activation or built.activation,
+        settings.arch.rpartition(":")[2],
+    )
+
+
+def _load_weights(network: nn.Module, path: Path, arch: str) -> None:
+    state = _read_state(path)
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    for title, keys in (("lacks", missing), ("has unknown", unexpected), ("has another shape for", reshaped)):
+        if keys:
+            shown = ", ".join(keys[:_MOST_KEYS_NAMED]) + (", ..." if len(keys) > _MOST_KEYS_NAMED else "")
+            raise UserError(
+                f"The weights {path} do not belong to {arch}: the file {title} {shown} "
+                f"({len(keys)} keys); choose --arch and --classes-file to match."
+            )
+    network.load_state_dict(state)
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"The weights {path} do not exist.")
+    try:
+        content: object = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (OSError, SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"The weights {path} cannot be read as a plain state dict ({' '.join(str(error).split())[:120]}); "
+            "save network.state_dict() with torch.save or safetensors."
+        ) from error
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"The weights {path} hold no state dict; save network.state_dict().")
+    # DataParallel puts its own name before every key.
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The classes file {path} cannot be read: {error}.") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise UserError(f"The classes file {path} is empty; it needs one class name a line.")
+    return names

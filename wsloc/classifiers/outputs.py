@@ -1,0 +1,64 @@
+"""Which outputs of a network stand for the classes that a run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wsloc.classifiers.labelmap import LabelMap, identity_label_map, load_label_map
+from wsloc.errors import UserError
+
+IMAGENET_OUTPUTS = 1000
+
+
+def resolve_label_map(
+    class_names: Sequence[str],
+    num_outputs: int,
+    output_names: tuple[str, ...] | None,
+    label_map: str | None = None,
+    builtin: str | None = None,
+) -> LabelMap:
+    """The label map for some classes.
+
+    A map that the user names comes first; then, for an ImageNet network, the data set's built-in map
+    (COCO's kite is not ImageNet's). Without either, classes that the outputs are named after need no map, and
+    an ImageNet network also knows the classes of COCO and VOC.
+
+    Args:
+        class_names: the classes asked for; empty for all that the network (or the user's map) knows.
+        num_outputs: of the network.
+        output_names: of the network, or None.
+        label_map: what the user named: ``voc``, ``coco`` or a file.
+        builtin: the data set's own built-in map.
+
+    Raises:
+        UserError: if a class cannot be mapped.
+    """
+    if output_names is not None and len(output_names) != num_outputs:
+        raise UserError(
+            f"The network has {num_outputs} outputs but {len(output_names)} names; "
+            "--classes-file needs one line for each output."
+        )
+    if label_map is not None:
+        chosen = load_label_map(label_map, num_outputs, output_names)
+        return chosen.restrict(class_names) if class_names else chosen
+    if not class_names:
+        return identity_label_map(output_names or [f"output {index}" for index in range(num_outputs)])
+    if builtin is not None and num_outputs == IMAGENET_OUTPUTS:
+        return load_label_map(builtin, num_outputs, output_names).restrict(class_names)
+    own = identity_label_map(output_names) if output_names else None
+    if own is not None and set(class_names) <= set(own.class_names):
+        return own.restrict(class_names)
+    if num_outputs != IMAGENET_OUTPUTS:
+        known = f"its outputs are {_some(output_names)}" if output_names else "its outputs have no names"
+        missing = next(name for name in class_names if own is None or name not in own.class_names)
+        raise UserError(
+            f"The network has {num_outputs} outputs and none is known to be {missing!r} ({known}); "
+            "name the outputs with --classes-file, or give --label-map."
+        )
+    maps = (own, load_label_map("coco"), load_label_map("voc"))
+    known_classes = {mapped.name: mapped for known_map in maps if known_map for mapped in known_map.classes}
+    return LabelMap("of ImageNet's, COCO's and VOC's classes", tuple(known_classes.values())).restrict(class_names)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

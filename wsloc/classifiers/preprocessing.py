@@ -1,0 +1,134 @@
+"""From an RGB image to the views of it that the network sees, and where each view came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+TEN_CROP_RATIO = 256 / 224
+"""Side of the resized image over side of the crops (Simonyan et al. 2013: 224 px crops of 256 px)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What the network expects of its input.
+
+    Attributes:
+        input_size_hw: height and width in pixels; with ``short-side`` both are the shorter side.
+        mean: per channel, for values in [0, 1]; its length is the number of channels, 3 or 1.
+        std: per channel, for values in [0, 1].
+        resize: ``squash`` brings both sides to the input size; ``short-side`` keeps the aspect.
+        resample: a Pillow filter, used with antialiasing.
+    """
+
+    input_size_hw: tuple[int, int]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    resize: Literal["squash", "short-side"] = "squash"
+    resample: Image.Resampling = Image.Resampling.BILINEAR
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        return len(self.mean)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One network input: a crop of the resized image, perhaps mirrored.
+
+    Attributes:
+        pixels: float32 ``(C, H, W)``, normalised.
+        top: first row of the crop in the resized image.
+        left: first column of the crop in the resized image.
+        mirrored: True where the crop was flipped left to right after it was cut out.
+    """
+
+    pixels: Tensor
+    top: int
+    left: int
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """All views of one image.
+
+    Attributes:
+        frame_hw: size of the resized image, which always covers the whole original.
+        views: at least one.
+    """
+
+    frame_hw: tuple[int, int]
+    views: tuple[View, ...]
+
+
+def whole(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
+    """One view: the whole image ``(H, W, 3)`` at the network's input size."""
+    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, 1.0))
+    return Views(_hw(pixels), (View(pixels, 0, 0, mirrored=False),))
+
+
+def mirror(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
+    """Two views: the whole image and its mirror image."""
+    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, 1.0))
+    return Views(_hw(pixels), (View(pixels, 0, 0, mirrored=False), View(pixels.flip(-1), 0, 0, mirrored=True)))
+
+
+def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
+    """Ten views: four corners and the centre, each also mirrored (Krizhevsky et al. 2012).
+
+    The image is resized to 8/7 of the input size, the crops have the input size.
+    """
+    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, TEN_CROP_RATIO))
+    frame_h, frame_w = _hw(pixels)
+    crop_h, crop_w = preprocessing.input_size_hw
+    bottom, right = frame_h - crop_h, frame_w - crop_w
+    corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
+    crops = [(pixels[:, top : top + crop_h, left : left + crop_w], top, left) for top, left in corners]
+    return Views(
+        (frame_h, frame_w),
+        tuple(View(crop, top, left, mirrored=False) for crop, top, left in crops)
+        + tuple(View(crop.flip(-1), top, left, mirrored=True) for crop, top, left in crops),
+    )
+
+
+VIEWS: dict[str, Callable[[NDArray[np.uint8], Preprocessing], Views]] = {
+    "whole": whole,
+    "mirror": mirror,
+    "ten-crop": ten_crop,
+}
+"""All ways to look at an image, by the name that ``--views`` takes."""
+
+
+def _hw(pixels: Tensor) -> tuple[int, int]:
+    return pixels.shape[-2], pixels.shape[-1]
+
+
+def _frame_hw(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, ratio: float) -> tuple[int, int]:
+    height, width = image_rgb.shape[:2]
+    target_h, target_w = (round(side * ratio) for side in preprocessing.input_size_hw)
+    if preprocessing.resize == "squash":
+        return target_h, target_w
+    zoom = target_h / min(height, width)
+    return max(target_h, round(height * zoom)), max(target_w, round(width * zoom))
+
+
+def _resized(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, frame_hw: tuple[int, int]) -> Tensor:
+    image = Image.fromarray(image_rgb)
+    if preprocessing.channels == 1:
+        image = image.convert("L")
+    height, width = frame_hw
+    image = image.resize((width, height), preprocessing.resample)
+    values = torch.from_numpy(np.array(image, dtype=np.float32)).div_(255).reshape(height, width, -1)
+    normalised = (values - torch.tensor(preprocessing.mean)) / torch.tensor(preprocessing.std)
+    return normalised.permute(2, 0, 1).contiguous()

@@ -1,0 +1,167 @@
+"""A network and a label map as one thing: from images to the scores of data-set classes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wsloc.errors import UserError
+
+_PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores of K data-set classes, each the maximum of the logits of its network outputs.
+
+    Attributes:
+        network: maps float32 ``(N, C, H, W)`` to logits ``(N, O)``; on ``device``.
+        outputs: int64 ``(K, M)``: the outputs of each class, rows filled up by repeating an output.
+        filled: bool ``(K, M)``: False where ``outputs`` only repeats.
+        activation: what makes probabilities of logits.
+        device: where the network lies and the images must lie.
+        precision: float32, or the type that autocast uses.
+    """
+
+    network: nn.Module
+    outputs: Tensor
+    filled: Tensor
+    activation: Literal["softmax", "sigmoid"]
+    device: torch.device
+    precision: torch.dtype = torch.float32
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Float32 ``(N, O)`` before any softmax or sigmoid, for normalised images ``(N, C, H, W)``.
+
+        Raises:
+            UserError: if the network's answer is no ``(N, O)`` tensor.
+        """
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits = self.network(images)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(
+                f"The network must return one row of logits an image, a tensor (N, outputs), but returned {shape} "
+                f"for {len(images)} images; wrap it in a module that does."
+            )
+        return logits.float()
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """S_c of every class, ``(N, K)``: the maximum over the class's logits."""
+        return logits[:, self.outputs].amax(dim=-1)
+
+    def pair_scores(self, logits: Tensor, image_index: Tensor, classes: Tensor) -> Tensor:
+        """S_c of P (image, class) pairs, ``(P,)``; both indices are int64 ``(P,)``."""
+        return logits[image_index[:, None], self.outputs[classes]].amax(dim=-1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probability of every class, ``(N, K)`` in [0, 1].
+
+        Softmax: the sum over the class's outputs. Sigmoid: that of the class score, since sigmoids of
+        several outputs do not exclude each other and may sum to more than one.
+        """
+        if self.activation == "sigmoid":
+            return self.class_scores(logits).sigmoid()
+        return (logits.softmax(dim=-1)[:, self.outputs] * self.filled).sum(dim=-1).clamp(max=1)
+
+
+def make_scorer(
+    network: nn.Module,
+    outputs_of_class: Sequence[Sequence[int]],
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    device: torch.device | str = "cpu",
+    precision: torch.dtype = torch.float32,
+) -> Scorer:
+    """Join a network and a label map.
+
+    Args:
+        network: moved to ``device``; a softmax or sigmoid *module* that it holds is passed over while
+            scoring, see :func:`scoring_mode`.
+        outputs_of_class: for each data-set class the indices of its outputs, at least one.
+        activation: what makes probabilities of logits.
+        device: where to compute.
+        precision: float32, or the type that autocast uses.
+
+    Raises:
+        ValueError: if a class has no output.
+    """
+    if not all(outputs_of_class):
+        raise ValueError("every class needs at least one network output")
+    width = max(map(len, outputs_of_class), default=1)
+    rows = [[*row, *[row[0]] * (width - len(row))] for row in outputs_of_class]
+    filled = [[True] * len(row) + [False] * (width - len(row)) for row in outputs_of_class]
+    device = torch.device(device)
+    return Scorer(
+        network.to(device),
+        torch.tensor(rows, dtype=torch.int64, device=device).reshape(-1, width),
+        torch.tensor(filled, dtype=torch.bool, device=device).reshape(-1, width),
+        activation,
+        device,
+        precision,
+    )
+
+
+@contextlib.contextmanager
+def scoring_mode(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, its parameters frozen, a final softmax or sigmoid passed over.
+
+    Every flag and hook is as it was afterwards, whatever was raised inside.
+    """
+    training = [module for module in network.modules() if module.training]
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    hooks = []
+    try:
+        for module in training:
+            module.training = False
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        if (last := _final_activation(network)) is not None:
+            hooks.append(last.register_forward_hook(lambda _module, inputs, _output: inputs[0]))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True
+
+
+def check_network(scorer: Scorer, example: Tensor) -> int:
+    """The number of outputs, found by one forward pass of a zero image.
+
+    Args:
+        scorer: the network and its device; the label map is not looked at.
+        example: one normalised image ``(C, H, W)``.
+
+    Raises:
+        UserError: if the network cannot take the image, returns no logits, or returns probabilities.
+    """
+    with scoring_mode(scorer.network), torch.no_grad():
+        try:
+            logits = scorer.logits(example[None].to(scorer.device))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UserError(
+                f"The network cannot take an image of shape {tuple(example.shape)} (channels, height, width): "
+                f"{' '.join(str(error).split())[:200]}; set --input-size, --mean and --std to what it expects."
+            ) from error
+    sums_to_one = torch.allclose(logits.sum(dim=1), torch.ones(len(logits), device=logits.device), atol=1e-3)
+    if logits.shape[1] > 1 and bool((logits >= 0).all()) and sums_to_one:
+        raise UserError(
+            "The network returns probabilities, but saliency needs the scores before the softmax: "
+            "return the logits from its forward()."
+        )
+    return logits.shape[1]
+
+
+def _final_activation(network: nn.Module) -> nn.Module | None:
+    """A softmax or sigmoid that is the last module of the network, else None."""
+    last = network
+    while children := list(last.children()):
+        last = children[-1]
+    return last if isinstance(last, _PROBABILITY_MODULES) else None

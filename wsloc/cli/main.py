@@ -1,0 +1,42 @@
+"""The ``wsloc`` command: a verb, then that verb's flags."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from wsloc.errors import UserError
+
+VERBS = {"localize": "boxes from image-level labels, and how good they are"}
+"""Each is a module of this package with ``run(arguments) -> exit status``; imported only when asked for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb. Returns the exit status: 0, 1 (some items failed), 2 (a user's error) or 130 (interrupted)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="wsloc",
+        description="Weakly supervised localisation: image-level labels in, boxes out.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="verbs:\n"
+        + "\n".join(f"  {verb:<12}{text}" for verb, text in VERBS.items())
+        + "\n\nwsloc VERB --help lists the flags of a verb.",
+    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
+    verb = parser.parse_args(words[:1]).verb
+    return run_verb(verb, words[1:])
+
+
+def run_verb(verb: str, arguments: Sequence[str]) -> int:
+    """Run one verb; a user's error becomes one sentence on standard error."""
+    try:
+        status: int = importlib.import_module(f"wsloc.cli.{verb}").run(arguments)
+    except UserError as error:
+        print(f"wsloc: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("wsloc: interrupted; finished parts are kept, --resume goes on with the run.", file=sys.stderr)
+        return 130
+    return status

@@ -1,0 +1,141 @@
+"""From flags and YAML files to a configuration.
+
+Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--config FILE`` < flags. A YAML file
+is the flags written down, so it is read by the same parser: each key is turned into its flag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+import yaml
+
+import wsloc
+from wsloc.config import LocalizeConfig
+from wsloc.errors import UserError
+
+FLAG_OF_FIELD = {"class_name": "class"}
+NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download"})
+"""Settings of one call, which no file may hold and which do not tell two configurations apart."""
+
+
+def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
+    """The configuration that a command line asks for.
+
+    Raises:
+        UserError: for a YAML file that is missing, malformed or holds an unknown key or a bad value.
+        SystemExit: status 2 for bad flags, after a message with suggestions; 0 after ``--help``.
+    """
+    flags = _parse(arguments, LocalizeConfig())
+    from_file = _layer(flags.config, LocalizeConfig()) if flags.config else LocalizeConfig()
+    dataset = flags.data.dataset or from_file.data.dataset
+    config = LocalizeConfig()
+    if dataset and (shipped := shipped_config(dataset)):
+        config = _layer(shipped, config)
+    if flags.config:
+        config = _layer(flags.config, config)
+    return _parse(arguments, config)
+
+
+def shipped_config(name: str) -> Path | None:
+    """The YAML file of that name that comes with the package, or None."""
+    package = Path(wsloc.__file__).parent
+    # In a wheel the files lie inside the package, in a checkout beside it.
+    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def to_yaml(config: LocalizeConfig) -> str:
+    """The resolved configuration as YAML text that ``--config`` reads back."""
+    settings = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
+    return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
+
+
+def flatten(config: LocalizeConfig) -> dict[str, Any]:
+    """All settings by their flag names, with underscores."""
+    flat: dict[str, Any] = {}
+    for group in dataclasses.fields(config):
+        value = getattr(config, group.name)
+        if dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                flat[FLAG_OF_FIELD.get(field.name, field.name)] = getattr(value, field.name)
+        else:
+            flat[group.name] = value
+    return flat
+
+
+def _parse(arguments: Sequence[str], default: LocalizeConfig) -> LocalizeConfig:
+    return tyro.cli(
+        LocalizeConfig,
+        prog="wsloc localize",
+        args=list(arguments),
+        default=default,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
+    settings = _read_yaml(path)
+    known = [key for key in flatten(default) if key not in NOT_IN_FILES]
+    for key in settings:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "wsloc localize --help lists the settings."
+            raise UserError(f"{path}: unknown setting {key!r}; {hint}")
+    try:
+        return _parse_quietly(settings, default)
+    except SystemExit:
+        key = next(key for key in settings if not _is_accepted(key, settings[key]))
+        raise UserError(
+            f"{path}: {settings[key]!r} is no value for {key}; wsloc localize --help says what it takes."
+        ) from None
+
+
+def _parse_quietly(settings: dict[str, Any], default: LocalizeConfig) -> LocalizeConfig:
+    arguments = [word for key, value in settings.items() for word in _as_flags(key, value)]
+    with contextlib.redirect_stderr(io.StringIO()):
+        return _parse(arguments, default)
+
+
+def _is_accepted(key: str, value: object) -> bool:
+    try:
+        _parse_quietly({key: value}, LocalizeConfig())
+    except SystemExit:
+        return False
+    return True
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The configuration {path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} must hold 'key: value' lines, not a {type(settings).__name__}.")
+    return settings
+
+
+def _as_flags(key: str, value: object) -> list[str]:
+    flag = "--" + key.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag if value else "--no-" + flag[2:]]
+    if isinstance(value, list):
+        return [flag, *map(str, value)]
+    return [f"{flag}={value}"]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,234 @@
+"""The whole configuration of a run: frozen dataclasses of plain values.
+
+Each field is a flag of the same name (``foreground_quantile`` is ``--foreground-quantile``) and a
+key of the YAML files; names are unique over all groups, so that both stay flat. The text under a
+field is its help. Nothing heavy is imported here: ``wsloc --help`` answers at once.
+
+:mod:`wsloc.cli.options` reads the flags and the YAML files into these classes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from wsloc.errors import UserError
+
+DatasetName = Literal["demo", "voc", "folder"]
+MethodName = Literal["gradient", "gradient-positive", "gradient-squared", "gradient-x-input"]
+ViewsName = Literal["whole", "mirror", "ten-crop"]
+SegmenterName = Literal["grabcut", "graphcut-2013", "threshold"]
+
+
+def _optional(metavar: str, default: str) -> object:
+    """How the help shows a flag whose default is None."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise UserError(sentence)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which images, and which classes in them."""
+
+    dataset: Annotated[DatasetName | None, _optional("demo|voc|folder", "none")] = None
+    """data set: demo (made on the spot), voc, or folder (own images)"""
+    root: Annotated[Path | None, _optional("DIR", "data, or data/demo for demo")] = None
+    """folder of the data set; for voc the one that holds VOCdevkit"""
+    year: Literal["2007", "2012"] = "2012"
+    """voc: year of the data set"""
+    split: Annotated[str | None, _optional("NAME", "trainval for voc, test for demo")] = None
+    """voc, demo: name of a list in ImageSets/Main"""
+    download: bool = False
+    """voc: fetch the data set into --root first, by torchvision's own code"""
+    labels: Annotated[Path | None, _optional("CSV", "the sub-folders are the classes")] = None
+    """folder: CSV file with rows image,label[;label...]"""
+    images: Annotated[str | None, _optional("GLOB", "none")] = None
+    """own images without a data set, such as 'photos/*.jpg'; together with --class or --targets topK"""
+    class_name: Annotated[
+        str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
+    ] = None
+    """look for this one class in every image, whatever its labels"""
+    targets: str = "labels"
+    """classes to look for: labels (the image-level labels), or topK such as top5 (the classifier's K best)"""
+    classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
+    """only these classes"""
+    limit: Annotated[int | None, _optional("N", "all")] = None
+    """only the first N images (>= 1)"""
+
+    def __post_init__(self) -> None:
+        _require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}.")
+        _require(
+            self.targets == "labels" or re.fullmatch(r"top[1-9]\d*", self.targets) is not None,
+            f"--targets must be labels or topK such as top5, not {self.targets!r}.",
+        )
+        _require(
+            self.class_name is None or self.targets == "labels",
+            "--class looks for one class and --targets topK for the classifier's best: give only one of them.",
+        )
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """The network, what goes into it and what its outputs mean."""
+
+    arch: str = "resnet50"
+    """network: a torchvision name, timm:NAME, package.module:function (which returns an nn.Module), or demo"""
+    weights: Annotated[Path | None, _optional("FILE", "torchvision's own, fetched on first use")] = None
+    """weights file, .pth or .safetensors"""
+    classes_file: Annotated[Path | None, _optional("FILE", "names that come with the weights")] = None
+    """text file that names the network's outputs, one a line"""
+    label_map: Annotated[str | None, _optional("voc|coco|FILE", "by name, else the built-in map")] = None
+    """from data-set classes to network outputs: voc, coco, or a YAML or JSON file"""
+    activation: Annotated[
+        Literal["softmax", "sigmoid"] | None, _optional("softmax|sigmoid", "the weights' own, else softmax")
+    ] = None
+    """what turns the network's outputs into probabilities"""
+    input_size: Annotated[int | None, _optional("N", "the weights' own, else 224")] = None
+    """side of the network's input in pixels; the shorter side with --resize short-side (>= 16)"""
+    resize: Literal["squash", "short-side"] = "squash"
+    """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
+    mean: Annotated[tuple[float, ...] | None, _optional("X...", "the weights' own, else ImageNet's")] = None
+    """channel means of the normalisation, for values in [0, 1]; one number for a grey network"""
+    std: Annotated[tuple[float, ...] | None, _optional("X...", "the weights' own, else ImageNet's")] = None
+    """channel standard deviations of the normalisation; one number for a grey network"""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.input_size is None or self.input_size >= 16,
+            f"--input-size must be at least 16 pixels, not {self.input_size}.",
+        )
+        _require(
+            self.std is None or all(value > 0 for value in self.std),
+            "--std must hold positive numbers.",
+        )
+
+
+@dataclass(frozen=True)
+class SaliencySettings:
+    """How the saliency map is made."""
+
+    method: MethodName = "gradient"
+    """saliency method"""
+    views: ViewsName = "whole"
+    """views of the image whose maps are averaged: whole, mirror (and its mirror image), or ten-crop"""
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How the map becomes a mask, and the mask a box."""
+
+    segmenter: SegmenterName = "grabcut"
+    """grabcut (iterated), graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
+    foreground_quantile: float = 0.95
+    """pixels above this quantile of the map are foreground seeds (0 to 1)"""
+    background_quantile: float = 0.30
+    """pixels below this quantile of the map are background seeds (0 to 1)"""
+    smoothing: float = 0.02
+    """sigma of the Gaussian that smooths the map, as a share of the image's longer side (0 to 0.2; 0: none)"""
+    working_size: int = 320
+    """longer side in pixels at which the cut is made (32 to 4096)"""
+    cut_iterations: int = 10
+    """grabcut: most iterations; it stops earlier when the labelling no longer changes (1 to 100)"""
+    clamp_foreground_quantile: float = 0.995
+    """graphcut-2013: pixels above this quantile are foreground for certain (0 to 1)"""
+    clamp_background_quantile: float = 0.005
+    """graphcut-2013: pixels below this quantile are background for certain (0 to 1)"""
+    threshold: float = 0.25
+    """threshold: share of the map's maximum above which a pixel is foreground (0 to 1)"""
+    components: int = 1
+    """most connected components that become boxes, the largest first (>= 1)"""
+    component_area_share: float = 0.01
+    """least area of the second and further components, as a share of the image (0 to 1)"""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.background_quantile < self.foreground_quantile < 1,
+            "--background-quantile must lie below --foreground-quantile, both between 0 and 1, not "
+            f"{self.background_quantile} and {self.foreground_quantile}.",
+        )
+        _require(
+            0 <= self.clamp_background_quantile < self.clamp_foreground_quantile <= 1,
+            "--clamp-background-quantile must lie below --clamp-foreground-quantile, both from 0 to 1, not "
+            f"{self.clamp_background_quantile} and {self.clamp_foreground_quantile}.",
+        )
+        _require(0 <= self.smoothing <= 0.2, f"--smoothing must lie between 0 and 0.2, not {self.smoothing}.")
+        _require(
+            32 <= self.working_size <= 4096,
+            f"--working-size must lie between 32 and 4096 pixels, not {self.working_size}.",
+        )
+        _require(
+            1 <= self.cut_iterations <= 100,
+            f"--cut-iterations must lie between 1 and 100, not {self.cut_iterations}.",
+        )
+        _require(0 < self.threshold < 1, f"--threshold must lie between 0 and 1, not {self.threshold}.")
+        _require(self.components >= 1, f"--components must be at least 1, not {self.components}.")
+        _require(
+            0 <= self.component_area_share <= 1,
+            f"--component-area-share must lie between 0 and 1, not {self.component_area_share}.",
+        )
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """Where and how the work is done; only batch_size and precision can change a result."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """device of the network (auto: cuda or mps where there is one)"""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """arithmetic of the network; the last two by autocast, and not exact"""
+    batch_size: int = 16
+    """network inputs in a batch (>= 1)"""
+    workers: Annotated[int | None, _optional("N", "what the processors allow")] = None
+    """threads that read images and cut (>= 0; 0: none)"""
+    seed: int = 0
+    """seed of the run"""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, f"--batch-size must be at least 1, not {self.batch_size}.")
+        _require(self.workers is None or self.workers >= 0, f"--workers must be at least 0, not {self.workers}.")
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written, and where."""
+
+    out: Annotated[Path | None, _optional("DIR", "runs/DATASET-ARCH-METHOD-NNN")] = None
+    """run folder"""
+    resume: bool = False
+    """go on with an unfinished run: --out, or the newest one of the same configuration"""
+    overwrite: bool = False
+    """replace the run folder that --out names"""
+    overlays: int = 0
+    """pictures of all items of the first N images: boxes, map, seeds and mask (>= 0)"""
+    checkpoint_every: int = 256
+    """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
+
+    def __post_init__(self) -> None:
+        _require(self.overlays >= 0, f"--overlays must be at least 0, not {self.overlays}.")
+        _require(
+            self.checkpoint_every >= 1,
+            f"--checkpoint-every must be at least 1, not {self.checkpoint_every}.",
+        )
+        _require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
+
+
+@dataclass(frozen=True)
+class LocalizeConfig:
+    """Localise every labelled class of every image, and judge the boxes where there is ground truth."""
+
+    config: Annotated[Path | None, _optional("FILE", "none")] = None
+    """YAML file of settings; flags go before it, it goes before configs/DATASET.yaml"""
+    data: DataSettings = field(default_factory=DataSettings)
+    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    saliency: SaliencySettings = field(default_factory=SaliencySettings)
+    segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)

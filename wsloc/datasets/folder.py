@@ -1,0 +1,97 @@
+"""Own images: class sub-folders, loose images with a CSV file of labels, or a glob."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from pathlib import Path
+
+from wsloc.datasets.dataset import Dataset
+from wsloc.errors import UserError
+from wsloc.images import IMAGE_SUFFIXES
+from wsloc.records import ImageRecord
+
+_HEADER_WORDS = frozenset({"image", "images", "file", "filename", "path"})
+
+
+def open_class_folders(root: Path) -> Dataset:
+    """Images in sub-folders that are named after their class; loose images have no label.
+
+    Raises:
+        UserError: if the folder is missing or holds no image.
+    """
+    _require_folder(root)
+    images = []
+    for path in _image_files(root):
+        relative = path.relative_to(root)
+        labels = relative.parts[:1] if len(relative.parts) > 1 else ()
+        images.append(ImageRecord(relative.as_posix(), path, labels))
+    if not images:
+        raise UserError(f"There is no image ({', '.join(sorted(IMAGE_SUFFIXES))}) in {root} or its sub-folders.")
+    return Dataset("folder", root, _sorted_labels(images), tuple(images))
+
+
+def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
+    """Images that a CSV file names, rows ``image,label[;label...]``, paths relative to ``root``.
+
+    A first row ``image,label`` is a header. Rows of the same image are joined. A file that does not
+    exist is found out, and recorded, when it is read.
+
+    Raises:
+        UserError: if the folder or the file is missing, or a row is malformed or leaves the folder.
+    """
+    _require_folder(root)
+    labels: dict[str, dict[str, None]] = {}
+    for number, row in enumerate(_read_csv(labels_csv), start=1):
+        if number == 1 and row[0].strip().lower() in _HEADER_WORDS:
+            continue
+        if len(row) != 2:
+            raise UserError(
+                f"{labels_csv}, row {number}: expected image,label[;label...] but found {len(row)} columns."
+            )
+        file = Path(row[0].strip()).as_posix()
+        if not Path(os.path.normpath(root / file)).is_relative_to(os.path.normpath(root)):
+            raise UserError(f"{labels_csv}, row {number}: {file} lies outside {root}.")
+        names = [name.strip() for name in row[1].split(";") if name.strip()]
+        labels.setdefault(file, {}).update(dict.fromkeys(names))
+    if not labels:
+        raise UserError(f"{labels_csv} names no image; it needs rows image,label[;label...].")
+    images = [ImageRecord(file, root / file, tuple(names)) for file, names in labels.items()]
+    return Dataset("folder", root, _sorted_labels(images), tuple(images))
+
+
+def open_glob(pattern: str) -> Dataset:
+    """The images that a glob such as ``photos/**/*.jpg`` matches, without labels.
+
+    Raises:
+        UserError: if it matches no image.
+    """
+    paths = sorted(Path(name) for name in glob.glob(pattern, recursive=True))
+    paths = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
+        raise UserError(f"--images {pattern!r} matches no image; quote the pattern and check the folder.")
+    root = Path(os.path.commonpath([path.parent for path in paths]) or ".")
+    images = tuple(ImageRecord(path.relative_to(root).as_posix(), path) for path in paths)
+    return Dataset("images", root, (), images)
+
+
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
+
+
+def _image_files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def _sorted_labels(images: list[ImageRecord]) -> tuple[str, ...]:
+    return tuple(sorted({label for image in images for label in image.labels}))
+
+
+def _read_csv(path: Path) -> list[list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"The labels {path} cannot be read: {error}.") from error

@@ -1,0 +1,44 @@
+"""The figures of a run as text."""
+
+from __future__ import annotations
+
+from wsloc.evaluation.corloc import Estimate
+from wsloc.evaluation.evaluate import BASELINES, Evaluation
+
+
+def format_evaluation(evaluation: Evaluation) -> str:
+    """Two tables in plain text: run and baselines, then class by class; figures in percent."""
+    lines = [
+        f"{evaluation.items} items in {evaluation.images} images; percent, with 95 % bootstrap intervals over images",
+        "",
+        f"{'':<14}{'CorLoc class-wise':>22}{'CorLoc image-wise':>22}{'mean IoU':>22}",
+    ]
+    lines += [
+        f"{row.name:<14}{_interval(row.corloc_class_wise):>22}{_interval(row.corloc_image_wise):>22}"
+        f"{_interval(row.mean_iou):>22}"
+        for row in evaluation.rows
+    ]
+    width = max(14, *(len(scores.class_name) + 2 for scores in evaluation.classes))
+    baselines = "".join(f"{name:>12}" for name in BASELINES)
+    lines += ["", f"{'class':<{width}}{'items':>7}{'CorLoc':>9}{'mean IoU':>10}{baselines}"]
+    for scores in evaluation.classes:
+        of_baselines = "".join(f"{100 * scores.baselines[name]:>12.1f}" for name in BASELINES)
+        lines.append(
+            f"{scores.class_name:<{width}}{scores.items:>7}{100 * scores.corloc:>9.1f}"
+            f"{100 * scores.mean_iou:>10.1f}{of_baselines}"
+        )
+    count = len(evaluation.classes)
+    means = (
+        sum(scores.corloc for scores in evaluation.classes) / count,
+        sum(scores.mean_iou for scores in evaluation.classes) / count,
+        *(sum(scores.baselines[name] for scores in evaluation.classes) / count for name in BASELINES),
+    )
+    lines.append(
+        f"{'mean':<{width}}{evaluation.items:>7}{100 * means[0]:>9.1f}{100 * means[1]:>10.1f}"
+        + "".join(f"{100 * value:>12.1f}" for value in means[2:])
+    )
+    return "\n".join(lines)
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

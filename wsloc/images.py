@@ -1,0 +1,102 @@
+"""The one image reader: every file becomes RGB uint8 with its EXIF orientation applied.
+
+Rules for what is not 8-bit RGB:
+
+- grey: the value in all three channels;
+- 16-bit grey: divided by 257, so that 65535 becomes 255;
+- palette and alpha: expanded, then laid over white;
+- CMYK, YCbCr, LAB and HSV: converted by Pillow;
+- floating point and 32-bit integers: refused, because their range is unknown.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from wsloc.errors import ItemError
+
+MAX_PIXELS = 100_000_000
+MIN_SIDE = 8
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_EXIF_ORIENTATION = 274
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What an image file says of itself before its pixels are decoded.
+
+    Attributes:
+        stored_wh: width and height as stored, before EXIF transposition.
+        orientation: EXIF orientation, 1 where the file has none.
+    """
+
+    stored_wh: tuple[int, int]
+    orientation: int
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height after EXIF transposition."""
+        width, height = self.stored_wh
+        return (height, width) if self.orientation in (5, 6, 7, 8) else (width, height)
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Size and orientation of an image file, without decoding it.
+
+    Raises:
+        ItemError: if the file is missing or not an image.
+    """
+    with _open(path) as image:
+        return ImageHeader(image.size, int(image.getexif().get(_EXIF_ORIENTATION, 1)))
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The image as RGB uint8 ``(H, W, 3)``, EXIF orientation applied.
+
+    Raises:
+        ItemError: if the file is missing, empty, truncated or not an image, if a side is shorter
+            than 8 px, or if the image has more than 100 million pixels.
+    """
+    with _open(path) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ItemError(f"{path.name} has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
+        if min(width, height) < MIN_SIDE:
+            raise ItemError(f"{path.name} is {width} x {height} pixels, less than {MIN_SIDE} on a side")
+        try:
+            return _to_rgb(ImageOps.exif_transpose(image), path)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise ItemError(f"{path.name} cannot be decoded: {error}") from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # Our own limit is checked by read_image, before any pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(path)
+    except FileNotFoundError as error:
+        raise ItemError(f"{path} does not exist") from error
+    except Image.DecompressionBombError as error:
+        raise ItemError(f"{path.name} has more than {MAX_PIXELS // 10**6} million pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ItemError(f"{path.name} is not an image that can be read: {error}") from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
+        grey = (np.asarray(image, dtype=np.uint16) / 257).round().astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ItemError(f"{path.name} has pixel type {image.mode!r}, whose range is unknown: save it as 8- or 16-bit")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,120 @@
+"""Everything that a run needs to localise, put together once from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wsloc.classifiers import (
+    VIEWS,
+    LabelMap,
+    Preprocessing,
+    Views,
+    check_network,
+    load_classifier,
+    make_scorer,
+    resolve_label_map,
+)
+from wsloc.classifiers.scorer import Scorer
+from wsloc.config import LocalizeConfig, SegmentationSettings
+from wsloc.datasets import Dataset
+from wsloc.errors import UserError
+from wsloc.saliency import METHODS, SaliencyMethod
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Localizer:
+    """From an image and a class to boxes.
+
+    Attributes:
+        name: of the classifier.
+        scorer: the network and the classes it can be asked for.
+        label_map: all classes asked for, also those without an output.
+        class_index: row of the scorer for each class that has outputs.
+        preprocessing: what the network expects.
+        make_views: from an RGB image to the network's inputs.
+        method_name: of the saliency method.
+        method: the saliency method.
+        top_k: how many of the classifier's best classes to look for; None to look for the labels.
+        segmentation: from map to boxes.
+        batch_size: network inputs in a batch.
+        seed: of the run.
+    """
+
+    name: str
+    scorer: Scorer
+    label_map: LabelMap
+    class_index: dict[str, int]
+    preprocessing: Preprocessing
+    make_views: Callable[[NDArray[np.uint8], Preprocessing], Views]
+    method_name: str
+    method: SaliencyMethod
+    top_k: int | None
+    segmentation: SegmentationSettings
+    batch_size: int
+    seed: int
+
+
+def make_localizer(config: LocalizeConfig, dataset: Dataset) -> Localizer:
+    """Load the classifier and map the classes of the data set to its outputs.
+
+    Raises:
+        UserError: whatever is wrong with the device, the network, its weights or the classes.
+    """
+    device = choose_device(config.compute.device)
+    classifier = load_classifier(config.classifier)
+    preprocessing = classifier.preprocessing
+    precision = getattr(torch, config.compute.precision)
+    example = torch.zeros((preprocessing.channels, *preprocessing.input_size_hw))
+    num_outputs = check_network(make_scorer(classifier.network, [[0]], device=device), example)
+    label_map = resolve_label_map(
+        _asked_for(config, dataset),
+        num_outputs,
+        classifier.output_names,
+        config.classifier.label_map,
+        dataset.label_map,
+    )
+    usable = label_map.usable()
+    if not usable.classes:
+        raise UserError(f"None of the classes has an output of {classifier.name}; give --label-map or another --arch.")
+    return Localizer(
+        classifier.name,
+        make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision),
+        label_map,
+        {name: index for index, name in enumerate(usable.class_names)},
+        preprocessing,
+        VIEWS[config.saliency.views],
+        config.saliency.method,
+        METHODS[config.saliency.method],
+        None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top")),
+        config.segmentation,
+        config.compute.batch_size,
+        config.compute.seed,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that ``--device`` names; ``auto`` takes CUDA or MPS where there is one.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        raise UserError(f"--device {name}: there is no such device here; use --device auto or --device cpu.")
+    return torch.device(name)
+
+
+def _asked_for(config: LocalizeConfig, dataset: Dataset) -> tuple[str, ...]:
+    """The classes to map: those that label an image, or the choice that the classifier's best come from."""
+    if config.data.targets != "labels":
+        return config.data.classes or dataset.class_names
+    labelled = {label for image in dataset.images for label in image.labels}
+    ordered = [name for name in dataset.class_names if name in labelled]
+    return (*ordered, *sorted(labelled.difference(ordered)))

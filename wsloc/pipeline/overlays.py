@@ -1,0 +1,28 @@
+"""Pictures of the first items of a run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from wsloc import boxes
+from wsloc.pipeline.results import ImageResult
+from wsloc.visualization import item_panel
+
+
+def write_overlays(folder: Path, result: ImageResult) -> None:
+    """Write a JPEG for each item of an image that has a box."""
+    for item in result.items:
+        if item.trace is None:
+            continue
+        folder.mkdir(exist_ok=True)
+        height, width = item.trace.mask.shape
+        first = item.localizations[0]
+        drawn = [boxes.scale(found.box_xyxy, found.size_wh, (width, height))[0] for found in item.localizations]
+        caption = f"{item.class_name}  p {first.probability:.2f}  quality {first.quality:.2f}  {result.image.image_id}"
+        trace = item.trace
+        panel = item_panel(trace.image_rgb, trace.saliency, trace.trimap, trace.mask, drawn, caption)
+        name = re.sub(r"[^\w.-]+", "_", f"{result.image.image_id}-{item.class_name}")
+        Image.fromarray(panel).save(folder / f"{name}.jpg", quality=90)

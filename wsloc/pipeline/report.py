@@ -1,0 +1,126 @@
+"""The end of a run: its figures, as files and as the text that the command line prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wsloc.config import LocalizeConfig
+from wsloc.datasets import Dataset, read_ground_truth
+from wsloc.evaluation import BASELINES, Evaluation, evaluate
+from wsloc.evaluation.table import format_evaluation
+from wsloc.pipeline.atomic import write_atomic
+from wsloc.pipeline.localizer import Localizer
+from wsloc.pipeline.runfolder import read_failures, read_localizations
+from wsloc.records import Failure, Localization
+
+_MOST_PROBLEMS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a finished run says of itself.
+
+    Attributes:
+        counts: images, items (pairs with a box or a failure), boxes, fallbacks and failures.
+        text: for a terminal.
+    """
+
+    counts: dict[str, int]
+    text: str
+
+
+def write_report(folder: Path, config: LocalizeConfig, dataset: Dataset, localizer: Localizer) -> RunReport:
+    """Judge the boxes of a run where there is ground truth; writes metrics.json and metrics_per_class.csv.
+
+    Args:
+        folder: of the run, all parts joined.
+        config: of the run.
+        dataset: of the run.
+        localizer: of the run, for the classes that have no true substitute.
+    """
+    localizations, failures = list(read_localizations(folder)), list(read_failures(folder))
+    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
+    sections = []
+    if truth is None:
+        sections.append("No ground truth, so no figures.")
+    else:
+        asked = (config.data.class_name,) if config.data.class_name else config.data.classes or None
+        evaluation = evaluate(localizations, truth.images, asked)
+        if evaluation is None:
+            sections.append("No image has a true box of the classes asked for, so there are no figures.")
+        else:
+            _write_metrics(folder, evaluation)
+            sections.append(format_evaluation(evaluation))
+        sections += _problem_lines(truth.problems, truth.ambiguous_orientations)
+    counts = _counts(dataset, localizations, failures)
+    sections.append(
+        "{images} images, {items} items: {boxes} boxes, {fallbacks} of them fallbacks, {failures} failures".format(
+            **counts
+        )
+    )
+    sections += [f"  {count} x {reason}" for reason, count in _reasons(localizations, failures)]
+    sections += _substitute_lines(localizer)
+    return RunReport(counts, "\n\n".join(sections[:1]) + "\n\n" + "\n".join(sections[1:]))
+
+
+def _counts(dataset: Dataset, localizations: list[Localization], failures: list[Failure]) -> dict[str, int]:
+    return {
+        "images": len(dataset.images),
+        "items": sum(record.component == 0 for record in localizations) + len(failures),
+        "boxes": len(localizations),
+        "fallbacks": sum(record.fallback is not None for record in localizations),
+        "failures": len(failures),
+    }
+
+
+def _reasons(localizations: list[Localization], failures: list[Failure]) -> list[tuple[str, int]]:
+    """Reasons with their counts, the most frequent first; a file's own name would make each reason unique."""
+    reasons = Counter(
+        f"failed in {failure.stage}: {failure.reason.replace(Path(failure.file).name, 'the image')}"
+        for failure in failures
+    )
+    reasons += Counter(
+        f"box of the {record.fallback}, because the cut found no foreground"
+        for record in localizations
+        if record.fallback is not None
+    )
+    return reasons.most_common(_MOST_PROBLEMS_SHOWN)
+
+
+def _problem_lines(problems: tuple[str, ...], ambiguous: int) -> list[str]:
+    lines = []
+    if problems:
+        lines.append(f"{len(problems)} problems in the annotations:")
+        lines += [f"  {problem}" for problem in problems[:_MOST_PROBLEMS_SHOWN]]
+        if len(problems) > _MOST_PROBLEMS_SHOWN:
+            lines.append("  ...")
+    if ambiguous:
+        lines.append(
+            f"{ambiguous} images have an EXIF orientation, and their annotation does not tell in which frame the boxes "
+            "are: taken to be that of the stored image."
+        )
+    return lines
+
+
+def _substitute_lines(localizer: Localizer) -> list[str]:
+    weak = localizer.label_map.without_substitute()
+    if not weak:
+        return []
+    return ["Classes without a true substitute among the network's outputs:"] + [
+        f"  {mapped.name}: {mapped.note}" for mapped in weak
+    ]
+
+
+def _write_metrics(folder: Path, evaluation: Evaluation) -> None:
+    write_atomic(folder / "metrics.json", json.dumps(asdict(evaluation), indent=2, ensure_ascii=False) + "\n")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["class", "items", "corloc", "mean_iou", *(f"corloc {name}" for name in BASELINES)])
+    for scores in evaluation.classes:
+        writer.writerow([scores.class_name, scores.items, scores.corloc, scores.mean_iou, *scores.baselines.values()])
+    write_atomic(folder / "metrics_per_class.csv", table.getvalue())

@@ -1,0 +1,71 @@
+"""What the pipeline yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc.records import Failure, ImageRecord, Localization
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """How a box came about; all arrays at working resolution.
+
+    Attributes:
+        image_rgb: uint8 ``(H, W, 3)``.
+        saliency: float32 ``(H, W)``, smoothed, maximum 1; NaN where undecided.
+        trimap: uint8 ``(H, W)``, the seeds in OpenCV's codes.
+        mask: bool ``(H, W)``, all components.
+    """
+
+    image_rgb: NDArray[np.uint8]
+    saliency: NDArray[np.float32]
+    trimap: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemResult:
+    """What became of one (image, class) pair: boxes and their trace, or a failure.
+
+    Attributes:
+        class_name: the class that was asked for.
+        localizations: the boxes, the largest component first; empty after a failure.
+        failure: None where there is a box.
+        trace: None where the map could not be made.
+    """
+
+    class_name: str
+    localizations: tuple[Localization, ...] = ()
+    failure: Failure | None = None
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeconds:
+    """Seconds of work that one image took in each stage; stages overlap, so they exceed the wall clock."""
+
+    read: float = 0.0
+    saliency: float = 0.0
+    cut: float = 0.0
+
+    def __add__(self, other: StageSeconds) -> StageSeconds:
+        return StageSeconds(self.read + other.read, self.saliency + other.saliency, self.cut + other.cut)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageResult:
+    """What became of one image.
+
+    Attributes:
+        image: its record.
+        items: one for each class asked for, in the order of the labels (or of falling probability).
+        seconds: the work it took.
+    """
+
+    image: ImageRecord
+    items: tuple[ItemResult, ...]
+    seconds: StageSeconds

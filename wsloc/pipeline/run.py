@@ -1,0 +1,173 @@
+"""One run: a data set and a configuration in, a run folder out."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsloc.config import OutputSettings
+from wsloc.datasets import Dataset
+from wsloc.errors import UserError
+from wsloc.pipeline.engine import localize
+from wsloc.pipeline.localizer import Localizer
+from wsloc.pipeline.overlays import write_overlays
+from wsloc.pipeline.results import ImageResult, StageSeconds
+from wsloc.pipeline.runfolder import SCHEMA_VERSION, RunFolder, open_run_folder, read_manifest
+from wsloc.pipeline.threads import ThreadPlan, applied
+
+_PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A run that was begun, or taken up again, and not yet finished.
+
+    Attributes:
+        folder: held by this process.
+        manifest: as written so far.
+        resumed: whether the folder holds results of an earlier process.
+        parts: the images of each part.
+        done: numbers of the parts that were already written when the run was opened.
+    """
+
+    folder: RunFolder
+    manifest: dict[str, Any]
+    resumed: bool
+    parts: tuple[slice, ...]
+    done: frozenset[int]
+
+
+def open_run(
+    settings: OutputSettings, config_yaml: str, dataset: Dataset, localizer: Localizer, command: Sequence[str]
+) -> Run:
+    """Make a run folder, or take hold of an unfinished one.
+
+    Args:
+        settings: which folder, and whether it may exist.
+        config_yaml: the resolved configuration.
+        dataset: what will be localised.
+        localizer: with what.
+        command: the words of the command line, for the manifest.
+
+    Raises:
+        UserError: if the folder cannot be used, or was begun with other images or another network.
+    """
+    stem = f"{dataset.name}-{localizer.name}-{localizer.method_name}"
+    folder, resumed = open_run_folder(
+        settings.out, stem, config_yaml, resume=settings.resume, overwrite=settings.overwrite
+    )
+    identity = {"dataset_fingerprint": dataset.fingerprint(), "network_sha256": _network_hash(localizer)}
+    size = settings.checkpoint_every
+    parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
+    if resumed:
+        before = read_manifest(folder.path) or {}
+        for key, value in identity.items():
+            if before.get(key) != value:
+                raise UserError(f"{folder.path} was begun with another {key}; start a run without --resume.")
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "complete": False,
+        "command": list(command),
+        **identity,
+        **_environment(localizer.scorer.device),
+        "images": len(dataset.images),
+    }
+    folder.write_manifest(manifest)
+    return Run(folder, manifest, resumed, parts, folder.written_parts())
+
+
+def execute(
+    run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan, overlays: int = 0
+) -> Iterator[ImageResult]:
+    """Localise what is missing, part by part; a part is written when its last image is done.
+
+    A part is finished before the next is begun, so that a killed run loses one part at most.
+
+    Args:
+        run: as opened.
+        localizer: with what.
+        dataset: what.
+        plan: threads.
+        overlays: of how many images, the first ones, to write pictures.
+
+    Yields:
+        The results of the images that this process computed, in order.
+    """
+    start = time.perf_counter()
+    seconds, computed = StageSeconds(), 0
+    with applied(plan) as pool:
+        for number, part in enumerate(run.parts):
+            if number in run.done:
+                continue
+            results = []
+            images = dataset.images[part]
+            for place, result in enumerate(localize(localizer, dataset, images, pool), start=part.start):
+                if place < overlays:
+                    write_overlays(run.folder.path / "overlays", result)
+                results.append(_without_traces(result))
+                seconds, computed = seconds + result.seconds, computed + 1
+                yield result
+            run.folder.write_part(number, results)
+    run.folder.join()
+    run.manifest["timing"] = {
+        "images": computed,
+        "wall_seconds": round(time.perf_counter() - start, 3),
+        "stage_seconds": {stage: round(value, 3) for stage, value in asdict(seconds).items()},
+        "threads": asdict(plan),
+    }
+
+
+def finish(run: Run, counts: Mapping[str, int]) -> None:
+    """Declare the run complete, with its counts in the manifest."""
+    run.folder.finish({**run.manifest, "counts": dict(counts)})
+
+
+def _without_traces(result: ImageResult) -> ImageResult:
+    """The records alone: a part of results must not hold the arrays of all its images."""
+    return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
+
+
+def _network_hash(localizer: Localizer) -> str:
+    digest = hashlib.sha256()
+    for name, value in localizer.scorer.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {"versions": versions, "commit": _commit(), "device": f"{device.type} ({name})", "platform": sys.platform}
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package lies in; None for an installed package."""
+    package = Path(__file__).resolve().parents[1]
+    if not (package.parent / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "--verify", "-q", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,89 @@
+"""How many threads each stage gets, so that together they never exceed the cores of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPlan:
+    """Threads of one run.
+
+    Attributes:
+        network: threads of PyTorch on the CPU. It never depends on ``workers``, because sums over another
+            number of threads round differently, and a result must not depend on the workers.
+        workers: threads that read images and cut; 0 to do both between the batches.
+    """
+
+    network: int
+    workers: int
+
+
+def plan_threads(device: torch.device, workers: int | None = None, cores: int | None = None) -> ThreadPlan:
+    """Divide the cores: half for a network on the CPU, one for a network elsewhere, the rest for workers.
+
+    Args:
+        device: where the network computes.
+        workers: an upper bound; None for as many as there are cores left.
+        cores: of this process; found out if None.
+    """
+    cores = cores or available_cores()
+    network = max(1, cores // 2) if device.type == "cpu" else 1
+    left = cores - network
+    return ThreadPlan(network, left if workers is None else min(workers, left))
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, cut down to the quota of its cgroup."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass  # No cgroup, or a quota of "max".
+    return cores
+
+
+@contextlib.contextmanager
+def applied(plan: ThreadPlan) -> Iterator[Executor | None]:
+    """PyTorch and OpenCV held to the plan, and its pool of workers; None where it has none."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(plan.network)
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="wsloc") if plan.workers else None
+    try:
+        yield pool
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def ordered_map(
+    pool: Executor | None, function: Callable[[Item], Result], items: Iterable[Item], window: int
+) -> Iterator[Result]:
+    """``map`` over a pool, in order, with at most ``window`` items begun and not yet taken."""
+    if pool is None:
+        yield from map(function, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) >= window:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

@@ -1,0 +1,95 @@
+"""The frozen records that pass between the stages of the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image and its image-level labels: all that code which makes boxes may read.
+
+    Attributes:
+        image_id: unique within its data set.
+        path: the image file.
+        labels: names of the classes that the image is labelled to show; empty where unlabelled.
+    """
+
+    image_id: str
+    path: Path
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """The true boxes of one image; opened by evaluation alone.
+
+    Attributes:
+        image_id: as in :class:`ImageRecord`.
+        boxes_xyxy: float64 ``(N, 4)``, half-open, pixels of the image after EXIF transposition.
+        class_names: N class names.
+        difficult: bool ``(N,)``, the VOC flag; False where the data set has none.
+        size_wh: width and height in pixels after EXIF transposition.
+    """
+
+    image_id: str
+    boxes_xyxy: NDArray[np.float64]
+    class_names: tuple[str, ...]
+    difficult: NDArray[np.bool_]
+    size_wh: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """One box found for one (image, class) pair.
+
+    Attributes:
+        image_id: as in :class:`ImageRecord`.
+        file: the image file, relative to the data-set root where it lies below it.
+        class_name: the class that was asked for.
+        box_xyxy: half-open, 0-based, pixels of the image after EXIF transposition.
+        probability: what the classifier gives the class on this image, in [0, 1].
+        quality: how well the mask and the saliency map agree, in [0, 1]; made without ground truth.
+        area_share: area of the box over area of the image, in (0, 1].
+        method: saliency method.
+        segmenter: what turned the map into a mask.
+        fallback: None, or the name of what stood in for an empty mask.
+        component: 0 for the largest connected component, 1 for the next, and so on.
+        size_wh: width and height of the image after EXIF transposition.
+    """
+
+    image_id: str
+    file: str
+    class_name: str
+    box_xyxy: tuple[float, float, float, float]
+    probability: float
+    quality: float
+    area_share: float
+    method: str
+    segmenter: str
+    fallback: str | None
+    component: int
+    size_wh: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image, or one (image, class) pair, that has no box, and why.
+
+    Attributes:
+        image_id: as in :class:`ImageRecord`.
+        file: as in :class:`Localization`.
+        class_name: the class that was asked for.
+        stage: where it failed: ``read``, ``saliency`` or ``cut``.
+        reason: one sentence.
+    """
+
+    image_id: str
+    file: str
+    class_name: str
+    stage: str
+    reason: str

@@ -1,0 +1,36 @@
+"""Maps of several views of one image, put back where the views came from and averaged.
+
+Simonyan et al. 2013, section 3.1, average the maps of ten cropped and mirrored sub-images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wsloc.classifiers.preprocessing import Views
+
+
+def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
+    """The mean map in the frame of the resized image.
+
+    Args:
+        views: where each view came from.
+        maps: one ``(H, W)`` map for each view, on the CPU.
+
+    Returns:
+        Float32 ``(frame height, frame width)``; NaN where no view reached, so that such a pixel stays
+        undecided instead of counting as background.
+    """
+    total = np.zeros(views.frame_hw, dtype=np.float32)
+    count = np.zeros(views.frame_hw, dtype=np.float32)
+    for view, view_map in zip(views.views, maps, strict=True):
+        values = view_map.numpy()
+        height, width = values.shape
+        window = np.s_[view.top : view.top + height, view.left : view.left + width]
+        total[window] += values[:, ::-1] if view.mirrored else values
+        count[window] += 1
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -1,0 +1,21 @@
+"""From a saliency map to boxes: seeds, cut, connected components."""
+
+from wsloc.segmentation.components import Component, largest_components
+from wsloc.segmentation.graphcut import fit_color_models, grabcut, graphcut_2013
+from wsloc.segmentation.seeds import make_seeds
+from wsloc.segmentation.segment import SEGMENTERS, Segmentation, Segmenter
+from wsloc.segmentation.working import working_image, working_map
+
+__all__ = [
+    "SEGMENTERS",
+    "Component",
+    "Segmentation",
+    "Segmenter",
+    "fit_color_models",
+    "grabcut",
+    "graphcut_2013",
+    "largest_components",
+    "make_seeds",
+    "working_image",
+    "working_map",
+]

@@ -1,0 +1,117 @@
+"""Two ways to cut an image along its seeds, both built on OpenCV's GMM and max-flow code.
+
+``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): colour models and labelling refine each
+other until the labelling stays. ``graphcut_2013`` is the cut of Simonyan et al. 2013: colour models of the
+seed pixels alone, then one cut (Boykov, Jolly 2001) with the models as they are.
+
+OpenCV draws the first guess of a colour model from a generator of the calling thread. Each function
+seeds it, so that a cut gives the same bits in any thread.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc.errors import ItemError
+from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_FOREGROUND
+
+GMM_COMPONENTS = 5
+"""Gaussians of each colour model, fixed in OpenCV; fewer pixels than that cannot be modelled."""
+
+_MODEL_SHAPE = (1, 13 * GMM_COMPONENTS)
+"""OpenCV packs each Gaussian as 1 weight, 3 means and 9 covariances."""
+
+_NO_RECTANGLE = (0, 0, 0, 0)
+"""Looked at in the modes that are not used here alone."""
+
+
+def grabcut(
+    image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int = 10
+) -> NDArray[np.bool_]:
+    """Iterated GrabCut from a trimap, until the labelling no longer changes.
+
+    Args:
+        image_rgb: uint8 ``(H, W, 3)``.
+        trimap: uint8 ``(H, W)`` in OpenCV's codes; seeds keep their label, the other pixels enter the
+            first models by their probable one. Not changed.
+        seed: of the first models, in [0, 2**31).
+        max_iterations: at least 1.
+
+    Returns:
+        The mask, bool ``(H, W)``.
+
+    Raises:
+        ItemError: if a side has fewer than 5 pixels.
+    """
+    labels = trimap.copy()
+    _require_samples(np.isin(labels, (FOREGROUND, PROBABLE_FOREGROUND)), "foreground")
+    _require_samples(~np.isin(labels, (FOREGROUND, PROBABLE_FOREGROUND)), "background")
+    background, foreground = np.zeros(_MODEL_SHAPE), np.zeros(_MODEL_SHAPE)
+    mode = cv2.GC_INIT_WITH_MASK
+    for _ in range(max_iterations):
+        before = labels.copy()
+        cv2.setRNGSeed(seed)
+        cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, background, foreground, 1, mode)
+        mode = cv2.GC_EVAL
+        if np.array_equal(before, labels) or not _foreground(labels).any():
+            break
+    return _foreground(labels)
+
+
+def graphcut_2013(
+    image_rgb: NDArray[np.uint8], seeds: NDArray[np.uint8], clamps: NDArray[np.uint8], seed: int
+) -> NDArray[np.bool_]:
+    """One cut with the colour models of the seeds.
+
+    Args:
+        image_rgb: uint8 ``(H, W, 3)``.
+        seeds: uint8 ``(H, W)``, OpenCV's codes: whose pixels the two models are fitted to.
+        clamps: uint8 ``(H, W)``, OpenCV's codes: the pixels whose label the cut may not change.
+        seed: of the models, in [0, 2**31).
+
+    Returns:
+        The mask, bool ``(H, W)``.
+
+    Raises:
+        ItemError: if there are fewer than 5 seeds of a kind.
+    """
+    background, foreground = fit_color_models(image_rgb, seeds, seed)
+    labels = np.where(np.isin(clamps, (FOREGROUND, BACKGROUND)), clamps, PROBABLE_FOREGROUND).astype(np.uint8)
+    cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    return _foreground(labels)
+
+
+def fit_color_models(
+    image_rgb: NDArray[np.uint8], seeds: NDArray[np.uint8], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The Gaussian mixtures of the background and foreground seeds.
+
+    Returns:
+        (background, foreground), each float64 ``(1, 65)`` in OpenCV's layout: 5 weights, 5 x 3 means,
+        5 x 9 covariances.
+
+    Raises:
+        ItemError: if there are fewer than 5 seeds of a kind.
+    """
+    _require_samples(seeds == FOREGROUND, "foreground")
+    _require_samples(seeds == BACKGROUND, "background")
+    chosen = np.isin(seeds, (FOREGROUND, BACKGROUND))
+    # As an image of one column that holds the seed pixels and nothing else.
+    pixels, labels = image_rgb[chosen][:, None], seeds[chosen][:, None].copy()
+    background, foreground = np.zeros(_MODEL_SHAPE), np.zeros(_MODEL_SHAPE)
+    cv2.setRNGSeed(seed)
+    cv2.grabCut(pixels, labels, _NO_RECTANGLE, background, foreground, 0, cv2.GC_INIT_WITH_MASK)
+    return background, foreground
+
+
+def _foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.isin(labels, (FOREGROUND, PROBABLE_FOREGROUND))
+
+
+def _require_samples(chosen: NDArray[np.bool_], name: str) -> None:
+    if (count := int(chosen.sum())) < GMM_COMPONENTS:
+        raise ItemError(
+            f"the map gives {count} {name} seeds, fewer than the {GMM_COMPONENTS} that a colour model needs"
+        )
