@@ -60,6 +60,8 @@ class DataSettings:
     """classes to look for: labels (the image-level labels), or topK such as top5 (the classifier's K best)"""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
     """only these classes"""
+    ids: Annotated[Path | None, _optional("FILE", "all")] = None
+    """only the images whose ids this text file lists, one a line"""
     limit: Annotated[int | None, _optional("N", "all")] = None
     """only the first N images (>= 1)"""
 

@@ -11,6 +11,7 @@ Rules for what is not 8-bit RGB:
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _EXIF_ORIENTATION = 274
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+"""What Pillow raises for damaged files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ def read_header(path: Path) -> ImageHeader:
         ItemError: if the file is missing or not an image.
     """
     with _open(path) as image:
-        return ImageHeader(image.size, int(image.getexif().get(_EXIF_ORIENTATION, 1)))
+        try:
+            orientation = image.getexif().get(_EXIF_ORIENTATION)
+        except _PILLOW_ERRORS as error:
+            raise ItemError(f"{path.name} has EXIF data that cannot be read: {error}") from error
+        # Like Pillow's own transposition: what is no whole number turns nothing.
+        return ImageHeader(image.size, orientation if isinstance(orientation, int) else 1)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -70,8 +78,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         if min(width, height) < MIN_SIDE:
             raise ItemError(f"{path.name} is {width} x {height} pixels, less than {MIN_SIDE} on a side")
         try:
-            return _to_rgb(ImageOps.exif_transpose(image), path)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            # A netpbm file of 16 bits opens as "I", in the range of 16 bits.
+            is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+            return _to_rgb(ImageOps.exif_transpose(image), path, is_16_bit)
+        except _PILLOW_ERRORS as error:
             raise ItemError(f"{path.name} cannot be decoded: {error}") from error
 
 
@@ -85,12 +95,12 @@ def _open(path: Path) -> Image.Image:
         raise ItemError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ItemError(f"{path.name} has more than {MAX_PIXELS // 10**6} million pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except _PILLOW_ERRORS as error:
         raise ItemError(f"{path.name} is not an image that can be read: {error}") from error
 
 
-def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
+def _to_rgb(image: Image.Image, path: Path, is_16_bit: bool) -> NDArray[np.uint8]:
+    if is_16_bit:
         grey = (np.asarray(image, dtype=np.uint16) / 257).round().astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):

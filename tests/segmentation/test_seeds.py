@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,9 +53,7 @@ def maps(elements: st.SearchStrategy[float]) -> st.SearchStrategy[NDArray[np.flo
 
 @given(maps(st.sampled_from([0.0, -0.0, 1e-45, 0.5, 1.0, 3e38, NAN])), quantile_pairs(), st.integers(0, 2**31 - 1))
 @settings(max_examples=300, deadline=None)
-def test_properties_with_many_ties(
-    saliency: NDArray[np.float32], quantiles: tuple[float, float], seed: int
-) -> None:
+def test_properties_with_many_ties(saliency: NDArray[np.float32], quantiles: tuple[float, float], seed: int) -> None:
     if np.isnan(saliency).all():
         return  # working_map refuses it.
     foreground_quantile, background_quantile = quantiles
@@ -72,7 +72,7 @@ def test_properties_with_many_ties(
     # Ranks: no background seed above an undecided pixel, none of the latter above a foreground seed.
     undecided = covered & ~foreground & ~background
     groups = [saliency[group] for group in (background, undecided, foreground) if group.any()]
-    for lower, upper in zip(groups, groups[1:], strict=False):
+    for lower, upper in pairwise(groups):
         assert lower.max() <= upper.min()
 
 

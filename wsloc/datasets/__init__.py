@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,8 @@ def open_dataset(settings: DataSettings) -> Dataset:
     """The images and image-level labels that the settings name.
 
     ``class_name`` replaces the labels of every image, ``targets`` other than ``labels`` takes them away,
-    ``classes`` chooses among them; with labels, images without any are left out. ``limit`` comes last.
+    ``classes`` chooses among them; with labels, images without any are left out. ``ids`` comes first,
+    ``limit`` last.
 
     Raises:
         UserError: if the data set is missing or malformed, or no item is left.
@@ -29,6 +30,8 @@ def open_dataset(settings: DataSettings) -> Dataset:
         raise UserError("Nothing to localise: give --dataset demo, voc or folder, or --images 'GLOB' --class NAME.")
     else:
         dataset = OPENERS[settings.dataset](settings)
+    if settings.ids is not None:
+        dataset = _listed_images(dataset, settings.ids)
     dataset = _with_items(dataset, settings)
     return replace(dataset, images=dataset.images[: settings.limit])
 
@@ -44,7 +47,7 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
             "The images have no labels; give --labels CSV, --class NAME, or --targets top5 for the classifier's own."
         )
     if unknown := [name for name in settings.classes if name not in dataset.class_names]:
-        raise UserError(f"--classes: the data set has no class {unknown[0]!r}; it has {_listed(dataset)}.")
+        raise UserError(f"--classes: the data set has no class {unknown[0]!r}; it has {_named(dataset.class_names)}.")
     chosen = frozenset(settings.classes or dataset.class_names)
     dataset = _relabelled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
     return replace(dataset, images=tuple(image for image in dataset.images if image.labels))
@@ -95,8 +98,18 @@ def _relabelled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str,
     return replace(dataset, images=tuple(replace(image, labels=change(image.labels)) for image in dataset.images))
 
 
-def _listed(dataset: Dataset) -> str:
-    names = dataset.class_names
+def _listed_images(dataset: Dataset, path: Path) -> Dataset:
+    try:
+        ids = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The list of ids {path} cannot be read: {error}.") from error
+    by_id = {image.image_id: image for image in dataset.images}
+    if missing := [image_id for image_id in ids if image_id not in by_id]:
+        raise UserError(f"--ids: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
+    return replace(dataset, images=tuple(by_id[image_id] for image_id in dict.fromkeys(ids)))
+
+
+def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
 
 

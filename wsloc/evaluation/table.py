@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsloc.evaluation.corloc import Estimate
-from wsloc.evaluation.evaluate import BASELINES, Evaluation
+from wsloc.evaluation.summary import BASELINES, Evaluation
 
 
 def format_evaluation(evaluation: Evaluation) -> str:

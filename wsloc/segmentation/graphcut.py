@@ -23,6 +23,9 @@ GMM_COMPONENTS = 5
 _MODEL_SHAPE = (1, 13 * GMM_COMPONENTS)
 """OpenCV packs each Gaussian as 1 weight, 3 means and 9 covariances."""
 
+_LEAST_LOG_LIKELIHOOD = -700.0
+"""The exponential underflows at -745; weights and determinants take the rest."""
+
 _NO_RECTANGLE = (0, 0, 0, 0)
 """Looked at in the modes that are not used here alone."""
 
@@ -78,7 +81,8 @@ def graphcut_2013(
         ItemError: if there are fewer than 5 seeds of a kind.
     """
     background, foreground = fit_color_models(image_rgb, seeds, seed)
-    labels = np.where(np.isin(clamps, (FOREGROUND, BACKGROUND)), clamps, PROBABLE_FOREGROUND).astype(np.uint8)
+    labels = _labels_of_unknown_colors(image_rgb, background, foreground)
+    labels = np.where(np.isin(clamps, (FOREGROUND, BACKGROUND)), clamps, labels)
     cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL)
     return _foreground(labels)
 
@@ -104,6 +108,33 @@ def fit_color_models(
     cv2.setRNGSeed(seed)
     cv2.grabCut(pixels, labels, _NO_RECTANGLE, background, foreground, 0, cv2.GC_INIT_WITH_MASK)
     return background, foreground
+
+
+def _labels_of_unknown_colors(
+    image_rgb: NDArray[np.uint8], background: NDArray[np.float64], foreground: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """The label of the likelier model where both likelihoods underflow, probable foreground elsewhere.
+
+    OpenCV would subtract one infinite energy from the other there, and its maximum flow takes the resulting
+    NaN for foreground beyond doubt. Models of flat colours are so narrow that this is no rare case.
+    """
+    colors = image_rgb.reshape(-1, 3).astype(np.float64)
+    as_background, as_foreground = _log_likelihood(colors, background), _log_likelihood(colors, foreground)
+    likelier = np.where(as_foreground > as_background, FOREGROUND, BACKGROUND)
+    known = np.maximum(as_background, as_foreground) > _LEAST_LOG_LIKELIHOOD
+    return np.where(known, PROBABLE_FOREGROUND, likelier).astype(np.uint8).reshape(image_rgb.shape[:2])
+
+
+def _log_likelihood(colors: NDArray[np.float64], model: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of colours ``(N, 3)`` under the Gaussian that explains each best, which falls short by log 5 at most."""
+    weights, means, covariances = np.split(model[0], [GMM_COMPONENTS, 4 * GMM_COMPONENTS])
+    best = np.full(len(colors), -np.inf)
+    for weight, mean, covariance in zip(weights, means.reshape(-1, 3), covariances.reshape(-1, 3, 3), strict=True):
+        if weight > 0:
+            away = colors - mean
+            distance = np.einsum("ni,ni->n", away @ np.linalg.inv(covariance), away)
+            np.maximum(best, np.log(weight / np.sqrt(np.linalg.det(covariance))) - distance / 2, out=best)
+    return best
 
 
 def _foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
