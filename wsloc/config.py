@@ -133,11 +133,11 @@ class SegmentationSettings:
     """pixels above this quantile of the map are foreground seeds (0 to 1)"""
     background_quantile: float = 0.30
     """pixels below this quantile of the map are background seeds (0 to 1)"""
-    smoothing: float = 0.02
+    smoothing: float = 0.01
     """sigma of the Gaussian that smooths the map, as a share of the image's longer side (0 to 0.2; 0: none)"""
-    working_size: int = 320
+    working_size: int = 224
     """longer side in pixels at which the cut is made (32 to 4096)"""
-    cut_iterations: int = 10
+    cut_iterations: int = 5
     """grabcut: most iterations; it stops earlier when the labelling no longer changes (1 to 100)"""
     clamp_foreground_quantile: float = 0.995
     """graphcut-2013: pixels above this quantile are foreground for certain (0 to 1)"""

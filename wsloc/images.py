@@ -85,6 +85,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             raise ItemError(f"{path.name} cannot be decoded: {error}") from error
 
 
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where it is missing or no valid one."""
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError):
+        return 1
+    return value if value in range(1, 9) else 1
+
+
 def _open(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():

@@ -94,7 +94,10 @@ def test_clamps_say_no_more_than_their_seeds() -> None:
 
 @CUTS
 def test_the_same_bits_whatever_ran_before_and_in_any_thread(cut) -> None:
-    scenes = [_noisy_scene(seed) for seed in range(4)] * 4
+    # Noise without clusters, where the first guess of the models decides.
+    noise = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), dtype=np.uint8)
+    scenes = [(image, _noisy_scene(seed=0)[1]) for image in noise] * 4
+    assert not np.array_equal(cut(*scenes[0], 7), cut(*scenes[0], 8))
     alone = [cut(image, trimap, 7) for image, trimap in scenes[:4]] * 4
     for state in (0, 1, 99):
         cv2.setRNGSeed(state)
@@ -116,10 +119,30 @@ def test_the_seed_is_used() -> None:
     assert len(models) > 1
 
 
-def test_grabcut_stops_when_the_labelling_stays() -> None:
-    image, trimap = _noisy_scene(seed=0)
-    settled = grabcut(image, trimap, 0, max_iterations=30)
-    assert np.array_equal(settled, grabcut(image, trimap, 0, max_iterations=100))
+def _watch_grabcut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[NDArray], list[NDArray]]]:
+    """For each later call of OpenCV its mode, and labels and both models before and after."""
+    calls = []
+
+    def watched(original, *arguments: object) -> object:
+        before = [arguments[place].copy() for place in (1, 3, 4)]
+        answer = original(*arguments)
+        calls.append((arguments[6], before, [arguments[place].copy() for place in (1, 3, 4)]))
+        return answer
+
+    monkeypatch.setattr(cv2, "grabCut", partial(watched, cv2.grabCut))
+    return calls
+
+
+@pytest.mark.parametrize("most", [1, 2, 50])
+def test_grabcut_iterates_until_the_labelling_stays(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    calls = _watch_grabcut(monkeypatch)
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    mask = grabcut(image, _noisy_scene(seed=0)[1], 0, max_iterations=most)
+    assert [mode for mode, _, _ in calls] == [cv2.GC_INIT_WITH_MASK] + [cv2.GC_EVAL] * (len(calls) - 1)
+    changed = [not np.array_equal(before[0], after[0]) for _, before, after in calls]
+    assert all(changed[:-1])
+    assert len(calls) == most if most < 50 else 2 < len(calls) < most and not changed[-1]
+    assert np.array_equal(mask, calls[-1][2][0] % 2 == 1)
 
 
 @CUTS
@@ -174,19 +197,11 @@ def test_moments_of_the_models() -> None:
 
 def test_models_are_not_changed_by_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     image, trimap = _noisy_scene(seed=0)
-    calls = []
-
-    def watched(original, *arguments: object) -> object:
-        before = [arguments[place].copy() for place in (3, 4)]
-        answer = original(*arguments)
-        calls.append((arguments[6], before, [arguments[place].copy() for place in (3, 4)]))
-        return answer
-
-    monkeypatch.setattr(cv2, "grabCut", partial(watched, cv2.grabCut))
+    calls = _watch_grabcut(monkeypatch)
     graphcut_2013(image, trimap, trimap, 0)
     (fit_mode, _, fitted), (cut_mode, before, after) = calls
     assert (fit_mode, cut_mode) == (cv2.GC_INIT_WITH_MASK, cv2.GC_EVAL_FREEZE_MODEL)
-    for ours, given, left in zip(fitted, before, after, strict=True):
+    for ours, given, left in zip(fitted[1:], before[1:], after[1:], strict=True):
         assert ours.tobytes() == given.tobytes() == left.tobytes()
 
 

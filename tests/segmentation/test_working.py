@@ -144,6 +144,16 @@ def test_a_speck_in_the_interior_is_spread_as_a_gaussian() -> None:
     assert np.allclose(smooth, expected, atol=1e-3)
 
 
+def test_near_the_border_the_mean_is_over_pixels_of_the_image() -> None:
+    saliency = np.zeros((1, 40), dtype=np.float32)
+    saliency[0, 2] = 3
+    columns = np.arange(40)
+    weights = np.exp(-((columns[:, None] - columns[None, :]) ** 2) / (2 * 2.0**2))
+    expected = weights[:, 2] / weights.sum(axis=1)
+    smooth = working_map(saliency, (1, 40), 2 / 40)  # sigma of 2 pixels
+    assert np.allclose(smooth[0], expected / expected.max(), atol=1e-3)
+
+
 @given(
     arrays(
         np.float32,

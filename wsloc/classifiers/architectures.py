@@ -130,15 +130,24 @@ def _build_own(arch: str) -> Architecture:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UserError(f"--arch {arch}: the module {module_name} cannot be imported from {here}: {error}.") from error
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"--arch {arch}: importing {module_name} raised {_named(error)}; mend the module.") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UserError(f"--arch {arch}: the module {module_name} has no function {function_name}.")
-    network = function()
+    try:
+        network = function()
+    except Exception as error:
+        raise UserError(f"--arch {arch}: {function_name}() raised {_named(error)}; mend the function.") from error
     if not isinstance(network, nn.Module):
         raise UserError(f"--arch {arch}: {function_name}() must return an nn.Module, not {type(network).__name__}.")
     grey = _first_convolution_channels(network) == 1
     preprocessing = Preprocessing((224, 224), (0.5,) if grey else IMAGENET_MEAN, (0.5,) if grey else IMAGENET_STD)
     return Architecture(network, preprocessing, None, "softmax")
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__} ({' '.join(str(error).split())})"
 
 
 def _first_convolution_channels(network: nn.Module) -> int | None:

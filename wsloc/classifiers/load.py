@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -101,7 +99,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (OSError, SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the unpickler raises whatever it trips over in a file that is no checkpoint
         raise UserError(
             f"The weights {path} cannot be read as a plain state dict ({' '.join(str(error).split())[:120]}); "
             "save network.state_dict() with torch.save or safetensors."
@@ -109,7 +107,9 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise UserError(f"The weights {path} hold no state dict; save network.state_dict().")
     # DataParallel puts its own name before every key.
     return {key.removeprefix("module."): value for key, value in content.items()}

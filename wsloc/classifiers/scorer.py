@@ -9,10 +9,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from wsloc.errors import UserError
 
 _PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
+_PROBABILITY_OPERATIONS = frozenset({"SoftmaxBackward0", "LogSoftmaxBackward0", "SigmoidBackward0"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
         for parameter in trainable:
             parameter.requires_grad_(False)
         if (last := _final_activation(network)) is not None:
-            hooks.append(last.register_forward_hook(lambda _module, inputs, _output: inputs[0]))
+            hooks += _pass_over(network, last)
         yield
     finally:
         for hook in hooks:
@@ -142,21 +144,43 @@ def check_network(scorer: Scorer, example: Tensor) -> int:
     Raises:
         UserError: if the network cannot take the image, returns no logits, or returns probabilities.
     """
-    with scoring_mode(scorer.network), torch.no_grad():
+    images = example[None].to(scorer.device).requires_grad_(True)
+    with scoring_mode(scorer.network), torch.enable_grad():
         try:
-            logits = scorer.logits(example[None].to(scorer.device))
+            logits = scorer.logits(images)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(
                 f"The network cannot take an image of shape {tuple(example.shape)} (channels, height, width): "
                 f"{' '.join(str(error).split())[:200]}; set --input-size, --mean and --std to what it expects."
             ) from error
-    sums_to_one = torch.allclose(logits.sum(dim=1), torch.ones(len(logits), device=logits.device), atol=1e-3)
-    if logits.shape[1] > 1 and bool((logits >= 0).all()) and sums_to_one:
+    if logits.grad_fn is None:
         raise UserError(
-            "The network returns probabilities, but saliency needs the scores before the softmax: "
+            "The network's outputs have no gradient with respect to the image; take torch.no_grad() and .detach() "
+            "out of its forward()."
+        )
+    if type(logits.grad_fn).__name__ in _PROBABILITY_OPERATIONS:
+        raise UserError(
+            "The network returns probabilities, but saliency needs the scores before the softmax or sigmoid: "
             "return the logits from its forward()."
         )
     return logits.shape[1]
+
+
+def _pass_over(network: nn.Module, last: nn.Module) -> list[RemovableHandle]:
+    """Make the network return what goes into its last module, provided that it returns what comes out of it.
+
+    A sigmoid that is registered last may be a gate in the middle, which must stay.
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def remember(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[:] = [(inputs[0], output)]
+
+    def replace(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        before, after = seen.pop() if seen else (output, output)
+        return before if output is after else output
+
+    return [last.register_forward_hook(remember), network.register_forward_hook(replace)]
 
 
 def _final_activation(network: nn.Module) -> nn.Module | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Localise, evaluate, and print the table. Returns 1 if an item failed, else 0."""
+    """Localise, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
     config = parse_localize(arguments)
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     print("Next:")
     for text, command in _next_commands(run, arguments):
         print(f"  {text:<22}{command}")
-    return 1 if report.counts["failures"] else 0
+    return 1 if report.counts["failures"] or report.counts["images_without_truth"] else 0
 
 
 def _announce(dataset: Dataset, localizer: Localizer, run: Run) -> None:

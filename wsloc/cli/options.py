@@ -6,19 +6,20 @@ is the flags written down, so it is read by the same parser: each key is turned 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import difflib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tyro
 import yaml
 
 import wsloc
-from wsloc.config import LocalizeConfig
+from wsloc.config import DatasetName, LocalizeConfig
 from wsloc.errors import UserError
 
 FLAG_OF_FIELD = {"class_name": "class"}
@@ -33,14 +34,17 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
         UserError: for a YAML file that is missing, malformed or holds an unknown key or a bad value.
         SystemExit: status 2 for bad flags, after a message with suggestions; 0 after ``--help``.
     """
-    flags = _parse(arguments, LocalizeConfig())
-    from_file = _layer(flags.config, LocalizeConfig()) if flags.config else LocalizeConfig()
-    dataset = flags.data.dataset or from_file.data.dataset
+    # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", type=Path, nargs="?")
+    finder.add_argument("--dataset", nargs="?")
+    named, _ = finder.parse_known_args(arguments)
+    dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
-    if dataset and (shipped := shipped_config(dataset)):
+    if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
         config = _layer(shipped, config)
-    if flags.config:
-        config = _layer(flags.config, config)
+    if named.config:
+        config = _layer(named.config, config)
     return _parse(arguments, config)
 
 

@@ -50,7 +50,10 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
         raise UserError(f"--classes: the data set has no class {unknown[0]!r}; it has {_named(dataset.class_names)}.")
     chosen = frozenset(settings.classes or dataset.class_names)
     dataset = _relabelled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
-    return replace(dataset, images=tuple(image for image in dataset.images if image.labels))
+    images = tuple(image for image in dataset.images if image.labels)
+    if not images:
+        raise UserError(f"No image is labelled {' or '.join(settings.classes)}; choose other --classes.")
+    return replace(dataset, images=images)
 
 
 def read_ground_truth(settings: DataSettings, dataset: Dataset, image_ids: Iterable[str]) -> GroundTruthSet | None:

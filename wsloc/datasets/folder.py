@@ -51,7 +51,11 @@ def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
                 f"{labels_csv}, row {number}: expected image,label[;label...] but found {len(row)} columns."
             )
         file = Path(row[0].strip()).as_posix()
-        if not Path(os.path.normpath(root / file)).is_relative_to(os.path.normpath(root)):
+        if file == ".":
+            raise UserError(f"{labels_csv}, row {number}: the image has no name.")
+        # Absolute, since ../file is "relative to" the root "."; not resolved, since links are the user's own.
+        folder = Path.cwd() / root
+        if not Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder)):
             raise UserError(f"{labels_csv}, row {number}: {file} lies outside {root}.")
         names = [name.strip() for name in row[1].split(";") if name.strip()]
         labels.setdefault(file, {}).update(dict.fromkeys(names))

@@ -44,7 +44,7 @@ def open_voc(root: Path, year: str = "2012", split: str = "trainval", name: str 
         raise UserError(f"{lists} has no per-class lists such as cat_{split}.txt, which hold the image-level labels.")
     labels: dict[str, list[str]] = {image_id: [] for image_id in image_ids}
     for class_name, path in class_lists.items():
-        for image_id in _read_positives(path):
+        for image_id in dict.fromkeys(_read_positives(path)):
             if image_id in labels:
                 labels[image_id].append(class_name)
     images = tuple(
@@ -158,6 +158,9 @@ def _parse_xml(path: Path) -> ElementTree.Element:
         content = path.read_bytes()
     except OSError as error:
         raise ItemError(f"the annotation cannot be read: {error.strerror}") from error
+    if b"\0" in content:
+        # In UTF-16 the declarations below would pass unseen.
+        raise ItemError("the annotation is not written in UTF-8")
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise ItemError("the annotation declares XML entities, which are not expanded")
     try:

@@ -10,7 +10,7 @@ from wsloc.errors import UserError
 
 
 def write_atomic(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file under a temporary name, force it to the disk and rename it into place.
+    """Write a file under a temporary name, force it to the disk and rename it into place; its folder is made.
 
     Args:
         path: of the file.
@@ -21,6 +21,7 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(exist_ok=True)
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines([text] if isinstance(text, str) else text)
             file.flush()
@@ -30,7 +31,7 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(
-            f"{path} cannot be written: {error.strerror}; make room, then go on with --resume --out {path.parent}."
+            f"{path} cannot be written: {error.strerror}; make room and try again (--resume goes on with a run)."
         ) from error
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 from PIL import Image
 
 from wsloc import boxes
+from wsloc.errors import UserError
 from wsloc.pipeline.results import ImageResult
 from wsloc.visualization import item_panel
 
 
 def write_overlays(folder: Path, result: ImageResult) -> None:
-    """Write a JPEG for each item of an image that has a box."""
+    """Write a JPEG for each item of an image that has a box.
+
+    Raises:
+        UserError: if the disk is full or the folder cannot be written.
+    """
     for item in result.items:
         if item.trace is None:
             continue
-        folder.mkdir(exist_ok=True)
         height, width = item.trace.mask.shape
         first = item.localizations[0]
         drawn = [boxes.scale(found.box_xyxy, found.size_wh, (width, height))[0] for found in item.localizations]
@@ -25,4 +29,11 @@ def write_overlays(folder: Path, result: ImageResult) -> None:
         trace = item.trace
         panel = item_panel(trace.image_rgb, trace.saliency, trace.trimap, trace.mask, drawn, caption)
         name = re.sub(r"[^\w.-]+", "_", f"{result.image.image_id}-{item.class_name}")
-        Image.fromarray(panel).save(folder / f"{name}.jpg", quality=90)
+        try:
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(panel).save(folder / f"{name}.jpg", quality=90)
+        except OSError as error:
+            raise UserError(
+                f"{folder / name}.jpg cannot be written: {error.strerror}; make room and try again "
+                "(--resume goes on with a run)."
+            ) from error

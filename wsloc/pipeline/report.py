@@ -26,7 +26,8 @@ class RunReport:
     """What a finished run says of itself.
 
     Attributes:
-        counts: images, items (pairs with a box or a failure), boxes, fallbacks and failures.
+        counts: images, items (pairs with a box or a failure), boxes, fallbacks, failures, and images whose
+            annotation could not be read.
         text: for a terminal.
     """
 
@@ -58,6 +59,7 @@ def write_report(folder: Path, config: LocalizeConfig, dataset: Dataset, localiz
             sections.append(format_evaluation(evaluation))
         sections += _problem_lines(truth.problems, truth.ambiguous_orientations)
     counts = _counts(dataset, localizations, failures)
+    counts["images_without_truth"] = 0 if truth is None else len(dataset.images) - len(truth.images)
     sections.append(
         "{images} images, {items} items: {boxes} boxes, {fallbacks} of them fallbacks, {failures} failures".format(
             **counts

@@ -42,7 +42,7 @@ class RunFolder:
         """Take hold of an existing folder.
 
         Raises:
-            UserError: if another process holds it.
+            UserError: if another process holds it, or the disk or its permissions forbid it.
         """
         self.path = path
         self._lock = FileLock(path / _LOCK)
@@ -50,6 +50,8 @@ class RunFolder:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(f"{path} is in use by another process; wait for it or give another --out.") from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be locked: {error.strerror}; give another --out.") from error
 
     def __enter__(self) -> RunFolder:
         return self
@@ -59,10 +61,8 @@ class RunFolder:
 
     def write_part(self, number: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
-        parts = self.path / "parts"
-        parts.mkdir(exist_ok=True)
         lines = (_to_line(record) for result in results for record in _records(result))
-        write_atomic(parts / f"{number:06d}.jsonl", lines)
+        write_atomic(self.path / "parts" / f"{number:06d}.jsonl", lines)
 
     def written_parts(self) -> frozenset[int]:
         """Numbers of the parts that need not be computed again."""
@@ -140,10 +140,11 @@ def open_run_folder(
     if out.exists():
         if not overwrite:
             raise UserError(f"{out} exists; give another --out, or --resume to go on with it, or --overwrite.")
-        if not out.is_dir() or (any(out.iterdir()) and read_manifest(out) is None):
+        if not out.is_dir() or (read_manifest(out) is None and not _is_barely_begun(out)):
             raise UserError(f"{out} is not a run folder, so --overwrite leaves it alone; give another --out.")
         with RunFolder(out):
-            for path in out.iterdir():
+            # The manifest goes last: without it a half-emptied folder would pass for no run folder.
+            for path in sorted(out.iterdir(), key=lambda path: path.name == "manifest.json"):
                 if path.name != _LOCK:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
     try:
@@ -169,9 +170,19 @@ def _fresh(runs: Path, stem: str, config_yaml: str) -> RunFolder:
 
 
 def _begun(path: Path, config_yaml: str) -> RunFolder:
-    folder = RunFolder(path)
-    write_atomic(path / "config.yaml", config_yaml)
+    try:
+        folder = RunFolder(path)
+        write_atomic(path / "config.yaml", config_yaml)
+    except UserError:
+        if _is_barely_begun(path):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     return folder
+
+
+def _is_barely_begun(path: Path) -> bool:
+    """Whether the folder holds nothing but what is written before the first manifest."""
+    return {entry.name for entry in path.iterdir()} <= {_LOCK, "config.yaml", "config.yaml.tmp", "manifest.json.tmp"}
 
 
 def _resumed(out: Path | None, config_yaml: str, runs: Path) -> tuple[RunFolder, bool]:

@@ -34,7 +34,7 @@ def gradient_squared(scorer: Scorer, images: Tensor, image_index: Tensor, classe
 def gradient_x_input(scorer: Scorer, images: Tensor, image_index: Tensor, classes: Tensor) -> Attribution:
     """``|sum_k w * I|`` with I the normalised image (Shrikumar et al. 2016, arXiv 1605.01713)."""
     weights, logits = input_gradients(scorer, images, image_index, classes)
-    return Attribution((weights * images[image_index]).sum(dim=1).abs(), logits)
+    return Attribution((weights * images.detach()[image_index]).sum(dim=1).abs(), logits)
 
 
 def input_gradients(scorer: Scorer, images: Tensor, image_index: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,8 @@ def input_gradients(scorer: Scorer, images: Tensor, image_index: Tensor, classes
     passes = occurrence(image_index)
     last = int(passes.max()) if len(passes) else -1
     with scoring_mode(scorer.network), torch.enable_grad():
-        logits = scorer.logits(images)
+        # A copy, since the network may begin with an operation in place.
+        logits = scorer.logits(images.clone())
         scores = scorer.pair_scores(logits, image_index, classes)
         for number in range(last + 1):
             pairs = (passes == number).nonzero().squeeze(1)

@@ -26,12 +26,15 @@ _MODEL_SHAPE = (1, 13 * GMM_COMPONENTS)
 _LEAST_LOG_LIKELIHOOD = -700.0
 """The exponential underflows at -745; weights and determinants take the rest."""
 
+_LEAST_DETERMINANT = 1e-6
+"""OpenCV makes the covariances at least so large, but for rounding."""
+
 _NO_RECTANGLE = (0, 0, 0, 0)
 """Looked at in the modes that are not used here alone."""
 
 
 def grabcut(
-    image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int = 10
+    image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int = 5
 ) -> NDArray[np.bool_]:
     """Iterated GrabCut from a trimap, until the labelling no longer changes.
 
@@ -132,8 +135,9 @@ def _log_likelihood(colors: NDArray[np.float64], model: NDArray[np.float64]) -> 
     for weight, mean, covariance in zip(weights, means.reshape(-1, 3), covariances.reshape(-1, 3, 3), strict=True):
         if weight > 0:
             away = colors - mean
-            distance = np.einsum("ni,ni->n", away @ np.linalg.inv(covariance), away)
-            np.maximum(best, np.log(weight / np.sqrt(np.linalg.det(covariance))) - distance / 2, out=best)
+            distance = np.einsum("ni,ni->n", away @ np.linalg.pinv(covariance, hermitian=True), away)
+            determinant = max(np.linalg.det(covariance), _LEAST_DETERMINANT)
+            np.maximum(best, np.log(weight / np.sqrt(determinant)) - distance / 2, out=best)
     return best
 
 

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wsloc.classifiers.load import load_classifier
+from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
+from wsloc.config import ClassifierSettings
+from wsloc.errors import UserError
+
+SQUEEZENET_IMAGES = torch.linspace(-2, 2, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
+
+
+@pytest.fixture(autouse=True)
+def _own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What loading a user's module adds to the import path ends with the test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> tuple[nn.Module, ClassifierSettings]:
+    """A small torchvision network of three outputs with weights of its own, and settings that lack only them."""
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(1)
+    (tmp_path / "names.txt").write_text("cat\ndog\n\n horse \n")
+    return squeezenet1_1(num_classes=3).eval(), ClassifierSettings(
+        arch="squeezenet1_1", classes_file=tmp_path / "names.txt"
+    )
+
+
+def _with(settings: ClassifierSettings, weights: Path) -> ClassifierSettings:
+    return ClassifierSettings(arch=settings.arch, classes_file=settings.classes_file, weights=weights)
+
+
+def _save(path: Path, form: str, state: dict[str, Tensor]) -> Path:
+    if form == "safetensors":
+        save_file(state, path.with_suffix(".safetensors"))
+        return path.with_suffix(".safetensors")
+    content: object = {
+        "plain": state,
+        "state_dict": {"state_dict": state, "epoch": 3, "best": 0.5},
+        "model": {"model": state, "args": {"lr": 0.1}},
+        "module.": OrderedDict((f"module.{key}", value) for key, value in state.items()),
+        "both": {"state_dict": {f"module.{key}": value for key, value in state.items()}},
+    }[form]
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["plain", "safetensors", "state_dict", "model", "module.", "both"])
+def test_every_form_of_a_state_dict_gives_the_same_outputs(
+    tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings], form: str
+) -> None:
+    network, settings = narrow
+    weights = _save(tmp_path / "net.pth", form, network.state_dict())
+    classifier = load_classifier(_with(settings, weights))
+    with torch.no_grad():
+        assert torch.equal(classifier.network.eval()(SQUEEZENET_IMAGES), network(SQUEEZENET_IMAGES))
+    assert classifier.output_names == ("cat", "dog", "horse")
+    assert classifier.name == "squeezenet1_1"
+
+
+def test_weights_of_another_architecture_name_the_first_keys(
+    tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]
+) -> None:
+    network, settings = narrow
+    torch.save({f"deep.{key}": value for key, value in network.state_dict().items()}, tmp_path / "net.pth")
+    keys = list(network.state_dict())
+    with pytest.raises(UserError, match="do not belong to squeezenet1_1: the file lacks ") as raised:
+        load_classifier(_with(settings, tmp_path / "net.pth"))
+    assert f"{keys[0]}, {keys[1]}, {keys[2]}, ... ({len(keys)} keys)" in str(raised.value)
+    assert keys[3] not in str(raised.value)
+
+
+def test_unknown_keys_and_shapes_are_named(tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]) -> None:
+    network, settings = narrow
+    state = network.state_dict()
+    torch.save({**state, "extra.weight": torch.zeros(1)}, tmp_path / "more.pth")
+    with pytest.raises(UserError, match=r"the file has unknown extra\.weight \(1 keys\); choose --arch"):
+        load_classifier(_with(settings, tmp_path / "more.pth"))
+    (tmp_path / "two.txt").write_text("cat\ndog\n")
+    torch.save(state, tmp_path / "net.pth")
+    two = ClassifierSettings(arch="squeezenet1_1", classes_file=tmp_path / "two.txt", weights=tmp_path / "net.pth")
+    shape = r"has another shape for classifier\.1\.weight \(3, 512, 1, 1\) instead of \(2, 512, 1, 1\)"
+    with pytest.raises(UserError, match=shape + r".*--classes-file to match\.$"):
+        load_classifier(two)
+
+
+class _Harmful:
+    """Its pickle makes a folder when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(
+    tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]
+) -> None:
+    torch.save({"weight": _Harmful(tmp_path / "proof")}, tmp_path / "net.pth")
+    with pytest.raises(UserError, match="cannot be read as a plain state dict") as raised:
+        load_classifier(_with(narrow[1], tmp_path / "net.pth"))
+    assert not (tmp_path / "proof").exists()
+    assert "\n" not in str(raised.value)
+    torch.load(tmp_path / "net.pth", weights_only=False)
+    assert (tmp_path / "proof").exists()  # the pickle was a live one
+
+
+def test_a_whole_pickled_network_is_refused(tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]) -> None:
+    torch.save(narrow[0], tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"cannot be read as a plain state dict .* save network\.state_dict\(\)"):
+        load_classifier(_with(narrow[1], tmp_path / "net.pth"))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"\x80", b"\x80\x02.", b"0", b"}.", b"PK\x03\x04", b"\xff" * 99, b"<html>", b"(dp1\n"],
+    ids=repr,
+)
+def test_files_that_are_no_weights_are_a_users_error(
+    tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings], suffix: str, content: bytes
+) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"The weights .*net\.\w+ (cannot be read|hold no state dict)") as raised:
+        load_classifier(_with(narrow[1], path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"weight": 3}, {"epoch": torch.zeros(1), "model": "resnet"}, {1: torch.zeros(1)}], ids=str
+)
+def test_a_checkpoint_without_state_dict_is_a_users_error(
+    tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings], content: object
+) -> None:
+    torch.save(content, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"hold no state dict; save network\.state_dict\(\)\.$"):
+        load_classifier(_with(narrow[1], tmp_path / "net.pth"))
+
+
+def test_missing_files_are_a_users_error(tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]) -> None:
+    with pytest.raises(UserError, match=r"The weights .*none\.pth do not exist\.$"):
+        load_classifier(_with(narrow[1], tmp_path / "none.pth"))
+    with pytest.raises(UserError, match=r"The classes file .*none\.txt cannot be read"):
+        load_classifier(ClassifierSettings(arch="squeezenet1_1", classes_file=tmp_path / "none.txt"))
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    with pytest.raises(UserError, match=r"The classes file .*empty\.txt is empty; it needs one class name a line\.$"):
+        load_classifier(ClassifierSettings(arch="squeezenet1_1", classes_file=tmp_path / "empty.txt"))
+
+
+@pytest.mark.parametrize(
+    ("arch", "sentence"),
+    [
+        ("resnet5O", r"There is no network 'resnet5O' in torchvision; did you mean resnet50\?$"),
+        ("zzz", r"There is no network 'zzz' in torchvision; give a torchvision name, timm:NAME or package"),
+        ("no_such_module:make", r"--arch no_such_module:make: the module no_such_module cannot be imported from"),
+        ("json:make", r"--arch json:make: the module json has no function make\.$"),
+        ("json:__name__", r"the module json has no function __name__\.$"),
+        ("builtins:dict", r"--arch builtins:dict: dict\(\) must return an nn\.Module, not dict\.$"),
+    ],
+)
+def test_a_network_that_does_not_exist_is_a_users_error(arch: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load_classifier(ClassifierSettings(arch=arch))
+
+
+MODULE = """
+from torch import nn
+
+def make(channels=3):
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+def grey():
+    return make(1)
+
+def broken():
+    raise KeyError("width")
+
+def needs(width):
+    return make(width)
+"""
+
+
+def test_a_users_module_lies_in_the_folder_where_the_command_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "load_own_net.py").write_text(MODULE)
+    settings = ClassifierSettings(arch="load_own_net:make", input_size=32)
+    with pytest.raises(UserError, match=r"the module load_own_net cannot be imported from .*No module named"):
+        load_classifier(settings)
+    monkeypatch.chdir(tmp_path)
+    classifier = load_classifier(settings)
+    assert classifier.name == "make"
+    assert classifier.output_names is None
+    assert classifier.preprocessing.input_size_hw == (32, 32)
+    assert classifier.preprocessing.mean == IMAGENET_MEAN
+    assert classifier.preprocessing.std == IMAGENET_STD
+    assert classifier.network(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+    grey = load_classifier(ClassifierSettings(arch="load_own_net:grey"))
+    assert (grey.preprocessing.channels, grey.preprocessing.mean) == (1, (0.5,))
+    assert check_network(make_scorer(grey.network, [[0]]), torch.zeros(1, 32, 32)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arch", "sentence"),
+    [
+        ("load_bad_net:broken", "KeyError"),
+        ("load_bad_net:needs", "missing 1 required positional argument"),
+        ("load_no_python:make", "SyntaxError"),
+    ],
+)
+def test_a_users_module_that_raises_is_a_users_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str, sentence: str
+) -> None:
+    (tmp_path / "load_bad_net.py").write_text(MODULE)
+    (tmp_path / "load_no_python.py").write_text("def make(:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=sentence) as raised:
+        load_classifier(ClassifierSettings(arch=arch))
+    assert "\n" not in str(raised.value)
+
+
+def test_settings_go_before_what_the_weights_bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "load_plain_net.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    settings = ClassifierSettings(
+        arch="load_plain_net:make",
+        mean=(0.1, 0.2, 0.3),
+        std=(1.0, 2.0, 3.0),
+        input_size=48,
+        resize="short-side",
+        activation="sigmoid",
+    )
+    classifier = load_classifier(settings)
+    assert classifier.preprocessing.mean == (0.1, 0.2, 0.3)
+    assert classifier.preprocessing.std == (1.0, 2.0, 3.0)
+    assert classifier.preprocessing.input_size_hw == (48, 48)
+    assert classifier.preprocessing.resize == "short-side"
+    assert classifier.activation == "sigmoid"
+    for mean, std in (((0.5,), None), ((0.5, 0.5), (0.5, 0.5)), (None, (1.0,))):
+        with pytest.raises(UserError, match="--mean and --std need three numbers each, or one each"):
+            load_classifier(ClassifierSettings(arch="load_plain_net:make", mean=mean, std=std))
+
+
+def test_the_demo_brings_its_weights_and_names() -> None:
+    classifier = load_classifier(ClassifierSettings(arch="demo"))
+    assert classifier.output_names is not None
+    example = torch.zeros(3, *classifier.preprocessing.input_size_hw)
+    assert check_network(_scorer(classifier.network), example) == len(classifier.output_names)
+
+
+def _scorer(network: nn.Module) -> Scorer:
+    return make_scorer(network, [[0]])
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "mobilenet_v2", "densenet121"])
+def test_real_weights_load_strictly(shared: Path, name: str) -> None:
+    classifier = load_classifier(ClassifierSettings(arch=name, weights=shared / "weights" / f"{name}.pth"))
+    assert classifier.output_names is not None
+    assert classifier.output_names[281] == "tabby"
+    assert classifier.preprocessing.input_size_hw == (224, 224)
+    assert check_network(_scorer(classifier.network), torch.zeros(3, 64, 64)) == 1000
+    with scoring_mode(classifier.network):
+        assert not any(parameter.requires_grad for parameter in classifier.network.parameters())

@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as T  # noqa: N812 (its own documentation's name)
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsloc.classifiers import VIEWS, Preprocessing
+from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, mirror, ten_crop, whole
+
+
+def _image(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "input_hw", "resize", "whole_hw", "ten_crop_hw"),
+    [
+        ((100, 200), (224, 224), "squash", (224, 224), (256, 256)),
+        ((100, 200), (224, 224), "short-side", (224, 448), (256, 512)),
+        ((200, 100), (224, 224), "short-side", (448, 224), (512, 256)),
+        ((500, 375), (112, 112), "short-side", (149, 112), (171, 128)),  # 149.3, 170.7
+        ((33, 33), (112, 112), "short-side", (112, 112), (128, 128)),
+        ((33, 77), (70, 35), "squash", (70, 35), (80, 40)),
+        ((8, 800), (16, 16), "short-side", (16, 1600), (18, 1800)),  # 18.3
+    ],
+)
+def test_sizes(
+    image_hw: tuple[int, int],
+    input_hw: tuple[int, int],
+    resize: str,
+    whole_hw: tuple[int, int],
+    ten_crop_hw: tuple[int, int],
+) -> None:
+    preprocessing = Preprocessing(input_hw, resize=resize)
+    for make_views, frame_hw, view_hw in (
+        (whole, whole_hw, whole_hw),
+        (mirror, whole_hw, whole_hw),
+        (ten_crop, ten_crop_hw, input_hw),
+    ):
+        views = make_views(_image(*image_hw), preprocessing)
+        assert views.frame_hw == frame_hw
+        for view in views.views:
+            assert view.pixels.shape == (3, *view_hw)
+            assert view.pixels.dtype == torch.float32
+            assert view.top + view_hw[0] <= frame_hw[0]
+            assert view.left + view_hw[1] <= frame_hw[1]
+
+
+def test_defaults_are_imagenets() -> None:
+    weights = T.Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    preprocessing = Preprocessing((224, 224))
+    assert (preprocessing.mean, preprocessing.std) == (weights.mean, weights.std)
+    assert IMAGENET_MEAN == (0.485, 0.456, 0.406)
+    assert IMAGENET_STD == (0.229, 0.224, 0.225)
+    assert preprocessing.resize == "squash"
+    assert preprocessing.channels == 3
+
+
+def test_normalisation_by_hand() -> None:
+    image = np.zeros((16, 16, 3), dtype=np.uint8)
+    image[:] = (0, 51, 255)
+    preprocessing = Preprocessing((16, 16), mean=(0.5, 0.1, 0.25), std=(0.25, 0.5, 0.125))
+    (view,) = whole(image, preprocessing).views
+    # (0 - 0.5) / 0.25, (0.2 - 0.1) / 0.5, (1 - 0.25) / 0.125
+    assert torch.allclose(view.pixels[:, 3, 4], torch.tensor([-2.0, 0.2, 6.0]))
+
+
+@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize("resize", ["squash", "short-side"])
+def test_the_same_pixels_as_torchvision(shared: Path, resample: Image.Resampling, resize: str) -> None:
+    interpolation = {
+        Image.Resampling.BILINEAR: T.InterpolationMode.BILINEAR,
+        Image.Resampling.BICUBIC: T.InterpolationMode.BICUBIC,
+    }[resample]
+    path = shared / "VOCdevkit/VOC2012/JPEGImages"
+    with Image.open(sorted(path.glob("*.jpg"))[0]) as photograph:
+        photograph = photograph.convert("RGB").crop((0, 0, 300, 200))
+    # 3 to 2, so that the longer side is whole: torchvision cuts its fraction off, we round it.
+    size: int | tuple[int, int] = (150, 150) if resize == "squash" else 150
+    reference = T.Compose([T.Resize(size, interpolation), T.ToTensor(), T.Normalize(IMAGENET_MEAN, IMAGENET_STD)])(
+        photograph
+    )
+    preprocessing = Preprocessing((150, 150), resize=resize, resample=resample)
+    (view,) = whole(np.array(photograph), preprocessing).views
+    assert view.pixels.shape == reference.shape
+    assert torch.allclose(view.pixels, reference, atol=1e-6)
+
+
+def test_the_same_ten_crops_as_torchvision() -> None:
+    image = _image(90, 120)
+    preprocessing = Preprocessing((56, 56), resize="short-side")
+    resized = T.Compose([T.Resize((64, 85)), T.ToTensor(), T.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
+    # torchvision mirrors the whole image before it cuts, so that its mirrored corners come in another order.
+    ours = [view.pixels for view in ten_crop(image, preprocessing).views]
+    theirs = T.TenCrop(56)(resized(Image.fromarray(image)))
+    for crop in (0, 1, 2, 3):
+        assert torch.allclose(ours[crop], theirs[crop], atol=1e-6)
+    for place, crop in zip((5, 6, 7, 8), (6, 5, 8, 7), strict=True):
+        assert torch.allclose(ours[place], theirs[crop], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_grey_networks(name: str) -> None:
+    image = _image(64, 64)
+    preprocessing = Preprocessing((56, 56), mean=(0.4,), std=(0.2,))
+    assert preprocessing.channels == 1
+    views = VIEWS[name](image, preprocessing)
+    assert {view.pixels.shape for view in views.views} == {(1, 56, 56)}
+    if name == "whole":
+        reference = T.Compose([T.Grayscale(), T.Resize((56, 56)), T.ToTensor(), T.Normalize((0.4,), (0.2,))])
+        assert torch.allclose(views.views[0].pixels, reference(Image.fromarray(image)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_image_is_not_changed_and_views_share_no_pixels_with_it(name: str) -> None:
+    image = _image(56, 56)
+    before = image.copy()
+    for view in VIEWS[name](image, Preprocessing((56, 56))).views:
+        view.pixels.zero_()
+    assert np.array_equal(image, before)

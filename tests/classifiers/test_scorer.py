@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wsloc.classifiers.scorer import check_network, make_scorer, scoring_mode
+from wsloc.errors import UserError
+
+LOGITS = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, -1.0, 5.0, 4.0]])
+
+
+class Fixed(nn.Module):
+    """Returns the same rows for any images, changed by a function; they hang on the images only formally."""
+
+    def __init__(self, change: Callable[[Tensor], object] = lambda logits: logits) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, images: Tensor) -> object:
+        return self.change(LOGITS[: len(images)] + 0 * images.sum())
+
+
+def _conv(*more: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3), *more
+    )
+
+
+def test_scores_are_maxima_and_probabilities_are_sums() -> None:
+    scorer = make_scorer(Fixed(), [[0, 1], [3], [2, 3, 0]])
+    assert scorer.class_scores(LOGITS).tolist() == [[3, 0, 2], [0, 4, 5]]
+    softmax = LOGITS.softmax(dim=1)
+    expected = torch.stack([softmax[:, [0, 1]].sum(1), softmax[:, 3], softmax[:, [2, 3, 0]].sum(1)], dim=1)
+    torch.testing.assert_close(scorer.probabilities(LOGITS), expected)
+    pairs = scorer.pair_scores(LOGITS, torch.tensor([1, 0, 1]), torch.tensor([2, 2, 0]))
+    assert pairs.tolist() == [5, 2, 0]
+
+
+def test_a_sigmoid_is_taken_of_the_score() -> None:
+    scorer = make_scorer(Fixed(), [[0, 1], [2]], "sigmoid")
+    torch.testing.assert_close(scorer.probabilities(LOGITS), torch.tensor([[3.0, 2.0], [0.0, 5.0]]).sigmoid())
+
+
+def test_a_class_without_output_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="every class needs at least one network output"):
+        make_scorer(Fixed(), [[0], []])
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (lambda logits: logits[:, :, None, None], r"\(1, 4, 1, 1\)"),
+        (lambda logits: logits[:, 0], r"\(1,\)"),
+        (lambda logits: (logits, logits), "tuple"),
+        (lambda logits: {"logits": logits}, "dict"),
+        (lambda _: LOGITS, r"\(2, 4\)"),
+    ],
+    ids=["map", "vector", "tuple", "dict", "batch"],
+)
+def test_an_answer_that_is_no_row_of_logits_is_refused(change: Callable[[Tensor], object], shown: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"must return one row of logits an image, .* but returned {shown} for 1 images"
+    ):
+        check_network(make_scorer(Fixed(change), [[0]]), torch.zeros(3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "last", [nn.Softmax(dim=1), nn.LogSoftmax(dim=1), nn.Sigmoid()], ids=lambda m: type(m).__name__
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_final_probability_module_is_passed_over(last: nn.Module, nested: bool) -> None:
+    plain = _conv().eval()
+    network = _conv(nn.Sequential(nn.Identity(), last) if nested else last).eval()
+    images = torch.randn(2, 3, 8, 8)
+    scorer = make_scorer(network, [[0]])
+    assert check_network(scorer, torch.zeros(3, 8, 8)) == 3
+    with scoring_mode(network):
+        assert torch.equal(scorer.logits(images), plain(images))
+    assert torch.equal(network(images), last(plain(images)))
+
+
+class Gated(nn.Module):
+    """A sigmoid that is registered last but stands in the middle, as attention gates do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 4)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = images.mean(dim=(2, 3))
+        scores: Tensor = self.head(pooled * self.gate(pooled))
+        return scores
+
+
+def test_a_gate_in_the_middle_stays() -> None:
+    network, images = Gated().eval(), torch.randn(2, 3, 8, 8)
+    scorer = make_scorer(network, [[0]])
+    assert check_network(scorer, torch.zeros(3, 8, 8)) == 4
+    with scoring_mode(network):
+        gated = scorer.logits(images)
+    assert torch.equal(gated, network(images))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "sigmoid"])
+def test_a_functional_softmax_or_sigmoid_is_refused(name: str) -> None:
+    change = {"softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1), "sigmoid": torch.sigmoid}
+    with pytest.raises(UserError, match=r"returns probabilities, but saliency needs the scores before the softmax"):
+        check_network(make_scorer(Fixed(change[name]), [[0]]), torch.zeros(3, 8, 8))
+
+
+@pytest.mark.parametrize("change", [lambda x: x.detach(), lambda _: LOGITS[:1]], ids=["detached", "constant"])
+def test_outputs_without_a_gradient_are_refused(change: Callable[[Tensor], object]) -> None:
+    with pytest.raises(UserError, match=r"outputs have no gradient with respect to the image; take torch\.no_grad"):
+        check_network(make_scorer(Fixed(change), [[0]]), torch.zeros(3, 8, 8))
+
+
+def test_ordinary_logits_are_taken() -> None:
+    for change in (lambda x: x, lambda x: x.abs(), lambda x: x * 0, lambda x: -x.abs()):
+        assert check_network(make_scorer(Fixed(change), [[0]]), torch.zeros(3, 8, 8)) == 4
+    assert check_network(make_scorer(Fixed(lambda x: x[:, :1] * 0 + 1), [[0]]), torch.zeros(3, 8, 8)) == 1
+
+
+@pytest.mark.parametrize(("shape", "shown"), [((1, 8, 8), r"\(1, 8, 8\)"), ((3, 2, 2), r"\(3, 2, 2\)")])
+def test_an_image_that_the_network_cannot_take(shape: tuple[int, ...], shown: str) -> None:
+    sentence = rf"cannot take an image of shape {shown} \(channels, height, width\): .*; set --input-size, --mean and"
+    with pytest.raises(UserError, match=sentence) as raised:
+        check_network(make_scorer(_conv(), [[0]]), torch.zeros(shape))
+    assert "\n" not in str(raised.value)
+
+
+def _state(network: nn.Module) -> list[object]:
+    """Every flag, hook and statistic of a network."""
+    modules: list[object] = [
+        (name, module.training, *map(len, (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)))
+        for name, module in network.named_modules()
+    ]
+    flags = [(name, parameter.requires_grad, parameter.grad) for name, parameter in network.named_parameters()]
+    return [*modules, *flags, *(buffer.tolist() for buffer in network.buffers())]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_flags_and_hooks_are_as_before(fails: bool) -> None:
+    network = _conv(nn.Softmax(dim=1)).train()
+    network[1].eval()
+    network[0].weight.requires_grad_(False)
+    network[0].register_forward_hook(lambda *_: None)
+    before = _state(network)
+    try:
+        with scoring_mode(network):
+            assert not any(module.training for module in network.modules())
+            assert not any(parameter.requires_grad for parameter in network.parameters())
+            assert _state(network) != before
+            network(torch.randn(2, 3, 8, 8))
+            if fails:
+                raise KeyError("inside")
+    except KeyError:
+        assert fails
+    assert _state(network) == before
+
+
+def test_check_network_leaves_a_network_that_fails_as_it_was() -> None:
+    network = _conv(nn.Sigmoid()).train()
+    before = _state(network)
+    with pytest.raises(UserError):
+        check_network(make_scorer(network, [[0]]), torch.zeros(1, 8, 8))
+    assert _state(network) == before

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wsloc.config
+from wsloc.cli.main import main, run_verb
+from wsloc.cli.options import NOT_IN_FILES, flatten, parse_localize, shipped_config, to_yaml
+from wsloc.config import DatasetName, LocalizeConfig, MethodName, SegmenterName, ViewsName
+from wsloc.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+GROUPS = [field for field in dataclasses.fields(LocalizeConfig) if field.name != "config"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "my.yaml"
+
+
+def _parse(file: Path, text: str, *flags: str) -> LocalizeConfig:
+    file.write_text(text, encoding="utf-8")
+    return parse_localize(["--config", str(file), *flags])
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    assert parse_localize([]) == LocalizeConfig()
+
+
+def test_precedence(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code < configs/<dataset>.yaml < --config < flags, one more layer at each step."""
+    shipped = file.parent / "shipped.yaml"
+    shipped.write_text("arch: vgg16\nbatch_size: 2\nseed: 2\nworking_size: 200\n")
+    monkeypatch.setattr("wsloc.cli.options.shipped_config", lambda name: shipped if name == "voc" else None)
+    text = "batch_size: 3\nseed: 3\n"
+
+    def found(config: LocalizeConfig) -> tuple[object, ...]:
+        return (
+            config.saliency.method,
+            config.classifier.arch,
+            config.segmentation.working_size,
+            config.compute.batch_size,
+            config.compute.seed,
+        )
+
+    assert found(parse_localize(["--dataset", "demo"])) == ("gradient", "resnet50", 320, 16, 0)
+    assert found(parse_localize(["--dataset", "voc"])) == ("gradient", "vgg16", 200, 2, 2)
+    assert found(_parse(file, text)) == ("gradient", "resnet50", 320, 3, 3)
+    assert found(_parse(file, text, "--dataset=voc")) == ("gradient", "vgg16", 200, 3, 3)
+    assert found(_parse(file, text, "--dataset", "voc", "--seed", "4")) == ("gradient", "vgg16", 200, 3, 4)
+    assert found(_parse(file, text + "dataset: voc\n")) == ("gradient", "vgg16", 200, 3, 3)
+    assert found(_parse(file, text + "dataset: voc\n", "--dataset", "demo")) == ("gradient", "resnet50", 320, 3, 3)
+
+
+def test_a_flag_is_judged_together_with_the_file(file: Path) -> None:
+    """0.2 lies below the default of the background quantile, but not below the file's."""
+    config = _parse(file, "background_quantile: 0.1\n", "--foreground-quantile", "0.2")
+    assert config.segmentation.foreground_quantile == 0.2
+    with pytest.raises(UserError, match="--background-quantile must lie below"):
+        parse_localize(["--foreground-quantile", "0.2"])
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_file_parses(path: Path) -> None:
+    config = parse_localize(["--config", str(path)])
+    for key, value in yaml.safe_load(path.read_text()).items():
+        assert flatten(config)[key] == value
+
+
+def test_a_file_is_shipped_for_the_demo_and_voc() -> None:
+    for name in ("demo", "voc"):
+        path = shipped_config(name)
+        assert path is not None
+        assert path in CONFIGS
+    assert shipped_config("folder") is None
+
+
+def _round_trip(config: LocalizeConfig, file: Path) -> None:
+    kept = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
+    found = flatten(_parse(file, to_yaml(config)))
+    assert {key: value for key, value in found.items() if key not in NOT_IN_FILES} == kept
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--dataset", "voc", "--year", "2007", "--split", "test", "--classes", "cat", "dog"],
+        ["--images", "photos/**/*.jpg", "--class", "guinea pig"],
+        ["--arch", "pkg.mod:make", "--mean", "0.5", "--std", "0.25", "--input-size", "64", "--activation", "sigmoid"],
+        ["--mean", "0.1", "0.2", "0.3", "--weights", "a b/net.pth", "--targets", "top5", "--limit", "7"],
+        ["--segmenter", "threshold", "--threshold", "0.125", "--smoothing", "0", "--seed", "-3"],
+        ["--dataset", "folder", "--root", "/data/own", "--labels", "ä.csv", "--workers", "0", "--overwrite"],
+    ],
+    ids=lambda flags: " ".join(flags[:2]),
+)
+def test_the_resolved_yaml_reads_back(file: Path, flags: list[str]) -> None:
+    _round_trip(parse_localize(flags), file)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    background=st.floats(0.01, 0.5),
+    foreground=st.floats(0.51, 0.99),
+    seed=st.integers(-(2**40), 2**40),
+    name=st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1).filter(lambda t: t != "None"),
+)
+def test_any_number_or_name_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, background: float, foreground: float, seed: int, name: str
+) -> None:
+    flags = [f"--background-quantile={background!r}", f"--foreground-quantile={foreground!r}"]
+    config = parse_localize([*flags, f"--seed={seed}", f"--class={name}"])
+    assert config.data.class_name == name
+    _round_trip(config, tmp_path_factory.mktemp("yaml") / "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("metod: gradient\n", r"my\.yaml: unknown setting 'metod'; did you mean method\?$"),
+        ("foreground-quantile: 0.9\n", r"unknown setting 'foreground-quantile'; did you mean foreground_quantile\?$"),
+        ("xyzzy: 1\n", r"unknown setting 'xyzzy'; wsloc localize --help lists the settings\.$"),
+        ("1: 2\n", r"unknown setting 1; wsloc localize --help"),
+        ("out: runs/a\n", "unknown setting 'out'"),
+        ("resume: true\n", "unknown setting 'resume'"),
+        ("method: guess\n", r"my\.yaml: 'guess' is no value for method; wsloc localize --help says what it takes\.$"),
+        ("seed: 1\nbatch_size: many\n", "'many' is no value for batch_size"),
+        ("method: {a: b}\n", r"\{'a': 'b'\} is no value for method"),
+        ("dataset: no\n", "False is no value for dataset"),
+        ("arch: [a, b]\n", r"\['a', 'b'\] is no value for arch"),
+        ("- method\n", r"my\.yaml must hold 'key: value' lines, not a list\.$"),
+        ("just text\n", r"must hold 'key: value' lines, not a str\.$"),
+        ("a: [1\n", r"my\.yaml is not valid YAML: "),
+        ("limit: 0\n", "--limit must be at least 1, not 0"),
+        ("!!python/object/apply:os.getcwd []\n", "is not valid YAML: could not determine a constructor"),
+    ],
+)
+def test_a_bad_file_is_a_users_error(file: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as raised:
+        _parse(file, text)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_is_a_users_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(UserError, match=r"^The configuration .* cannot be read: "):
+            parse_localize([f"--config={path}"])
+
+
+def test_an_empty_file_changes_nothing(file: Path) -> None:
+    assert dataclasses.replace(_parse(file, "# nothing\n"), config=None) == LocalizeConfig()
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (["--metod", "gradient"], ["--metod", "Perhaps you meant", "--method"]),
+        (["--foreground-quantil", "0.9"], ["--foreground-quantil", "Perhaps you meant", "--foreground-quantile"]),
+        (["--method", "guess"], ["--method", "guess"]),
+        (["--dataset", "../voc"], ["--dataset", "../voc"]),
+        (["--batch-size", "many"], ["--batch-size", "many"]),
+        (["--config"], ["--config"]),
+        (["--dataset"], ["--dataset"]),
+        (["stray"], ["stray"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_flags_end_with_status_2(flags: list[str], shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        parse_localize(flags)
+    assert raised.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(text in captured.err for text in shown), captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--limit=0"],
+        ["--targets=top0"],
+        ["--targets=best"],
+        ["--class=cat", "--targets=top5"],
+        ["--input-size=15"],
+        ["--std=0"],
+        ["--background-quantile=0.96"],
+        ["--background-quantile=0"],
+        ["--foreground-quantile=1"],
+        ["--foreground-quantile=nan"],
+        ["--clamp-background-quantile=0.999"],
+        ["--clamp-foreground-quantile=1.1"],
+        ["--smoothing=-0.1"],
+        ["--smoothing=0.3"],
+        ["--working-size=31"],
+        ["--working-size=5000"],
+        ["--cut-iterations=0"],
+        ["--threshold=1"],
+        ["--threshold=nan"],
+        ["--components=0"],
+        ["--component-area-share=-0.1"],
+        ["--batch-size=0"],
+        ["--workers=-1"],
+        ["--overlays=-1"],
+        ["--checkpoint-every=0"],
+        ["--resume", "--overwrite"],
+    ],
+    ids=" ".join,
+)
+def test_values_out_of_range_name_their_flag(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("localize", flags) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("wsloc: --")
+    assert captured.err.count("\n") == 1
+    assert flags[0].partition("=")[0] in captured.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--limit=1"],
+        ["--targets=top12"],
+        ["--input-size=16"],
+        ["--clamp-background-quantile=0", "--clamp-foreground-quantile=1"],
+        ["--smoothing=0"],
+        ["--smoothing=0.2"],
+        ["--working-size=32"],
+        ["--working-size=4096"],
+        ["--component-area-share=1"],
+        ["--workers=0"],
+        ["--overlays=0"],
+    ],
+    ids=" ".join,
+)
+def test_the_ends_of_the_ranges_are_in(flags: list[str]) -> None:
+    found = flatten(parse_localize(flags))
+    for flag in flags:
+        name, _, value = flag.removeprefix("--").partition("=")
+        assert str(found[name.replace("-", "_")]).removesuffix(".0") == value
+
+
+def test_every_choice_has_its_entry_in_a_registry() -> None:
+    from wsloc.classifiers import VIEWS
+    from wsloc.datasets import GROUND_TRUTH_READERS, OPENERS
+    from wsloc.saliency import METHODS
+    from wsloc.segmentation import SEGMENTERS
+
+    registries = {DatasetName: OPENERS, MethodName: METHODS, ViewsName: VIEWS, SegmenterName: SEGMENTERS}
+    for choices, registry in registries.items():
+        assert sorted(get_args(choices)) == sorted(registry)
+    assert set(GROUND_TRUTH_READERS) <= set(OPENERS)
+    named = [value for value in vars(wsloc.config).values() if get_origin(value) is Literal]
+    assert len(named) == len(registries), "a new Literal needs its registry in this test"
+
+
+def test_flag_names_are_unique_over_all_groups() -> None:
+    names = [field.name for group in GROUPS for field in dataclasses.fields(group.default_factory)]  # type: ignore[arg-type]
+    assert len(names) == len(set(names))
+    assert len(flatten(LocalizeConfig())) == len(names) + 1
+    assert set(flatten(LocalizeConfig())) >= NOT_IN_FILES
+    assert all(dataclasses.is_dataclass(get_type_hints(LocalizeConfig)[group.name]) for group in GROUPS)
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        parse_localize(["--help"])
+    assert raised.value.code == 0
+    shown = capsys.readouterr().out
+    missing = [name for name in flatten(LocalizeConfig()) if f"--{name.replace('_', '-')}" not in shown]
+    assert missing == []
+
+
+def test_an_unknown_verb_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["localise"], []):
+        with pytest.raises(SystemExit) as raised:
+            main(words)
+        assert raised.value.code == 2
+        assert "usage: wsloc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import wsloc",
+        "import wsloc.config",
+        "from wsloc.cli import main; main(['--help'])",
+        "from wsloc.cli import main; main(['localize', '--help'])",
+        "from wsloc.cli import main; main(['localize', '--metod', 'x'])",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str) -> None:
+    code = (
+        f"import sys\ntry:\n    {statement}\nexcept SystemExit:\n    pass\n"
+        "print('loaded:', sorted({'torch', 'torchvision', 'cv2', 'numpy', 'PIL', 'skimage'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []", done.stdout

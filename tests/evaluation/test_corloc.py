@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsloc.evaluation.corloc import Estimate, class_wise, estimate, image_wise, mean_iou, per_class_corloc
+from wsloc.evaluation.judging import Judged
+
+NAN = float("nan")
+STATISTICS = pytest.mark.parametrize("statistic", [class_wise, image_wise, mean_iou])
+
+
+def _judged(iou: list[list[float]], image_iou: list[float]) -> Judged:
+    return Judged(np.array(iou, dtype=np.float64), np.array(image_iou, dtype=np.float64))
+
+
+def _random(seed: int, images: int = 40, classes: int = 3) -> Judged:
+    generator = np.random.default_rng(seed)
+    iou = np.where(generator.random((images, classes)) < 0.5, np.nan, generator.random((images, classes)))
+    iou[np.isnan(iou).all(axis=1), 0] = 0.7
+    return Judged(iou, generator.random(images))
+
+
+HAND = _judged(
+    # cat  dog
+    [
+        [0.5, 0.51],
+        [NAN, 0.9],
+        [0.6, NAN],
+        [NAN, 0.0],
+    ],
+    [0.5, 0.499, 0.7, 1.0],
+)
+
+
+def test_by_hand() -> None:
+    # cat: of 0.5 and 0.6 only the latter is above a half; dog: 0.51 and 0.9 of three.
+    assert np.allclose(per_class_corloc(HAND), [1 / 2, 2 / 3])
+    assert estimate(class_wise, HAND).value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    # Image-wise a half is enough: images 0, 2 and 3.
+    assert estimate(image_wise, HAND).value == pytest.approx(3 / 4)
+    assert estimate(mean_iou, HAND).value == pytest.approx((0.5 + 0.51 + 0.9 + 0.6 + 0.0) / 5)
+
+
+def test_the_two_thresholds_at_exactly_a_half() -> None:
+    judged = _judged([[0.5]], [0.5])
+    assert estimate(class_wise, judged).value == 0
+    assert estimate(image_wise, judged).value == 1
+    above = np.nextafter(0.5, 1)
+    assert estimate(class_wise, _judged([[above]], [above])).value == 1
+    below = np.nextafter(0.5, 0)
+    assert estimate(image_wise, _judged([[below]], [below])).value == 0
+
+
+def test_weights_by_hand() -> None:
+    weights = np.array([[1, 1, 1, 1], [2, 0, 1, 1], [0, 2, 0, 2], [4, 0, 0, 0]], dtype=np.float64)
+    # Second row: cat (0 + 0 + 1) / 3, dog (1 + 1 + 0) / 3; third: no cat, dog 2 of 4; fourth: cat 0, dog 1.
+    assert np.allclose(class_wise(weights, HAND), [7 / 12, (1 / 3 + 2 / 3) / 2, 1 / 2, 1 / 2])
+    assert np.allclose(image_wise(weights, HAND), [3 / 4, 1, 1 / 2, 1])
+    assert np.allclose(mean_iou(weights, HAND), [2.51 / 5, 2.62 / 6, 1.8 / 4, 4.04 / 8])
+
+
+def test_classes_count_alike_however_many_images_they_have() -> None:
+    # A class of 99 hits and a class of one miss.
+    iou = [[1.0, NAN]] * 99 + [[NAN, 0.0]]
+    assert estimate(class_wise, _judged(iou, [1.0] * 100)).value == pytest.approx(0.5)
+
+
+@STATISTICS
+@pytest.mark.parametrize("images", [20, 100])
+@pytest.mark.parametrize("classes", [1, 4])
+def test_the_interval_holds_the_point(statistic, images: int, classes: int) -> None:
+    for seed in range(10):
+        made = estimate(statistic, _random(seed, images, classes))
+        assert 0 <= made.low < made.value < made.high <= 1
+
+
+@STATISTICS
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+@settings(max_examples=25, deadline=None)
+def test_few_images_and_classes_that_resamples_lack(statistic, seed: int, images: int, classes: int) -> None:
+    made = estimate(statistic, _random(seed, images, classes))
+    assert 0 <= made.low <= made.high <= 1
+    assert 0 <= made.value <= 1
+
+
+@STATISTICS
+def test_deterministic_by_seed(statistic) -> None:
+    judged = _random(0, images=500)
+    assert estimate(statistic, judged) == estimate(statistic, judged, seed=0)
+    assert estimate(statistic, judged, seed=1) != estimate(statistic, judged, seed=0)
+    assert estimate(statistic, judged, seed=1).value == estimate(statistic, judged, seed=0).value
+
+
+@STATISTICS
+def test_one_image_has_no_spread(statistic) -> None:
+    made = estimate(statistic, _judged([[0.75, NAN]], [0.75]))
+    assert made.low == made.value == made.high
+
+
+@STATISTICS
+def test_difference_to_itself_is_exactly_zero(statistic) -> None:
+    judged = _random(0)
+    assert estimate(statistic, judged, judged) == Estimate(0.0, 0.0, 0.0)
+
+
+@STATISTICS
+def test_difference_is_signed_and_paired(statistic) -> None:
+    judged = _random(0, images=200)
+    # Where all items differ by the same, no resample differs by anything else.
+    better = Judged(np.where(np.isnan(judged.iou), np.nan, 1.0), np.ones(200))
+    worse = Judged(np.where(np.isnan(judged.iou), np.nan, 0.0), np.zeros(200))
+    assert estimate(statistic, better, worse) == Estimate(1.0, 1.0, 1.0)
+    assert estimate(statistic, worse, better) == Estimate(-1.0, -1.0, -1.0)
+    # One image gained: the paired interval is far narrower than that of either figure.
+    gained = Judged(judged.iou.copy(), judged.image_iou.copy())
+    row = int(np.argmin(np.where(np.isnan(gained.iou[:, 0]), 2, gained.iou[:, 0])))
+    gained.iou[row, 0], gained.image_iou[int(np.argmin(gained.image_iou))] = 1.0, 1.0
+    difference = estimate(statistic, gained, judged)
+    alone = estimate(statistic, judged)
+    assert difference.value > 0
+    assert difference.high - difference.low < 0.4 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.75])
+@pytest.mark.parametrize("statistic", [class_wise, image_wise])
+def test_interval_of_one_class_is_the_binomial_one(statistic, share: float) -> None:
+    count = 1000
+    hits = (np.arange(count) < share * count).astype(np.float64)
+    made = estimate(statistic, Judged(hits[:, None], hits))
+    deviation = np.sqrt(share * (1 - share) / count)
+    assert made.value == pytest.approx(share)
+    # A quantile at 2.5 % of 1000 resamples is itself known to some 8 % of a standard deviation.
+    assert made.low == pytest.approx(share - 1.96 * deviation, abs=0.3 * deviation)
+    assert made.high == pytest.approx(share + 1.96 * deviation, abs=0.3 * deviation)
+
+
+def test_intervals_hold_the_true_share_about_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(0)
+    share, covered, trials = 0.35, 0, 200
+    for seed in range(trials):
+        hits = (generator.random(150) < share).astype(np.float64)
+        made = estimate(image_wise, Judged(hits[:, None], hits), seed=seed)
+        covered += made.low <= share <= made.high
+    # 95 % of 200 is 190 with standard deviation 3.1; the percentile bootstrap is a little short.
+    assert 178 <= covered <= 199

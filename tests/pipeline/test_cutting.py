@@ -1,0 +1,263 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from torch import nn
+
+from wsloc.classifiers import VIEWS, LabelMap, Preprocessing, make_scorer
+from wsloc.classifiers.labelmap import MappedClass
+from wsloc.config import SegmentationSettings
+from wsloc.pipeline.attributing import Attributed
+from wsloc.pipeline.cutting import contrast, cut
+from wsloc.pipeline.localizer import Localizer
+from wsloc.pipeline.reading import Prepared
+from wsloc.pipeline.results import ItemResult
+from wsloc.records import Failure, ImageRecord
+from wsloc.saliency import METHODS
+from wsloc.segmentation import SEGMENTERS, Segmentation
+from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
+
+NAN = float("nan")
+LABEL_MAP = LabelMap("test", (MappedClass("cat", (0,)), MappedClass("dog", (1,)), MappedClass("cow", (), "none", "no")))
+
+
+def _localizer(**changes: object) -> Localizer:
+    return Localizer(
+        name="test",
+        scorer=make_scorer(nn.Flatten(), [[0], [1]]),
+        label_map=LABEL_MAP,
+        class_index={"cat": 0, "dog": 1},
+        preprocessing=Preprocessing((16, 16)),
+        make_views=VIEWS["whole"],
+        method_name="gradient",
+        method=METHODS["gradient"],
+        top_k=None,
+        segmentation=SegmentationSettings(**changes),
+        batch_size=1,
+        seed=0,
+    )
+
+
+def _attributed(
+    *maps: NDArray[np.float32],
+    labels: tuple[str, ...] = ("cat",),
+    class_names: tuple[str, ...] = ("cat",),
+    size_wh: tuple[int, int] = (160, 80),
+    working_rgb: NDArray[np.uint8] | None = None,
+    error: str | None = None,
+) -> Attributed:
+    if working_rgb is None:
+        working_rgb = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+    prepared = Prepared(ImageRecord("image", Path("a.jpg"), labels), size_wh, working_rgb, None, error, 0.25)
+    return Attributed(prepared, class_names, maps, (0.75, 0.5)[: len(maps)], 0.5)
+
+
+def _rectangle(top: int, bottom: int, left: int, right: int, value: float = 1) -> NDArray[np.float32]:
+    saliency = np.zeros((20, 40), dtype=np.float32)
+    saliency[top:bottom, left:right] = value
+    return saliency
+
+
+def _only(localizer: Localizer, attributed: Attributed) -> ItemResult:
+    (item,) = cut(localizer, "a.jpg", attributed).items
+    return item
+
+
+def test_contrast_by_hand() -> None:
+    saliency = np.array([[1, 3], [2, 0]], dtype=np.float32)
+    upper = np.array([[True, True], [False, False]])
+    assert contrast(saliency, upper) == pytest.approx(2 / (2 + 1))
+    assert contrast(saliency, ~upper) == pytest.approx(1 / (2 + 1))
+    all_but_last = np.array([[True, True], [True, False]])
+    assert contrast(saliency, all_but_last) == 1
+    assert contrast(saliency, ~all_but_last) == 0
+
+
+def test_contrast_without_a_comparison() -> None:
+    saliency = np.array([[1, 3], [2, NAN]], dtype=np.float32)
+    known = ~np.isnan(saliency)
+    assert contrast(saliency, np.zeros((2, 2), dtype=bool)) == 0.5
+    assert contrast(saliency, np.ones((2, 2), dtype=bool)) == 0.5
+    assert contrast(saliency, known) == 0.5
+    assert contrast(saliency, ~known) == 0.5
+    assert contrast(np.zeros((2, 2), dtype=np.float32), known) == 0.5
+
+
+def test_nan_pixels_do_not_count() -> None:
+    saliency = np.array([[1, 3, NAN], [2, 0, NAN]], dtype=np.float32)
+    mask = np.array([[True, True, True], [False, False, False]])
+    assert contrast(saliency, mask) == pytest.approx(2 / 3)
+
+
+@given(
+    arrays(np.float32, (4, 5), elements=st.floats(0, 1, width=32) | st.just(NAN)),
+    arrays(np.bool_, (4, 5)),
+    st.sampled_from([0.25, 1.0, 1024.0]),
+)
+@settings(max_examples=100, deadline=None)
+def test_contrast_of_a_mask_and_its_complement(
+    saliency: NDArray[np.float32], mask: NDArray[np.bool_], factor: float
+) -> None:
+    value = contrast(saliency, mask)
+    assert 0 <= value <= 1
+    assert value + contrast(saliency, ~mask) == pytest.approx(1)
+    if not 0 < np.nan_to_num(saliency).max() < 1e-30:  # where a factor would lose digits
+        assert contrast(saliency * np.float32(factor), mask) == pytest.approx(value, rel=1e-5)
+
+
+def test_the_box_is_in_original_pixels() -> None:
+    # The working image is a quarter of the original: rows 4 to 11 and columns 10 to 24 of it.
+    item = _only(_localizer(segmenter="threshold", smoothing=0), _attributed(_rectangle(4, 12, 10, 25)))
+    (found,) = item.localizations
+    assert found.box_xyxy == (40.0, 16.0, 100.0, 48.0)
+    assert all(type(value) is float for value in found.box_xyxy)
+    assert found.area_share == (60 * 32) / (160 * 80)
+    assert (found.image_id, found.file, found.class_name) == ("image", "a.jpg", "cat")
+    assert (found.probability, found.quality, found.size_wh) == (0.75, 1.0, (160, 80))
+    assert (found.method, found.segmenter, found.fallback, found.component) == ("gradient", "threshold", None, 0)
+    assert item.failure is None
+    assert item.trace is not None
+    assert np.array_equal(item.trace.mask, _rectangle(4, 12, 10, 25) > 0)
+
+
+@pytest.mark.parametrize("size_wh", [(40, 20), (41, 20), (1000, 999), (37, 19)])
+def test_a_box_to_the_border_ends_at_the_border(size_wh: tuple[int, int]) -> None:
+    localizer = _localizer(segmenter="threshold", smoothing=0)
+    (found,) = _only(localizer, _attributed(_rectangle(10, 20, 20, 40), size_wh=size_wh)).localizations
+    assert found.box_xyxy[2:] == size_wh
+    assert found.box_xyxy[:2] == (size_wh[0] / 2, size_wh[1] / 2)
+
+
+@pytest.mark.parametrize("segmenter", ["grabcut", "graphcut-2013"])
+def test_an_object_of_one_colour(segmenter: str) -> None:
+    generator = np.random.default_rng(0)
+    inside = _rectangle(5, 15, 8, 28) > 0
+    image = np.where(inside[..., None], (200, 60, 40), (40, 80, 180)) + generator.integers(-9, 10, (20, 40, 3))
+    # The map lights up the middle of the object and fades away from it.
+    y, x = np.mgrid[:20, :40]
+    saliency = np.exp(-np.hypot((y - 9.5) / 5, (x - 17.5) / 10)).astype(np.float32)
+    attributed = _attributed(saliency, working_rgb=image.astype(np.uint8))
+    (found,) = _only(_localizer(segmenter=segmenter), attributed).localizations
+    assert found.box_xyxy == (32.0, 20.0, 112.0, 60.0)
+    assert found.fallback is None
+
+
+def test_components_in_order_of_area() -> None:
+    saliency = _rectangle(0, 10, 0, 10) + _rectangle(12, 20, 30, 40) + _rectangle(0, 1, 30, 31)
+    attributed = _attributed(saliency)
+    items = _only(_localizer(segmenter="threshold", smoothing=0, components=3), attributed).localizations
+    assert [item.component for item in items] == [0, 1]  # the third is less than 1 % of the image
+    assert [item.box_xyxy for item in items] == [(0, 0, 40, 40), (120, 48, 160, 80)]
+
+
+def _nothing_found(trimap: NDArray[np.uint8]) -> Segmentation:
+    return Segmentation(np.zeros(trimap.shape, dtype=bool), trimap)
+
+
+def test_seeds_stand_in_for_an_empty_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimap = np.full((20, 40), PROBABLE_BACKGROUND, dtype=np.uint8)
+    trimap[15:] = BACKGROUND
+    trimap[2:6, 10:20] = FOREGROUND
+    trimap[0, 39] = FOREGROUND
+    monkeypatch.setitem(SEGMENTERS, "grabcut", lambda *_: _nothing_found(trimap))
+    item = _only(_localizer(components=5, component_area_share=0.0), _attributed(_rectangle(2, 6, 10, 20)))
+    (found,) = item.localizations
+    assert found.fallback == "seeds"
+    assert found.box_xyxy == (40, 8, 80, 24)
+
+
+def test_neither_mask_nor_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimap = np.full((20, 40), PROBABLE_BACKGROUND, dtype=np.uint8)
+    monkeypatch.setitem(SEGMENTERS, "grabcut", lambda *_: _nothing_found(trimap))
+    failure = _only(_localizer(), _attributed(_rectangle(2, 6, 10, 20))).failure
+    assert failure is not None
+    assert (failure.stage, failure.class_name) == ("cut", "cat")
+    assert "no foreground" in failure.reason
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+@pytest.mark.parametrize(
+    ("saliency", "stage", "reason"),
+    [
+        (np.zeros((20, 40)), "saliency", "zero everywhere"),
+        (np.ones((20, 40)), "saliency", "flat everywhere"),
+        (np.full((20, 40), NAN), "saliency", "not finite"),
+        (np.full((20, 40), np.inf), "saliency", "not finite"),
+        (-_rectangle(2, 6, 10, 20), "saliency", "negative"),
+    ],
+)
+def test_bad_maps_are_failures_with_a_reason(
+    segmenter: str, saliency: NDArray[np.float64], stage: str, reason: str
+) -> None:
+    item = _only(_localizer(segmenter=segmenter), _attributed(saliency.astype(np.float32)))
+    assert item.localizations == ()
+    assert item.failure is not None
+    assert (item.failure.image_id, item.failure.file, item.failure.class_name) == ("image", "a.jpg", "cat")
+    assert item.failure.stage == stage
+    assert reason in item.failure.reason
+
+
+@pytest.mark.parametrize("segmenter", ["grabcut", "graphcut-2013"])
+def test_too_few_seeds_are_a_failure(segmenter: str) -> None:
+    # One pixel above the least value; of 800 pixels 40 would be seeds.
+    localizer = _localizer(segmenter=segmenter, smoothing=0)
+    failure = _only(localizer, _attributed(_rectangle(5, 6, 5, 6))).failure
+    assert failure is not None
+    assert failure.stage == "cut"
+    assert "1 foreground seeds" in failure.reason
+
+
+def test_an_error_of_opencv_is_a_failure() -> None:
+    attributed = _attributed(_rectangle(2, 10, 5, 20))
+    wrong = np.zeros((20, 40, 4), dtype=np.uint8)
+    item = _only(_localizer(), replace(attributed, prepared=replace(attributed.prepared, working_rgb=wrong)))
+    assert item.failure is not None
+    assert item.failure.stage == "cut"
+    assert "\n" not in item.failure.reason
+
+
+def test_one_bad_map_does_not_spoil_the_others() -> None:
+    good = _rectangle(4, 12, 10, 25)
+    attributed = _attributed(
+        np.zeros((20, 40), dtype=np.float32), good, labels=("dog", "cow", "cat"), class_names=("dog", "cat")
+    )
+    dog, cow, cat = cut(_localizer(segmenter="threshold", smoothing=0), "a.jpg", attributed).items
+    assert dog.failure is not None
+    assert (dog.failure.stage, dog.failure.class_name) == ("saliency", "dog")
+    assert cow.failure is not None
+    assert (cow.failure.stage, cow.failure.class_name) == ("saliency", "cow")
+    assert cow.failure.reason == LABEL_MAP.why_unusable("cow")
+    assert cat.localizations[0].box_xyxy == (40, 16, 100, 48)
+    assert cat.localizations[0].probability == 0.5  # the second map's, not the second label's
+
+
+@pytest.mark.parametrize(("labels", "expected"), [(("cat", "dog"), ["cat", "dog"]), ((), [""])])
+def test_an_image_that_could_not_be_read(labels: tuple[str, ...], expected: list[str]) -> None:
+    result = cut(_localizer(), "a.jpg", _attributed(labels=labels, class_names=(), error="a.jpg is no image"))
+    assert [item.failure for item in result.items] == [
+        Failure("image", "a.jpg", name, "read", "a.jpg is no image") for name in expected
+    ]
+
+
+def test_classes_of_an_unlabelled_image_are_those_with_a_map() -> None:
+    maps = _rectangle(4, 12, 10, 25), _rectangle(0, 4, 0, 8)
+    result = cut(_localizer(segmenter="threshold"), "a.jpg", _attributed(*maps, labels=(), class_names=("dog", "cat")))
+    assert [item.class_name for item in result.items] == ["dog", "cat"]
+    assert (result.seconds.read, result.seconds.saliency) == (0.25, 0.5)
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+def test_the_same_box_every_time(segmenter: str) -> None:
+    saliency = np.random.default_rng(3).random((10, 10)).astype(np.float32)
+    localizer, attributed = _localizer(segmenter=segmenter), _attributed(saliency)
+    before = saliency.copy(), attributed.prepared.working_rgb.copy()
+    first, second = (_only(localizer, attributed).localizations for _ in range(2))
+    assert first == second
+    assert first
+    assert np.array_equal(saliency, before[0])
+    assert np.array_equal(attributed.prepared.working_rgb, before[1])

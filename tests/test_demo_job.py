@@ -1,0 +1,122 @@
+"""The main job on the embedded demo, as the README types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from wsloc.classifiers.small_cnn import SmallCNN
+from wsloc.cli.main import run_verb
+from wsloc.cli.options import parse_localize
+from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.evaluation.corloc import class_wise, estimate
+from wsloc.evaluation.judging import judge_localizations, judged_items
+from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
+from wsloc.records import ImageRecord, Localization
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "demo"
+
+
+@pytest.fixture(scope="module")
+def demo(demo_root: Path) -> tuple[Dataset, Localizer]:
+    config = parse_localize(["--dataset", "demo", "--root", str(demo_root)])
+    dataset = open_dataset(config.data)
+    return dataset, make_localizer(config, dataset)
+
+
+def boxes_of(localizer: Localizer, dataset: Dataset, images: Sequence[ImageRecord]) -> list[Localization]:
+    with applied(plan_threads(torch.device("cpu"))) as pool:
+        results = list(localize(localizer, dataset, images, pool))
+    return [found for result in results for item in result.items for found in item.localizations]
+
+
+def corloc(dataset: Dataset, localizations: list[Localization]) -> float:
+    config = parse_localize(["--dataset", "demo"])
+    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
+    assert truth is not None
+    items = judged_items(truth.images)
+    return estimate(class_wise, judge_localizations(items, truth.images, localizations)).value
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_command_of_the_readme(
+    demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_verb("localize", ["--dataset", "demo", "--root", str(demo_root), "--overlays", "3"]) == 0
+    printed = capsys.readouterr().out
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name == "demo-demo-gradient-001"
+    assert str(run.relative_to(tmp_path)) in printed
+    rows = {row["name"]: row for row in json.loads((run / "metrics.json").read_text())["rows"]}
+    assert rows["wsloc"]["corloc_class_wise"]["value"] > 0.6
+    for baseline in ("centre box", "full image"):
+        assert rows[baseline]["corloc_class_wise"]["value"] < 0.3
+    assert len(list((run / "overlays").glob("*.jpg"))) >= 3
+
+
+def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer]) -> None:
+    """The map of a wrong class, and that of an untrained network, are far worse than the right one."""
+    dataset, localizer = demo
+    dataset = replace(dataset, images=dataset.images[:60])
+    right = corloc(dataset, boxes_of(localizer, dataset, dataset.images))
+
+    names = dataset.class_names
+    following = {name: names[(number + 1) % len(names)] for number, name in enumerate(names)}
+    preceding = {wrong: name for name, wrong in following.items()}
+    swapped = [replace(image, labels=tuple(following[label] for label in image.labels)) for image in dataset.images]
+    found = boxes_of(localizer, dataset, swapped)
+    wrong = corloc(dataset, [replace(record, class_name=preceding[record.class_name]) for record in found])
+    assert wrong <= right - 0.2
+
+    torch.manual_seed(0)
+    untrained_network = SmallCNN(len(names))
+    untrained = replace(localizer, scorer=replace(localizer.scorer, network=untrained_network))
+    assert corloc(dataset, boxes_of(untrained, dataset, dataset.images)) <= right - 0.1
+
+
+@pytest.mark.slow
+def test_works_from_an_installed_wheel(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(REPOSITORY)], check=True
+    )
+    command = "from wsloc.cli import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(site)!r}); {command}",
+         "localize", "--dataset", "demo", "--limit", "4"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "CorLoc class-wise" in done.stdout
+    assert (tmp_path / "data" / "demo").is_dir()
+
+
+@pytest.mark.slow
+def test_retraining_reproduces_the_shipped_weights(demo: tuple[Dataset, Localizer], tmp_path: Path) -> None:
+    dataset, localizer = demo
+    weights = tmp_path / "again.safetensors"
+    subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / "train_demo_classifier.py"), "--out", str(weights)],
+        cwd=tmp_path, check=True,
+    )  # fmt: skip
+    from wsloc.classifiers.checkpoint import load_checkpoint
+
+    state, info = load_checkpoint(weights)
+    network = SmallCNN(len(info.class_names))
+    network.load_state_dict(state)
+    again = replace(localizer, scorer=replace(localizer.scorer, network=network.eval()))
+    shipped, retrained = (corloc(dataset, boxes_of(one, dataset, dataset.images)) for one in (localizer, again))
+    assert abs(shipped - retrained) <= 0.02

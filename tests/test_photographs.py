@@ -1,0 +1,94 @@
+"""The main job on real photographs with real networks, and a control that the map knows its class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wsloc import boxes
+from wsloc.cli.main import run_verb
+from wsloc.cli.options import parse_localize
+from wsloc.datasets import open_dataset, read_ground_truth
+from wsloc.pipeline import make_localizer
+from wsloc.pipeline.attributing import attribute
+from wsloc.pipeline.reading import prepare
+
+NETWORKS = ["squeezenet1_0", "mobilenet_v2", "densenet121"]
+
+
+def flags(shared: Path, network: str, split: str = "val") -> list[str]:
+    return [
+        *("--dataset", "voc", "--root", str(shared), "--year", "2012", "--split", split),
+        *("--arch", network, "--weights", str(shared / "weights" / f"{network}.pth")),
+    ]  # fmt: skip
+
+
+def metrics_of(run: Path) -> dict[str, dict[str, float]]:
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    return {row["name"]: {key: row[key]["value"] for key in row if key != "name"} for row in rows}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_main_job_beats_the_centre_box(
+    shared: Path, network: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert run_verb("localize", [*flags(shared, network), "--limit", "60", "--out", str(run), "--overlays", "2"]) == 0
+
+    printed = capsys.readouterr().out
+    assert "CorLoc class-wise" in printed
+    assert "person: ImageNet-1k has no person class" in printed
+    assert str(run) in printed
+    evaluation = json.loads((run / "metrics.json").read_text())
+    assert evaluation["items"] >= 60
+    assert len((run / "localizations.jsonl").read_text().splitlines()) == evaluation["items"]
+    rows = metrics_of(run)
+    assert rows["wsloc"]["corloc_class_wise"] > rows["centre box"]["corloc_class_wise"]
+    assert list((run / "overlays").glob("*.jpg"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+def test_main_job_beats_the_centre_box_on_all_of_val(shared: Path, network: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_verb("localize", [*flags(shared, network), "--out", str(run)]) == 0
+    rows = metrics_of(run)
+    assert rows["wsloc"]["corloc_class_wise"] > rows["centre box"]["corloc_class_wise"]
+    assert rows["wsloc"]["mean_iou"] > rows["full image"]["mean_iou"]
+
+
+def test_each_map_prefers_the_boxes_of_its_own_class(shared: Path) -> None:
+    """In photographs with two classes, each map puts more of its mass into its own boxes than the other does."""
+    config = parse_localize([*flags(shared, "densenet121", "trainval"), "--batch-size", "8"])
+    dataset = open_dataset(config.data)
+    localizer = make_localizer(config, dataset)
+    substituted = {mapped.name for mapped in localizer.label_map.without_substitute()}
+    images = [
+        image for image in dataset.images if len(image.labels) == 2 and not substituted.intersection(image.labels)
+    ]
+    truth_set = read_ground_truth(config.data, dataset, [image.image_id for image in images])
+    assert truth_set is not None
+    torch.set_num_threads(1)
+
+    wins = []
+    for found in attribute(localizer, (prepare(localizer, image) for image in images)):
+        truth = truth_set.images[found.prepared.image.image_id]
+        for own, other in ((0, 1), (1, 0)):
+            own_boxes = truth.boxes_xyxy[[name == found.class_names[own] for name in truth.class_names]]
+            shares = [mass_share(found.maps[place], own_boxes, truth.size_wh) for place in (own, other)]
+            wins.append(shares[0] > shares[1])
+    assert len(wins) >= 60
+    assert np.mean(wins) >= 0.65
+
+
+def mass_share(saliency: np.ndarray, boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> float:
+    """Share of the map's sum that lies in the union of the boxes."""
+    height, width = saliency.shape
+    inside = np.zeros(saliency.shape, dtype=bool)
+    for x0, y0, x1, y1 in boxes.scale(boxes_xyxy, size_wh, (width, height)).round().astype(int):
+        inside[y0:y1, x0:x1] = True
+    return float(saliency[inside].sum() / saliency.sum())
