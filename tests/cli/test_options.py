@@ -51,13 +51,13 @@ def test_precedence(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             config.compute.seed,
         )
 
-    assert found(parse_localize(["--dataset", "demo"])) == ("gradient", "resnet50", 320, 16, 0)
+    assert found(parse_localize(["--dataset", "demo"])) == ("gradient", "resnet50", 224, 16, 0)
     assert found(parse_localize(["--dataset", "voc"])) == ("gradient", "vgg16", 200, 2, 2)
-    assert found(_parse(file, text)) == ("gradient", "resnet50", 320, 3, 3)
+    assert found(_parse(file, text)) == ("gradient", "resnet50", 224, 3, 3)
     assert found(_parse(file, text, "--dataset=voc")) == ("gradient", "vgg16", 200, 3, 3)
     assert found(_parse(file, text, "--dataset", "voc", "--seed", "4")) == ("gradient", "vgg16", 200, 3, 4)
     assert found(_parse(file, text + "dataset: voc\n")) == ("gradient", "vgg16", 200, 3, 3)
-    assert found(_parse(file, text + "dataset: voc\n", "--dataset", "demo")) == ("gradient", "resnet50", 320, 3, 3)
+    assert found(_parse(file, text + "dataset: voc\n", "--dataset", "demo")) == ("gradient", "resnet50", 224, 3, 3)
 
 
 def test_a_flag_is_judged_together_with_the_file(file: Path) -> None:

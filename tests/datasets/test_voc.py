@@ -280,3 +280,17 @@ def test_real_photographs_have_a_box_for_each_label_and_the_reverse(shared: Path
         width, height = found.size_wh
         assert (found.boxes_xyxy >= 0).all()
         assert (found.boxes_xyxy <= np.array([width, height, width, height])).all()
+
+
+@pytest.mark.parametrize(("size_wh", "kept"), [((40, 30), True), (None, False)])
+def test_an_unreadable_image_keeps_its_truth_where_the_annotation_has_a_size(
+    tmp_path: Path, size_wh: tuple[int, int] | None, kept: bool
+) -> None:
+    """Without its truth the image would leave the figures instead of counting as not found."""
+    folder = _devkit(tmp_path, {"val": "a\n", "cat_val": "a 1\n"})
+    (folder / "JPEGImages" / "a.jpg").write_bytes(b"no image")
+    (folder / "Annotations").mkdir()
+    (folder / "Annotations" / "a.xml").write_text(_annotation(_object("cat", (5, 6, 20, 25)), size_wh=size_wh))
+    truth = read_voc_ground_truth(open_voc(tmp_path, "2012", "val"), ["a"])
+    assert ("a" in truth.images) is kept
+    assert bool(truth.problems) is not kept

@@ -39,12 +39,14 @@ def test_never_enlarged() -> None:
 
 
 def test_shrinking_takes_the_mean() -> None:
-    image = np.zeros((4, 4, 3), dtype=np.uint8)
-    image[:2, :2] = [[[0, 0, 0], [40, 80, 120]], [[80, 160, 240], [40, 80, 120]]]
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    image[0, 0] = (160, 80, 0)  # Bilinear interpolation would look at the middle four of sixteen pixels.
+    image[3, 3] = (0, 80, 240)
     working = working_image(image, 2)
     assert working.shape == (2, 2, 3)
-    assert working[0, 0].tolist() == [40, 80, 120]
+    assert working[0, 0].tolist() == [10, 10, 15]
     assert not working[1].any()
+    assert not working[0, 1].any()
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,7 @@ def read_voc_ground_truth(dataset: Dataset, image_ids: Iterable[str]) -> GroundT
     for image_id in image_ids:
         path = dataset.root / "Annotations" / f"{image_id}.xml"
         try:
-            header = read_header(dataset.root / "JPEGImages" / f"{image_id}.jpg")
-            truth, told, mended = _read_annotation(path, image_id, header)
+            truth, told, mended = _read_annotation(path, image_id, dataset.root / "JPEGImages" / f"{image_id}.jpg")
         except ItemError as error:
             problems.append(f"{path.name}: {error}")
             continue
@@ -127,10 +126,17 @@ def _read_positives(path: Path) -> list[str]:
     return positives
 
 
-def _read_annotation(path: Path, image_id: str, header: ImageHeader) -> tuple[GroundTruth, bool, list[str]]:
+def _read_annotation(path: Path, image_id: str, image_path: Path) -> tuple[GroundTruth, bool, list[str]]:
     """The truth, whether the frame of its boxes could be told, and what had to be mended."""
     root = _parse_xml(path)
     annotated_wh = _annotated_size(root)
+    try:
+        header = read_header(image_path)
+    except ItemError:
+        # An image that cannot be read must still count as not found.
+        if annotated_wh is None:
+            raise
+        header = ImageHeader(annotated_wh, 1)
     in_stored_frame, told = _frame(annotated_wh, header)
     frame_wh = header.stored_wh if in_stored_frame else header.size_wh
     found, names, difficult, mended = [], [], [], []

@@ -1,0 +1,90 @@
+"""The demo's table of docs/benchmarks.md: the right class beside a wrong one, an untrained network and the baselines.
+
+python scripts/benchmark_demo.py
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from wsloc.classifiers.small_cnn import SmallCNN
+from wsloc.cli.options import parse_localize
+from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.evaluation.corloc import Statistic, class_wise, estimate, image_wise
+from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, judged_items
+from wsloc.evaluation.summary import BASELINES
+from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
+from wsloc.records import Localization
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- begin benchmark_demo -->", "<!-- end benchmark_demo -->"
+
+
+def main() -> int:
+    config = parse_localize(["--dataset", "demo"])
+    dataset = open_dataset(config.data)
+    localizer = make_localizer(config, dataset)
+    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
+    assert truth is not None
+    items = judged_items(truth.images)
+    torch.manual_seed(0)
+    untrained = replace(localizer, scorer=replace(localizer.scorer, network=SmallCNN(len(dataset.class_names))))
+
+    rows: list[tuple[str, Judged]] = []
+    for title, boxes in (
+        ("map of the right class", boxes_of(localizer, dataset)),
+        ("map of a wrong class", boxes_of_wrong_class(localizer, dataset)),
+        ("untrained network", boxes_of(untrained, dataset)),
+    ):
+        rows.append((title, judge_localizations(items, truth.images, boxes)))
+    rows += [(name, judge_baseline(items, truth.images, make_box)) for name, make_box in BASELINES.items()]
+
+    lines = [
+        f"{int(items.present.sum())} items in {len(items.image_ids)} images of the test split. Percent; 95 % bootstrap "
+        "intervals over images.",
+        "",
+        "| boxes from | CorLoc class-wise | CorLoc image-wise |",
+        "|---|---:|---:|",
+    ]
+    lines += [
+        f"| {title} | {interval(class_wise, judged)} | {interval(image_wise, judged)} |" for title, judged in rows
+    ]
+    table = "\n".join(lines)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(f"{page.split(BEGIN)[0]}{BEGIN}\n{table}\n{END}{page.split(END)[1]}", encoding="utf-8")
+    print(table)
+    return 0
+
+
+def boxes_of(localizer: Localizer, dataset: Dataset) -> list[Localization]:
+    with applied(plan_threads(localizer.scorer.device)) as pool:
+        results = tqdm(localize(localizer, dataset, pool=pool), total=len(dataset.images), unit="image")
+        return [found for result in results for item in result.items for found in item.localizations]
+
+
+def boxes_of_wrong_class(localizer: Localizer, dataset: Dataset) -> list[Localization]:
+    """The boxes of the class that follows each label in the list of classes, handed in under the label's name."""
+    names = dataset.class_names
+    following = dict(zip(names, (*names[1:], names[0]), strict=True))
+    preceding = {wrong: right for right, wrong in following.items()}
+    swapped = replace(
+        dataset,
+        images=tuple(
+            replace(image, labels=tuple(following[label] for label in image.labels)) for image in dataset.images
+        ),
+    )
+    return [replace(found, class_name=preceding[found.class_name]) for found in boxes_of(localizer, swapped)]
+
+
+def interval(statistic: Statistic, judged: Judged) -> str:
+    figure = estimate(statistic, judged)
+    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
