@@ -202,7 +202,7 @@ def test_a_users_module_lies_in_the_folder_where_the_command_is_typed(
         load_classifier(settings)
     monkeypatch.chdir(tmp_path)
     classifier = load_classifier(settings)
-    assert classifier.name == "make"
+    assert classifier.name == "load_own_net-make"
     assert classifier.output_names is None
     assert classifier.preprocessing.input_size_hw == (32, 32)
     assert classifier.preprocessing.mean == IMAGENET_MEAN

@@ -75,7 +75,7 @@ def test_resume_without_out_takes_the_newest_unfinished_run(
     monkeypatch.chdir(tiny)
     capsys.readouterr()
     assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--resume"]) == 0
-    assert "Going on with runs/folder-make-gradient-001" in capsys.readouterr().err
+    assert "Going on with runs/folder-tinynet-make-gradient-001" in capsys.readouterr().err
     assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--resume"]) == 2
     assert "no unfinished run of this configuration" in capsys.readouterr().err
 

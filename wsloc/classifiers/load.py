@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +67,7 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
         preprocessing,
         names or built.output_names,
         settings.activation or built.activation,
-        settings.arch.rpartition(":")[2],
+        re.sub(r"[^\w.]+", "-", settings.arch),
     )
 
 
