@@ -18,8 +18,8 @@ from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation.corloc import Estimate, class_wise, estimate, image_wise, per_class_corloc
 from wsloc.evaluation.judging import Items, Judged, judge_baseline, judge_localizations, judged_items
 from wsloc.evaluation.summary import BASELINES
-from wsloc.pipeline.runfolder import read_localizations, read_manifest
 from wsloc.records import GroundTruth
+from wsloc.runs.folder import read_localizations, read_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LISTS = REPOSITORY / "docs" / "voc12-animals-920"

@@ -14,7 +14,7 @@ from wsloc.cli.options import parse_localize, to_yaml
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset
     from wsloc.pipeline import Localizer
-    from wsloc.pipeline.run import Run
+    from wsloc.runs import Run
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,8 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.pipeline import make_localizer, plan_threads
-    from wsloc.pipeline.report import write_report
-    from wsloc.pipeline.run import execute, finish, open_run
+    from wsloc.runs import execute, finish, open_run, write_report
 
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)

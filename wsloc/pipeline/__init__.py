@@ -1,4 +1,4 @@
-"""The stages joined: from a data set and a configuration to boxes, and to a run folder."""
+"""The stages joined: from a data set and a configuration to boxes."""
 
 from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer, choose_device, make_localizer

@@ -24,9 +24,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from wsloc.errors import UserError
-from wsloc.pipeline.atomic import write_atomic
 from wsloc.pipeline.results import ImageResult
 from wsloc.records import Failure, Localization
+from wsloc.runs.atomic import write_atomic
 
 SCHEMA_VERSION = 1
 _LOCK = ".lock"
@@ -195,8 +195,11 @@ def _resumed(out: Path | None, config_yaml: str, runs: Path) -> tuple[RunFolder,
         if not unfinished:
             raise UserError(f"There is no unfinished run of this configuration in {runs}; start one without --resume.")
         out = max(unfinished, key=lambda path: (path / "manifest.json").stat().st_mtime)
-    if read_manifest(out) is None:
+    manifest = read_manifest(out)
+    if manifest is None:
         raise UserError(f"{out} is no run folder; start a run without --resume.")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{out} was written by another version of wsloc; --overwrite runs it again.")
     if _config_of(out) != config_yaml:
         raise UserError(
             f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; "

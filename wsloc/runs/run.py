@@ -20,10 +20,10 @@ from wsloc.datasets import Dataset
 from wsloc.errors import UserError
 from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer
-from wsloc.pipeline.overlays import write_overlays
 from wsloc.pipeline.results import ImageResult, StageSeconds
-from wsloc.pipeline.runfolder import SCHEMA_VERSION, RunFolder, open_run_folder, read_manifest
 from wsloc.pipeline.threads import ThreadPlan, applied
+from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, open_run_folder, read_manifest
+from wsloc.runs.overlays import write_overlays
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
 

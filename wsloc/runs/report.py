@@ -13,10 +13,10 @@ from wsloc.config import LocalizeConfig
 from wsloc.datasets import Dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, Evaluation, evaluate
 from wsloc.evaluation.table import format_evaluation
-from wsloc.pipeline.atomic import write_atomic
 from wsloc.pipeline.localizer import Localizer
-from wsloc.pipeline.runfolder import read_failures, read_localizations
 from wsloc.records import Failure, Localization
+from wsloc.runs.atomic import write_atomic
+from wsloc.runs.folder import read_failures, read_localizations
 
 _MOST_PROBLEMS_SHOWN = 5
 
