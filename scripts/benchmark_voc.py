@@ -12,14 +12,17 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from wsloc import boxes
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
-from wsloc.evaluation.corloc import Estimate, class_wise, estimate, image_wise, per_class_corloc
+from wsloc.evaluation.corloc import IOU_THRESHOLD, Estimate, class_wise, estimate, image_wise, per_class_corloc
 from wsloc.evaluation.judging import Items, Judged, judge_baseline, judge_localizations, judged_items
 from wsloc.evaluation.summary import BASELINES
 from wsloc.records import GroundTruth
-from wsloc.runs.folder import read_localizations, read_manifest
+from wsloc.runs import read_localizations, read_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LISTS = REPOSITORY / "docs" / "voc12-animals-920"
@@ -29,17 +32,13 @@ BEGIN, END = "<!-- begin benchmark_voc -->", "<!-- end benchmark_voc -->"
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "densenet121")
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 THRESHOLDS = ("0.15", "0.25", "0.35", "0.45")
+SIZE_EDGES = (0.15, 0.4)
 SEGMENTERS = ("threshold", "graphcut-2013", "grabcut")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder that holds VOCdevkit")
-    parser.add_argument(
-        "--split", help="list in ImageSets/Main that holds all ids (default: trainval)", default="trainval"
-    )
-    parser.add_argument("--weights-dir", type=Path, help="folder of NAME.pth files (default: torchvision's weights)")
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmark-voc"), help="folder of the run folders")
+    add_data_flags(parser)
     options = parser.parse_args()
 
     thresholds = {}
@@ -54,6 +53,15 @@ def main() -> int:
     PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
     print(table)
     return 0
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder that holds VOCdevkit")
+    parser.add_argument(
+        "--split", help="list in ImageSets/Main that holds all ids (default: trainval)", default="trainval"
+    )
+    parser.add_argument("--weights-dir", type=Path, help="folder of NAME.pth files (default: torchvision's weights)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmark-voc"), help="folder of the run folders")
 
 
 def run(options: argparse.Namespace, network: str, part: str, segmenter: str, threshold: str) -> Path:
@@ -134,6 +142,36 @@ def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
             *differences,
         ]
     )
+
+
+def size_table(
+    options: argparse.Namespace, thresholds: dict[str, str], items: Items, truth: dict[str, GroundTruth]
+) -> list[str]:
+    """Share of items found by how much of the image the class's largest box covers."""
+    share = np.full(items.present.shape, np.nan)
+    for n, k in zip(*np.nonzero(items.present), strict=True):
+        image = truth[items.image_ids[n]]
+        own = image.boxes_xyxy[[name == items.class_names[k] for name in image.class_names]]
+        share[n, k] = boxes.area(own).max() / (image.size_wh[0] * image.size_wh[1])
+    small, large = SIZE_EDGES
+    groups = [share < small, (share >= small) & (share < large), share >= large]
+    names = (f"below {100 * small:.0f} %", f"to {100 * large:.0f} %", "above")
+    heads = [f"{name} ({group.sum()})" for name, group in zip(names, groups, strict=True)]
+    lines = [
+        "Items found, in percent, by the share of the image that the largest box of the class covers:",
+        "",
+        f"| network | boxes from | {' | '.join(heads)} |",
+        "|---|---|" + "---:|" * len(groups),
+    ]
+    ways = [("none", name, judge_baseline(items, truth, make_box)) for name, make_box in BASELINES.items()]
+    for network in NETWORKS:
+        for segmenter in SEGMENTERS:
+            folder = run(options, network, "val", segmenter, thresholds[network])
+            ways.append((network, segmenter, judge_localizations(items, truth, read_localizations(folder))))
+    for network, label, judged in ways:
+        found = [f"{100 * np.mean(judged.iou[group] > IOU_THRESHOLD):.0f}" for group in groups]
+        lines.append(f"| {network} | {label} | " + " | ".join(found) + " |")
+    return lines
 
 
 def row(network: str, label: str, judged: Judged, saliency_seconds: str, cut_seconds: str) -> str:
