@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from markdown_page import fill
 from tqdm import tqdm
 
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
-from wsloc.evaluation.corloc import Statistic, class_wise, estimate, image_wise
+from wsloc.evaluation import BASELINES, METRICS, estimate
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, judged_items
-from wsloc.evaluation.summary import BASELINES
+from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import Localization
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- begin benchmark_demo -->", "<!-- end benchmark_demo -->"
+SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
 
 
 def main() -> int:
     config = parse_localize(["--dataset", "demo"])
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)
-    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
+    truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     items = judged_items(truth.images)
     torch.manual_seed(0)
@@ -48,22 +47,21 @@ def main() -> int:
         f"{int(items.present.sum())} items in {len(items.image_ids)} images of the test split. Percent; 95 % bootstrap "
         "intervals over images.",
         "",
-        "| boxes from | CorLoc class-wise | CorLoc image-wise |",
+        f"| boxes from | {' | '.join(SHOWN)} |",
         "|---|---:|---:|",
     ]
-    lines += [
-        f"| {title} | {interval(class_wise, judged)} | {interval(image_wise, judged)} |" for title, judged in rows
-    ]
+    for title, judged in rows:
+        metrics = [format_interval(estimate(METRICS[name], judged)) for name in SHOWN]
+        lines.append(f"| {title} | {' | '.join(metrics)} |")
     table = "\n".join(lines)
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(f"{page.split(BEGIN)[0]}{BEGIN}\n{table}\n{END}{page.split(END)[1]}", encoding="utf-8")
+    fill("benchmark_demo", table)
     print(table)
     return 0
 
 
 def boxes_of(localizer: Localizer, dataset: Dataset) -> list[Localization]:
     with applied(plan_threads(localizer.scorer.device)) as pool:
-        results = tqdm(localize(localizer, dataset, pool=pool), total=len(dataset.images), unit="image")
+        results = tqdm(localize(localizer, dataset.images, pool), total=len(dataset.images), unit="image")
         return [found for result in results for item in result.items for found in item.localizations]
 
 
@@ -79,11 +77,6 @@ def boxes_of_wrong_class(localizer: Localizer, dataset: Dataset) -> list[Localiz
         ),
     )
     return [replace(found, class_name=preceding[found.class_name]) for found in boxes_of(localizer, swapped)]
-
-
-def interval(statistic: Statistic, judged: Judged) -> str:
-    figure = estimate(statistic, judged)
-    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
 
 
 if __name__ == "__main__":

@@ -13,21 +13,21 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from markdown_page import fill
 
 from wsloc import boxes
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
-from wsloc.evaluation.corloc import IOU_THRESHOLD, Estimate, class_wise, estimate, image_wise, per_class_corloc
+from wsloc.evaluation import BASELINES, Estimate, estimate
+from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise, image_wise, per_class_corloc
 from wsloc.evaluation.judging import Items, Judged, judge_baseline, judge_localizations, judged_items
-from wsloc.evaluation.summary import BASELINES
+from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth
 from wsloc.runs import read_localizations, read_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LISTS = REPOSITORY / "docs" / "voc12-animals-920"
-PAGE = REPOSITORY / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- begin benchmark_voc -->", "<!-- end benchmark_voc -->"
 
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "densenet121")
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
@@ -48,9 +48,7 @@ def main() -> int:
         for segmenter in SEGMENTERS:
             run(options, network, "val", segmenter, thresholds[network])
     table = make_table(options, thresholds)
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    fill("benchmark_voc", table)
     print(table)
     return 0
 
@@ -91,7 +89,7 @@ def data_flags(options: argparse.Namespace, part: str) -> list[str]:
 def truth_of(options: argparse.Namespace, part: str) -> tuple[Items, dict[str, GroundTruth]]:
     config = parse_localize(data_flags(options, part))
     dataset = open_dataset(config.data)
-    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
+    truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     return judged_items(truth.images, CLASSES), truth.images
 
@@ -130,7 +128,7 @@ def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
             lines.append(row(network, label, judged[segmenter], *times))
         for other in ("threshold", "graphcut-2013"):
             difference = estimate(class_wise, judged["grabcut"], judged[other])
-            differences.append(f"| {network} | grabcut - {other} | {interval(difference)} |")
+            differences.append(f"| {network} | grabcut - {other} | {format_interval(difference)} |")
     return "\n".join(
         [
             *lines,
@@ -176,12 +174,8 @@ def size_table(
 
 def row(network: str, label: str, judged: Judged, saliency_seconds: str, cut_seconds: str) -> str:
     cells = [f"{100 * value:.0f}" for value in per_class_corloc(judged)]
-    cells += [interval(estimate(class_wise, judged)), interval(estimate(image_wise, judged))]
+    cells += [format_interval(estimate(class_wise, judged)), format_interval(estimate(image_wise, judged))]
     return f"| {network} | {label} | " + " | ".join([*cells, saliency_seconds, cut_seconds]) + " |"
-
-
-def interval(figure: Estimate) -> str:
-    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def main() -> int:
         image = replace(by_id[items.image_ids[n]], labels=(class_name,))
         settings = SegmentationSettings(segmenter="threshold", threshold=float(options.threshold))
         found = [
-            next(iter(localize(one, dataset, [image]))).items[0]
+            next(iter(localize(one, [image]))).items[0]
             for one in (localizer, replace(localizer, segmentation=settings))
         ]
         true = truth[image.image_id]

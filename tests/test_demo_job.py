@@ -16,7 +16,8 @@ from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
-from wsloc.evaluation.corloc import class_wise, estimate
+from wsloc.evaluation import estimate
+from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.judging import judge_localizations, judged_items
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import ImageRecord, Localization
@@ -36,15 +37,15 @@ def demo(demo_root: Path) -> tuple[Dataset, Localizer]:
     return dataset, make_localizer(config, dataset)
 
 
-def boxes_of(localizer: Localizer, dataset: Dataset, images: Sequence[ImageRecord]) -> list[Localization]:
+def boxes_of(localizer: Localizer, images: Sequence[ImageRecord]) -> list[Localization]:
     with applied(plan_threads(torch.device("cpu"))) as pool:
-        results = list(localize(localizer, dataset, images, pool))
+        results = list(localize(localizer, images, pool))
     return [found for result in results for item in result.items for found in item.localizations]
 
 
 def corloc(dataset: Dataset, localizations: list[Localization]) -> float:
     config = parse_localize(["--dataset", "demo"])
-    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
+    truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     items = judged_items(truth.images)
     return estimate(class_wise, judge_localizations(items, truth.images, localizations)).value
@@ -61,9 +62,9 @@ def test_the_command_of_the_readme(
     assert run.name == "demo-demo-gradient-001"
     assert str(run.relative_to(tmp_path)) in printed
     rows = {row["name"]: row for row in json.loads((run / "metrics.json").read_text())["rows"]}
-    assert rows["wsloc"]["corloc_class_wise"]["value"] > 0.6
+    assert rows["wsloc"]["metrics"]["CorLoc class-wise"]["value"] > 0.6
     for baseline in ("centre box", "full image"):
-        assert rows[baseline]["corloc_class_wise"]["value"] < 0.3
+        assert rows[baseline]["metrics"]["CorLoc class-wise"]["value"] < 0.3
     assert len(list((run / "overlays").glob("*.jpg"))) >= 3
 
 
@@ -71,20 +72,20 @@ def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer]) -> None:
     """The map of a wrong class, and that of an untrained network, are far worse than the right one."""
     dataset, localizer = demo
     dataset = replace(dataset, images=dataset.images[:60])
-    right = corloc(dataset, boxes_of(localizer, dataset, dataset.images))
+    right = corloc(dataset, boxes_of(localizer, dataset.images))
 
     names = dataset.class_names
     following = {name: names[(number + 1) % len(names)] for number, name in enumerate(names)}
     preceding = {wrong: name for name, wrong in following.items()}
     swapped = [replace(image, labels=tuple(following[label] for label in image.labels)) for image in dataset.images]
-    found = boxes_of(localizer, dataset, swapped)
+    found = boxes_of(localizer, swapped)
     wrong = corloc(dataset, [replace(record, class_name=preceding[record.class_name]) for record in found])
     assert wrong <= right - 0.2
 
     torch.manual_seed(0)
     untrained_network = SmallCNN(len(names))
     untrained = replace(localizer, scorer=replace(localizer.scorer, network=untrained_network))
-    assert corloc(dataset, boxes_of(untrained, dataset, dataset.images)) <= right - 0.1
+    assert corloc(dataset, boxes_of(untrained, dataset.images)) <= right - 0.1
 
 
 @pytest.mark.slow
@@ -118,5 +119,5 @@ def test_retraining_reproduces_the_shipped_weights(demo: tuple[Dataset, Localize
     network = SmallCNN(len(info.class_names))
     network.load_state_dict(state)
     again = replace(localizer, scorer=replace(localizer.scorer, network=network.eval()))
-    shipped, retrained = (corloc(dataset, boxes_of(one, dataset, dataset.images)) for one in (localizer, again))
+    shipped, retrained = (corloc(dataset, boxes_of(one, dataset.images)) for one in (localizer, again))
     assert abs(shipped - retrained) <= 0.02

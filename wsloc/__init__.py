@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wsloc.classifiers import load_classifier, make_scorer, resolve_label_map
+    from wsloc.classifiers import VIEWS, Classifier, Preprocessing, load_classifier, make_scorer, resolve_label_map
     from wsloc.config import (
         ClassifierSettings,
         ComputeSettings,
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
         SegmentationSettings,
     )
     from wsloc.datasets import open_dataset, read_ground_truth
+    from wsloc.errors import UserError
     from wsloc.evaluation import evaluate
     from wsloc.evaluation.table import format_evaluation
     from wsloc.images import read_image
     from wsloc.pipeline import localize, make_localizer
+    from wsloc.records import ImageRecord, Localization
+    from wsloc.runs import read_localizations
     from wsloc.saliency import METHODS, average_views
     from wsloc.segmentation import (
+        SEGMENTERS,
         grabcut,
         graphcut_2013,
         largest_components,
@@ -36,7 +40,14 @@ if TYPE_CHECKING:
     from wsloc.visualization import item_panel
 
 _HOMES = {
-    "wsloc.classifiers": ("load_classifier", "make_scorer", "resolve_label_map"),
+    "wsloc.classifiers": (
+        "VIEWS",
+        "Classifier",
+        "Preprocessing",
+        "load_classifier",
+        "make_scorer",
+        "resolve_label_map",
+    ),
     "wsloc.config": (
         "ClassifierSettings",
         "ComputeSettings",
@@ -47,12 +58,16 @@ _HOMES = {
         "SegmentationSettings",
     ),
     "wsloc.datasets": ("open_dataset", "read_ground_truth"),
+    "wsloc.errors": ("UserError",),
+    "wsloc.records": ("ImageRecord", "Localization"),
+    "wsloc.runs": ("read_localizations",),
     "wsloc.evaluation": ("evaluate",),
     "wsloc.evaluation.table": ("format_evaluation",),
     "wsloc.images": ("read_image",),
     "wsloc.pipeline": ("localize", "make_localizer"),
     "wsloc.saliency": ("METHODS", "average_views"),
     "wsloc.segmentation": (
+        "SEGMENTERS",
         "grabcut",
         "graphcut_2013",
         "largest_components",
@@ -77,13 +92,20 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "METHODS",
+    "SEGMENTERS",
+    "VIEWS",
+    "Classifier",
     "ClassifierSettings",
     "ComputeSettings",
     "DataSettings",
+    "ImageRecord",
+    "Localization",
     "LocalizeConfig",
     "OutputSettings",
+    "Preprocessing",
     "SaliencySettings",
     "SegmentationSettings",
+    "UserError",
     "average_views",
     "evaluate",
     "format_evaluation",
@@ -99,6 +121,7 @@ __all__ = [
     "open_dataset",
     "read_ground_truth",
     "read_image",
+    "read_localizations",
     "resolve_label_map",
     "working_image",
     "working_map",

@@ -189,7 +189,7 @@ class ComputeSettings:
     batch_size: int = 16
     """network inputs in a batch (>= 1)"""
     workers: Annotated[int | None, _optional("N", "what the processors allow")] = None
-    """threads that read images and cut (>= 0; 0: none)"""
+    """threads that read images and cut, at most the cores that are left (>= 0; 0: none)"""
     seed: int = 0
     """seed of the run"""
 
@@ -227,7 +227,7 @@ class LocalizeConfig:
     """Localise every labelled class of every image, and judge the boxes where there is ground truth."""
 
     config: Annotated[Path | None, _optional("FILE", "none")] = None
-    """YAML file of settings; flags go before it, it goes before configs/DATASET.yaml"""
+    """YAML file of settings; flags override it, it overrides configs/DATASET.yaml"""
     data: DataSettings = field(default_factory=DataSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)

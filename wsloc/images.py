@@ -60,8 +60,10 @@ def read_header(path: Path) -> ImageHeader:
             orientation = image.getexif().get(_EXIF_ORIENTATION)
         except _PILLOW_ERRORS as error:
             raise ItemError(f"{path.name} has EXIF data that cannot be read: {error}") from error
-        # Like Pillow's own transposition: what is no whole number turns nothing.
-        return ImageHeader(image.size, orientation if isinstance(orientation, int) else 1)
+        # Like Pillow's own transposition: what is no orientation turns nothing.
+        if isinstance(orientation, int) and 1 <= orientation <= 8:
+            return ImageHeader(image.size, orientation)
+        return ImageHeader(image.size, 1)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -83,15 +85,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             return _to_rgb(ImageOps.exif_transpose(image), path, is_16_bit)
         except _PILLOW_ERRORS as error:
             raise ItemError(f"{path.name} cannot be decoded: {error}") from error
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where it is missing or no valid one."""
-    try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError):
-        return 1
-    return value if value in range(1, 9) else 1
 
 
 def _open(path: Path) -> Image.Image:

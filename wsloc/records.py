@@ -15,11 +15,13 @@ class ImageRecord:
 
     Attributes:
         image_id: unique within its data set.
-        path: the image file.
+        file: what records call the image file: relative to the data set's root, with forward slashes.
+        path: where the image file is.
         labels: names of the classes that the image is labelled to show; empty where unlabelled.
     """
 
     image_id: str
+    file: str
     path: Path
     labels: tuple[str, ...] = ()
 
@@ -49,7 +51,7 @@ class Localization:
 
     Attributes:
         image_id: as in :class:`ImageRecord`.
-        file: the image file, relative to the data-set root where it lies below it.
+        file: as in :class:`ImageRecord`.
         class_name: the class that was asked for.
         box_xyxy: half-open, 0-based, pixels of the image after EXIF transposition.
         probability: what the classifier gives the class on this image, in [0, 1].
@@ -82,8 +84,8 @@ class Failure:
 
     Attributes:
         image_id: as in :class:`ImageRecord`.
-        file: as in :class:`Localization`.
-        class_name: the class that was asked for.
+        file: as in :class:`ImageRecord`.
+        class_name: the class that was asked for; empty where none was known.
         stage: where it failed: ``read``, ``saliency`` or ``cut``.
         reason: one sentence.
     """

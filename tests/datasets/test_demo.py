@@ -71,7 +71,7 @@ def test_layout_is_read_as_voc(demo_root: Path) -> None:
 
 def test_labels_are_the_classes_of_the_boxes(demo_root: Path) -> None:
     dataset = open_demo(demo_root, "test")
-    truth = read_voc_ground_truth(dataset, [image.image_id for image in dataset.images])
+    truth = read_voc_ground_truth(dataset)
     assert truth.problems == ()
     for image in dataset.images:
         assert set(image.labels) == set(truth.images[image.image_id].class_names)
@@ -86,7 +86,7 @@ def test_lists_have_the_format_of_voc(demo_root: Path) -> None:
 
 def test_boxes_of_a_scene_survive_the_annotation(demo_root: Path) -> None:
     dataset = open_demo(demo_root, "test")
-    truth = read_voc_ground_truth(dataset, [image.image_id for image in dataset.images])
+    truth = read_voc_ground_truth(dataset)
     for index in range(10):
         scene = draw_scene(np.random.default_rng([3, 1, index]), "test")
         boxes_read = truth.images[f"test_{index:06d}"].boxes_xyxy
@@ -169,7 +169,7 @@ def test_training_and_test_backgrounds_share_no_pixel_and_show_no_object() -> No
 
 
 def _corloc(dataset: Dataset, box_xyxy: boxes.Boxes) -> float:
-    truth = read_voc_ground_truth(dataset, [image.image_id for image in dataset.images]).images
+    truth = read_voc_ground_truth(dataset).images
     hits: dict[str, list[bool]] = {name: [] for name in dataset.class_names}
     for objects in truth.values():
         for name, true_box in zip(objects.class_names, objects.boxes_xyxy, strict=True):

@@ -44,7 +44,7 @@ def test_sub_folders_are_classes(photos: Path) -> None:
     ]
     assert dataset.class_names == ("cat", "dog")
     assert dataset.label_map is None
-    assert [dataset.relative_file(image) for image in dataset.images] == [image.image_id for image in dataset.images]
+    assert [image.file for image in dataset.images] == [image.image_id for image in dataset.images]
 
 
 def test_a_missing_or_empty_folder_is_a_users_error(tmp_path: Path, photos: Path) -> None:
@@ -214,4 +214,4 @@ def test_no_data_set_is_a_users_error(chosen: DataSettings, sentence: str) -> No
 def test_own_images_have_no_ground_truth(settings: DataSettings, photos: Path) -> None:
     own = DataSettings(dataset="voc", images=str(photos / "*"), class_name="cat")
     for chosen in (settings, own):
-        assert read_ground_truth(chosen, open_dataset(chosen), ["loose.bmp"]) is None
+        assert read_ground_truth(chosen, open_dataset(chosen)) is None

@@ -50,7 +50,7 @@ def _truth(
     if annotation is not None:
         content = annotation if isinstance(annotation, bytes) else annotation.encode()
         (folder / "Annotations" / "a.xml").write_bytes(content)
-    return read_voc_ground_truth(open_voc(root, "2012", "val"), ["a"])
+    return read_voc_ground_truth(open_voc(root, "2012", "val"))
 
 
 def test_labels_come_from_the_class_lists_alone(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_labels_come_from_the_class_lists_alone(tmp_path: Path) -> None:
     assert dataset.class_names == ("cat", "dog")
     assert dataset.label_map == "voc"
     assert dataset.images[0].path == dataset.root / "JPEGImages" / "a.jpg"
-    assert dataset.relative_file(dataset.images[0]) == "JPEGImages/a.jpg"
+    assert dataset.images[0].file == "JPEGImages/a.jpg"
 
 
 def test_images_of_other_splits_and_repeated_rows_add_no_item(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_one_bad_annotation_leaves_the_others_alone(tmp_path: Path) -> None:
     for name, text in (("a", "<no"), ("b", _annotation(_object("cat", (1, 1, 2, 2))))):
         Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / f"{name}.jpg")
         (folder / "Annotations" / f"{name}.xml").write_text(text)
-    truth = read_voc_ground_truth(open_voc(tmp_path, "2012", "val"), ["a", "b"])
+    truth = read_voc_ground_truth(open_voc(tmp_path, "2012", "val"))
     assert list(truth.images) == ["b"]
     assert len(truth.problems) == 1
 
@@ -271,7 +271,7 @@ def test_real_photographs_have_a_box_for_each_label_and_the_reverse(shared: Path
     dataset = open_voc(shared, "2012", "val")
     assert len(dataset.images) == 420
     assert len(dataset.class_names) == 20
-    truth = read_voc_ground_truth(dataset, [image.image_id for image in dataset.images])
+    truth = read_voc_ground_truth(dataset)
     assert len(truth.images) == 420
     for image in dataset.images:
         found = truth.images[image.image_id]
@@ -291,6 +291,6 @@ def test_an_unreadable_image_keeps_its_truth_where_the_annotation_has_a_size(
     (folder / "JPEGImages" / "a.jpg").write_bytes(b"no image")
     (folder / "Annotations").mkdir()
     (folder / "Annotations" / "a.xml").write_text(_annotation(_object("cat", (5, 6, 20, 25)), size_wh=size_wh))
-    truth = read_voc_ground_truth(open_voc(tmp_path, "2012", "val"), ["a"])
+    truth = read_voc_ground_truth(open_voc(tmp_path, "2012", "val"))
     assert ("a" in truth.images) is kept
     assert bool(truth.problems) is not kept

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsloc.evaluation.corloc import Estimate, class_wise, estimate, image_wise, mean_iou, per_class_corloc
+from wsloc.evaluation import Estimate, estimate
+from wsloc.evaluation.corloc import class_wise, image_wise, mean_iou, per_class_corloc
 from wsloc.evaluation.judging import Judged
 
 NAN = float("nan")

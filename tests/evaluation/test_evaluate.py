@@ -46,20 +46,20 @@ def test_by_hand() -> None:
     assert (evaluation.images, evaluation.items) == (6, 6)
     assert [row.name for row in evaluation.rows] == ["wsloc", "centre box", "full image"]
     own, centre, full = evaluation.rows
-    assert own.corloc_class_wise.value == pytest.approx((2 / 4 + 1 / 2) / 2)
-    assert own.corloc_image_wise.value == pytest.approx(4 / 6)
-    assert own.mean_iou.value == pytest.approx((1 + 0.5 + 0.8 + 0 + 0.4 + 0.6) / 6)
+    assert own.metrics["CorLoc class-wise"].value == pytest.approx((2 / 4 + 1 / 2) / 2)
+    assert own.metrics["CorLoc image-wise"].value == pytest.approx(4 / 6)
+    assert own.metrics["mean IoU"].value == pytest.approx((1 + 0.5 + 0.8 + 0 + 0.4 + 0.6) / 6)
     # Centre box (15, 15, 85, 85): 35 x 35 of 2500 + 4900 - 1225; full image: 2500 of 10000.
-    assert centre.mean_iou.value == pytest.approx(1225 / 6175)
-    assert full.mean_iou.value == pytest.approx(0.25)
-    assert centre.corloc_class_wise.value == full.corloc_image_wise.value == 0
+    assert centre.metrics["mean IoU"].value == pytest.approx(1225 / 6175)
+    assert full.metrics["mean IoU"].value == pytest.approx(0.25)
+    assert centre.metrics["CorLoc class-wise"].value == full.metrics["CorLoc image-wise"].value == 0
     cat, dog = evaluation.classes
     assert (cat.class_name, cat.items, dog.class_name, dog.items) == (CAT, 4, DOG, 2)
     assert (cat.corloc, dog.corloc) == pytest.approx((0.5, 0.5))
     assert (cat.mean_iou, dog.mean_iou) == pytest.approx((2.3 / 4, 0.5))
     assert cat.baselines == {"centre box": 0, "full image": 0}
     for row in evaluation.rows:
-        for figure in (row.corloc_class_wise, row.corloc_image_wise, row.mean_iou):
+        for figure in row.metrics.values():
             assert 0 <= figure.low <= figure.value <= figure.high <= 1
 
 
@@ -80,7 +80,7 @@ def test_perfect_boxes_and_none_at_all() -> None:
         evaluation = evaluate(localizations, TRUTH)
         assert evaluation is not None
         own = evaluation.rows[0]
-        for figure in (own.corloc_class_wise, own.corloc_image_wise, own.mean_iou):
+        for figure in own.metrics.values():
             assert (figure.low, figure.value, figure.high) == (expected,) * 3
 
 
@@ -107,7 +107,7 @@ def test_table() -> None:
     assert "95 % bootstrap" in lines[0]
     for title in ("CorLoc class-wise", "CorLoc image-wise", "mean IoU"):
         assert title in lines[2]
-    own = evaluation.rows[0].corloc_image_wise
+    own = evaluation.rows[0].metrics["CorLoc image-wise"]
     assert lines[3].startswith("wsloc")
     assert f"66.7 [{100 * own.low:.1f}, {100 * own.high:.1f}]" in lines[3]
     assert lines[4].startswith("centre box")
@@ -117,6 +117,6 @@ def test_table() -> None:
     assert header == ["class", "items", "CorLoc", "mean", "IoU", "centre", "box", "full", "image"]
     assert cat == [CAT, "4", "50.0", "57.5", "0.0", "0.0"]
     assert dog == [*DOG.split(), "2", "50.0", "50.0", "0.0", "0.0"]
-    assert mean == ["mean", "6", "50.0", "53.8", "0.0", "0.0"]  # the mean of 57.5 and 50, to even
+    assert mean == ["mean", "of", "classes", "6", "50.0", "53.8", "0.0", "0.0"]  # the mean of 57.5 and 50, to even
     # Columns are in line however long a name is.
     assert len({len(line) for line in lines[7:]}) == 1

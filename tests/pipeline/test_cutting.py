@@ -12,14 +12,14 @@ from torch import nn
 from wsloc.classifiers import VIEWS, LabelMap, Preprocessing, make_scorer
 from wsloc.classifiers.labelmap import MappedClass
 from wsloc.config import SegmentationSettings
-from wsloc.pipeline.attributing import Attributed
-from wsloc.pipeline.cutting import contrast, cut
+from wsloc.pipeline.cutting import cut
 from wsloc.pipeline.localizer import Localizer
-from wsloc.pipeline.reading import Prepared
+from wsloc.pipeline.reading import PreparedImage
 from wsloc.pipeline.results import ItemResult
+from wsloc.pipeline.saliency_maps import ImageMaps
 from wsloc.records import Failure, ImageRecord
 from wsloc.saliency import METHODS
-from wsloc.segmentation import SEGMENTERS, Segmentation
+from wsloc.segmentation import SEGMENTERS, Segmentation, contrast
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
 NAN = float("nan")
@@ -28,7 +28,7 @@ LABEL_MAP = LabelMap("test", (MappedClass("cat", (0,)), MappedClass("dog", (1,))
 
 def _localizer(**changes: object) -> Localizer:
     return Localizer(
-        name="test",
+        classifier_name="test",
         scorer=make_scorer(nn.Flatten(), [[0], [1]]),
         label_map=LABEL_MAP,
         class_index={"cat": 0, "dog": 1},
@@ -43,18 +43,21 @@ def _localizer(**changes: object) -> Localizer:
     )
 
 
-def _attributed(
+def _image_maps(
     *maps: NDArray[np.float32],
     labels: tuple[str, ...] = ("cat",),
     class_names: tuple[str, ...] = ("cat",),
     size_wh: tuple[int, int] = (160, 80),
     working_rgb: NDArray[np.uint8] | None = None,
     error: str | None = None,
-) -> Attributed:
+) -> ImageMaps:
     if working_rgb is None:
         working_rgb = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
-    prepared = Prepared(ImageRecord("image", Path("a.jpg"), labels), size_wh, working_rgb, None, error, 0.25)
-    return Attributed(prepared, class_names, maps, (0.75, 0.5)[: len(maps)], 0.5)
+    prepared = PreparedImage(
+        ImageRecord("image", "a.jpg", Path("a.jpg"), labels), size_wh, working_rgb, None, error, 0.25
+    )
+    names = class_names[: len(maps)]
+    return ImageMaps(prepared, dict(zip(names, maps, strict=False)), dict(zip(names, (0.75, 0.5), strict=False)), 0.5)
 
 
 def _rectangle(top: int, bottom: int, left: int, right: int, value: float = 1) -> NDArray[np.float32]:
@@ -63,8 +66,8 @@ def _rectangle(top: int, bottom: int, left: int, right: int, value: float = 1) -
     return saliency
 
 
-def _only(localizer: Localizer, attributed: Attributed) -> ItemResult:
-    (item,) = cut(localizer, "a.jpg", attributed).items
+def _only(localizer: Localizer, image_maps: ImageMaps) -> ItemResult:
+    (item,) = cut(localizer, image_maps).items
     return item
 
 
@@ -112,7 +115,7 @@ def test_contrast_of_a_mask_and_its_complement(
 
 def test_the_box_is_in_original_pixels() -> None:
     # The working image is a quarter of the original: rows 4 to 11 and columns 10 to 24 of it.
-    item = _only(_localizer(segmenter="threshold", smoothing=0), _attributed(_rectangle(4, 12, 10, 25)))
+    item = _only(_localizer(segmenter="threshold", smoothing=0), _image_maps(_rectangle(4, 12, 10, 25)))
     (found,) = item.localizations
     assert found.box_xyxy == (40.0, 16.0, 100.0, 48.0)
     assert all(type(value) is float for value in found.box_xyxy)
@@ -128,7 +131,7 @@ def test_the_box_is_in_original_pixels() -> None:
 @pytest.mark.parametrize("size_wh", [(40, 20), (41, 20), (1000, 999), (37, 19)])
 def test_a_box_to_the_border_ends_at_the_border(size_wh: tuple[int, int]) -> None:
     localizer = _localizer(segmenter="threshold", smoothing=0)
-    (found,) = _only(localizer, _attributed(_rectangle(10, 20, 20, 40), size_wh=size_wh)).localizations
+    (found,) = _only(localizer, _image_maps(_rectangle(10, 20, 20, 40), size_wh=size_wh)).localizations
     assert found.box_xyxy[2:] == size_wh
     assert found.box_xyxy[:2] == (size_wh[0] / 2, size_wh[1] / 2)
 
@@ -141,7 +144,7 @@ def test_an_object_of_one_colour(segmenter: str) -> None:
     # The map lights up the middle of the object and fades away from it.
     y, x = np.mgrid[:20, :40]
     saliency = np.exp(-np.hypot((y - 9.5) / 5, (x - 17.5) / 10)).astype(np.float32)
-    attributed = _attributed(saliency, working_rgb=image.astype(np.uint8))
+    attributed = _image_maps(saliency, working_rgb=image.astype(np.uint8))
     (found,) = _only(_localizer(segmenter=segmenter), attributed).localizations
     assert found.box_xyxy == (32.0, 20.0, 112.0, 60.0)
     assert found.fallback is None
@@ -149,7 +152,7 @@ def test_an_object_of_one_colour(segmenter: str) -> None:
 
 def test_components_in_order_of_area() -> None:
     saliency = _rectangle(0, 10, 0, 10) + _rectangle(12, 20, 30, 40) + _rectangle(0, 1, 30, 31)
-    attributed = _attributed(saliency)
+    attributed = _image_maps(saliency)
     items = _only(_localizer(segmenter="threshold", smoothing=0, components=3), attributed).localizations
     assert [item.component for item in items] == [0, 1]  # the third is less than 1 % of the image
     assert [item.box_xyxy for item in items] == [(0, 0, 40, 40), (120, 48, 160, 80)]
@@ -165,7 +168,7 @@ def test_seeds_stand_in_for_an_empty_mask(monkeypatch: pytest.MonkeyPatch) -> No
     trimap[2:6, 10:20] = FOREGROUND
     trimap[0, 39] = FOREGROUND
     monkeypatch.setitem(SEGMENTERS, "grabcut", lambda *_: _nothing_found(trimap))
-    item = _only(_localizer(components=5, component_area_share=0.0), _attributed(_rectangle(2, 6, 10, 20)))
+    item = _only(_localizer(components=5, component_area_share=0.0), _image_maps(_rectangle(2, 6, 10, 20)))
     (found,) = item.localizations
     assert found.fallback == "seeds"
     assert found.box_xyxy == (40, 8, 80, 24)
@@ -174,7 +177,7 @@ def test_seeds_stand_in_for_an_empty_mask(monkeypatch: pytest.MonkeyPatch) -> No
 def test_neither_mask_nor_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     trimap = np.full((20, 40), PROBABLE_BACKGROUND, dtype=np.uint8)
     monkeypatch.setitem(SEGMENTERS, "grabcut", lambda *_: _nothing_found(trimap))
-    failure = _only(_localizer(), _attributed(_rectangle(2, 6, 10, 20))).failure
+    failure = _only(_localizer(), _image_maps(_rectangle(2, 6, 10, 20))).failure
     assert failure is not None
     assert (failure.stage, failure.class_name) == ("cut", "cat")
     assert "no foreground" in failure.reason
@@ -194,7 +197,7 @@ def test_neither_mask_nor_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_maps_are_failures_with_a_reason(
     segmenter: str, saliency: NDArray[np.float64], stage: str, reason: str
 ) -> None:
-    item = _only(_localizer(segmenter=segmenter), _attributed(saliency.astype(np.float32)))
+    item = _only(_localizer(segmenter=segmenter), _image_maps(saliency.astype(np.float32)))
     assert item.localizations == ()
     assert item.failure is not None
     assert (item.failure.image_id, item.failure.file, item.failure.class_name) == ("image", "a.jpg", "cat")
@@ -206,14 +209,14 @@ def test_bad_maps_are_failures_with_a_reason(
 def test_too_few_seeds_are_a_failure(segmenter: str) -> None:
     # One pixel above the least value; of 800 pixels 40 would be seeds.
     localizer = _localizer(segmenter=segmenter, smoothing=0)
-    failure = _only(localizer, _attributed(_rectangle(5, 6, 5, 6))).failure
+    failure = _only(localizer, _image_maps(_rectangle(5, 6, 5, 6))).failure
     assert failure is not None
     assert failure.stage == "cut"
     assert "1 foreground seeds" in failure.reason
 
 
 def test_an_error_of_opencv_is_a_failure() -> None:
-    attributed = _attributed(_rectangle(2, 10, 5, 20))
+    attributed = _image_maps(_rectangle(2, 10, 5, 20))
     wrong = np.zeros((20, 40, 4), dtype=np.uint8)
     item = _only(_localizer(), replace(attributed, prepared=replace(attributed.prepared, working_rgb=wrong)))
     assert item.failure is not None
@@ -223,10 +226,10 @@ def test_an_error_of_opencv_is_a_failure() -> None:
 
 def test_one_bad_map_does_not_spoil_the_others() -> None:
     good = _rectangle(4, 12, 10, 25)
-    attributed = _attributed(
+    attributed = _image_maps(
         np.zeros((20, 40), dtype=np.float32), good, labels=("dog", "cow", "cat"), class_names=("dog", "cat")
     )
-    dog, cow, cat = cut(_localizer(segmenter="threshold", smoothing=0), "a.jpg", attributed).items
+    dog, cow, cat = cut(_localizer(segmenter="threshold", smoothing=0), attributed).items
     assert dog.failure is not None
     assert (dog.failure.stage, dog.failure.class_name) == ("saliency", "dog")
     assert cow.failure is not None
@@ -238,7 +241,7 @@ def test_one_bad_map_does_not_spoil_the_others() -> None:
 
 @pytest.mark.parametrize(("labels", "expected"), [(("cat", "dog"), ["cat", "dog"]), ((), [""])])
 def test_an_image_that_could_not_be_read(labels: tuple[str, ...], expected: list[str]) -> None:
-    result = cut(_localizer(), "a.jpg", _attributed(labels=labels, class_names=(), error="a.jpg is no image"))
+    result = cut(_localizer(), _image_maps(labels=labels, class_names=(), error="a.jpg is no image"))
     assert [item.failure for item in result.items] == [
         Failure("image", "a.jpg", name, "read", "a.jpg is no image") for name in expected
     ]
@@ -246,7 +249,7 @@ def test_an_image_that_could_not_be_read(labels: tuple[str, ...], expected: list
 
 def test_classes_of_an_unlabelled_image_are_those_with_a_map() -> None:
     maps = _rectangle(4, 12, 10, 25), _rectangle(0, 4, 0, 8)
-    result = cut(_localizer(segmenter="threshold"), "a.jpg", _attributed(*maps, labels=(), class_names=("dog", "cat")))
+    result = cut(_localizer(segmenter="threshold"), _image_maps(*maps, labels=(), class_names=("dog", "cat")))
     assert [item.class_name for item in result.items] == ["dog", "cat"]
     assert (result.seconds.read, result.seconds.saliency) == (0.25, 0.5)
 
@@ -254,7 +257,7 @@ def test_classes_of_an_unlabelled_image_are_those_with_a_map() -> None:
 @pytest.mark.parametrize("segmenter", SEGMENTERS)
 def test_the_same_box_every_time(segmenter: str) -> None:
     saliency = np.random.default_rng(3).random((10, 10)).astype(np.float32)
-    localizer, attributed = _localizer(segmenter=segmenter), _attributed(saliency)
+    localizer, attributed = _localizer(segmenter=segmenter), _image_maps(saliency)
     before = saliency.copy(), attributed.prepared.working_rgb.copy()
     first, second = (_only(localizer, attributed).localizations for _ in range(2))
     assert first == second

@@ -12,8 +12,8 @@ import pytest
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import Dataset, open_dataset
 from wsloc.pipeline import Localizer, localize, make_localizer
-from wsloc.pipeline.attributing import attribute
 from wsloc.pipeline.reading import prepare
+from wsloc.pipeline.saliency_maps import compute_maps
 from wsloc.records import ImageRecord, Localization
 
 
@@ -27,10 +27,10 @@ def records(
     localizer: Localizer, dataset: Dataset, images: Sequence[ImageRecord] | None = None, workers: int = 0
 ) -> list[Localization]:
     if not workers:
-        results = list(localize(localizer, dataset, images))
+        results = list(localize(localizer, images or dataset.images))
     else:
         with ThreadPoolExecutor(workers) as pool:
-            results = list(localize(localizer, dataset, images, pool))
+            results = list(localize(localizer, images or dataset.images, pool))
     return [found for result in results for item in result.items for found in item.localizations]
 
 
@@ -55,20 +55,20 @@ def test_workers_change_nothing(tiny_flags: list[str], workers: int) -> None:
 def test_results_come_in_the_order_of_the_images(tiny_flags: list[str]) -> None:
     # With the aspect kept, images wait for companions of their size and overtake each other on the device.
     dataset, localizer = opened([*tiny_flags, "--resize", "short-side"])
-    assert [result.image for result in localize(localizer, dataset)] == list(dataset.images)
+    assert [result.image for result in localize(localizer, dataset.images)] == list(dataset.images)
 
 
 def test_batch_sizes_agree_to_1e_5(tiny_flags: list[str]) -> None:
     dataset, localizer = opened(tiny_flags)
     maps = {
         size: list(
-            attribute(replace(localizer, batch_size=size), (prepare(localizer, image) for image in dataset.images))
+            compute_maps(replace(localizer, batch_size=size), (prepare(localizer, image) for image in dataset.images))
         )
         for size in (1, 4, 7)
     }
     for size in (1, 7):
         for ours, theirs in zip(maps[4], maps[size], strict=True):
-            for a, b in zip(ours.maps, theirs.maps, strict=True):
+            for a, b in zip(ours.maps.values(), theirs.maps.values(), strict=True):
                 assert np.abs(a - b).max() <= 1e-5 * a.max()
     boxes = {
         size: [found.box_xyxy for found in records(replace(localizer, batch_size=size), dataset)] for size in (1, 4, 7)
@@ -98,7 +98,7 @@ def test_memory_is_bounded_by_the_window(tiny_flags: list[str], monkeypatch: pyt
         "wsloc.pipeline.engine.prepare", lambda own, image: (begun.append(image), prepare(own, image))[1]
     )
     with ThreadPoolExecutor(2) as pool:
-        ahead = [len(begun) - done for done, _ in enumerate(localize(localizer, dataset, images, pool), start=1)]
+        ahead = [len(begun) - done for done, _ in enumerate(localize(localizer, images, pool), start=1)]
     assert len(begun) == len(images)
     # Two windows of 2 x batch size, and one batch on the device.
     assert max(ahead) <= 5 * localizer.batch_size

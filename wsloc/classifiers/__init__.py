@@ -3,7 +3,7 @@
 from wsloc.classifiers.labelmap import LabelMap, load_label_map
 from wsloc.classifiers.load import Classifier, load_classifier
 from wsloc.classifiers.outputs import resolve_label_map
-from wsloc.classifiers.preprocessing import VIEWS, Preprocessing, Views
+from wsloc.classifiers.preprocessing import VIEWS, Preprocessing, View, Views
 from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LabelMap",
     "Preprocessing",
     "Scorer",
+    "View",
     "Views",
     "check_network",
     "load_classifier",

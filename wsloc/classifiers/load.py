@@ -63,11 +63,11 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
     size_hw = (settings.input_size,) * 2 if settings.input_size else built.preprocessing.input_size_hw
     preprocessing = replace(built.preprocessing, input_size_hw=size_hw, mean=mean, std=std, resize=settings.resize)
     return Classifier(
-        built.network,
-        preprocessing,
-        names or built.output_names,
-        settings.activation or built.activation,
-        re.sub(r"[^\w.]+", "-", settings.arch),
+        network=built.network,
+        preprocessing=preprocessing,
+        output_names=names or built.output_names,
+        activation=settings.activation or built.activation,
+        name=re.sub(r"[^\w.]+", "-", settings.arch),
     )
 
 

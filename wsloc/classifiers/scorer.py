@@ -148,7 +148,7 @@ def check_network(scorer: Scorer, example: Tensor) -> int:
     with scoring_mode(scorer.network), torch.enable_grad():
         try:
             logits = scorer.logits(images)
-        except (RuntimeError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise UserError(
                 f"The network cannot take an image of shape {tuple(example.shape)} (channels, height, width): "
                 f"{' '.join(str(error).split())[:200]}; set --input-size, --mean and --std to what it expects."

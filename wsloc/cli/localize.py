@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.pipeline import make_localizer, plan_threads
-    from wsloc.runs import execute, finish, open_run, write_report
+    from wsloc.runs import execute, finish, open_run, write_summary
 
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)
@@ -35,53 +35,33 @@ def run(arguments: Sequence[str]) -> int:
         with tqdm(total=len(dataset.images), initial=before, unit="image", dynamic_ncols=True) as bar:
             for _ in execute(run, localizer, dataset, plan, config.output.overlays):
                 bar.update()
-        report = write_report(run.folder.path, config, dataset, localizer)
-        finish(run, report.counts)
-    print(report.text)
+        summary = write_summary(run.folder.path, config.data, dataset, localizer.label_map)
+        finish(run, summary.counts)
+    print(summary.text)
     print(f"\nRun folder: {run.folder.path}")
     print("Next:")
-    for text, command in _next_commands(run, arguments):
+    for text, command in _next_commands(run, config.output.overlays):
         print(f"  {text:<22}{command}")
-    return 1 if report.counts["failures"] or report.counts["images_without_truth"] else 0
+    return 1 if summary.counts["failures"] or summary.counts["images_without_truth"] else 0
 
 
 def _announce(dataset: Dataset, localizer: Localizer, run: Run) -> None:
-    items = sum(len(image.labels) for image in dataset.images) or f"top {localizer.top_k} classes"
-    verb = "Going on with" if run.resumed else "Writing"
+    items = sum(len(image.labels) for image in dataset.images)
+    asked = f"top {localizer.top_k} classes" if localizer.top_k else f"{items} items"
     print(
-        f"{dataset.name}: {len(dataset.images)} images, {items if isinstance(items, str) else f'{items} items'}; "
-        f"{localizer.name}, {localizer.method_name}, {localizer.segmentation.segmenter} on {localizer.scorer.device}.\n"
-        f"{verb} {run.folder.path}",
+        f"{dataset.name}: {len(dataset.images)} images, {asked}; {localizer.classifier_name}, "
+        f"{localizer.method_name}, {localizer.segmentation.segmenter} on {localizer.scorer.device}.\n"
+        f"{'Going on with' if run.resumed else 'Writing'} {run.folder.path}",
         file=sys.stderr,
     )
 
 
-def _next_commands(run: Run, arguments: Sequence[str]) -> list[tuple[str, str]]:
-    path = run.folder.path
-    commands = [
-        ("the same again", f"wsloc localize --config {shlex.quote(str(path / 'config.yaml'))}"),
-        ("the boxes", f"head -n 3 {shlex.quote(str(path / 'localizations.jsonl'))}"),
+def _next_commands(run: Run, overlays: int) -> list[tuple[str, str]]:
+    config = shlex.quote(str(run.folder.path / "config.yaml"))
+    boxes = shlex.quote(str(run.folder.path / "localizations.jsonl"))
+    look = ("look at 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
+    rest = [
+        ("another segmenter", f"wsloc localize --config {config} --segmenter graphcut-2013"),
+        ("the boxes", f"head -n 3 {boxes}"),
     ]
-    if "--overlays" not in arguments:
-        commands.insert(
-            0,
-            (
-                "look at 20 images",
-                shlex.join(["wsloc", "localize", *_kept(arguments), "--overlays", "20", "--limit", "20"]),
-            ),
-        )
-    return commands
-
-
-def _kept(arguments: Sequence[str]) -> list[str]:
-    """The words without the run folder, which the next run must not share."""
-    kept: list[str] = []
-    skip = False
-    for word in arguments:
-        if skip:
-            skip = False
-        elif word in ("--out", "--limit"):
-            skip = True
-        elif word not in ("--resume", "--overwrite") and not word.startswith(("--out=", "--limit=")):
-            kept.append(word)
-    return kept
+    return rest if overlays else [look, *rest]

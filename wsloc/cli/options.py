@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -93,27 +94,19 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {close[0]}?" if close else "wsloc localize --help lists the settings."
             raise UserError(f"{path}: unknown setting {key!r}; {hint}")
+    arguments = [word for key, value in settings.items() for word in _as_flags(path, key, value)]
+    said = io.StringIO()
     try:
-        return _parse_quietly(settings, default)
+        with contextlib.redirect_stderr(said):
+            return _parse(arguments, default)
     except SystemExit:
-        key = next(key for key in settings if not _is_accepted(key, settings[key]))
-        raise UserError(
-            f"{path}: {settings[key]!r} is no value for {key}; wsloc localize --help says what it takes."
-        ) from None
+        raise UserError(f"{path}: {_sentence(said.getvalue())}; wsloc localize --help says what it takes.") from None
 
 
-def _parse_quietly(settings: dict[str, Any], default: LocalizeConfig) -> LocalizeConfig:
-    arguments = [word for key, value in settings.items() for word in _as_flags(key, value)]
-    with contextlib.redirect_stderr(io.StringIO()):
-        return _parse(arguments, default)
-
-
-def _is_accepted(key: str, value: object) -> bool:
-    try:
-        _parse_quietly({key: value}, LocalizeConfig())
-    except SystemExit:
-        return False
-    return True
+def _sentence(box: str) -> str:
+    """The first message in a frame that tyro drew."""
+    lines = (line.strip("│╭╮╰╯─ \n") for line in box.splitlines()[1:])
+    return " ".join(itertools.takewhile(bool, lines)).rstrip(".")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -130,10 +123,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _as_flags(key: str, value: object) -> list[str]:
+def _as_flags(path: Path, key: str, value: object) -> list[str]:
     flag = "--" + key.replace("_", "-")
     if isinstance(value, bool):
         return [flag if value else "--no-" + flag[2:]]
+    if isinstance(value, dict):
+        raise UserError(f"{path}: {key} holds settings of its own, but all settings stand at the left margin.")
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [f"{flag}={value}"]

@@ -34,11 +34,6 @@ class Dataset:
             digest.update("\x1f".join((image.image_id, *image.labels)).encode() + b"\x1e")
         return digest.hexdigest()
 
-    def relative_file(self, image: ImageRecord) -> str:
-        """The image's path below the root with forward slashes, or its whole path where it lies elsewhere."""
-        path = image.path
-        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
-
 
 @dataclass(frozen=True, slots=True)
 class GroundTruthSet:

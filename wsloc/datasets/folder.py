@@ -26,7 +26,7 @@ def open_class_folders(root: Path) -> Dataset:
     for path in _image_files(root):
         relative = path.relative_to(root)
         labels = relative.parts[:1] if len(relative.parts) > 1 else ()
-        images.append(ImageRecord(relative.as_posix(), path, labels))
+        images.append(ImageRecord(relative.as_posix(), relative.as_posix(), path, labels))
     if not images:
         raise UserError(f"There is no image ({', '.join(sorted(IMAGE_SUFFIXES))}) in {root} or its sub-folders.")
     return Dataset("folder", root, _sorted_labels(images), tuple(images))
@@ -61,7 +61,7 @@ def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
         labels.setdefault(file, {}).update(dict.fromkeys(names))
     if not labels:
         raise UserError(f"{labels_csv} names no image; it needs rows image,label[;label...].")
-    images = [ImageRecord(file, root / file, tuple(names)) for file, names in labels.items()]
+    images = [ImageRecord(file, file, root / file, tuple(names)) for file, names in labels.items()]
     return Dataset("folder", root, _sorted_labels(images), tuple(images))
 
 
@@ -76,7 +76,8 @@ def open_glob(pattern: str) -> Dataset:
     if not paths:
         raise UserError(f"--images {pattern!r} matches no image; quote the pattern and check the folder.")
     root = Path(os.path.commonpath([path.parent for path in paths]) or ".")
-    images = tuple(ImageRecord(path.relative_to(root).as_posix(), path) for path in paths)
+    files = [path.relative_to(root).as_posix() for path in paths]
+    images = tuple(ImageRecord(file, file, path) for file, path in zip(files, paths, strict=True))
     return Dataset("images", root, (), images)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import urllib.error
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -48,14 +47,15 @@ def open_voc(root: Path, year: str = "2012", split: str = "trainval", name: str 
             if image_id in labels:
                 labels[image_id].append(class_name)
     images = tuple(
-        ImageRecord(image_id, folder / "JPEGImages" / f"{image_id}.jpg", tuple(labels[image_id]))
+        ImageRecord(image_id, file, folder / file, tuple(labels[image_id]))
         for image_id in image_ids
+        for file in [f"JPEGImages/{image_id}.jpg"]
     )
     return Dataset(name, folder, tuple(class_lists), images, label_map="voc")
 
 
-def read_voc_ground_truth(dataset: Dataset, image_ids: Iterable[str]) -> GroundTruthSet:
-    """The true boxes of some images of a data set that :func:`open_voc` opened.
+def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
+    """The true boxes of the images of a data set that :func:`open_voc` opened.
 
     Boxes are in the frame of the image after EXIF transposition. An annotation whose size is the
     stored size, and not also the transposed one, was drawn on the stored image, and its boxes turn with it.
@@ -63,10 +63,11 @@ def read_voc_ground_truth(dataset: Dataset, image_ids: Iterable[str]) -> GroundT
     images: dict[str, GroundTruth] = {}
     problems: list[str] = []
     ambiguous = 0
-    for image_id in image_ids:
+    for image in dataset.images:
+        image_id = image.image_id
         path = dataset.root / "Annotations" / f"{image_id}.xml"
         try:
-            truth, told, mended = _read_annotation(path, image_id, dataset.root / "JPEGImages" / f"{image_id}.jpg")
+            truth, told, mended = _read_annotation(path, image_id, image.path)
         except ItemError as error:
             problems.append(f"{path.name}: {error}")
             continue
@@ -88,7 +89,9 @@ def download_voc(root: Path, year: str, split: str) -> None:
     try:
         VOCDetection(str(root), year=year, image_set=image_set, download=True)
     except (urllib.error.URLError, OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"VOC {year} could not be fetched into {root}: {error}.") from error
+        raise UserError(
+            f"VOC {year} could not be fetched into {root} ({error}); check the connection, or unpack its archive there."
+        ) from error
 
 
 def _year_folder(root: Path, year: str) -> Path:

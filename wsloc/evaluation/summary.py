@@ -1,4 +1,4 @@
-"""The figures of one run beside the baselines."""
+"""The metrics of one run beside the baselines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
-from wsloc.evaluation.corloc import Estimate, class_wise, estimate, image_wise, mean_iou, per_class_corloc
-from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, judged_items
+from wsloc.evaluation.bootstrap import Estimate, estimate
+from wsloc.evaluation.corloc import METRICS, per_class_corloc
+from wsloc.evaluation.judging import judge_baseline, judge_localizations, judged_items
 from wsloc.records import GroundTruth, Localization
 
 BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
@@ -22,12 +23,10 @@ BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One row of the summary, each figure in [0, 1]."""
+    """One row of the summary: who made the boxes, and its metrics by name."""
 
     name: str
-    corloc_class_wise: Estimate
-    corloc_image_wise: Estimate
-    mean_iou: Estimate
+    metrics: dict[str, Estimate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,8 @@ def evaluate(
     """Judge boxes against ground truth.
 
     Args:
-        localizations: of a run.
-        truth: of the images of the run, by image id.
+        localizations: the boxes of a run.
+        truth: the true boxes of its images, by image id.
         class_names: the classes that were asked for; None for all.
 
     Returns:
@@ -90,9 +89,8 @@ def evaluate(
         )
         for k, name in enumerate(items.class_names)
     )
-    rows = tuple(_scores(name, result) for name, result in judged.items())
+    rows = tuple(
+        Scores(name, {metric: estimate(statistic, result) for metric, statistic in METRICS.items()})
+        for name, result in judged.items()
+    )
     return Evaluation(len(items.image_ids), int(items.present.sum()), rows, classes)
-
-
-def _scores(name: str, judged: Judged) -> Scores:
-    return Scores(name, estimate(class_wise, judged), estimate(image_wise, judged), estimate(mean_iou, judged))

@@ -1,24 +1,24 @@
-"""The figures of a run as text."""
+"""The metrics of a run as text."""
 
 from __future__ import annotations
 
-from wsloc.evaluation.corloc import Estimate
+from wsloc.evaluation.bootstrap import Estimate
 from wsloc.evaluation.summary import BASELINES, Evaluation
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Two tables in plain text: run and baselines, then class by class; figures in percent."""
+    """Two tables in plain text: run and baselines, then class by class; in percent."""
+    names = [name for row in evaluation.rows[:1] for name in row.metrics]
     lines = [
         f"{evaluation.items} items in {evaluation.images} images; percent, with 95 % bootstrap intervals over images",
         "",
-        f"{'':<14}{'CorLoc class-wise':>22}{'CorLoc image-wise':>22}{'mean IoU':>22}",
+        f"{'':<14}" + "".join(f"{name:>22}" for name in names),
     ]
     lines += [
-        f"{row.name:<14}{_interval(row.corloc_class_wise):>22}{_interval(row.corloc_image_wise):>22}"
-        f"{_interval(row.mean_iou):>22}"
+        f"{row.name:<14}" + "".join(f"{format_interval(row.metrics[name]):>22}" for name in names)
         for row in evaluation.rows
     ]
-    width = max(14, *(len(scores.class_name) + 2 for scores in evaluation.classes))
+    width = max(17, *(len(scores.class_name) + 2 for scores in evaluation.classes))
     baselines = "".join(f"{name:>12}" for name in BASELINES)
     lines += ["", f"{'class':<{width}}{'items':>7}{'CorLoc':>9}{'mean IoU':>10}{baselines}"]
     for scores in evaluation.classes:
@@ -34,11 +34,12 @@ def format_evaluation(evaluation: Evaluation) -> str:
         *(sum(scores.baselines[name] for scores in evaluation.classes) / count for name in BASELINES),
     )
     lines.append(
-        f"{'mean':<{width}}{evaluation.items:>7}{100 * means[0]:>9.1f}{100 * means[1]:>10.1f}"
+        f"{'mean of classes':<{width}}{evaluation.items:>7}{100 * means[0]:>9.1f}{100 * means[1]:>10.1f}"
         + "".join(f"{100 * value:>12.1f}" for value in means[2:])
     )
     return "\n".join(lines)
 
 
-def _interval(estimate: Estimate) -> str:
+def format_interval(estimate: Estimate) -> str:
+    """A metric in percent with its interval: ``41.2 [38.0, 44.1]``."""
     return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

@@ -10,58 +10,53 @@ from numpy.typing import NDArray
 
 from wsloc import boxes
 from wsloc.errors import ItemError
-from wsloc.pipeline.attributing import Attributed
 from wsloc.pipeline.localizer import Localizer
+from wsloc.pipeline.reading import PreparedImage
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds, Trace
+from wsloc.pipeline.saliency_maps import ImageMaps
 from wsloc.randomness import item_seed
 from wsloc.records import Failure, Localization
-from wsloc.segmentation import SEGMENTERS, Component, Segmentation, largest_components, working_map
+from wsloc.segmentation import SEGMENTERS, Component, Segmentation, contrast, largest_components, working_map
 from wsloc.segmentation.seeds import FOREGROUND
 
 
-def cut(localizer: Localizer, file: str, attributed: Attributed) -> ImageResult:
-    """The boxes of all classes of one image; never raises for a bad map.
-
-    Args:
-        localizer: of the run.
-        file: what the records call the image file.
-        attributed: the image and its maps.
-    """
+def cut(localizer: Localizer, image_maps: ImageMaps) -> ImageResult:
+    """The boxes of all classes of one image; never raises for a bad image or map."""
     start = time.perf_counter()
-    prepared = attributed.prepared
+    prepared = image_maps.prepared
     items = []
-    for class_name in prepared.image.labels or attributed.class_names:
+    for class_name in prepared.image.labels or tuple(image_maps.maps):
         if prepared.error is not None:
-            items.append(_failed(attributed, file, class_name, "read", prepared.error))
-        elif class_name not in attributed.class_names:
+            items.append(_failed(prepared, class_name, "read", prepared.error))
+        elif class_name not in image_maps.maps:
             reason = localizer.label_map.why_unusable(class_name) or "the class has no map"
-            items.append(_failed(attributed, file, class_name, "saliency", reason))
+            items.append(_failed(prepared, class_name, "saliency", reason))
         else:
-            items.append(_localized(localizer, attributed, file, attributed.class_names.index(class_name)))
+            items.append(_localized(localizer, image_maps, class_name))
     if prepared.error is not None and not items:
-        items.append(_failed(attributed, file, "", "read", prepared.error))
-    seconds = StageSeconds(prepared.seconds, attributed.seconds, time.perf_counter() - start)
+        items.append(_failed(prepared, "", "read", prepared.error))
+    seconds = StageSeconds(prepared.seconds, image_maps.seconds, time.perf_counter() - start)
     return ImageResult(prepared.image, tuple(items), seconds)
 
 
-def _localized(localizer: Localizer, attributed: Attributed, file: str, place: int) -> ItemResult:
-    class_name, rgb = attributed.class_names[place], attributed.prepared.working_rgb
+def _localized(localizer: Localizer, image_maps: ImageMaps, class_name: str) -> ItemResult:
+    prepared, settings = image_maps.prepared, localizer.segmentation
+    rgb = prepared.working_rgb
     assert rgb is not None
-    settings = localizer.segmentation
     try:
-        saliency = working_map(attributed.maps[place], (rgb.shape[0], rgb.shape[1]), settings.smoothing)
+        saliency = working_map(image_maps.maps[class_name], (rgb.shape[0], rgb.shape[1]), settings.smoothing)
     except ItemError as error:
-        return _failed(attributed, file, class_name, "saliency", str(error))
-    seed = item_seed(localizer.seed, attributed.prepared.image.image_id, class_name)
+        return _failed(prepared, class_name, "saliency", str(error))
+    seed = item_seed(localizer.seed, prepared.image.image_id, class_name)
     try:
         segmentation = SEGMENTERS[settings.segmenter](rgb, saliency, settings, seed)
     except (ItemError, cv2.error) as error:
-        return _failed(attributed, file, class_name, "cut", " ".join(str(error).split()))
+        return _failed(prepared, class_name, "cut", " ".join(str(error).split()))
     components, fallback = _components(segmentation, settings.components, settings.component_area_share)
     if not components:
-        return _failed(attributed, file, class_name, "cut", "the cut found no foreground, and the map gave no seeds")
+        return _failed(prepared, class_name, "cut", "the cut found no foreground, and the map gave no seeds")
     localizations = tuple(
-        _localization(localizer, attributed, file, place, component, number, saliency, fallback)
+        _localization(localizer, image_maps, class_name, saliency, component, number, fallback)
         for number, component in enumerate(components)
     )
     mask = np.logical_or.reduce([component.mask for component in components])
@@ -79,25 +74,24 @@ def _components(
 
 def _localization(
     localizer: Localizer,
-    attributed: Attributed,
-    file: str,
-    place: int,
+    image_maps: ImageMaps,
+    class_name: str,
+    saliency: NDArray[np.float32],
     component: Component,
     number: int,
-    saliency: NDArray[np.float32],
     fallback: str | None,
 ) -> Localization:
-    prepared = attributed.prepared
+    prepared = image_maps.prepared
     height, width = component.mask.shape
     box = boxes.scale(component.box_xyxy, (width, height), prepared.size_wh)
     share = boxes.area(box)[0] / (prepared.size_wh[0] * prepared.size_wh[1])
     x0, y0, x1, y1 = box[0].tolist()
     return Localization(
         image_id=prepared.image.image_id,
-        file=file,
-        class_name=attributed.class_names[place],
+        file=prepared.image.file,
+        class_name=class_name,
         box_xyxy=(x0, y0, x1, y1),
-        probability=attributed.probabilities[place],
+        probability=image_maps.probabilities[class_name],
         quality=contrast(saliency, component.mask),
         area_share=float(share),
         method=localizer.method_name,
@@ -108,26 +102,6 @@ def _localization(
     )
 
 
-def contrast(saliency: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """Mean saliency inside the mask over the sum of the means inside and outside.
-
-    Args:
-        saliency: float32 ``(H, W)``, >= 0; NaN pixels do not count.
-        mask: bool ``(H, W)``.
-
-    Returns:
-        In [0, 1]: 1 where all saliency lies inside, 0.5 where the mask says nothing (also where it is empty
-        or covers everything).
-    """
-    covered = ~np.isnan(saliency)
-    inside, outside = saliency[mask & covered], saliency[~mask & covered]
-    if not inside.size or not outside.size:
-        return 0.5
-    mean_inside, mean_outside = float(inside.mean(dtype=np.float64)), float(outside.mean(dtype=np.float64))
-    total = mean_inside + mean_outside
-    return mean_inside / total if total > 0 else 0.5
-
-
-def _failed(attributed: Attributed, file: str, class_name: str, stage: str, reason: str) -> ItemResult:
-    failure = Failure(attributed.prepared.image.image_id, file, class_name, stage, reason)
+def _failed(prepared: PreparedImage, class_name: str, stage: str, reason: str) -> ItemResult:
+    failure = Failure(prepared.image.image_id, prepared.image.file, class_name, stage, reason)
     return ItemResult(class_name, failure=failure)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wsloc.classifiers import (
     VIEWS,
+    Classifier,
     LabelMap,
     Preprocessing,
     Views,
@@ -31,7 +32,7 @@ class Localizer:
     """From an image and a class to boxes.
 
     Attributes:
-        name: of the classifier.
+        classifier_name: short, for run folders and tables.
         scorer: the network and the classes it can be asked for.
         label_map: all classes asked for, also those without an output.
         class_index: row of the scorer for each class that has outputs.
@@ -45,7 +46,7 @@ class Localizer:
         seed: of the run.
     """
 
-    name: str
+    classifier_name: str
     scorer: Scorer
     label_map: LabelMap
     class_index: dict[str, int]
@@ -59,18 +60,20 @@ class Localizer:
     seed: int
 
 
-def make_localizer(config: LocalizeConfig, dataset: Dataset) -> Localizer:
+def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | None = None) -> Localizer:
     """Load the classifier and map the classes of the data set to its outputs.
+
+    Args:
+        config: all settings.
+        dataset: whose classes will be asked for.
+        classifier: your own; None to load what the configuration names.
 
     Raises:
         UserError: whatever is wrong with the device, the network, its weights or the classes.
     """
     device = choose_device(config.compute.device)
-    classifier = load_classifier(config.classifier)
-    preprocessing = classifier.preprocessing
-    precision = getattr(torch, config.compute.precision)
-    example = torch.zeros((preprocessing.channels, *preprocessing.input_size_hw))
-    num_outputs = check_network(make_scorer(classifier.network, [[0]], device=device), example)
+    classifier = classifier or load_classifier(config.classifier)
+    num_outputs = _check_input_sizes(classifier, device)
     label_map = resolve_label_map(
         _asked_for(config, dataset),
         num_outputs,
@@ -81,20 +84,35 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset) -> Localizer:
     usable = label_map.usable()
     if not usable.classes:
         raise UserError(f"None of the classes has an output of {classifier.name}; give --label-map or another --arch.")
+    precision = getattr(torch, config.compute.precision)
     return Localizer(
-        classifier.name,
-        make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision),
-        label_map,
-        {name: index for index, name in enumerate(usable.class_names)},
-        preprocessing,
-        VIEWS[config.saliency.views],
-        config.saliency.method,
-        METHODS[config.saliency.method],
-        None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top")),
-        config.segmentation,
-        config.compute.batch_size,
-        config.compute.seed,
+        classifier_name=classifier.name,
+        scorer=make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision),
+        label_map=label_map,
+        class_index={name: index for index, name in enumerate(usable.class_names)},
+        preprocessing=classifier.preprocessing,
+        make_views=VIEWS[config.saliency.views],
+        method_name=config.saliency.method,
+        method=METHODS[config.saliency.method],
+        top_k=None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top")),
+        segmentation=config.segmentation,
+        batch_size=config.compute.batch_size,
+        seed=config.compute.seed,
     )
+
+
+def _check_input_sizes(classifier: Classifier, device: torch.device) -> int:
+    """The number of the network's outputs, once it has taken every kind of input that it will be given."""
+    preprocessing = classifier.preprocessing
+    height, width = preprocessing.input_size_hw
+    scorer = make_scorer(classifier.network, [[0]], device=device)
+    num_outputs = check_network(scorer, torch.zeros((preprocessing.channels, height, width)))
+    if preprocessing.resize == "short-side":
+        try:
+            check_network(scorer, torch.zeros((preprocessing.channels, height, width * 3 // 2)))
+        except UserError as error:
+            raise UserError(f"{classifier.name} takes inputs of one size only; use --resize squash.") from error
+    return num_outputs
 
 
 def choose_device(name: str) -> torch.device:

@@ -17,7 +17,7 @@ from wsloc.segmentation import working_image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class PreparedImage:
     """One image, read; or the reason why it could not be.
 
     Attributes:
@@ -37,13 +37,13 @@ class Prepared:
     seconds: float
 
 
-def prepare(localizer: Localizer, image: ImageRecord) -> Prepared:
+def prepare(localizer: Localizer, image: ImageRecord) -> PreparedImage:
     """Read an image and bring it to both resolutions; never raises for a bad image."""
     start = time.perf_counter()
     try:
         rgb = read_image(image.path)
     except ItemError as error:
-        return Prepared(image, (0, 0), None, None, str(error), time.perf_counter() - start)
+        return PreparedImage(image, (0, 0), None, None, str(error), time.perf_counter() - start)
     working = working_image(rgb, localizer.segmentation.working_size)
     views = localizer.make_views(rgb, localizer.preprocessing)
-    return Prepared(image, (rgb.shape[1], rgb.shape[0]), working, views, None, time.perf_counter() - start)
+    return PreparedImage(image, (rgb.shape[1], rgb.shape[0]), working, views, None, time.perf_counter() - start)

@@ -35,7 +35,7 @@ class ItemResult:
         class_name: the class that was asked for.
         localizations: the boxes, the largest component first; empty after a failure.
         failure: None where there is a box.
-        trace: None where the map could not be made.
+        trace: None after a failure.
     """
 
     class_name: str

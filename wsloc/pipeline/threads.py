@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import torch
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +54,20 @@ def available_cores() -> int:
 
 @contextlib.contextmanager
 def applied(plan: ThreadPlan) -> Iterator[Executor | None]:
-    """PyTorch and OpenCV held to the plan, and its pool of workers; None where it has none."""
+    """PyTorch and OpenCV held to the plan, and its pool of workers; None where it has none.
+
+    On CUDA the same input gives the same bytes, and float32 means float32: cuDNN would otherwise choose
+    algorithms that add in any order, and round to TF32.
+    """
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(plan.network)
     cv2.setNumThreads(1)
     pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="wsloc") if plan.workers else None
     try:
-        yield pool
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield pool
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
-
-
-def ordered_map(
-    pool: Executor | None, function: Callable[[Item], Result], items: Iterable[Item], window: int
-) -> Iterator[Result]:
-    """``map`` over a pool, in order, with at most ``window`` items begun and not yet taken."""
-    if pool is None:
-        yield from map(function, items)
-        return
-    pending: deque[Future[Result]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) >= window:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()

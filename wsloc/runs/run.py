@@ -28,7 +28,7 @@ from wsloc.runs.overlays import write_overlays
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Run:
     """A run that was begun, or taken up again, and not yet finished.
 
@@ -55,14 +55,14 @@ def open_run(
     Args:
         settings: which folder, and whether it may exist.
         config_yaml: the resolved configuration.
-        dataset: what will be localised.
-        localizer: with what.
+        dataset: the images to localise.
+        localizer: the classifier and the settings.
         command: the words of the command line, for the manifest.
 
     Raises:
         UserError: if the folder cannot be used, or was begun with other images or another network.
     """
-    stem = f"{dataset.name}-{localizer.name}-{localizer.method_name}"
+    stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}"
     folder, resumed = open_run_folder(
         settings.out, stem, config_yaml, resume=settings.resume, overwrite=settings.overwrite
     )
@@ -94,11 +94,11 @@ def execute(
     A part is finished before the next is begun, so that a killed run loses one part at most.
 
     Args:
-        run: as opened.
-        localizer: with what.
-        dataset: what.
-        plan: threads.
-        overlays: of how many images, the first ones, to write pictures.
+        run: as opened; its manifest gets the timing.
+        localizer: the classifier and the settings.
+        dataset: the images to localise.
+        plan: how the cores are divided.
+        overlays: number of leading images that get pictures.
 
     Yields:
         The results of the images that this process computed, in order.
@@ -111,7 +111,7 @@ def execute(
                 continue
             results = []
             images = dataset.images[part]
-            for place, result in enumerate(localize(localizer, dataset, images, pool), start=part.start):
+            for place, result in enumerate(localize(localizer, images, pool), start=part.start):
                 if place < overlays:
                     write_overlays(run.folder.path / "overlays", result)
                 results.append(_without_traces(result))

@@ -49,11 +49,11 @@ def grabcut(
         The mask, bool ``(H, W)``.
 
     Raises:
-        ItemError: if a side has fewer than 5 pixels.
+        ItemError: if foreground or background has fewer than 5 pixels, probable ones included.
     """
     labels = trimap.copy()
-    _require_samples(np.isin(labels, (FOREGROUND, PROBABLE_FOREGROUND)), "foreground")
-    _require_samples(~np.isin(labels, (FOREGROUND, PROBABLE_FOREGROUND)), "background")
+    _require_samples(_foreground(labels), "foreground")
+    _require_samples(~_foreground(labels), "background")
     background, foreground = np.zeros(_MODEL_SHAPE), np.zeros(_MODEL_SHAPE)
     mode = cv2.GC_INIT_WITH_MASK
     for _ in range(max_iterations):

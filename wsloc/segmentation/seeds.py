@@ -55,7 +55,7 @@ def make_seeds(
 
 
 def _hashed(index: NDArray[np.intp], seed: int) -> NDArray[np.uint32]:
-    """The finaliser of MurmurHash3: different for different indices, without order."""
+    """The finaliser of MurmurHash3: a permutation of the 32-bit integers, the same on every machine for good."""
     mixed = index.astype(np.uint32) ^ np.uint32(seed)
     mixed ^= mixed >> np.uint32(16)
     mixed *= np.uint32(0x85EBCA6B)

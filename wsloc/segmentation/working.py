@@ -41,7 +41,7 @@ def working_map(saliency: NDArray[np.float32], size_hw: tuple[int, int], smoothi
         raise ItemError("the saliency map is negative somewhere")
     if saliency[covered].min() == saliency[covered].max():
         kind = "zero" if saliency[covered].max() == 0 else "flat"
-        raise ItemError(f"the saliency map is {kind} everywhere: the class score does not depend on the image")
+        raise ItemError(f"the saliency map is {kind} everywhere, so it gives no seeds")
     height, width = size_hw
     values = _resized(np.where(covered, saliency, 0).astype(np.float32) / saliency[covered].max(), width, height)
     weight = _resized(covered.astype(np.float32), width, height)

@@ -1,4 +1,4 @@
-"""The end of a run: its figures, as files and as the text that the command line prints."""
+"""The end of a run: its metrics, as files and as the text that the command line prints."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wsloc.config import LocalizeConfig
+from wsloc.classifiers import LabelMap
+from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, Evaluation, evaluate
 from wsloc.evaluation.table import format_evaluation
-from wsloc.pipeline.localizer import Localizer
 from wsloc.records import Failure, Localization
 from wsloc.runs.atomic import write_atomic
 from wsloc.runs.folder import read_failures, read_localizations
@@ -22,7 +22,7 @@ _MOST_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
+class RunSummary:
     """What a finished run says of itself.
 
     Attributes:
@@ -35,39 +35,40 @@ class RunReport:
     text: str
 
 
-def write_report(folder: Path, config: LocalizeConfig, dataset: Dataset, localizer: Localizer) -> RunReport:
+def write_summary(folder: Path, settings: DataSettings, dataset: Dataset, label_map: LabelMap) -> RunSummary:
     """Judge the boxes of a run where there is ground truth; writes metrics.json and metrics_per_class.csv.
 
     Args:
-        folder: of the run, all parts joined.
-        config: of the run.
-        dataset: of the run.
-        localizer: of the run, for the classes that have no true substitute.
+        folder: the run folder, with localizations.jsonl and failures.jsonl.
+        settings: which images and classes the run was asked for.
+        dataset: what they opened.
+        label_map: of the run; the summary names its classes that have no true substitute.
     """
     localizations, failures = list(read_localizations(folder)), list(read_failures(folder))
-    truth = read_ground_truth(config.data, dataset, [image.image_id for image in dataset.images])
-    sections = []
-    if truth is None:
-        sections.append("No ground truth, so no figures.")
-    else:
-        asked = (config.data.class_name,) if config.data.class_name else config.data.classes or None
+    truth = read_ground_truth(settings, dataset)
+    evaluation = None
+    if truth is not None:
+        asked = (settings.class_name,) if settings.class_name else settings.classes or None
         evaluation = evaluate(localizations, truth.images, asked)
-        if evaluation is None:
-            sections.append("No image has a true box of the classes asked for, so there are no figures.")
-        else:
-            _write_metrics(folder, evaluation)
-            sections.append(format_evaluation(evaluation))
-        sections += _problem_lines(truth.problems, truth.ambiguous_orientations)
+    if evaluation is not None:
+        _write_metrics(folder, evaluation)
+        headline = format_evaluation(evaluation)
+    elif truth is None:
+        headline = "No ground truth, so no metrics."
+    else:
+        headline = "No image has a true box of the classes asked for, so there are no metrics."
+
     counts = _counts(dataset, localizations, failures)
     counts["images_without_truth"] = 0 if truth is None else len(dataset.images) - len(truth.images)
-    sections.append(
-        "{images} images, {items} items: {boxes} boxes, {fallbacks} of them fallbacks, {failures} failures".format(
-            **counts
-        )
-    )
-    sections += [f"  {count} x {reason}" for reason, count in _reasons(localizations, failures)]
-    sections += _substitute_lines(localizer)
-    return RunReport(counts, "\n\n".join(sections[:1]) + "\n\n" + "\n".join(sections[1:]))
+    lines = [
+        f"{counts['images']} images, {counts['items']} items: {counts['boxes']} boxes, "
+        f"{counts['fallbacks']} of them fallbacks, {counts['failures']} failures"
+    ]
+    lines += [f"  {count} x {reason}" for reason, count in _reasons(localizations, failures)]
+    if truth is not None:
+        lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
+    lines += _substitute_lines(label_map)
+    return RunSummary(counts, headline + "\n\n" + "\n".join(lines))
 
 
 def _counts(dataset: Dataset, localizations: list[Localization], failures: list[Failure]) -> dict[str, int]:
@@ -109,8 +110,8 @@ def _problem_lines(problems: tuple[str, ...], ambiguous: int) -> list[str]:
     return lines
 
 
-def _substitute_lines(localizer: Localizer) -> list[str]:
-    weak = localizer.label_map.without_substitute()
+def _substitute_lines(label_map: LabelMap) -> list[str]:
+    weak = label_map.without_substitute()
     if not weak:
         return []
     return ["Classes without a true substitute among the network's outputs:"] + [

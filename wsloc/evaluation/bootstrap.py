@@ -1,0 +1,56 @@
+"""Bootstrap intervals over images, also of paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc.evaluation.judging import Judged
+
+RESAMPLES = 1000
+_CONFIDENCE = 0.95
+_CHUNK = 100
+"""Resamples that are weighed at once, which bounds the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric in [0, 1] (a difference: [-1, 1]) and its 95 % percentile bootstrap interval over images."""
+
+    value: float
+    low: float
+    high: float
+
+
+Statistic = Callable[[NDArray[np.float64], Judged], NDArray[np.float64]]
+"""A metric under B weightings of the N images: ``(B, N)`` and what is judged to ``(B,)``."""
+
+
+def estimate(statistic: Statistic, judged: Judged, other: Judged | None = None, seed: int = 0) -> Estimate:
+    """A metric with its interval; with ``other`` the difference to it, paired by image.
+
+    Args:
+        statistic: the metric.
+        judged: at least one image.
+        other: on the same items.
+        seed: of the resampling; the same seed draws the same images for the same number of images.
+    """
+
+    def value(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        own = statistic(weights, judged)
+        return own if other is None else own - statistic(weights, other)
+
+    count = len(judged.image_iou)
+    point = float(value(np.ones((1, count)))[0])
+    generator = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [
+            value(generator.multinomial(count, np.full(count, 1 / count), size=_CHUNK).astype(np.float64))
+            for _ in range(RESAMPLES // _CHUNK)
+        ]
+    )
+    low, high = np.quantile(drawn, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return Estimate(point, float(low), float(high))
