@@ -74,7 +74,7 @@ def run(options: argparse.Namespace, network: str, part: str, segmenter: str, th
         flags += ["--threshold", threshold]
     if options.weights_dir:
         flags += ["--weights", str(options.weights_dir / f"{network}.pth")]
-    if run_verb("localize", [*flags, "--resume"] if manifest else flags):
+    if run_verb("localize", [*flags, "--resume"] if manifest else flags) > 1:
         sys.exit(f"The run {folder} failed.")
     return folder
 
@@ -108,7 +108,7 @@ def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
         + ". Percent; 95 % bootstrap intervals over images.",
         "",
         "| network | boxes from | " + " | ".join(items.class_names) + " | CorLoc class-wise | CorLoc image-wise "
-        "| saliency s/item | cut s/item |",
+        "| saliency s/image | cut s/image |",
         "|---|---|" + "---:|" * (len(CLASSES) + 4),
     ]
     for name, make_box in BASELINES.items():
@@ -122,9 +122,9 @@ def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
             manifest = read_manifest(folder)
             assert manifest is not None
             seconds = manifest["timing"]["stage_seconds"]
-            computed = manifest["counts"]["items"] * manifest["timing"]["images"] / manifest["counts"]["images"]
+            images = max(1, manifest["timing"]["images"])
             label = f"threshold {thresholds[network]}" if segmenter == "threshold" else segmenter
-            times = [f"{seconds[stage] / computed:.3f}" for stage in ("saliency", "cut")]
+            times = [f"{seconds[stage] / images:.3f}" for stage in ("saliency", "cut")]
             lines.append(row(network, label, judged[segmenter], *times))
         for other in ("threshold", "graphcut-2013"):
             difference = estimate(class_wise, judged["grabcut"], judged[other])

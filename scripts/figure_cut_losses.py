@@ -23,7 +23,8 @@ from wsloc.cli.options import parse_localize
 from wsloc.config import SegmentationSettings
 from wsloc.datasets import open_dataset
 from wsloc.evaluation.judging import judge_localizations
-from wsloc.pipeline import ItemResult, localize, make_localizer
+from wsloc.pipeline import ItemResult, Localizer, localize, make_localizer
+from wsloc.records import ImageRecord
 from wsloc.runs import read_localizations
 from wsloc.visualization import draw_boxes, overlay_heatmap, overlay_mask, overlay_seeds
 
@@ -64,12 +65,11 @@ def main() -> int:
         class_name = items.class_names[k]
         image = replace(by_id[items.image_ids[n]], labels=(class_name,))
         settings = SegmentationSettings(segmenter="threshold", threshold=float(options.threshold))
-        found = [
-            next(iter(localize(one, [image]))).items[0]
-            for one in (localizer, replace(localizer, segmentation=settings))
-        ]
+        cut = item_of(localizer, image)
+        thresholded = item_of(replace(localizer, segmentation=settings), image)
         true = truth[image.image_id]
-        rows.append(row(*found, true.boxes_xyxy[[name == class_name for name in true.class_names]], true.size_wh))
+        true_xyxy = true.boxes_xyxy[[name == class_name for name in true.class_names]]
+        rows.append(row(cut, thresholded, true_xyxy, true.size_wh))
         print(image.image_id, class_name)
     height = sum(len(picture) for picture in rows) + GAP * (len(rows) - 1)
     sheet = np.full((height, rows[0].shape[1], 3), 255, dtype=np.uint8)
@@ -79,6 +79,11 @@ def main() -> int:
         top += len(picture) + GAP
     Image.fromarray(sheet).save(FIGURE, optimize=True)
     return 0
+
+
+def item_of(localizer: Localizer, image: ImageRecord) -> ItemResult:
+    (result,) = localize(localizer, [image])
+    return result.items[0]
 
 
 def row(

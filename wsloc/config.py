@@ -68,8 +68,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         _require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}.")
         _require(
-            self.targets == "labels" or re.fullmatch(r"top[1-9]\d*", self.targets) is not None,
-            f"--targets must be labels or topK such as top5, not {self.targets!r}.",
+            self.targets == "labels" or re.fullmatch(r"top([1-9]|[1-4]\d|50)", self.targets) is not None,
+            f"--targets must be labels, or top1 to top50, not {self.targets!r}.",
         )
         _require(
             self.class_name is None or self.targets == "labels",

@@ -11,7 +11,6 @@ Rules for what is not 8-bit RGB:
 
 from __future__ import annotations
 
-import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _EXIF_ORIENTATION = 274
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
-"""What Pillow raises for damaged files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def read_header(path: Path) -> ImageHeader:
     with _open(path) as image:
         try:
             orientation = image.getexif().get(_EXIF_ORIENTATION)
-        except _PILLOW_ERRORS as error:
+        except Exception as error:  # Pillow raises whatever a damaged file leads it to
             raise ItemError(f"{path.name} has EXIF data that cannot be read: {error}") from error
         # Like Pillow's own transposition: what is no orientation turns nothing.
         if isinstance(orientation, int) and 1 <= orientation <= 8:
@@ -83,7 +80,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             # A netpbm file of 16 bits opens as "I", in the range of 16 bits.
             is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
             return _to_rgb(ImageOps.exif_transpose(image), path, is_16_bit)
-        except _PILLOW_ERRORS as error:
+        except Exception as error:  # Pillow raises whatever a damaged file leads it to
             raise ItemError(f"{path.name} cannot be decoded: {error}") from error
 
 
@@ -97,7 +94,7 @@ def _open(path: Path) -> Image.Image:
         raise ItemError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ItemError(f"{path.name} has more than {MAX_PIXELS // 10**6} million pixels") from error
-    except _PILLOW_ERRORS as error:
+    except Exception as error:  # Pillow raises whatever a damaged file leads it to
         raise ItemError(f"{path.name} is not an image that can be read: {error}") from error
 
 

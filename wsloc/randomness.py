@@ -14,5 +14,5 @@ def item_seed(run_seed: int, image_id: str, class_name: str) -> int:
     Returns:
         An integer in [0, 2**31).
     """
-    text = f"{run_seed}\x1f{image_id}\x1f{class_name}".encode()
+    text = f"{run_seed}\x1f{image_id}\x1f{class_name}".encode(errors="surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little") & 0x7FFFFFFF

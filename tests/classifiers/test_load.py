@@ -210,7 +210,7 @@ def test_a_users_module_lies_in_the_folder_where_the_command_is_typed(
     assert classifier.network(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
     grey = load_classifier(ClassifierSettings(arch="load_own_net:grey"))
     assert (grey.preprocessing.channels, grey.preprocessing.mean) == (1, (0.5,))
-    assert check_network(make_scorer(grey.network, [[0]]), torch.zeros(1, 32, 32)) == 2
+    assert check_network(make_scorer(grey.network, [[0]]), (1, 32, 32)) == 2
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_settings_go_before_what_the_weights_bring(tmp_path: Path, monkeypatch: 
 def test_the_demo_brings_its_weights_and_names() -> None:
     classifier = load_classifier(ClassifierSettings(arch="demo"))
     assert classifier.output_names is not None
-    example = torch.zeros(3, *classifier.preprocessing.input_size_hw)
-    assert check_network(_scorer(classifier.network), example) == len(classifier.output_names)
+    shape = (3, *classifier.preprocessing.input_size_hw)
+    assert check_network(_scorer(classifier.network), shape) == len(classifier.output_names)
 
 
 def _scorer(network: nn.Module) -> Scorer:
@@ -271,6 +271,6 @@ def test_real_weights_load_strictly(shared: Path, name: str) -> None:
     assert classifier.output_names is not None
     assert classifier.output_names[281] == "tabby"
     assert classifier.preprocessing.input_size_hw == (224, 224)
-    assert check_network(_scorer(classifier.network), torch.zeros(3, 64, 64)) == 1000
+    assert check_network(_scorer(classifier.network), (3, 64, 64)) == 1000
     with scoring_mode(classifier.network):
         assert not any(parameter.requires_grad for parameter in classifier.network.parameters())

@@ -9,6 +9,7 @@ from PIL import Image
 
 from wsloc.classifiers import VIEWS, Preprocessing
 from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, mirror, ten_crop, whole
+from wsloc.errors import ItemError
 
 
 def _image(height: int, width: int) -> NDArray[np.uint8]:
@@ -21,10 +22,10 @@ def _image(height: int, width: int) -> NDArray[np.uint8]:
         ((100, 200), (224, 224), "squash", (224, 224), (256, 256)),
         ((100, 200), (224, 224), "short-side", (224, 448), (256, 512)),
         ((200, 100), (224, 224), "short-side", (448, 224), (512, 256)),
-        ((500, 375), (112, 112), "short-side", (149, 112), (171, 128)),  # 149.3, 170.7
+        ((500, 375), (112, 112), "short-side", (144, 112), (171, 128)),  # 149.3 to a multiple of 16, 170.7
         ((33, 33), (112, 112), "short-side", (112, 112), (128, 128)),
         ((33, 77), (70, 35), "squash", (70, 35), (80, 40)),
-        ((8, 800), (16, 16), "short-side", (16, 1600), (18, 1800)),  # 18.3
+        ((8, 64), (16, 16), "short-side", (16, 128), (18, 144)),  # 18.3
     ],
 )
 def test_sizes(
@@ -78,12 +79,12 @@ def test_the_same_pixels_as_torchvision(shared: Path, resample: Image.Resampling
     path = shared / "VOCdevkit/VOC2012/JPEGImages"
     with Image.open(sorted(path.glob("*.jpg"))[0]) as photograph:
         photograph = photograph.convert("RGB").crop((0, 0, 300, 200))
-    # 3 to 2, so that the longer side is whole: torchvision cuts its fraction off, we round it.
-    size: int | tuple[int, int] = (150, 150) if resize == "squash" else 150
+    # 3 to 2 of 160, so that the longer side is a multiple of 16, to which we round it.
+    size: int | tuple[int, int] = (160, 160) if resize == "squash" else 160
     reference = T.Compose([T.Resize(size, interpolation), T.ToTensor(), T.Normalize(IMAGENET_MEAN, IMAGENET_STD)])(
         photograph
     )
-    preprocessing = Preprocessing((150, 150), resize=resize, resample=resample)
+    preprocessing = Preprocessing((160, 160), resize=resize, resample=resample)
     (view,) = whole(np.array(photograph), preprocessing).views
     assert view.pixels.shape == reference.shape
     assert torch.allclose(view.pixels, reference, atol=1e-6)
@@ -121,3 +122,15 @@ def test_the_image_is_not_changed_and_views_share_no_pixels_with_it(name: str) -
     for view in VIEWS[name](image, Preprocessing((56, 56))).views:
         view.pixels.zero_()
     assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize(("image_hw", "refused"), [((10, 80), False), ((10, 81), True), ((81, 10), True)])
+def test_the_aspect_of_a_thin_image_is_not_kept(image_hw: tuple[int, int], refused: bool) -> None:
+    """8 x 20000 px would become 224 x 560000 px."""
+    for make_views in VIEWS.values():
+        if refused:
+            with pytest.raises(ItemError, match=r"more than 8 to 1; it needs --resize squash"):
+                make_views(_image(*image_hw), Preprocessing((16, 16), resize="short-side"))
+            assert make_views(_image(*image_hw), Preprocessing((16, 16)))
+        else:
+            assert make_views(_image(*image_hw), Preprocessing((16, 16), resize="short-side"))

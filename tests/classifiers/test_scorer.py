@@ -53,19 +53,19 @@ def test_a_class_without_output_is_a_mistake_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
-        (lambda logits: logits[:, :, None, None], r"\(1, 4, 1, 1\)"),
-        (lambda logits: logits[:, 0], r"\(1,\)"),
+        (lambda logits: logits[:, :, None, None], r"\(2, 4, 1, 1\)"),
+        (lambda logits: logits[:, 0], r"\(2,\)"),
         (lambda logits: (logits, logits), "tuple"),
         (lambda logits: {"logits": logits}, "dict"),
-        (lambda _: LOGITS, r"\(2, 4\)"),
+        (lambda logits: logits[:1], r"\(1, 4\)"),
     ],
     ids=["map", "vector", "tuple", "dict", "batch"],
 )
 def test_an_answer_that_is_no_row_of_logits_is_refused(change: Callable[[Tensor], object], shown: str) -> None:
     with pytest.raises(
-        UserError, match=rf"must return one row of logits an image, .* but returned {shown} for 1 images"
+        UserError, match=rf"must return one row of logits an image, .* but returned {shown} for 2 images"
     ):
-        check_network(make_scorer(Fixed(change), [[0]]), torch.zeros(3, 8, 8))
+        check_network(make_scorer(Fixed(change), [[0]]), (3, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_final_probability_module_is_passed_over(last: nn.Module, nested: bool
     network = _conv(nn.Sequential(nn.Identity(), last) if nested else last).eval()
     images = torch.randn(2, 3, 8, 8)
     scorer = make_scorer(network, [[0]])
-    assert check_network(scorer, torch.zeros(3, 8, 8)) == 3
+    assert check_network(scorer, (3, 8, 8)) == 3
     with scoring_mode(network):
         assert torch.equal(scorer.logits(images), plain(images))
     assert torch.equal(network(images), last(plain(images)))
@@ -100,7 +100,7 @@ class Gated(nn.Module):
 def test_a_gate_in_the_middle_stays() -> None:
     network, images = Gated().eval(), torch.randn(2, 3, 8, 8)
     scorer = make_scorer(network, [[0]])
-    assert check_network(scorer, torch.zeros(3, 8, 8)) == 4
+    assert check_network(scorer, (3, 8, 8)) == 4
     with scoring_mode(network):
         gated = scorer.logits(images)
     assert torch.equal(gated, network(images))
@@ -110,26 +110,26 @@ def test_a_gate_in_the_middle_stays() -> None:
 def test_a_functional_softmax_or_sigmoid_is_refused(name: str) -> None:
     change = {"softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1), "sigmoid": torch.sigmoid}
     with pytest.raises(UserError, match=r"returns probabilities, but saliency needs the scores before the softmax"):
-        check_network(make_scorer(Fixed(change[name]), [[0]]), torch.zeros(3, 8, 8))
+        check_network(make_scorer(Fixed(change[name]), [[0]]), (3, 8, 8))
 
 
-@pytest.mark.parametrize("change", [lambda x: x.detach(), lambda _: LOGITS[:1]], ids=["detached", "constant"])
+@pytest.mark.parametrize("change", [lambda x: x.detach(), lambda _: LOGITS], ids=["detached", "constant"])
 def test_outputs_without_a_gradient_are_refused(change: Callable[[Tensor], object]) -> None:
     with pytest.raises(UserError, match=r"outputs have no gradient with respect to the image; take torch\.no_grad"):
-        check_network(make_scorer(Fixed(change), [[0]]), torch.zeros(3, 8, 8))
+        check_network(make_scorer(Fixed(change), [[0]]), (3, 8, 8))
 
 
 def test_ordinary_logits_are_taken() -> None:
     for change in (lambda x: x, lambda x: x.abs(), lambda x: x * 0, lambda x: -x.abs()):
-        assert check_network(make_scorer(Fixed(change), [[0]]), torch.zeros(3, 8, 8)) == 4
-    assert check_network(make_scorer(Fixed(lambda x: x[:, :1] * 0 + 1), [[0]]), torch.zeros(3, 8, 8)) == 1
+        assert check_network(make_scorer(Fixed(change), [[0]]), (3, 8, 8)) == 4
+    assert check_network(make_scorer(Fixed(lambda x: x[:, :1] * 0 + 1), [[0]]), (3, 8, 8)) == 1
 
 
 @pytest.mark.parametrize(("shape", "shown"), [((1, 8, 8), r"\(1, 8, 8\)"), ((3, 2, 2), r"\(3, 2, 2\)")])
 def test_an_image_that_the_network_cannot_take(shape: tuple[int, ...], shown: str) -> None:
     sentence = rf"cannot take an image of shape {shown} \(channels, height, width\): .*; set --input-size, --mean and"
     with pytest.raises(UserError, match=sentence) as raised:
-        check_network(make_scorer(_conv(), [[0]]), torch.zeros(shape))
+        check_network(make_scorer(_conv(), [[0]]), shape)
     assert "\n" not in str(raised.value)
 
 
@@ -167,5 +167,21 @@ def test_check_network_leaves_a_network_that_fails_as_it_was() -> None:
     network = _conv(nn.Sigmoid()).train()
     before = _state(network)
     with pytest.raises(UserError):
-        check_network(make_scorer(network, [[0]]), torch.zeros(1, 8, 8))
+        check_network(make_scorer(network, [[0]]), (1, 8, 8))
     assert _state(network) == before
+
+
+def test_a_network_that_mixes_images_is_refused() -> None:
+    """Its maps would depend on what else is in the batch."""
+    torch.manual_seed(0)
+    mixing = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    with pytest.raises(UserError, match="mixes the images of a batch"):
+        check_network(make_scorer(mixing, [[0]]), (3, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [lambda x: x.view(2, -1), lambda x: x[:, :, None].squeeze(2), torch.clone])
+def test_a_softmax_behind_a_change_of_shape_is_refused(shape: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(UserError, match="returns probabilities"):
+        check_network(make_scorer(Fixed(lambda logits: shape(logits.softmax(1))), [[0]]), (3, 8, 8))

@@ -212,6 +212,6 @@ def test_no_data_set_is_a_users_error(chosen: DataSettings, sentence: str) -> No
 
 
 def test_own_images_have_no_ground_truth(settings: DataSettings, photos: Path) -> None:
-    own = DataSettings(dataset="voc", images=str(photos / "*"), class_name="cat")
+    own = DataSettings(images=str(photos / "*"), class_name="cat")
     for chosen in (settings, own):
         assert read_ground_truth(chosen, open_dataset(chosen)) is None

@@ -72,9 +72,10 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
 
 
 def _load_weights(network: nn.Module, path: Path, arch: str) -> None:
-    state = _read_state(path)
     own = network.state_dict()
-    missing = [key for key in own if key not in state]
+    state = {_current_name(key, own): value for key, value in _read_state(path).items()}
+    # Files from before PyTorch 0.4.1 lack these counters, which evaluation does not use.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     reshaped = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
@@ -88,7 +89,17 @@ def _load_weights(network: nn.Module, path: Path, arch: str) -> None:
                 f"The weights {path} do not belong to {arch}: the file {title} {shown} "
                 f"({len(keys)} keys); choose --arch and --classes-file to match."
             )
-    network.load_state_dict(state)
+    network.load_state_dict(state, strict=False)
+
+
+def _current_name(key: str, own: Mapping[str, Tensor]) -> str:
+    """The network's own name for a key of an older file."""
+    candidates = (
+        key,
+        key.removeprefix("module."),  # DataParallel puts its own name before every key
+        re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])", r"\1\2", key),  # torchvision's own files of DenseNet
+    )
+    return next((name for name in candidates if name in own), key)
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
@@ -112,8 +123,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise UserError(f"The weights {path} hold no state dict; save network.state_dict().")
-    # DataParallel puts its own name before every key.
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return content
 
 
 def _read_names(path: Path) -> tuple[str, ...]:

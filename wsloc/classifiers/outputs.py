@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from wsloc.classifiers.labelmap import LabelMap, identity_label_map, load_label_map
 from wsloc.errors import UserError
 
-IMAGENET_OUTPUTS = 1000
+_IMAGENET_ENDS = ("tench", "toilet tissue")
+"""Names of the first and the last output of an ImageNet-1k network."""
 
 
 def resolve_label_map(
@@ -43,21 +44,25 @@ def resolve_label_map(
         return chosen.restrict(class_names) if class_names else chosen
     if not class_names:
         return identity_label_map(output_names or [f"output {index}" for index in range(num_outputs)])
-    if builtin is not None and num_outputs == IMAGENET_OUTPUTS:
+    if builtin is not None and _is_imagenet(output_names):
         return load_label_map(builtin, num_outputs, output_names).restrict(class_names)
     own = identity_label_map(output_names) if output_names else None
     if own is not None and set(class_names) <= set(own.class_names):
         return own.restrict(class_names)
-    if num_outputs != IMAGENET_OUTPUTS:
+    if not _is_imagenet(output_names):
         known = f"its outputs are {_some(output_names)}" if output_names else "its outputs have no names"
         missing = next(name for name in class_names if own is None or name not in own.class_names)
         raise UserError(
             f"The network has {num_outputs} outputs and none is known to be {missing!r} ({known}); "
-            "name the outputs with --classes-file, or give --label-map."
+            "name the outputs with --classes-file, or give --label-map (voc or coco for an ImageNet network)."
         )
     maps = (own, load_label_map("coco"), load_label_map("voc"))
     known_classes = {mapped.name: mapped for known_map in maps if known_map for mapped in known_map.classes}
     return LabelMap("of ImageNet's, COCO's and VOC's classes", tuple(known_classes.values())).restrict(class_names)
+
+
+def _is_imagenet(output_names: tuple[str, ...] | None) -> bool:
+    return output_names is not None and (output_names[0], output_names[-1]) == _IMAGENET_ENDS
 
 
 def _some(names: Sequence[str]) -> str:

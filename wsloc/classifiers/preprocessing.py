@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from wsloc.errors import ItemError
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 TEN_CROP_RATIO = 256 / 224
 """Side of the resized image over side of the crops (Simonyan et al. 2013: 224 px crops of 256 px)."""
+_SIZE_STEP = 16
+"""Whole images whose aspect is kept have sides of so many pixels times n: few different sizes, so that batches fill."""
+MAX_ASPECT = 8
+"""Longer over shorter side beyond which the aspect is not kept, since the network's input would be endless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,8 @@ class Preprocessing:
         input_size_hw: height and width in pixels; with ``short-side`` both are the shorter side.
         mean: per channel, for values in [0, 1]; its length is the number of channels, 3 or 1.
         std: per channel, for values in [0, 1].
-        resize: ``squash`` brings both sides to the input size; ``short-side`` keeps the aspect.
+        resize: ``squash`` brings both sides to the input size; ``short-side`` keeps the aspect, the longer side
+            rounded to a multiple of 16 px.
         resample: a Pillow filter, used with antialiasing.
     """
 
@@ -73,14 +80,18 @@ class Views:
 
 
 def whole(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
-    """One view: the whole image ``(H, W, 3)`` at the network's input size."""
-    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, 1.0))
+    """One view: the whole image ``(H, W, 3)`` at the network's input size.
+
+    Raises:
+        ItemError: here and below, if the aspect is to be kept and is more than 8 to 1.
+    """
+    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, multiple=_SIZE_STEP))
     return Views(_hw(pixels), (View(pixels, 0, 0, mirrored=False),))
 
 
 def mirror(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
     """Two views: the whole image and its mirror image."""
-    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, 1.0))
+    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, multiple=_SIZE_STEP))
     return Views(_hw(pixels), (View(pixels, 0, 0, mirrored=False), View(pixels.flip(-1), 0, 0, mirrored=True)))
 
 
@@ -114,13 +125,20 @@ def _hw(pixels: Tensor) -> tuple[int, int]:
     return pixels.shape[-2], pixels.shape[-1]
 
 
-def _frame_hw(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, ratio: float) -> tuple[int, int]:
+def _frame_hw(
+    image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, ratio: float = 1.0, multiple: int = 1
+) -> tuple[int, int]:
     height, width = image_rgb.shape[:2]
     target_h, target_w = (round(side * ratio) for side in preprocessing.input_size_hw)
     if preprocessing.resize == "squash":
         return target_h, target_w
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise ItemError(
+            f"the image is {width} x {height} pixels, more than {MAX_ASPECT} to 1; it needs --resize squash"
+        )
     zoom = target_h / min(height, width)
-    return max(target_h, round(height * zoom)), max(target_w, round(width * zoom))
+    long_h, long_w = (multiple * round(side * zoom / multiple) for side in (height, width))
+    return max(target_h, long_h), max(target_w, long_w)
 
 
 def _resized(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, frame_hw: tuple[int, int]) -> Tensor:

@@ -15,6 +15,7 @@ from wsloc.errors import UserError
 
 _PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 _PROBABILITY_OPERATIONS = frozenset({"SoftmaxBackward0", "LogSoftmaxBackward0", "SigmoidBackward0"})
+_SHAPE_OPERATIONS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "Select", "Slice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,36 +135,52 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def check_network(scorer: Scorer, example: Tensor) -> int:
-    """The number of outputs, found by one forward pass of a zero image.
+def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
+    """The number of outputs, found by one forward and one backward pass of two images of noise.
 
     Args:
         scorer: the network and its device; the label map is not looked at.
-        example: one normalised image ``(C, H, W)``.
+        input_shape: channels, height and width of one image.
 
     Raises:
-        UserError: if the network cannot take the image, returns no logits, or returns probabilities.
+        UserError: if the network cannot take the images, returns no logits, or lets one image of a batch change
+            the outputs of another.
     """
-    images = example[None].to(scorer.device).requires_grad_(True)
+    noise = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
+    images = noise.to(scorer.device).requires_grad_(True)
     with scoring_mode(scorer.network), torch.enable_grad():
         try:
-            logits = scorer.logits(images)
+            logits = scorer.logits(images.clone())
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise UserError(
-                f"The network cannot take an image of shape {tuple(example.shape)} (channels, height, width): "
+                f"The network cannot take an image of shape {input_shape} (channels, height, width): "
                 f"{' '.join(str(error).split())[:200]}; set --input-size, --mean and --std to what it expects."
             ) from error
-    if logits.grad_fn is None:
+        if logits.grad_fn is None:
+            raise UserError(
+                "The network's outputs have no gradient with respect to the image; take torch.no_grad() and .detach() "
+                "out of its forward()."
+            )
+        if _last_operation(logits) in _PROBABILITY_OPERATIONS:
+            raise UserError(
+                "The network returns probabilities, but saliency needs the scores before the softmax or sigmoid: "
+                "return the logits from its forward()."
+            )
+        (gradient,) = torch.autograd.grad(logits[0].sum(), images)
+    if gradient[1].any():
         raise UserError(
-            "The network's outputs have no gradient with respect to the image; take torch.no_grad() and .detach() "
-            "out of its forward()."
-        )
-    if type(logits.grad_fn).__name__ in _PROBABILITY_OPERATIONS:
-        raise UserError(
-            "The network returns probabilities, but saliency needs the scores before the softmax or sigmoid: "
-            "return the logits from its forward()."
+            "The network mixes the images of a batch (batch normalisation without running statistics?), so no image "
+            "would have a map of its own; give a network that treats each image alone."
         )
     return logits.shape[1]
+
+
+def _last_operation(logits: Tensor) -> str:
+    """Name of the operation that computed the values, past those that only change their shape."""
+    operation = logits.grad_fn
+    while operation is not None and type(operation).__name__.startswith(_SHAPE_OPERATIONS):
+        operation = operation.next_functions[0][0]
+    return type(operation).__name__
 
 
 def _pass_over(network: nn.Module, last: nn.Module) -> list[RemovableHandle]:

@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)
     plan = plan_threads(localizer.scorer.device, config.compute.workers)
-    run = open_run(config.output, to_yaml(config), dataset, localizer, ["wsloc", "localize", *arguments])
+    run = open_run(config.output, to_yaml(config), dataset, localizer, plan, ["wsloc", "localize", *arguments])
     with run.folder:
         _announce(dataset, localizer, run)
         before = sum(len(dataset.images[run.parts[number]]) for number in run.done)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,12 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name may hold bytes that no terminal can show.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = importlib.import_module(f"wsloc.cli.{verb}").run(arguments)
     except UserError as error:
         print(f"wsloc: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("wsloc: interrupted; finished parts are kept, --resume goes on with the run.", file=sys.stderr)
+        print("wsloc: interrupted; if a run folder was begun, --resume goes on with it.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return status

@@ -31,7 +31,7 @@ class Dataset:
         """A SHA-256 over ids, labels and their order: two data sets with the same one have the same items."""
         digest = hashlib.sha256()
         for image in self.images:
-            digest.update("\x1f".join((image.image_id, *image.labels)).encode() + b"\x1e")
+            digest.update("\x1f".join((image.image_id, *image.labels)).encode(errors="surrogateescape") + b"\x1e")
         return digest.hexdigest()
 
 

@@ -87,7 +87,17 @@ def _require_folder(root: Path) -> None:
 
 
 def _image_files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """All images below a folder, also through links to folders, each folder once."""
+    files: list[Path] = []
+    seen: set[Path] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        files += [Path(folder, name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(path for path in files if path.is_file())
 
 
 def _sorted_labels(images: list[ImageRecord]) -> tuple[str, ...]:

@@ -25,11 +25,19 @@ def open_dataset(settings: DataSettings) -> Dataset:
         UserError: if the data set is missing or malformed, or no item is left.
     """
     if settings.images is not None:
+        if settings.dataset or settings.root or settings.labels:
+            raise UserError("--images stands alone; leave out --dataset, --root and --labels.")
         dataset = open_glob(settings.images)
     elif settings.dataset is None:
         raise UserError("Nothing to localise: give --dataset demo, voc or folder, or --images 'GLOB' --class NAME.")
     else:
         dataset = OPENERS[settings.dataset](settings)
+    if settings.labels is not None and settings.dataset != "folder":
+        raise UserError("--labels goes with --dataset folder; the other data sets bring their own labels.")
+    if settings.class_name is not None and settings.classes:
+        raise UserError(
+            "--class looks for one class in every image and --classes chooses among labels: give one of them."
+        )
     if settings.ids is not None:
         dataset = _listed_images(dataset, settings.ids)
     dataset = _with_items(dataset, settings)
@@ -103,7 +111,7 @@ def _relabelled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str,
 
 def _listed_images(dataset: Dataset, path: Path) -> Dataset:
     try:
-        ids = path.read_text(encoding="utf-8").split()
+        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of ids {path} cannot be read: {error}.") from error
     by_id = {image.image_id: image for image in dataset.images}

@@ -83,7 +83,8 @@ def _localization(
 ) -> Localization:
     prepared = image_maps.prepared
     height, width = component.mask.shape
-    box = boxes.scale(component.box_xyxy, (width, height), prepared.size_wh)
+    # Clipped, since the scale may round to just beyond the border.
+    box = boxes.clip(boxes.scale(component.box_xyxy, (width, height), prepared.size_wh), prepared.size_wh)
     share = boxes.area(box)[0] / (prepared.size_wh[0] * prepared.size_wh[1])
     x0, y0, x1, y1 = box[0].tolist()
     return Localization(

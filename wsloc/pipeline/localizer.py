@@ -106,10 +106,10 @@ def _check_input_sizes(classifier: Classifier, device: torch.device) -> int:
     preprocessing = classifier.preprocessing
     height, width = preprocessing.input_size_hw
     scorer = make_scorer(classifier.network, [[0]], device=device)
-    num_outputs = check_network(scorer, torch.zeros((preprocessing.channels, height, width)))
+    num_outputs = check_network(scorer, (preprocessing.channels, height, width))
     if preprocessing.resize == "short-side":
         try:
-            check_network(scorer, torch.zeros((preprocessing.channels, height, width * 3 // 2)))
+            check_network(scorer, (preprocessing.channels, height, 16 * (width * 3 // 32)))
         except UserError as error:
             raise UserError(f"{classifier.name} takes inputs of one size only; use --resize squash.") from error
     return num_outputs
@@ -132,7 +132,7 @@ def choose_device(name: str) -> torch.device:
 def _asked_for(config: LocalizeConfig, dataset: Dataset) -> tuple[str, ...]:
     """The classes to map: those that label an image, or the choice that the classifier's best come from."""
     if config.data.targets != "labels":
-        return config.data.classes or dataset.class_names
+        return tuple(dict.fromkeys(config.data.classes or dataset.class_names))
     labelled = {label for image in dataset.images for label in image.labels}
     ordered = [name for name in dataset.class_names if name in labelled]
     return (*ordered, *sorted(labelled.difference(ordered)))

@@ -42,8 +42,8 @@ def prepare(localizer: Localizer, image: ImageRecord) -> PreparedImage:
     start = time.perf_counter()
     try:
         rgb = read_image(image.path)
+        views = localizer.make_views(rgb, localizer.preprocessing)
     except ItemError as error:
         return PreparedImage(image, (0, 0), None, None, str(error), time.perf_counter() - start)
     working = working_image(rgb, localizer.segmentation.working_size)
-    views = localizer.make_views(rgb, localizer.preprocessing)
     return PreparedImage(image, (rgb.shape[1], rgb.shape[0]), working, views, None, time.perf_counter() - start)

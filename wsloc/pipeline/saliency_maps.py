@@ -130,42 +130,50 @@ def _through_device(
 ) -> Iterator[_PendingImage]:
     """Run all rows of all images in batches; yields the images in order, each when its last row is back."""
     waiting: deque[_PendingImage] = deque()
+    groups: dict[torch.Size, list[_BatchRow]] = {}
 
-    def all_rows() -> Iterator[_BatchRow]:
-        for image in images:
-            rows = rows_of(image)
-            image.missing = len(rows)
-            waiting.append(image)
-            yield from rows
-
-    for batch in _in_batches(all_rows(), localizer.batch_size):
+    def run(batch: list[_BatchRow]) -> None:
         start = time.perf_counter()
-        try:
-            compute(batch)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"The device is out of memory at --batch-size {localizer.batch_size}; choose a smaller one."
-            ) from error
+        _on_device(localizer, compute, batch)
         for row in batch:
             row.image.missing -= 1
             row.image.seconds += (time.perf_counter() - start) / len(batch)
+
+    for image in images:
+        rows = rows_of(image)
+        image.missing = len(rows)
+        waiting.append(image)
+        for row in rows:
+            if batch := _filled_batch(groups, row, localizer.batch_size):
+                run(batch)
         while waiting and not waiting[0].missing:
             yield waiting.popleft()
+    for batch in groups.values():
+        run(batch)
     yield from waiting
 
 
-def _in_batches(rows: Iterable[_BatchRow], batch_size: int) -> Iterator[list[_BatchRow]]:
-    """Rows of one size together, at most ``batch_size``; a short batch only when too many wait, or at the end."""
-    groups: dict[torch.Size, list[_BatchRow]] = {}
-    for row in rows:
-        group = groups.setdefault(row.pixels.shape, [])
-        group.append(row)
-        if len(group) == batch_size:
-            yield groups.pop(row.pixels.shape)
-        elif sum(map(len, groups.values())) > _WAITING_BATCHES * batch_size:
-            # The group that was begun first holds back the oldest image.
-            yield groups.pop(next(iter(groups)))
-    yield from groups.values()
+def _filled_batch(groups: dict[torch.Size, list[_BatchRow]], row: _BatchRow, batch_size: int) -> list[_BatchRow]:
+    """Put a row to those of its size; returns a batch when one is full, or too many rows wait, else nothing."""
+    size = row.pixels.shape
+    groups.setdefault(size, []).append(row)
+    if len(groups[size]) == batch_size:
+        return groups.pop(size)
+    if sum(map(len, groups.values())) > _WAITING_BATCHES * batch_size:
+        # The group that was begun first holds back the oldest image.
+        return groups.pop(next(iter(groups)))
+    return []
+
+
+def _on_device(localizer: Localizer, compute: Callable[[list[_BatchRow]], None], batch: list[_BatchRow]) -> None:
+    try:
+        compute(batch)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise UserError(
+            f"The device is out of memory at --batch-size {localizer.batch_size}; choose a smaller one."
+        ) from error
 
 
 def _give_maps(localizer: Localizer, batch: list[_BatchRow]) -> None:

@@ -28,7 +28,8 @@ class ThreadPlan:
 
 
 def plan_threads(device: torch.device, workers: int | None = None, cores: int | None = None) -> ThreadPlan:
-    """Divide the cores: half for a network on the CPU, one for a network elsewhere, the rest for workers.
+    """Divide the cores: half for a network on the CPU (or OMP_NUM_THREADS, if less), one for a
+    network elsewhere, the rest for workers.
 
     Args:
         device: where the network computes.
@@ -36,7 +37,7 @@ def plan_threads(device: torch.device, workers: int | None = None, cores: int | 
         cores: of this process; found out if None.
     """
     cores = cores or available_cores()
-    network = max(1, cores // 2) if device.type == "cpu" else 1
+    network = max(1, min(cores // 2, torch.get_num_threads())) if device.type == "cpu" else 1
     left = cores - network
     return ThreadPlan(network, left if workers is None else min(workers, left))
 

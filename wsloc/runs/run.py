@@ -22,7 +22,8 @@ from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.results import ImageResult, StageSeconds
 from wsloc.pipeline.threads import ThreadPlan, applied
-from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, open_run_folder, read_manifest
+from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, read_manifest
+from wsloc.runs.opening import open_run_folder
 from wsloc.runs.overlays import write_overlays
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
@@ -48,7 +49,12 @@ class Run:
 
 
 def open_run(
-    settings: OutputSettings, config_yaml: str, dataset: Dataset, localizer: Localizer, command: Sequence[str]
+    settings: OutputSettings,
+    config_yaml: str,
+    dataset: Dataset,
+    localizer: Localizer,
+    plan: ThreadPlan,
+    command: Sequence[str],
 ) -> Run:
     """Make a run folder, or take hold of an unfinished one.
 
@@ -57,6 +63,7 @@ def open_run(
         config_yaml: the resolved configuration.
         dataset: the images to localise.
         localizer: the classifier and the settings.
+        plan: how the cores are divided.
         command: the words of the command line, for the manifest.
 
     Raises:
@@ -66,20 +73,27 @@ def open_run(
     folder, resumed = open_run_folder(
         settings.out, stem, config_yaml, resume=settings.resume, overwrite=settings.overwrite
     )
-    identity = {"dataset_fingerprint": dataset.fingerprint(), "network_sha256": _network_hash(localizer)}
+    # What changes a result, beside the configuration.
+    identity = {
+        "dataset_fingerprint": dataset.fingerprint(),
+        "network_sha256": _network_hash(localizer),
+        "device": _device_name(localizer.scorer.device),
+        "network_threads": plan.network,
+    }
     size = settings.checkpoint_every
     parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
     if resumed:
         before = read_manifest(folder.path) or {}
         for key, value in identity.items():
             if before.get(key) != value:
-                raise UserError(f"{folder.path} was begun with another {key}; start a run without --resume.")
+                what = key.replace("_", " ")
+                raise UserError(f"{folder.path} was begun with another {what}; start a run without --resume.")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "complete": False,
         "command": list(command),
         **identity,
-        **_environment(localizer.scorer.device),
+        **_environment(),
         "images": len(dataset.images),
     }
     folder.write_manifest(manifest)
@@ -145,15 +159,19 @@ def _network_hash(localizer: Localizer) -> str:
     return digest.hexdigest()
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def _device_name(device: torch.device) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device.type} ({name})"
+
+
+def _environment() -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"versions": versions, "commit": _commit(), "device": f"{device.type} ({name})", "platform": sys.platform}
+    return {"versions": versions, "commit": _commit(), "platform": sys.platform}
 
 
 def _commit() -> str | None:

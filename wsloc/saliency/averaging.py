@@ -23,12 +23,13 @@ def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
 
     Returns:
         Float32 ``(frame height, frame width)``; NaN where no view reached, so that such a pixel stays
-        undecided instead of counting as background.
+        undecided instead of counting as background; infinite where a map was not finite.
     """
     total = np.zeros(views.frame_hw, dtype=np.float32)
     count = np.zeros(views.frame_hw, dtype=np.float32)
     for view, view_map in zip(views.views, maps, strict=True):
-        values = view_map.numpy()
+        # A NaN of the network must not pass for a pixel that no view reached.
+        values = np.nan_to_num(view_map.numpy(), nan=np.inf, posinf=np.inf)
         height, width = values.shape
         window = np.s_[view.top : view.top + height, view.left : view.left + width]
         total[window] += values[:, ::-1] if view.mirrored else values

@@ -1,0 +1,128 @@
+"""Which folder a run gets: a fresh one, the one that was named, or that of an unfinished run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from wsloc.errors import UserError
+from wsloc.runs.atomic import write_atomic
+from wsloc.runs.folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
+
+
+def open_run_folder(
+    out: Path | None, default_stem: str, config_yaml: str, *, resume: bool, overwrite: bool, runs: Path = Path("runs")
+) -> tuple[RunFolder, bool]:
+    """A folder for a run, and whether it goes on with an unfinished one.
+
+    Args:
+        out: the folder that the user named, or None for a fresh one below ``runs``.
+        default_stem: its name, before the number.
+        config_yaml: the settings, which an unfinished run must share.
+        resume: go on with ``out``, or with the newest unfinished run of the same settings.
+        overwrite: replace ``out``.
+        runs: where default folders lie.
+
+    Raises:
+        UserError: if the folder exists and may not be used, or there is nothing to resume.
+    """
+    if resume:
+        return _resumed(out, config_yaml, runs), True
+    if out is None:
+        return _begun(_fresh_path(runs, default_stem), config_yaml), False
+    if not out.exists():
+        try:
+            out.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"The run folder {out} cannot be made: {error.strerror}.") from error
+        return _begun(out, config_yaml), False
+    if not overwrite:
+        raise UserError(f"{out} exists; give another --out, or --resume to go on with it, or --overwrite.")
+    if not out.is_dir() or (read_manifest(out) is None and not _is_barely_begun(out)):
+        raise UserError(f"{out} is not a run folder, so --overwrite leaves it alone; give another --out.")
+    return _emptied(out, config_yaml), False
+
+
+def _fresh_path(runs: Path, stem: str) -> Path:
+    taken = [int(path.name[-3:]) for path in runs.glob(f"{stem}-[0-9][0-9][0-9]")]
+    number = max(taken, default=0) + 1
+    while True:
+        path = runs / f"{stem}-{number:03d}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise UserError(f"The run folder {path} cannot be made: {error.strerror}; give --out DIR.") from error
+        else:
+            return path
+
+
+def _begun(path: Path, config_yaml: str) -> RunFolder:
+    """Hold a folder that this process has just made; it goes again if nothing can be written to it."""
+    folder = RunFolder(path)
+    try:
+        write_atomic(path / "config.yaml", config_yaml)
+    except UserError:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return folder
+
+
+def _emptied(path: Path, config_yaml: str) -> RunFolder:
+    folder = RunFolder(path)
+    # The manifest goes last: without it a half-emptied folder would pass for no run folder.
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "manifest.json"):
+        if entry.name != LOCK:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    write_atomic(path / "config.yaml", config_yaml)
+    return folder
+
+
+def _is_barely_begun(path: Path) -> bool:
+    """Whether the folder holds nothing but what is written before the first manifest."""
+    return {entry.name for entry in path.iterdir()} <= {LOCK, "config.yaml", "config.yaml.tmp", "manifest.json.tmp"}
+
+
+def _resumed(out: Path | None, config_yaml: str, runs: Path) -> RunFolder:
+    if out is None:
+        unfinished = [
+            path.parent
+            for path in runs.glob("*/manifest.json")
+            if _is_unfinished(path.parent) and _config_of(path.parent) == config_yaml
+        ]
+        if not unfinished:
+            raise UserError(f"There is no unfinished run of this configuration in {runs}; start one without --resume.")
+        out = max(unfinished, key=lambda path: (path / "manifest.json").stat().st_mtime)
+    manifest = read_manifest(out)
+    if manifest is None:
+        raise UserError(f"{out} is no run folder; start a run without --resume.")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{out} was written by another version of wsloc; --overwrite runs it again.")
+    if _config_of(out) != config_yaml:
+        raise UserError(
+            f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; "
+            f"give --config {out / 'config.yaml'} to go on with it."
+        )
+    if not _is_unfinished(out):
+        raise UserError(f"{out} is complete, there is nothing to resume; --overwrite runs it again.")
+    return RunFolder(out)
+
+
+def _is_unfinished(path: Path) -> bool:
+    manifest = read_manifest(path)
+    return manifest is not None and not manifest.get("complete", False)
+
+
+def _config_of(path: Path) -> str:
+    try:
+        return (path / "config.yaml").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _difference(theirs: str, ours: str) -> str:
+    for line_a, line_b in zip(theirs.splitlines(), ours.splitlines(), strict=False):
+        if line_a != line_b:
+            return f"'{line_a}' there, '{line_b}' here"
+    return "one has settings that the other lacks"
