@@ -353,4 +353,5 @@ def test_no_annotation_can_be_read(here: Path, localize: Localize) -> None:
     status, shown, _ = localize(*VOC, "--out", "run")
     assert status == 1
     assert "4 problems in the annotations" in shown
+    assert len((here / "run" / "annotation_problems.txt").read_text().splitlines()) == 4
     assert len(_read(here / "run" / "localizations.jsonl")) == 4

@@ -1,4 +1,4 @@
-"""Runs on disk: results part by part, figures at the end, going on after a kill."""
+"""Runs on disk: results part by part, metrics at the end, going on after a kill."""
 
 from wsloc.runs.folder import RunFolder, read_failures, read_localizations, read_manifest
 from wsloc.runs.run import Run, execute, finish, open_run

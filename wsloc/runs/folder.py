@@ -1,13 +1,14 @@
 """The folder of one run: results written part by part, so that a killed run can go on.
 
-    config.yaml            the settings; runs again with --config
-    parts/000000.jsonl     results of the first images, and so on; joined and removed at the end
-    localizations.jsonl    one box a line
-    failures.jsonl         one image or (image, class) pair without a box a line
-    metrics.json           the figures, where there is ground truth
-    metrics_per_class.csv  likewise
-    overlays/              pictures, where asked for
-    manifest.json          what ran, where and how long; its ``complete: true`` is written last
+    config.yaml              the settings; runs again with --config
+    parts/000000.jsonl       results of the first images, and so on; joined and removed at the end
+    localizations.jsonl      one box a line
+    failures.jsonl           one image or (image, class) pair without a box a line
+    metrics.json             the metrics, where there is ground truth
+    metrics_per_class.csv    likewise
+    annotation_problems.txt  what of the ground truth was left out or mended, where anything was
+    overlays/                pictures, where asked for
+    manifest.json            what ran, where and how long; its ``complete: true`` is written last
 
 Everything but the manifest has the same bytes for any number of workers and any interruption.
 """

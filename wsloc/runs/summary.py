@@ -36,7 +36,9 @@ class RunSummary:
 
 
 def write_summary(folder: Path, settings: DataSettings, dataset: Dataset, label_map: LabelMap) -> RunSummary:
-    """Judge the boxes of a run where there is ground truth; writes metrics.json and metrics_per_class.csv.
+    """Judge the boxes of a run where there is ground truth.
+
+    Writes metrics.json and metrics_per_class.csv, and annotation_problems.txt where there are any.
 
     Args:
         folder: the run folder, with localizations.jsonl and failures.jsonl.
@@ -66,6 +68,8 @@ def write_summary(folder: Path, settings: DataSettings, dataset: Dataset, label_
     ]
     lines += [f"  {count} x {reason}" for reason, count in _reasons(localizations, failures)]
     if truth is not None:
+        if truth.problems:
+            write_atomic(folder / "annotation_problems.txt", (f"{problem}\n" for problem in truth.problems))
         lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
     lines += _substitute_lines(label_map)
     return RunSummary(counts, headline + "\n\n" + "\n".join(lines))
@@ -101,7 +105,7 @@ def _problem_lines(problems: tuple[str, ...], ambiguous: int) -> list[str]:
         lines.append(f"{len(problems)} problems in the annotations:")
         lines += [f"  {problem}" for problem in problems[:_MOST_PROBLEMS_SHOWN]]
         if len(problems) > _MOST_PROBLEMS_SHOWN:
-            lines.append("  ...")
+            lines.append("  ... all of them in annotation_problems.txt")
     if ambiguous:
         lines.append(
             f"{ambiguous} images have an EXIF orientation, and their annotation does not tell in which frame the boxes "
