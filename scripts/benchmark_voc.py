@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -99,83 +100,93 @@ def corloc_of(options: argparse.Namespace, part: str, folder: Path) -> Estimate:
     return estimate(class_wise, judge_localizations(items, truth, read_localizations(folder)))
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One way to make boxes, and how it did on val."""
+
+    network: str
+    label: str
+    judged: Judged
+    seconds: tuple[str, str] = ("", "")
+
+
 def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
     items, truth = truth_of(options, "val")
-    counts = items.present.sum(axis=0)
-    lines = [
-        f"{int(items.present.sum())} items in {len(items.image_ids)} images of val: "
-        + ", ".join(f"{name} {count}" for name, count in zip(items.class_names, counts, strict=True))
-        + ". Percent; 95 % bootstrap intervals over images.",
-        "",
-        "| network | boxes from | " + " | ".join(items.class_names) + " | CorLoc class-wise | CorLoc image-wise "
-        "| saliency s/image | cut s/image |",
-        "|---|---|" + "---:|" * (len(CLASSES) + 4),
-    ]
-    for name, make_box in BASELINES.items():
-        lines.append(row("none", name, judge_baseline(items, truth, make_box), "", ""))
-    differences = []
+    cells = [Cell("none", name, judge_baseline(items, truth, make_box)) for name, make_box in BASELINES.items()]
     for network in NETWORKS:
-        judged = {}
         for segmenter in SEGMENTERS:
             folder = run(options, network, "val", segmenter, thresholds[network])
-            judged[segmenter] = judge_localizations(items, truth, read_localizations(folder))
-            manifest = read_manifest(folder)
-            assert manifest is not None
-            seconds = manifest["timing"]["stage_seconds"]
-            images = max(1, manifest["timing"]["images"])
             label = f"threshold {thresholds[network]}" if segmenter == "threshold" else segmenter
-            times = [f"{seconds[stage] / images:.3f}" for stage in ("saliency", "cut")]
-            lines.append(row(network, label, judged[segmenter], *times))
-        for other in ("threshold", "graphcut-2013"):
-            difference = estimate(class_wise, judged["grabcut"], judged[other])
-            differences.append(f"| {network} | grabcut - {other} | {format_interval(difference)} |")
+            judged = judge_localizations(items, truth, read_localizations(folder))
+            cells.append(Cell(network, label, judged, seconds_of(folder)))
+    counts = ", ".join(
+        f"{name} {count}" for name, count in zip(items.class_names, items.present.sum(axis=0), strict=True)
+    )
     return "\n".join(
         [
-            *lines,
+            f"{int(items.present.sum())} items in {len(items.image_ids)} images of val: {counts}. Percent; 95 % "
+            "bootstrap intervals over images.",
+            "",
+            *corloc_table(items, cells),
+            "",
+            "Items found, in percent, by the share of the image that the largest box of the class covers:",
+            "",
+            *size_table(items, truth, cells),
             "",
             "Paired differences of class-wise CorLoc on the same items, in points:",
             "",
-            "| network | difference | points |",
-            "|---|---|---:|",
-            *differences,
+            *difference_table(cells),
         ]
     )
 
 
-def size_table(
-    options: argparse.Namespace, thresholds: dict[str, str], items: Items, truth: dict[str, GroundTruth]
-) -> list[str]:
-    """Share of items found by how much of the image the class's largest box covers."""
+def seconds_of(folder: Path) -> tuple[str, str]:
+    """Seconds of work an image, for saliency and cut."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    timing = manifest["timing"]
+    saliency, cut = (timing["stage_seconds"][stage] / max(1, timing["images"]) for stage in ("saliency", "cut"))
+    return f"{saliency:.3f}", f"{cut:.3f}"
+
+
+def corloc_table(items: Items, cells: list[Cell]) -> list[str]:
+    heads = [*items.class_names, "CorLoc class-wise", "CorLoc image-wise", "saliency s/image", "cut s/image"]
+    lines = [f"| network | boxes from | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
+    for cell in cells:
+        values = [f"{100 * value:.0f}" for value in per_class_corloc(cell.judged)]
+        values += [format_interval(estimate(metric, cell.judged)) for metric in (class_wise, image_wise)]
+        lines.append(f"| {cell.network} | {cell.label} | {' | '.join([*values, *cell.seconds])} |")
+    return lines
+
+
+def size_table(items: Items, truth: dict[str, GroundTruth], cells: list[Cell]) -> list[str]:
     share = np.full(items.present.shape, np.nan)
     for n, k in zip(*np.nonzero(items.present), strict=True):
         image = truth[items.image_ids[n]]
         own = image.boxes_xyxy[[name == items.class_names[k] for name in image.class_names]]
         share[n, k] = boxes.area(own).max() / (image.size_wh[0] * image.size_wh[1])
     small, large = SIZE_EDGES
-    groups = [share < small, (share >= small) & (share < large), share >= large]
-    names = (f"below {100 * small:.0f} %", f"to {100 * large:.0f} %", "above")
-    heads = [f"{name} ({group.sum()})" for name, group in zip(names, groups, strict=True)]
-    lines = [
-        "Items found, in percent, by the share of the image that the largest box of the class covers:",
-        "",
-        f"| network | boxes from | {' | '.join(heads)} |",
-        "|---|---|" + "---:|" * len(groups),
-    ]
-    ways = [("none", name, judge_baseline(items, truth, make_box)) for name, make_box in BASELINES.items()]
-    for network in NETWORKS:
-        for segmenter in SEGMENTERS:
-            folder = run(options, network, "val", segmenter, thresholds[network])
-            ways.append((network, segmenter, judge_localizations(items, truth, read_localizations(folder))))
-    for network, label, judged in ways:
-        found = [f"{100 * np.mean(judged.iou[group] > IOU_THRESHOLD):.0f}" for group in groups]
-        lines.append(f"| {network} | {label} | " + " | ".join(found) + " |")
+    groups = {
+        f"below {100 * small:.0f} %": share < small,
+        f"{100 * small:.0f} to {100 * large:.0f} %": (share >= small) & (share < large),
+        f"above {100 * large:.0f} %": share >= large,
+    }
+    heads = [f"{name} ({group.sum()} items)" for name, group in groups.items()]
+    lines = [f"| network | boxes from | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(groups)]
+    for cell in cells:
+        found = [f"{100 * np.mean(cell.judged.iou[group] > IOU_THRESHOLD):.0f}" for group in groups.values()]
+        lines.append(f"| {cell.network} | {cell.label} | {' | '.join(found)} |")
     return lines
 
 
-def row(network: str, label: str, judged: Judged, saliency_seconds: str, cut_seconds: str) -> str:
-    cells = [f"{100 * value:.0f}" for value in per_class_corloc(judged)]
-    cells += [format_interval(estimate(class_wise, judged)), format_interval(estimate(image_wise, judged))]
-    return f"| {network} | {label} | " + " | ".join([*cells, saliency_seconds, cut_seconds]) + " |"
+def difference_table(cells: list[Cell]) -> list[str]:
+    lines = ["| network | difference | points |", "|---|---|---:|"]
+    for network in NETWORKS:
+        *others, grabcut = [cell for cell in cells if cell.network == network]
+        for other in others:
+            difference = format_interval(estimate(class_wise, grabcut.judged, other.judged))
+            lines.append(f"| {network} | {grabcut.label} - {other.label} | {difference} |")
+    return lines
 
 
 if __name__ == "__main__":
