@@ -215,3 +215,40 @@ def test_own_images_have_no_ground_truth(settings: DataSettings, photos: Path) -
     own = DataSettings(images=str(photos / "*"), class_name="cat")
     for chosen in (settings, own):
         assert read_ground_truth(chosen, open_dataset(chosen)) is None
+
+
+def test_a_link_to_a_class_folder_is_followed_once(photos: Path) -> None:
+    (photos / "kitten").symlink_to(photos / "cat", target_is_directory=True)
+    (photos / "dog" / "again").symlink_to(photos, target_is_directory=True)
+    outside = photos.parent / "outside"
+    outside.mkdir()
+    Image.new("RGB", (16, 12)).save(outside / "1.jpg")
+    (photos / "cow").symlink_to(outside, target_is_directory=True)
+    labels = [label for _, label in _items(open_class_folders(photos))]
+    assert ("cow",) in labels
+    assert len(labels) == 5
+
+
+def test_ids_may_hold_spaces(photos: Path) -> None:
+    Image.new("RGB", (16, 12)).save(photos / "cat" / "my cat.jpg")
+    listed = photos.parent / "ids.txt"
+    listed.write_text("\ufeffcat/my cat.jpg\n\ndog/1.jpg\n", encoding="utf-8")
+    dataset = open_dataset(DataSettings(dataset="folder", root=photos, ids=listed))
+    assert [image.image_id for image in dataset.images] == ["cat/my cat.jpg", "dog/1.jpg"]
+    listed.write_text("cow/1.jpg\n")
+    with pytest.raises(UserError, match=r"no image 'cow/1.jpg' \(1 of 1 are missing\)"):
+        open_dataset(DataSettings(dataset="folder", root=photos, ids=listed))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"images": "*.jpg"}, "--images stands alone"),
+        ({"dataset": "voc", "labels": Path("a.csv")}, "--labels goes with --dataset folder"),
+        ({"class_name": "cat", "classes": ("dog",)}, "--class looks for one class in every image and --classes"),
+    ],
+)
+def test_settings_that_contradict_each_other(photos: Path, changes: dict[str, object], sentence: str) -> None:
+    settings = replace(DataSettings(dataset="folder", root=photos), **changes)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=sentence):
+        open_dataset(settings)

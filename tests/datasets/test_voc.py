@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsloc.config import DataSettings
+from wsloc.datasets import open_dataset
 from wsloc.datasets.dataset import GroundTruthSet
 from wsloc.datasets.voc import open_voc, read_voc_ground_truth
 from wsloc.errors import UserError
@@ -294,3 +296,16 @@ def test_an_unreadable_image_keeps_its_truth_where_the_annotation_has_a_size(
     truth = read_voc_ground_truth(open_voc(tmp_path, "2012", "val"))
     assert ("a" in truth.images) is kept
     assert bool(truth.problems) is not kept
+
+
+def test_download_goes_through_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def fetch(root: str, year: str, image_set: str, download: bool) -> None:
+        asked.append((root, year, image_set, download))
+        _devkit(tmp_path, {"test": "a\n", "cat_test": "a 1\n"}, year="2007")
+
+    monkeypatch.setattr("torchvision.datasets.VOCDetection", fetch)
+    settings = DataSettings(dataset="voc", root=tmp_path, year="2007", split="test", download=True)
+    assert [image.labels for image in open_dataset(settings).images] == [("cat",)]
+    assert asked == [(str(tmp_path), "2007", "test", True)]

@@ -24,24 +24,28 @@ def open_dataset(settings: DataSettings) -> Dataset:
     Raises:
         UserError: if the data set is missing or malformed, or no item is left.
     """
+    _refuse_contradictions(settings)
     if settings.images is not None:
-        if settings.dataset or settings.root or settings.labels:
-            raise UserError("--images stands alone; leave out --dataset, --root and --labels.")
         dataset = open_glob(settings.images)
     elif settings.dataset is None:
         raise UserError("Nothing to localise: give --dataset demo, voc or folder, or --images 'GLOB' --class NAME.")
     else:
         dataset = OPENERS[settings.dataset](settings)
+    if settings.ids is not None:
+        dataset = _listed_images(dataset, settings.ids)
+    dataset = _with_items(dataset, settings)
+    return replace(dataset, images=dataset.images[: settings.limit])
+
+
+def _refuse_contradictions(settings: DataSettings) -> None:
+    if settings.images is not None and (settings.dataset or settings.root or settings.labels):
+        raise UserError("--images stands alone; leave out --dataset, --root and --labels.")
     if settings.labels is not None and settings.dataset != "folder":
         raise UserError("--labels goes with --dataset folder; the other data sets bring their own labels.")
     if settings.class_name is not None and settings.classes:
         raise UserError(
             "--class looks for one class in every image and --classes chooses among labels: give one of them."
         )
-    if settings.ids is not None:
-        dataset = _listed_images(dataset, settings.ids)
-    dataset = _with_items(dataset, settings)
-    return replace(dataset, images=dataset.images[: settings.limit])
 
 
 def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
