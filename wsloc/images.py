@@ -80,6 +80,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             # A netpbm file of 16 bits opens as "I", in the range of 16 bits.
             is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
             return _to_rgb(ImageOps.exif_transpose(image), path, is_16_bit)
+        except ItemError:
+            raise
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
             raise ItemError(f"{path.name} cannot be decoded: {error}") from error
 
