@@ -53,3 +53,11 @@ def test_a_network_in_memory() -> None:
     results = list(localize(localizer, dataset.images))
     assert [result.image.file for result in results] == ["00.png", "01.png", "02.png"]
     assert [len(result.items) for result in results] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_network_of_one_size_takes_crops_of_an_image_whose_aspect_is_kept() -> None:
+    config = parse_localize("--dataset folder --root photos --labels labels.csv --views ten-crop --limit 2".split())
+    dataset = open_dataset(config.data)
+    localizer = make_localizer(config, dataset, classifier(OneSize(), 32, "short-side"))
+    assert [len(result.items) for result in localize(localizer, dataset.images)] == [1, 2]

@@ -26,6 +26,8 @@ from wsloc.datasets import Dataset
 from wsloc.errors import UserError
 from wsloc.saliency import METHODS, SaliencyMethod
 
+MakeViews = Callable[[NDArray[np.uint8], Preprocessing], Views]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Localizer:
@@ -51,7 +53,7 @@ class Localizer:
     label_map: LabelMap
     class_index: dict[str, int]
     preprocessing: Preprocessing
-    make_views: Callable[[NDArray[np.uint8], Preprocessing], Views]
+    make_views: MakeViews
     method_name: str
     method: SaliencyMethod
     top_k: int | None
@@ -73,7 +75,8 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
     """
     device = choose_device(config.compute.device)
     classifier = classifier or load_classifier(config.classifier)
-    num_outputs = _check_input_sizes(classifier, device)
+    make_views = VIEWS[config.saliency.views]
+    num_outputs = _check_input_sizes(classifier, make_views, device)
     label_map = resolve_label_map(
         _asked_for(config, dataset),
         num_outputs,
@@ -91,7 +94,7 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
         label_map=label_map,
         class_index={name: index for index, name in enumerate(usable.class_names)},
         preprocessing=classifier.preprocessing,
-        make_views=VIEWS[config.saliency.views],
+        make_views=make_views,
         method_name=config.saliency.method,
         method=METHODS[config.saliency.method],
         top_k=None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top")),
@@ -101,18 +104,24 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
     )
 
 
-def _check_input_sizes(classifier: Classifier, device: torch.device) -> int:
-    """The number of the network's outputs, once it has taken every kind of input that it will be given."""
-    preprocessing = classifier.preprocessing
-    height, width = preprocessing.input_size_hw
+def _check_input_sizes(classifier: Classifier, make_views: MakeViews, device: torch.device) -> int:
+    """The number of the network's outputs, once it has taken the views of a square image and of a wide one."""
     scorer = make_scorer(classifier.network, [[0]], device=device)
-    num_outputs = check_network(scorer, (preprocessing.channels, height, width))
-    if preprocessing.resize == "short-side":
+    square, wide = (_view_shape(classifier, make_views, image_hw) for image_hw in ((64, 64), (64, 96)))
+    num_outputs = check_network(scorer, square)
+    if wide != square:
         try:
-            check_network(scorer, (preprocessing.channels, height, 16 * (width * 3 // 32)))
+            check_network(scorer, wide)
         except UserError as error:
             raise UserError(f"{classifier.name} takes inputs of one size only; use --resize squash.") from error
     return num_outputs
+
+
+def _view_shape(classifier: Classifier, make_views: MakeViews, image_hw: tuple[int, int]) -> tuple[int, int, int]:
+    """Channels, height and width of the network inputs that an image of this size becomes."""
+    views = make_views(np.zeros((*image_hw, 3), dtype=np.uint8), classifier.preprocessing)
+    channels, height, width = views.views[0].pixels.shape
+    return channels, height, width
 
 
 def choose_device(name: str) -> torch.device:
