@@ -20,7 +20,7 @@ from wsloc import boxes
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
-from wsloc.evaluation import BASELINES, Estimate, estimate
+from wsloc.evaluation import BASELINES, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise, image_wise, per_class_corloc
 from wsloc.evaluation.judging import Items, Judged, judge_baseline, judge_localizations, judged_items
 from wsloc.evaluation.table import format_interval
@@ -42,12 +42,15 @@ def main() -> int:
     add_data_flags(parser)
     options = parser.parse_args()
 
+    items, truth = truth_of(options, "train")
     thresholds = {}
     for network in NETWORKS:
-        runs = {value: run(options, network, "train", "threshold", value) for value in THRESHOLDS}
-        thresholds[network] = max(runs, key=lambda value: corloc_of(options, "train", runs[value]).value)
-        for segmenter in SEGMENTERS:
-            run(options, network, "val", segmenter, thresholds[network])
+        corloc = {}
+        for value in THRESHOLDS:
+            folder = run(options, network, "train", "threshold", value)
+            judged = judge_localizations(items, truth, read_localizations(folder))
+            corloc[value] = per_class_corloc(judged).mean()
+        thresholds[network] = max(corloc, key=lambda value: corloc[value])
     table = make_table(options, thresholds)
     fill("benchmark_voc", table)
     print(table)
@@ -93,11 +96,6 @@ def truth_of(options: argparse.Namespace, part: str) -> tuple[Items, dict[str, G
     truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     return judged_items(truth.images, CLASSES), truth.images
-
-
-def corloc_of(options: argparse.Namespace, part: str, folder: Path) -> Estimate:
-    items, truth = truth_of(options, part)
-    return estimate(class_wise, judge_localizations(items, truth, read_localizations(folder)))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""The two kinds of error that wsloc raises on purpose."""
+"""The two kinds of error that wsloc raises on purpose, and how their sentences are worded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -14,3 +18,13 @@ class ItemError(Exception):
 
     The pipeline records it as a failure of that item and goes on.
     """
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """``a, b, c``, or ``a, b, ...`` where there are more than ``most``."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -48,7 +48,7 @@ def test_a_nan_of_the_network_is_a_failure_not_an_uncovered_pixel(tiny_flags: li
     assert not any(item.localizations for result in results for item in result.items)
 
 
-def test_several_classes_hold_one_map_each_in_memory() -> None:
+def test_occurrences_of_an_image_by_hand() -> None:
     index = torch.tensor([3, 0, 3, 3, 1, 0])
     assert occurrence(index).tolist() == [0, 0, 1, 2, 0, 1]
     assert occurrence(index[:0]).tolist() == []

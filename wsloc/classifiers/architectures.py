@@ -20,7 +20,7 @@ from torch import nn
 from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.errors import UserError
+from wsloc.errors import UserError, one_line
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ def _build_own(arch: str) -> Architecture:
 
 
 def _named(error: Exception) -> str:
-    return f"{type(error).__name__} ({' '.join(str(error).split())})"
+    return f"{type(error).__name__} ({one_line(error)})"
 
 
 def _first_convolution_channels(network: nn.Module) -> int | None:

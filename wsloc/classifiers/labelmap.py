@@ -34,7 +34,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from wsloc.errors import UserError
+from wsloc.errors import UserError, one_line
 
 Relation = Literal["same", "related", "none"]
 
@@ -309,8 +309,7 @@ def _read(path_or_name: Path | str) -> tuple[object, str]:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UserError(f"The label map {path} cannot be parsed ({line}{error.problem}); correct it.") from error
     except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"The label map {path} cannot be parsed ({reason}); correct it.") from error
+        raise UserError(f"The label map {path} cannot be parsed ({one_line(error)}); correct it.") from error
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wsloc.classifiers.architectures import build_architecture
 from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.config import ClassifierSettings
-from wsloc.errors import UserError
+from wsloc.errors import UserError, listed, one_line
 
 _MOST_KEYS_NAMED = 3
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -84,9 +84,8 @@ def _load_weights(network: nn.Module, path: Path, arch: str) -> None:
     ]
     for title, keys in (("lacks", missing), ("has unknown", unexpected), ("has another shape for", reshaped)):
         if keys:
-            shown = ", ".join(keys[:_MOST_KEYS_NAMED]) + (", ..." if len(keys) > _MOST_KEYS_NAMED else "")
             raise UserError(
-                f"The weights {path} do not belong to {arch}: the file {title} {shown} "
+                f"The weights {path} do not belong to {arch}: the file {title} {listed(keys, _MOST_KEYS_NAMED)} "
                 f"({len(keys)} keys); choose --arch and --classes-file to match."
             )
     network.load_state_dict(state, strict=False)
@@ -113,7 +112,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         )
     except Exception as error:  # the unpickler raises whatever it trips over in a file that is no checkpoint
         raise UserError(
-            f"The weights {path} cannot be read as a plain state dict ({' '.join(str(error).split())[:120]}); "
+            f"The weights {path} cannot be read as a plain state dict ({one_line(error)[:120]}); "
             "save network.state_dict() with torch.save or safetensors."
         ) from error
     for key in _WRAPPERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wsloc.classifiers.labelmap import LabelMap, identity_label_map, load_label_map
-from wsloc.errors import UserError
+from wsloc.errors import UserError, listed
 
 _IMAGENET_ENDS = ("tench", "toilet tissue")
 """Names of the first and the last output of an ImageNet-1k network."""
@@ -50,7 +50,7 @@ def resolve_label_map(
     if own is not None and set(class_names) <= set(own.class_names):
         return own.restrict(class_names)
     if not _is_imagenet(output_names):
-        known = f"its outputs are {_some(output_names)}" if output_names else "its outputs have no names"
+        known = f"its outputs are {listed(output_names, 20)}" if output_names else "its outputs have no names"
         missing = next(name for name in class_names if own is None or name not in own.class_names)
         raise UserError(
             f"The network has {num_outputs} outputs and none is known to be {missing!r} ({known}); "
@@ -63,7 +63,3 @@ def resolve_label_map(
 
 def _is_imagenet(output_names: tuple[str, ...] | None) -> bool:
     return output_names is not None and (output_names[0], output_names[-1]) == _IMAGENET_ENDS
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from wsloc.errors import UserError
+from wsloc.errors import UserError, one_line
 
 _PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 _PROBABILITY_OPERATIONS = frozenset({"SoftmaxBackward0", "LogSoftmaxBackward0", "SigmoidBackward0"})
@@ -154,7 +154,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise UserError(
                 f"The network cannot take an image of shape {input_shape} (channels, height, width): "
-                f"{' '.join(str(error).split())[:200]}; set --input-size, --mean and --std to what it expects."
+                f"{one_line(error)[:200]}; set --input-size, --mean and --std to what it expects."
             ) from error
         if logits.grad_fn is None:
             raise UserError(

@@ -21,7 +21,7 @@ import yaml
 
 import wsloc
 from wsloc.config import DatasetName, LocalizeConfig
-from wsloc.errors import UserError
+from wsloc.errors import UserError, one_line
 
 FLAG_OF_FIELD = {"class_name": "class"}
 NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download"})
@@ -115,7 +115,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The configuration {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
     if settings is None:
         return {}
     if not isinstance(settings, dict):

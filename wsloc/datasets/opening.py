@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.demo import open_demo
 from wsloc.datasets.folder import open_class_folders, open_glob, open_labelled_images
 from wsloc.datasets.voc import download_voc, open_voc, read_voc_ground_truth
-from wsloc.errors import UserError
+from wsloc.errors import UserError, listed
 
 
 def open_dataset(settings: DataSettings) -> Dataset:
@@ -59,7 +59,9 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
             "The images have no labels; give --labels CSV, --class NAME, or --targets top5 for the classifier's own."
         )
     if unknown := [name for name in settings.classes if name not in dataset.class_names]:
-        raise UserError(f"--classes: the data set has no class {unknown[0]!r}; it has {_named(dataset.class_names)}.")
+        raise UserError(
+            f"--classes: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
+        )
     chosen = frozenset(settings.classes or dataset.class_names)
     dataset = _relabelled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
     images = tuple(image for image in dataset.images if image.labels)
@@ -122,7 +124,3 @@ def _listed_images(dataset: Dataset, path: Path) -> Dataset:
     if missing := [image_id for image_id in ids if image_id not in by_id]:
         raise UserError(f"--ids: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
     return replace(dataset, images=tuple(by_id[image_id] for image_id in dict.fromkeys(ids)))
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, one_line
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds, Trace
@@ -51,7 +51,7 @@ def _localized(localizer: Localizer, image_maps: ImageMaps, class_name: str) -> 
     try:
         segmentation = SEGMENTERS[settings.segmenter](rgb, saliency, settings, seed)
     except (ItemError, cv2.error) as error:
-        return _failed(prepared, class_name, "cut", " ".join(str(error).split()))
+        return _failed(prepared, class_name, "cut", one_line(error))
     components, fallback = _components(segmentation, settings.components, settings.component_area_share)
     if not components:
         return _failed(prepared, class_name, "cut", "the cut found no foreground, and the map gave no seeds")
