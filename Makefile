@@ -1,24 +1,29 @@
 # make demo   set up .venv and run the main job on the embedded demo
 # make test   set up .venv and run every test that is not marked slow
+# make peers  set up .venv-peers and compare with grad-cam, which brings a build of OpenCV that would hide ours
 # TORCH=cpu   takes PyTorch's CPU wheels, for those who can reach their index
 
 VENV ?= .venv
+PEERS ?= .venv-peers
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 ifeq ($(TORCH),cpu)
 INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all peers lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python scripts/localize.py --dataset demo --overlays 6
 
 test: $(VENV)/.installed-dev lint
-	$(VENV)/bin/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "not slow"
 
 test-all: $(VENV)/.installed-dev lint
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+peers: $(PEERS)/.installed
+	$(PEERS)/bin/python -m pytest tests/peers
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -38,5 +43,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.installed
 	$(PIP) install $(INDEX) -e . --group dev
 	touch $@
 
+$(PEERS)/.installed: pyproject.toml tests/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install $(INDEX) -e . -r tests/peers/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache

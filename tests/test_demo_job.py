@@ -15,12 +15,14 @@ import torch
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
+from wsloc.config import SaliencySettings
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.evaluation import estimate
 from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.judging import judge_localizations, judged_items
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import ImageRecord, Localization
+from wsloc.saliency import Setup, bind_method
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -83,8 +85,9 @@ def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer]) -> None:
     assert wrong <= right - 0.2
 
     torch.manual_seed(0)
-    untrained_network = SmallCNN(len(names))
-    untrained = replace(localizer, scorer=replace(localizer.scorer, network=untrained_network))
+    scorer = replace(localizer.scorer, network=SmallCNN(len(names)))
+    method = bind_method(Setup(scorer, torch.zeros((1, 3, 96, 96)), SaliencySettings()))
+    untrained = replace(localizer, scorer=scorer, method=method)
     assert corloc(dataset, boxes_of(untrained, dataset.images)) <= right - 0.1
 
 

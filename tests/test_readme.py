@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from wsloc.cli.compare import CompareConfig
 from wsloc.cli.options import flatten
+from wsloc.cli.visualize import VisualizeConfig
 from wsloc.config import LocalizeConfig
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/formats.md", "docs/architecture.md", "docs/methods.md", "docs/benchmarks.md"]
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md")))]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -28,15 +30,23 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert len(namespace["box"]) == 4  # type: ignore[arg-type]
 
 
-def test_commands_name_flags_that_exist() -> None:
-    known = {"--" + name.replace("_", "-") for name in flatten(LocalizeConfig())}
+@pytest.mark.parametrize(
+    ("verb", "settings", "at_least"),
+    [
+        ("localize", LocalizeConfig(), 15),
+        ("compare", CompareConfig(Path("photo.jpg"), ("dog",)), 2),
+        ("visualize", VisualizeConfig("dog"), 2),
+    ],
+)
+def test_commands_name_flags_that_exist(verb: str, settings: object, at_least: int) -> None:
+    known = {"--" + re.sub("^class_names?$", "class", name).replace("_", "-") for name in flatten(settings)}
     used = set()
     for command in "\n".join(blocks("README.md", "bash")).replace("\\\n", " ").splitlines():
         words = shlex.split(command, comments=True)
-        if "localize" in " ".join(words[:2]):
+        if verb in " ".join(words[:2]):
             used |= {word for word in words if word.startswith("--")}
     assert used <= known
-    assert len(used) > 10
+    assert len(used) >= at_least
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,7 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wsloc.classifiers import VIEWS, Classifier, Preprocessing, load_classifier, make_scorer, resolve_label_map
+    from wsloc.classifiers import (
+        VIEWS,
+        Classifier,
+        Preprocessing,
+        ScalarTargets,
+        UnitActivity,
+        load_classifier,
+        make_scorer,
+        resolve_label_map,
+    )
     from wsloc.config import (
         ClassifierSettings,
         ComputeSettings,
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
     from wsloc.pipeline import localize, make_localizer
     from wsloc.records import ImageRecord, Localization
     from wsloc.runs import read_localizations
-    from wsloc.saliency import METHODS, average_views
+    from wsloc.saliency import METHODS, PairBatch, Setup, average_views, bind_method
     from wsloc.segmentation import (
         SEGMENTERS,
         grabcut,
@@ -44,6 +53,8 @@ _HOMES = {
         "VIEWS",
         "Classifier",
         "Preprocessing",
+        "ScalarTargets",
+        "UnitActivity",
         "load_classifier",
         "make_scorer",
         "resolve_label_map",
@@ -65,7 +76,7 @@ _HOMES = {
     "wsloc.evaluation.table": ("format_evaluation",),
     "wsloc.images": ("read_image",),
     "wsloc.pipeline": ("localize", "make_localizer"),
-    "wsloc.saliency": ("METHODS", "average_views"),
+    "wsloc.saliency": ("METHODS", "PairBatch", "Setup", "average_views", "bind_method"),
     "wsloc.segmentation": (
         "SEGMENTERS",
         "grabcut",
@@ -102,11 +113,16 @@ __all__ = [
     "Localization",
     "LocalizeConfig",
     "OutputSettings",
+    "PairBatch",
     "Preprocessing",
     "SaliencySettings",
+    "ScalarTargets",
     "SegmentationSettings",
+    "Setup",
+    "UnitActivity",
     "UserError",
     "average_views",
+    "bind_method",
     "evaluate",
     "format_evaluation",
     "grabcut",

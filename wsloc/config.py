@@ -19,17 +19,39 @@ import tyro
 from wsloc.errors import UserError
 
 DatasetName = Literal["demo", "voc", "folder"]
-MethodName = Literal["gradient", "gradient-positive", "gradient-squared", "gradient-x-input"]
-ViewsName = Literal["whole", "mirror", "ten-crop"]
+MethodName = Literal[
+    "gradient",
+    "gradient-positive",
+    "gradient-squared",
+    "gradient-x-input",
+    "smoothgrad",
+    "smoothgrad-squared",
+    "integrated-gradients",
+    "deconvnet",
+    "guided",
+    "cam",
+    "grad-cam",
+    "grad-cam++",
+    "layer-cam",
+    "xgrad-cam",
+    "hires-cam",
+    "guided-grad-cam",
+    "score-cam",
+    "occlusion",
+    "rise",
+]
+Combination = Literal["product", "mean"]
+OcclusionFill = Literal["data-mean", "image-mean", "blur"]
+ViewsName = Literal["whole", "mirror", "ten-crop", "multi-scale"]
 SegmenterName = Literal["grabcut", "graphcut-2013", "threshold"]
 
 
-def _optional(metavar: str, default: str) -> object:
+def optional(metavar: str, default: str) -> object:
     """How the help shows a flag whose default is None."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-def _require(condition: bool, sentence: str) -> None:
+def require(condition: bool, sentence: str) -> None:
     if not condition:
         raise UserError(sentence)
 
@@ -38,19 +60,19 @@ def _require(condition: bool, sentence: str) -> None:
 class DataSettings:
     """Which images, and which classes in them."""
 
-    dataset: Annotated[DatasetName | None, _optional("demo|voc|folder", "none")] = None
+    dataset: Annotated[DatasetName | None, optional("demo|voc|folder", "none")] = None
     """data set: demo (made on the spot), voc, or folder (own images)"""
-    root: Annotated[Path | None, _optional("DIR", "data, or data/demo for demo")] = None
+    root: Annotated[Path | None, optional("DIR", "data, or data/demo for demo")] = None
     """folder of the data set; for voc the one that holds VOCdevkit"""
     year: Literal["2007", "2012"] = "2012"
     """voc: year of the data set"""
-    split: Annotated[str | None, _optional("NAME", "trainval for voc, test for demo")] = None
+    split: Annotated[str | None, optional("NAME", "trainval for voc, test for demo")] = None
     """voc, demo: name of a list in ImageSets/Main"""
     download: bool = False
     """voc: fetch the data set into --root first, by torchvision's own code"""
-    labels: Annotated[Path | None, _optional("CSV", "the sub-folders are the classes")] = None
+    labels: Annotated[Path | None, optional("CSV", "the sub-folders are the classes")] = None
     """folder: CSV file with rows image,label[;label...]"""
-    images: Annotated[str | None, _optional("GLOB", "none")] = None
+    images: Annotated[str | None, optional("GLOB", "none")] = None
     """own images without a data set, such as 'photos/*.jpg'; together with --class or --targets topK"""
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
@@ -60,18 +82,18 @@ class DataSettings:
     """classes to look for: labels (the image-level labels), or topK such as top5 (the classifier's K best)"""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
     """only these classes"""
-    ids: Annotated[Path | None, _optional("FILE", "all")] = None
+    ids: Annotated[Path | None, optional("FILE", "all")] = None
     """only the images whose ids this text file lists, one a line"""
-    limit: Annotated[int | None, _optional("N", "all")] = None
+    limit: Annotated[int | None, optional("N", "all")] = None
     """only the first N images (>= 1)"""
 
     def __post_init__(self) -> None:
-        _require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}.")
-        _require(
+        require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}.")
+        require(
             self.targets == "labels" or re.fullmatch(r"top([1-9]|[1-4]\d|50)", self.targets) is not None,
             f"--targets must be labels, or top1 to top50, not {self.targets!r}.",
         )
-        _require(
+        require(
             self.class_name is None or self.targets == "labels",
             "--class looks for one class and --targets topK for the classifier's best: give only one of them.",
         )
@@ -83,34 +105,45 @@ class ClassifierSettings:
 
     arch: str = "resnet50"
     """network: a torchvision name, timm:NAME, package.module:function (which returns an nn.Module), or demo"""
-    weights: Annotated[Path | None, _optional("FILE", "torchvision's own, fetched on first use")] = None
+    weights: Annotated[Path | None, optional("FILE", "torchvision's own, fetched on first use")] = None
     """weights file, .pth or .safetensors"""
-    classes_file: Annotated[Path | None, _optional("FILE", "names that come with the weights")] = None
+    classes_file: Annotated[Path | None, optional("FILE", "names that come with the weights")] = None
     """text file that names the network's outputs, one a line"""
-    label_map: Annotated[str | None, _optional("voc|coco|FILE", "by name, else the built-in map")] = None
+    label_map: Annotated[str | None, optional("voc|coco|FILE", "by name, else the built-in map")] = None
     """from data-set classes to network outputs: voc, coco, or a YAML or JSON file"""
     activation: Annotated[
-        Literal["softmax", "sigmoid"] | None, _optional("softmax|sigmoid", "the weights' own, else softmax")
+        Literal["softmax", "sigmoid"] | None, optional("softmax|sigmoid", "the weights' own, else softmax")
     ] = None
     """what turns the network's outputs into probabilities"""
-    input_size: Annotated[int | None, _optional("N", "the weights' own, else 224")] = None
+    input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
     """side of the network's input in pixels; the shorter side with --resize short-side (>= 16)"""
     resize: Literal["squash", "short-side"] = "squash"
     """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
-    mean: Annotated[tuple[float, ...] | None, _optional("X...", "the weights' own, else ImageNet's")] = None
+    mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
     """channel means of the normalisation, for values in [0, 1]; one number for a grey network"""
-    std: Annotated[tuple[float, ...] | None, _optional("X...", "the weights' own, else ImageNet's")] = None
+    std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
     """channel standard deviations of the normalisation; one number for a grey network"""
+    layer: Annotated[str | None, optional("NAME", "none")] = None
+    """ask for a unit of this layer, as in named_modules(), in place of the classes; together with --unit"""
+    unit: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [PLACE...]", help_behavior_hint="(default: none)")] = ()
+    """the unit of --layer: K for a whole channel (its mean), K ROW COLUMN for one neuron of a feature map"""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.input_size is None or self.input_size >= 16,
             f"--input-size must be at least 16 pixels, not {self.input_size}.",
         )
-        _require(
+        require(
             self.std is None or all(value > 0 for value in self.std),
             "--std must hold positive numbers.",
         )
+        require((self.layer is None) == (not self.unit), "--layer NAME and --unit K belong together: give both.")
+        require(all(number >= 0 for number in self.unit), "--unit takes whole numbers from 0.")
+
+    @property
+    def unit_name(self) -> str:
+        """What the unit is called where a class would be, such as ``features.3 unit 7``."""
+        return f"{self.layer} unit {' '.join(map(str, self.unit))}"
 
 
 @dataclass(frozen=True)
@@ -119,8 +152,52 @@ class SaliencySettings:
 
     method: MethodName = "gradient"
     """saliency method"""
+    second_method: Annotated[MethodName | None, optional("METHOD", "none")] = None
+    """a second saliency method, whose map is combined with the first one's"""
+    combine: Combination = "product"
+    """how the maps of two methods become one, each over its maximum"""
     views: ViewsName = "whole"
-    """views of the image whose maps are averaged: whole, mirror (and its mirror image), or ten-crop"""
+    """views of the image whose maps are averaged: whole, mirror (and its mirror image), ten-crop, or multi-scale"""
+    cam_layers: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found by itself)")
+    ] = ()
+    """grad-cam and its kin: layers to read features at, as in named_modules(); the maps of several are fused"""
+    score_cam_channels: Annotated[int | None, optional("N", "all")] = None
+    """score-cam: only the N channels that vary most over the image (>= 1)"""
+    smoothgrad_samples: int = 25
+    """smoothgrad: noisy copies of the image (>= 1)"""
+    smoothgrad_noise: float = 0.15
+    """smoothgrad: standard deviation of the noise, as a share of the range of the image's values (> 0)"""
+    integrated_steps: int = 32
+    """integrated-gradients: points on the way from the mean image (>= 1)"""
+    occlusion_patch: int = 48
+    """occlusion: side of the patch in pixels of the network's input (>= 1)"""
+    occlusion_stride: int = 16
+    """occlusion: step of the patch in pixels of the network's input (>= 1, at most the patch)"""
+    occlusion_fill: OcclusionFill = "data-mean"
+    """occlusion: what hides the patch: the training data's mean colour, the image's own, or the blurred image"""
+    rise_masks: int = 2000
+    """rise: random masks (>= 1)"""
+    rise_grid: int = 7
+    """rise: cells along each side of a mask (>= 1)"""
+    rise_share: float = 0.5
+    """rise: share of the cells that are kept (0 to 1)"""
+
+    def __post_init__(self) -> None:
+        for name in ("smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"):
+            flag = "--" + name.replace("_", "-")
+            require(getattr(self, name) >= 1, f"{flag} must be at least 1, not {getattr(self, name)}.")
+        require(
+            self.score_cam_channels is None or self.score_cam_channels >= 1,
+            f"--score-cam-channels must be at least 1, not {self.score_cam_channels}.",
+        )
+        require(self.smoothgrad_noise > 0, f"--smoothgrad-noise must be above 0, not {self.smoothgrad_noise}.")
+        require(
+            1 <= self.occlusion_stride <= self.occlusion_patch,
+            "--occlusion-stride must lie between 1 and --occlusion-patch, so that no pixel is left out, not "
+            f"{self.occlusion_stride} with a patch of {self.occlusion_patch}.",
+        )
+        require(0 < self.rise_share < 1, f"--rise-share must lie between 0 and 1, not {self.rise_share}.")
 
 
 @dataclass(frozen=True)
@@ -151,28 +228,28 @@ class SegmentationSettings:
     """least area of the second and further components, as a share of the image (0 to 1)"""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 < self.background_quantile < self.foreground_quantile < 1,
             "--background-quantile must lie below --foreground-quantile, both between 0 and 1, not "
             f"{self.background_quantile} and {self.foreground_quantile}.",
         )
-        _require(
+        require(
             0 <= self.clamp_background_quantile < self.clamp_foreground_quantile <= 1,
             "--clamp-background-quantile must lie below --clamp-foreground-quantile, both from 0 to 1, not "
             f"{self.clamp_background_quantile} and {self.clamp_foreground_quantile}.",
         )
-        _require(0 <= self.smoothing <= 0.2, f"--smoothing must lie between 0 and 0.2, not {self.smoothing}.")
-        _require(
+        require(0 <= self.smoothing <= 0.2, f"--smoothing must lie between 0 and 0.2, not {self.smoothing}.")
+        require(
             32 <= self.working_size <= 4096,
             f"--working-size must lie between 32 and 4096 pixels, not {self.working_size}.",
         )
-        _require(
+        require(
             1 <= self.cut_iterations <= 100,
             f"--cut-iterations must lie between 1 and 100, not {self.cut_iterations}.",
         )
-        _require(0 < self.threshold < 1, f"--threshold must lie between 0 and 1, not {self.threshold}.")
-        _require(self.components >= 1, f"--components must be at least 1, not {self.components}.")
-        _require(
+        require(0 < self.threshold < 1, f"--threshold must lie between 0 and 1, not {self.threshold}.")
+        require(self.components >= 1, f"--components must be at least 1, not {self.components}.")
+        require(
             0 <= self.component_area_share <= 1,
             f"--component-area-share must lie between 0 and 1, not {self.component_area_share}.",
         )
@@ -188,21 +265,21 @@ class ComputeSettings:
     """arithmetic of the network; the last two by autocast, and not exact"""
     batch_size: int = 16
     """network inputs in a batch (>= 1)"""
-    workers: Annotated[int | None, _optional("N", "what the processors allow")] = None
+    workers: Annotated[int | None, optional("N", "what the processors allow")] = None
     """threads that read images and cut, at most the cores that are left (>= 0; 0: none)"""
     seed: int = 0
     """seed of the run"""
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, f"--batch-size must be at least 1, not {self.batch_size}.")
-        _require(self.workers is None or self.workers >= 0, f"--workers must be at least 0, not {self.workers}.")
+        require(self.batch_size >= 1, f"--batch-size must be at least 1, not {self.batch_size}.")
+        require(self.workers is None or self.workers >= 0, f"--workers must be at least 0, not {self.workers}.")
 
 
 @dataclass(frozen=True)
 class OutputSettings:
     """What is written, and where."""
 
-    out: Annotated[Path | None, _optional("DIR", "runs/DATASET-ARCH-METHOD-NNN")] = None
+    out: Annotated[Path | None, optional("DIR", "runs/DATASET-ARCH-METHOD-NNN")] = None
     """run folder"""
     resume: bool = False
     """go on with an unfinished run: --out, or the newest one of the same configuration"""
@@ -214,19 +291,19 @@ class OutputSettings:
     """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 
     def __post_init__(self) -> None:
-        _require(self.overlays >= 0, f"--overlays must be at least 0, not {self.overlays}.")
-        _require(
+        require(self.overlays >= 0, f"--overlays must be at least 0, not {self.overlays}.")
+        require(
             self.checkpoint_every >= 1,
             f"--checkpoint-every must be at least 1, not {self.checkpoint_every}.",
         )
-        _require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
+        require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
 
 
 @dataclass(frozen=True)
 class LocalizeConfig:
     """Localise every labelled class of every image, and judge the boxes where there is ground truth."""
 
-    config: Annotated[Path | None, _optional("FILE", "none")] = None
+    config: Annotated[Path | None, optional("FILE", "none")] = None
     """YAML file of settings; flags override it, it overrides configs/DATASET.yaml"""
     data: DataSettings = field(default_factory=DataSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsloc.classifiers import VIEWS, Preprocessing
-from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, mirror, ten_crop, whole
+from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, mirror, multi_scale, ten_crop, whole
 from wsloc.errors import ItemError
 
 
@@ -46,8 +46,45 @@ def test_sizes(
         for view in views.views:
             assert view.pixels.shape == (3, *view_hw)
             assert view.pixels.dtype == torch.float32
-            assert view.top + view_hw[0] <= frame_hw[0]
-            assert view.left + view_hw[1] <= frame_hw[1]
+            x0, y0, x1, y1 = view.part_xyxy
+            assert (y1 - y0, x1 - x0) == view_hw
+            assert 0 <= x0 < x1 <= frame_hw[1]
+            assert 0 <= y0 < y1 <= frame_hw[0]
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "side", "resize", "frame_hw"),
+    [
+        ((100, 200), 224, "squash", (224, 224)),
+        ((100, 200), 224, "short-side", (224, 448)),
+        ((500, 375), 224, "short-side", (304, 224)),
+        ((33, 33), 112, "short-side", (112, 112)),
+        ((70, 35), 64, "short-side", (128, 64)),
+    ],
+)
+def test_three_scales_each_also_mirrored(
+    image_hw: tuple[int, int], side: int, resize: str, frame_hw: tuple[int, int]
+) -> None:
+    views = multi_scale(_image(*image_hw), Preprocessing((side, side), resize=resize))
+    assert views.frame_hw == frame_hw
+    assert [view.mirrored for view in views.views] == [False] * 3 + [True] * 3
+    for view, scale in zip(views.views, (1, 3 / 4, 5 / 4) * 2, strict=True):
+        # Every one shows the whole frame, whatever its own size.
+        assert view.part_xyxy == (0, 0, frame_hw[1], frame_hw[0])
+        for found, of_frame in zip(view.pixels.shape[1:], frame_hw, strict=True):
+            assert abs(found - scale * of_frame) <= 8
+    for upright, mirrored in zip(views.views[:3], views.views[3:], strict=True):
+        assert torch.equal(upright.pixels.flip(-1), mirrored.pixels)
+
+
+def test_each_scale_is_made_of_the_original() -> None:
+    """Not of a scale that has already lost something."""
+    image = _image(300, 300)
+    preprocessing = Preprocessing((128, 128), mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    for view in multi_scale(image, preprocessing).views[:3]:
+        height, width = view.pixels.shape[1:]
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        assert torch.allclose(view.pixels.permute(1, 2, 0), torch.from_numpy(np.array(resized)).float(), atol=1e-3)
 
 
 def test_defaults_are_imagenets() -> None:
@@ -109,7 +146,8 @@ def test_grey_networks(name: str) -> None:
     preprocessing = Preprocessing((56, 56), mean=(0.4,), std=(0.2,))
     assert preprocessing.channels == 1
     views = VIEWS[name](image, preprocessing)
-    assert {view.pixels.shape for view in views.views} == {(1, 56, 56)}
+    assert {view.pixels.shape[0] for view in views.views} == {1}
+    assert views.views[0].pixels.shape == (1, 56, 56)
     if name == "whole":
         reference = T.Compose([T.Grayscale(), T.Resize((56, 56)), T.ToTensor(), T.Normalize((0.4,), (0.2,))])
         assert torch.allclose(views.views[0].pixels, reference(Image.fromarray(image)), atol=1e-6)

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 import wsloc.config
 from wsloc.cli.main import main, run_verb
 from wsloc.cli.options import NOT_IN_FILES, flatten, parse_localize, shipped_config, to_yaml
-from wsloc.config import DatasetName, LocalizeConfig, MethodName, SegmenterName, ViewsName
+from wsloc.config import (
+    Combination,
+    DatasetName,
+    LocalizeConfig,
+    MethodName,
+    OcclusionFill,
+    SegmenterName,
+    ViewsName,
+)
 from wsloc.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -99,6 +107,14 @@ def _round_trip(config: LocalizeConfig, file: Path) -> None:
         ["--mean", "0.1", "0.2", "0.3", "--weights", "a b/net.pth", "--targets", "top5", "--limit", "7"],
         ["--segmenter", "threshold", "--threshold", "0.125", "--smoothing", "0", "--seed", "-3"],
         ["--dataset", "folder", "--root", "/data/own", "--labels", "ä.csv", "--workers", "0", "--overwrite"],
+        ["--layer", "features.3", "--unit", "7"],
+        ["--unit", "7", "0", "12", "--layer", "features.3"],
+        ["--method", "grad-cam++", "--cam-layers", "layer3", "layer4.1", "--views", "multi-scale"],
+        ["--method", "guided", "--second-method", "occlusion", "--combine", "mean", "--occlusion-fill", "blur"],
+        ["--method", "occlusion", "--occlusion-patch", "10", "--occlusion-stride", "10"],
+        ["--method", "rise", "--rise-masks", "10", "--rise-grid", "3", "--rise-share", "0.25"],
+        ["--method", "score-cam", "--score-cam-channels", "9", "--integrated-steps", "5"],
+        ["--method", "smoothgrad", "--smoothgrad-samples", "3", "--smoothgrad-noise", "0.5"],
     ],
     ids=lambda flags: " ".join(flags[:2]),
 )
@@ -170,6 +186,12 @@ def test_an_empty_file_changes_nothing(file: Path) -> None:
         (["--metod", "gradient"], ["--metod", "Perhaps you meant", "--method"]),
         (["--foreground-quantil", "0.9"], ["--foreground-quantil", "Perhaps you meant", "--foreground-quantile"]),
         (["--method", "guess"], ["--method", "guess"]),
+        (["--second-method", "guess"], ["--second-method", "guess"]),
+        (["--combine", "sum"], ["--combine", "sum"]),
+        (["--occlusion-fill", "white"], ["--occlusion-fill", "white"]),
+        (["--views", "multiscale"], ["--views", "multiscale"]),
+        (["--rise-masks", "1e3"], ["--rise-masks", "1e3"]),
+        (["--unit", "seven", "--layer", "a"], ["--unit", "seven"]),
         (["--dataset", "../voc"], ["--dataset", "../voc"]),
         (["--batch-size", "many"], ["--batch-size", "many"]),
         (["--config"], ["--config"]),
@@ -197,6 +219,25 @@ def test_bad_flags_end_with_status_2(flags: list[str], shown: list[str], capsys:
         ["--class=cat", "--targets=top5"],
         ["--input-size=15"],
         ["--std=0"],
+        ["--layer=features.3"],
+        ["--unit=7"],
+        ["--unit=-1", "--layer=features.3"],
+        ["--layer=features.3", "--unit=7", "--class=cat"],
+        ["--layer=features.3", "--unit=7", "--targets=top5"],
+        ["--smoothgrad-samples=0"],
+        ["--smoothgrad-noise=0"],
+        ["--smoothgrad-noise=nan"],
+        ["--integrated-steps=0"],
+        ["--occlusion-patch=0"],
+        ["--occlusion-stride=0"],
+        ["--occlusion-stride=49"],
+        ["--occlusion-stride=11", "--occlusion-patch=10"],
+        ["--rise-masks=0"],
+        ["--rise-grid=0"],
+        ["--rise-share=0"],
+        ["--rise-share=1"],
+        ["--rise-share=nan"],
+        ["--score-cam-channels=0"],
         ["--background-quantile=0.96"],
         ["--background-quantile=0"],
         ["--foreground-quantile=1"],
@@ -235,6 +276,10 @@ def test_values_out_of_range_name_their_flag(flags: list[str], capsys: pytest.Ca
         ["--targets=top12"],
         ["--input-size=16"],
         ["--clamp-background-quantile=0", "--clamp-foreground-quantile=1"],
+        ["--smoothgrad-samples=1", "--integrated-steps=1", "--rise-masks=1", "--rise-grid=1"],
+        ["--occlusion-patch=1", "--occlusion-stride=1"],
+        ["--occlusion-patch=48", "--occlusion-stride=48"],
+        ["--score-cam-channels=1"],
         ["--smoothing=0"],
         ["--smoothing=0.2"],
         ["--working-size=32"],
@@ -263,7 +308,20 @@ def test_every_choice_has_its_entry_in_a_registry() -> None:
         assert sorted(get_args(choices)) == sorted(registry)
     assert set(GROUND_TRUTH_READERS) <= set(OPENERS)
     named = [value for value in vars(wsloc.config).values() if get_origin(value) is Literal]
-    assert len(named) == len(registries), "a new Literal needs its registry in this test"
+    # These two are arguments of one function each.
+    assert len(named) == len([*registries, Combination, OcclusionFill]), "a new Literal needs its registry in this test"
+
+
+def test_a_unit_stands_where_a_class_would(file: Path) -> None:
+    config = parse_localize(["--layer", "features.3", "--unit", "7", "0", "12"])
+    assert config.classifier.unit == (7, 0, 12)
+    assert config.data.class_name == config.classifier.unit_name == "features.3 unit 7 0 12"
+    again = _parse(file, to_yaml(config))
+    assert dataclasses.replace(again, config=None) == config
+    # Another class in the file, or on top of it, is refused as on the command line.
+    for text, flags in (("class: cat\n", ["--layer=features.3", "--unit=7"]), (to_yaml(config), ["--class=cat"])):
+        with pytest.raises(UserError, match=r"^--layer asks for a unit in place of classes: leave out --class and --t"):
+            _parse(file, text, *flags)
 
 
 def test_flag_names_are_unique_over_all_groups() -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from wsloc.pipeline.reading import PreparedImage
 from wsloc.pipeline.results import ItemResult
 from wsloc.pipeline.saliency_maps import ImageMaps
 from wsloc.records import Failure, ImageRecord
-from wsloc.saliency import METHODS
+from wsloc.saliency import BoundMethod
+from wsloc.saliency.gradient import gradient
 from wsloc.segmentation import SEGMENTERS, Segmentation, contrast
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
@@ -27,15 +29,16 @@ LABEL_MAP = LabelMap("test", (MappedClass("cat", (0,)), MappedClass("dog", (1,))
 
 
 def _localizer(**changes: object) -> Localizer:
+    scorer = make_scorer(nn.Flatten(), [[0], [1]])
     return Localizer(
         classifier_name="test",
-        scorer=make_scorer(nn.Flatten(), [[0], [1]]),
+        scorer=scorer,
         label_map=LABEL_MAP,
         class_index={"cat": 0, "dog": 1},
         preprocessing=Preprocessing((16, 16)),
         make_views=VIEWS["whole"],
         method_name="gradient",
-        method=METHODS["gradient"],
+        method=BoundMethod(partial(gradient, scorer)),
         top_k=None,
         segmentation=SegmentationSettings(**changes),
         batch_size=1,

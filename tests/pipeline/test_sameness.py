@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import Dataset, open_dataset
@@ -15,6 +16,14 @@ from wsloc.pipeline import Localizer, localize, make_localizer
 from wsloc.pipeline.reading import prepare
 from wsloc.pipeline.saliency_maps import compute_maps
 from wsloc.records import ImageRecord, Localization
+
+FAST = (
+    "--smoothgrad-samples 2 --integrated-steps 3 --occlusion-patch 12 --occlusion-stride 10 --rise-masks 9 "
+    "--score-cam-channels 5"
+).split()
+EVERY_KIND = pytest.mark.parametrize(
+    "method", ["smoothgrad", "integrated-gradients", "guided", "grad-cam", "score-cam", "occlusion", "rise"]
+)
 
 
 def opened(flags: Sequence[str]) -> tuple[Dataset, Localizer]:
@@ -76,6 +85,40 @@ def test_batch_sizes_agree_to_1e_5(tiny_flags: list[str]) -> None:
     for size in (1, 7):
         equal = sum(a == b for a, b in zip(boxes[4], boxes[size], strict=True))
         assert equal >= 0.99 * len(boxes[4])
+
+
+def maps_of(localizer: Localizer, images: Sequence[ImageRecord]) -> dict[tuple[str, str], NDArray[np.float32]]:
+    found = compute_maps(localizer, (prepare(localizer, image) for image in images))
+    return {(one.prepared.image.image_id, name): of_class for one in found for name, of_class in one.maps.items()}
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("views", ["whole", "multi-scale"])
+def test_order_and_companions_leave_the_bytes_of_a_map_alone(tiny_flags: list[str], method: str, views: str) -> None:
+    dataset, localizer = opened([*tiny_flags, *FAST, "--method", method, "--views", views, "--limit", "12"])
+    straight = maps_of(localizer, dataset.images)
+    assert len(straight) == 24
+    shuffled = [dataset.images[i] for i in np.random.default_rng(1).permutation(12)[:7]]
+    others = maps_of(localizer, shuffled)
+    assert len(others) >= 7
+    # The score of a class of this network may rise wherever a patch hides something.
+    assert sum(bool(of_class.max() > 0) for of_class in others.values()) > len(others) / 3
+    for item, of_class in others.items():
+        assert np.array_equal(of_class, straight[item])
+    # Nor do the other classes of an image.
+    one = dataset.images[2]
+    for label in one.labels:
+        alone = maps_of(localizer, [replace(one, labels=(label,))])
+        assert np.array_equal(alone[one.image_id, label], straight[one.image_id, label])
+
+
+@EVERY_KIND
+def test_batches_of_1_and_of_8_agree_to_1e_5(tiny_flags: list[str], method: str) -> None:
+    dataset, localizer = opened([*tiny_flags, *FAST, "--method", method, "--limit", "8"])
+    small, large = (maps_of(replace(localizer, batch_size=size), dataset.images) for size in (1, 8))
+    assert small.keys() == large.keys()
+    for item, of_class in small.items():
+        assert np.abs(of_class - large[item]).max() <= 1e-5 * of_class.max()
 
 
 def test_shared_rows_equal_rows_of_their_own(tiny_flags: list[str]) -> None:

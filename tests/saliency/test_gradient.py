@@ -3,11 +3,17 @@ import torch
 from torch import Tensor, nn
 
 from wsloc.classifiers import Scorer, make_scorer
-from wsloc.config import SaliencySettings
-from wsloc.saliency import METHODS
-from wsloc.saliency.gradient import occurrence
+from wsloc.saliency import Attribution, PairBatch
+from wsloc.saliency.gradient import gradient, gradient_positive, gradient_squared, gradient_x_input, input_gradients
+from wsloc.saliency.pair_gradients import occurrence, pair_gradients
 
-ALL = pytest.mark.parametrize("name", METHODS)
+GRADIENTS = {
+    "gradient": gradient,
+    "gradient-positive": gradient_positive,
+    "gradient-squared": gradient_squared,
+    "gradient-x-input": gradient_x_input,
+}
+ALL = pytest.mark.parametrize("name", GRADIENTS)
 
 
 def _hand_network() -> nn.Sequential:
@@ -66,14 +72,17 @@ def _each(network: nn.Module, count: int = 6) -> Scorer:
     return make_scorer(network, [[output] for output in range(count)])
 
 
-def _maps(name: str, scorer: Scorer, images: Tensor, image_index: list[int], classes: list[int]) -> Tensor:
+def _pairs(images: Tensor, image_index: list[int], classes: list[int]) -> PairBatch:
     index, of_class = torch.tensor(image_index, dtype=torch.int64), torch.tensor(classes, dtype=torch.int64)
-    return METHODS[name](scorer, images, index, of_class).maps
+    return PairBatch(images, index, of_class)
 
 
-def test_every_method_has_a_name_that_the_configuration_takes() -> None:
-    assert SaliencySettings.__dataclass_fields__["method"].default in METHODS
-    assert set(HAND_MAPS) == set(METHODS)
+def _answer(name: str, scorer: Scorer, images: Tensor, image_index: list[int], classes: list[int]) -> Attribution:
+    return GRADIENTS[name](scorer, _pairs(images, image_index, classes))
+
+
+def _maps(name: str, scorer: Scorer, images: Tensor, image_index: list[int], classes: list[int]) -> Tensor:
+    return _answer(name, scorer, images, image_index, classes).maps
 
 
 def test_which_pair_of_its_image_each_one_is() -> None:
@@ -82,11 +91,31 @@ def test_which_pair_of_its_image_each_one_is() -> None:
     assert occurrence(torch.zeros(0, dtype=torch.int64)).tolist() == []
 
 
+def test_the_signed_gradients_by_hand() -> None:
+    scorer = make_scorer(_hand_network(), [[0], [1]])
+    gradients, logits = input_gradients(scorer, _pairs(HAND_IMAGE[None], [0, 0], [0, 1]))
+    assert gradients.tolist() == [[[[-5, 2], [-3, -0.5]], [[5, -4], [6, 0.5]]], [[[0, 1], [1, 0]], [[0, -2], [-2, 0]]]]
+    assert logits.tolist() == [[-4, 7]]
+
+
+def test_gradients_with_respect_to_several_tensors_a_pass_at_a_time() -> None:
+    a, b = torch.tensor([[1.0], [2.0]], requires_grad=True), torch.tensor([[3.0], [4.0]], requires_grad=True)
+    index = torch.tensor([1, 0, 1])
+    # a b of image 1, a of image 0, b^2 of image 1: the first two share a pass, the third has one of its own.
+    scores = torch.stack([a[1, 0] * b[1, 0], a[0, 0] + 0 * b[0, 0], b[1, 0] ** 2 + 0 * a[1, 0]])
+    passes = list(pair_gradients(scores, [a, b], index))
+    assert [(pairs.tolist(), [g.tolist() for g in gradients]) for pairs, gradients in passes] == [
+        ([0, 1], [[[4], [1]], [[2], [0]]]),
+        ([2], [[[0]], [[8]]]),
+    ]
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(scores[0], a)
+
+
 @ALL
 def test_by_hand(name: str) -> None:
     scorer = make_scorer(_hand_network(), [[0], [1]])
-    pairs = torch.tensor([0, 0])
-    answer = METHODS[name](scorer, HAND_IMAGE[None], pairs, torch.tensor([0, 1]))
+    answer = _answer(name, scorer, HAND_IMAGE[None], [0, 0], [0, 1])
     assert answer.maps.tolist() == [*HAND_MAPS[name]]
     assert answer.logits.tolist() == [[-4, 7]]
     assert answer.maps.dtype == answer.logits.dtype == torch.float32
@@ -133,7 +162,7 @@ def test_the_map_depends_on_the_class(name: str) -> None:
 @ALL
 def test_no_pairs(name: str) -> None:
     images = _images()
-    answer = METHODS[name](_each(_small_network()), images, *[torch.zeros(0, dtype=torch.int64)] * 2)
+    answer = _answer(name, _each(_small_network()), images, [], [])
     assert answer.maps.shape == (0, 16, 20)
     assert answer.logits.shape == (4, 6)
 

@@ -10,9 +10,17 @@ from torch import Tensor, nn
 
 from wsloc.classifiers import VIEWS, Preprocessing, make_scorer
 from wsloc.images import read_image
-from wsloc.saliency import METHODS
+from wsloc.saliency import PairBatch
+from wsloc.saliency.gradient import gradient, gradient_positive, gradient_squared, gradient_x_input
 
 captum_attr = pytest.importorskip("captum.attr")
+
+GRADIENTS = {
+    "gradient": gradient,
+    "gradient-positive": gradient_positive,
+    "gradient-squared": gradient_squared,
+    "gradient-x-input": gradient_x_input,
+}
 
 
 def _reference(name: str, network: nn.Module, image: Tensor, output: int) -> Tensor:
@@ -33,7 +41,7 @@ def _assert_same(maps: Tensor, references: list[Tensor], tolerance: float = 1e-5
         assert torch.allclose(ours, reference, rtol=0, atol=tolerance * float(reference.max()))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", GRADIENTS)
 def test_random_network(name: str) -> None:
     torch.manual_seed(3)
     network = nn.Sequential(
@@ -41,12 +49,8 @@ def test_random_network(name: str) -> None:
     ).eval()
     images = torch.randn(3, 3, 16, 16)
     image_index, classes = [0, 1, 2, 1], [4, 0, 2, 3]
-    maps = METHODS[name](
-        make_scorer(network, [[output] for output in range(5)]),
-        images,
-        torch.tensor(image_index),
-        torch.tensor(classes),
-    ).maps
+    scorer = make_scorer(network, [[output] for output in range(5)])
+    maps = GRADIENTS[name](scorer, PairBatch(images, torch.tensor(image_index), torch.tensor(classes))).maps
     _assert_same(
         maps, [_reference(name, network, images[image], k) for image, k in zip(image_index, classes, strict=True)]
     )
@@ -66,7 +70,7 @@ def photographs(shared: Path) -> Tensor:
     return torch.stack([VIEWS["whole"](read_image(path), preprocessing).views[0].pixels for path in paths])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", GRADIENTS)
 def test_real_weights_and_photographs(name: str, squeezenet: nn.Module, photographs: Tensor) -> None:
     # 207 golden retriever, 281 tabby cat, 282 tiger cat, 340 zebra
     outputs_of_class = [[207], [281, 282], [340]]
@@ -77,9 +81,8 @@ def test_real_weights_and_photographs(name: str, squeezenet: nn.Module, photogra
         max(outputs_of_class[k], key=lambda output, image=image: float(logits[image, output]))
         for image, k in zip(image_index, classes, strict=True)
     ]
-    answer = METHODS[name](
-        make_scorer(squeezenet, outputs_of_class), photographs, torch.tensor(image_index), torch.tensor(classes)
-    )
+    scorer = make_scorer(squeezenet, outputs_of_class)
+    answer = GRADIENTS[name](scorer, PairBatch(photographs, torch.tensor(image_index), torch.tensor(classes)))
     assert torch.allclose(answer.logits, logits, atol=1e-4)
     references = [
         _reference(name, squeezenet, photographs[image], output)

@@ -8,9 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from wsloc.classifiers import make_scorer, scoring_mode
-from wsloc.saliency import METHODS, Attribution
+from wsloc.config import SaliencySettings
+from wsloc.errors import UserError
+from wsloc.saliency import METHODS, Attribution, BoundMethod, PairBatch, Setup
 
-PAIRS = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2])
+SETTINGS = SaliencySettings(
+    smoothgrad_samples=2, integrated_steps=2, occlusion_patch=4, occlusion_stride=3, rise_masks=5, rise_grid=2
+)
+WITHOUT_GRADIENT = {"score-cam", "occlusion", "rise"}
+BY_RULE = {"deconvnet", "guided", "guided-grad-cam"}
 _HOOKS = [
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -52,19 +58,27 @@ def _network(middle: nn.Module | None = None) -> nn.Sequential:
         nn.Conv2d(3, 4, 3),
         nn.BatchNorm2d(4),
         nn.ReLU(inplace=True),
-        middle or nn.Identity(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Dropout(),
+        middle or nn.Identity(),
         nn.Linear(4, 3),
         nn.Softmax(dim=1),
     )
     network.train()
     network[1].eval()
     network[0].weight.requires_grad_(False)
-    network[4].register_forward_hook(lambda _module, _inputs, output: output)
+    network[3].register_forward_hook(lambda _module, _inputs, output: output)
     network[7].weight.grad = torch.full((3, 4), 7.0)
     return network
+
+
+def _bind(name: str, network: nn.Module) -> BoundMethod:
+    return METHODS[name](Setup(make_scorer(network, [[0], [1], [2]]), torch.ones(1, 3, 8, 8), SETTINGS))
+
+
+def _pairs(images: Tensor) -> PairBatch:
+    return PairBatch(images, torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), (1, 2, 3))
 
 
 def _state(network: nn.Module) -> Iterator[object]:
@@ -93,7 +107,7 @@ def test_the_snapshot_sees_a_change() -> None:
 def test_network_and_images_are_as_before(name: str) -> None:
     network, images = _network(), torch.randn(2, 3, 8, 8)
     before, images_before = list(_state(network)), images.clone()
-    METHODS[name](make_scorer(network, [[0], [1], [2]]), images, *PAIRS)
+    _bind(name, network).compute(_pairs(images))
     assert list(_state(network)) == before
     assert torch.equal(images, images_before)
     assert images.grad is None
@@ -103,7 +117,7 @@ def test_network_and_images_are_as_before(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_images_that_want_a_gradient_get_none(name: str) -> None:
     images = torch.randn(2, 3, 8, 8, requires_grad=True)
-    answer = METHODS[name](make_scorer(_network(), [[0], [1], [2]]), images, *PAIRS)
+    answer = _bind(name, _network()).compute(_pairs(images))
     assert images.grad is None
     assert images.requires_grad
     assert not answer.maps.requires_grad
@@ -114,9 +128,13 @@ def test_images_that_want_a_gradient_get_none(name: str) -> None:
 def test_network_and_images_are_as_before_an_exception(name: str, middle: type[nn.Module]) -> None:
     network, images = _network(middle()), torch.randn(2, 3, 8, 8)
     before, images_before = list(_state(network)), images.clone()
-    scorer = make_scorer(network, [[0], [1], [2]])
-    with pytest.raises(RefusalError):
-        METHODS[name](scorer, images, *PAIRS)
+    if middle is _RaisesBackward and name in WITHOUT_GRADIENT:
+        _bind(name, network).compute(_pairs(images))
+    else:
+        # Methods by rules for ReLU refuse an operation that they do not know.
+        refused = middle is _RaisesBackward and name in BY_RULE
+        with pytest.raises(UserError if refused else RefusalError):
+            _bind(name, network).compute(_pairs(images))
     assert list(_state(network)) == before
     assert torch.equal(images, images_before)
     assert images.grad is None
@@ -126,30 +144,33 @@ def test_network_and_images_are_as_before_an_exception(name: str, middle: type[n
 
 @pytest.mark.parametrize("name", METHODS)
 def test_works_where_gradients_are_switched_off(name: str) -> None:
-    scorer, images = make_scorer(_network(), [[0], [1], [2]]), torch.randn(2, 3, 8, 8)
-    expected = METHODS[name](scorer, images, *PAIRS).maps
+    method, images = _bind(name, _network()), torch.randn(2, 3, 8, 8)
+    expected = method.compute(_pairs(images)).maps
     with torch.no_grad():
-        assert torch.equal(METHODS[name](scorer, images, *PAIRS).maps, expected)
+        assert torch.equal(method.compute(_pairs(images)).maps, expected)
         assert not torch.is_grad_enabled()
 
 
-def _living_tensors() -> int:
+def _living_memories() -> int:
+    """Pieces of memory that tensors hold; a tensor and a view of it are one."""
     gc.collect()
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
+    return len({tensor.untyped_storage().data_ptr() for tensor in tensors})
 
 
-def test_the_number_of_tensors_stays_over_many_batches() -> None:
-    scorer, images = make_scorer(_network(), [[0], [1], [2]]), torch.randn(2, 3, 8, 8)
+def test_the_memory_stays_over_many_batches() -> None:
+    pairs = _pairs(torch.randn(2, 3, 8, 8))
+    methods = [_bind(name, _network()) for name in METHODS]
 
     def run_all() -> list[Attribution]:
-        return [method(scorer, images, *PAIRS) for method in METHODS.values()]
+        return [method.compute(pairs) for method in methods]
 
     run_all()
-    before = _living_tensors()
+    before = _living_memories()
     for _ in range(20):
         run_all()
-    assert _living_tensors() == before
+    assert _living_memories() == before
     kept = run_all()
     # The answers themselves, and no graph behind them: the count would show one.
-    assert _living_tensors() == before + 2 * len(METHODS)
+    assert _living_memories() == before + 2 * len(METHODS)
     assert all(answer.maps.grad_fn is None and answer.logits.grad_fn is None for answer in kept)

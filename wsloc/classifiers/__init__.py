@@ -5,13 +5,16 @@ from wsloc.classifiers.load import Classifier, load_classifier
 from wsloc.classifiers.outputs import resolve_label_map
 from wsloc.classifiers.preprocessing import VIEWS, Preprocessing, View, Views
 from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
+from wsloc.classifiers.targets import ScalarTargets, UnitActivity
 
 __all__ = [
     "VIEWS",
     "Classifier",
     "LabelMap",
     "Preprocessing",
+    "ScalarTargets",
     "Scorer",
+    "UnitActivity",
     "View",
     "Views",
     "check_network",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wsloc.classifiers.architectures import build_architecture
 from wsloc.classifiers.preprocessing import Preprocessing
+from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError, listed, one_line
 
@@ -62,13 +63,25 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
         )
     size_hw = (settings.input_size,) * 2 if settings.input_size else built.preprocessing.input_size_hw
     preprocessing = replace(built.preprocessing, input_size_hw=size_hw, mean=mean, std=std, resize=settings.resize)
+    if settings.layer is not None:
+        return Classifier(
+            network=UnitActivity(built.network, settings.layer, settings.unit),
+            preprocessing=preprocessing,
+            output_names=(settings.unit_name,),
+            activation="softmax",
+            name=_plain(f"{settings.arch} {settings.unit_name}"),
+        )
     return Classifier(
         network=built.network,
         preprocessing=preprocessing,
         output_names=names or built.output_names,
         activation=settings.activation or built.activation,
-        name=re.sub(r"[^\w.]+", "-", settings.arch),
+        name=_plain(settings.arch),
     )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.]+", "-", name)
 
 
 def _load_weights(network: nn.Module, path: Path, arch: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,9 @@ TEN_CROP_RATIO = 256 / 224
 """Side of the resized image over side of the crops (Simonyan et al. 2013: 224 px crops of 256 px)."""
 _SIZE_STEP = 16
 """Whole images whose aspect is kept have sides of so many pixels times n: few different sizes, so that batches fill."""
+_SCALED_STEP = 8
+SCALES = (0.75, 1.25)
+"""Of the other whole images of ``multi-scale``."""
 MAX_ASPECT = 8
 """Longer over shorter side beyond which the aspect is not kept, since the network's input would be endless."""
 
@@ -51,18 +54,16 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One network input: a crop of the resized image, perhaps mirrored.
+    """One network input: a part of the frame, perhaps at another scale, perhaps mirrored.
 
     Attributes:
         pixels: float32 ``(C, H, W)``, normalised.
-        top: first row of the crop in the resized image.
-        left: first column of the crop in the resized image.
-        mirrored: True where the crop was flipped left to right after it was cut out.
+        part_xyxy: the part of the frame that it shows, half-open, in whole pixels of the frame.
+        mirrored: True where the part was flipped left to right after it was cut out.
     """
 
     pixels: Tensor
-    top: int
-    left: int
+    part_xyxy: tuple[int, int, int, int]
     mirrored: bool
 
 
@@ -71,7 +72,7 @@ class Views:
     """All views of one image.
 
     Attributes:
-        frame_hw: size of the resized image, which always covers the whole original.
+        frame_hw: size of the frame, which always covers the whole original.
         views: at least one.
     """
 
@@ -85,14 +86,24 @@ def whole(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
     Raises:
         ItemError: here and below, if the aspect is to be kept and is more than 8 to 1.
     """
-    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, multiple=_SIZE_STEP))
-    return Views(_hw(pixels), (View(pixels, 0, 0, mirrored=False),))
+    frame_hw = _frame_hw(image_rgb, preprocessing, multiple=_SIZE_STEP)
+    return Views(frame_hw, (_whole_view(image_rgb, preprocessing, frame_hw),))
 
 
 def mirror(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
     """Two views: the whole image and its mirror image."""
-    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, multiple=_SIZE_STEP))
-    return Views(_hw(pixels), (View(pixels, 0, 0, mirrored=False), View(pixels.flip(-1), 0, 0, mirrored=True)))
+    return _with_mirrored(whole(image_rgb, preprocessing))
+
+
+def multi_scale(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
+    """Six views: the whole image at 3/4, 1 and 5/4 of the input size, each also mirrored."""
+    base = whole(image_rgb, preprocessing)
+    sizes = [tuple(round(side * scale / _SCALED_STEP) * _SCALED_STEP for side in base.frame_hw) for scale in SCALES]
+    others = [
+        replace(_whole_view(image_rgb, preprocessing, (height, width)), part_xyxy=base.views[0].part_xyxy)
+        for height, width in sizes
+    ]
+    return _with_mirrored(Views(base.frame_hw, (*base.views, *others)))
 
 
 def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
@@ -100,29 +111,35 @@ def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> View
 
     The image is resized to 8/7 of the input size, the crops have the input size.
     """
-    pixels = _resized(image_rgb, preprocessing, _frame_hw(image_rgb, preprocessing, TEN_CROP_RATIO))
-    frame_h, frame_w = _hw(pixels)
+    frame_h, frame_w = _frame_hw(image_rgb, preprocessing, TEN_CROP_RATIO)
+    pixels = _resized(image_rgb, preprocessing, (frame_h, frame_w))
     crop_h, crop_w = preprocessing.input_size_hw
     bottom, right = frame_h - crop_h, frame_w - crop_w
     corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
-    crops = [(pixels[:, top : top + crop_h, left : left + crop_w], top, left) for top, left in corners]
-    return Views(
-        (frame_h, frame_w),
-        tuple(View(crop, top, left, mirrored=False) for crop, top, left in crops)
-        + tuple(View(crop.flip(-1), top, left, mirrored=True) for crop, top, left in crops),
+    crops = tuple(
+        View(pixels[:, top : top + crop_h, left : left + crop_w], (left, top, left + crop_w, top + crop_h), False)
+        for top, left in corners
     )
+    return _with_mirrored(Views((frame_h, frame_w), crops))
 
 
 VIEWS: dict[str, Callable[[NDArray[np.uint8], Preprocessing], Views]] = {
     "whole": whole,
     "mirror": mirror,
     "ten-crop": ten_crop,
+    "multi-scale": multi_scale,
 }
 """All ways to look at an image, by the name that ``--views`` takes."""
 
 
-def _hw(pixels: Tensor) -> tuple[int, int]:
-    return pixels.shape[-2], pixels.shape[-1]
+def _whole_view(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, size_hw: tuple[int, int]) -> View:
+    height, width = size_hw
+    return View(_resized(image_rgb, preprocessing, size_hw), (0, 0, width, height), mirrored=False)
+
+
+def _with_mirrored(views: Views) -> Views:
+    mirrored = tuple(replace(view, pixels=view.pixels.flip(-1), mirrored=True) for view in views.views)
+    return Views(views.frame_hw, views.views + mirrored)
 
 
 def _frame_hw(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 from torch.utils.hooks import RemovableHandle
 
 from wsloc.errors import UserError, one_line
 
 _PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 _PROBABILITY_OPERATIONS = frozenset({"SoftmaxBackward0", "LogSoftmaxBackward0", "SigmoidBackward0"})
+_REPEATABLE = 1e-2
+"""Largest difference of two passes, relative to the outputs, that is taken for another order of summation."""
 _SHAPE_OPERATIONS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "Select", "Slice")
 
 
@@ -44,8 +48,9 @@ class Scorer:
         Raises:
             UserError: if the network's answer is no ``(N, O)`` tensor.
         """
+        own = next((value.dtype for value in self.network.parameters() if value.is_floating_point()), images.dtype)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.network(images)
+            logits = self.network(images.to(own))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(
@@ -71,6 +76,10 @@ class Scorer:
         if self.activation == "sigmoid":
             return self.class_scores(logits).sigmoid()
         return (logits.softmax(dim=-1)[:, self.outputs] * self.filled).sum(dim=-1).clamp(max=1)
+
+    def pair_probabilities(self, logits: Tensor, image_index: Tensor, classes: Tensor) -> Tensor:
+        """Probability of P (image, class) pairs, ``(P,)`` in [0, 1]; both indices are int64 ``(P,)``."""
+        return self.probabilities(logits)[image_index, classes]
 
 
 def make_scorer(
@@ -111,11 +120,16 @@ def make_scorer(
 
 @contextlib.contextmanager
 def scoring_mode(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, its parameters frozen, a final softmax or sigmoid passed over.
+    """The network in evaluation mode, its parameters frozen, uncompiled, a final softmax or sigmoid passed over.
 
-    Every flag and hook is as it was afterwards, whatever was raised inside.
+    Every flag and hook is as it was afterwards, whatever was raised inside. Code that ``torch.compile`` made runs as
+    it was written: compiled, it hides its layers, and its graph may be gone after one backward pass.
+
+    Raises:
+        UserError: if the network computes a checkpointed block otherwise than it did in the forward pass.
     """
-    training = [module for module in network.modules() if module.training]
+    # A module of frozen TorchScript has no such flag.
+    training = [module for module in network.modules() if getattr(module, "training", False)]
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     hooks = []
     try:
@@ -125,7 +139,15 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
         if (last := _final_activation(network)) is not None:
             hooks += _pass_over(network, last)
-        yield
+        # Nothing is compiled where that part of PyTorch, which is slow to import, was never asked for.
+        compiling = "torch._dynamo" in sys.modules
+        with torch.compiler.set_stance("force_eager") if compiling else contextlib.nullcontext():
+            yield
+    except CheckpointError as error:
+        raise UserError(
+            "The network computes features again in the backward pass (torch.utils.checkpoint), where they cannot be "
+            "watched; switch its checkpointing off, or take --method gradient."
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -143,8 +165,8 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
         input_shape: channels, height and width of one image.
 
     Raises:
-        UserError: if the network cannot take the images, returns no logits, or lets one image of a batch change
-            the outputs of another.
+        UserError: if the network cannot take the images, returns no logits, cannot be differentiated, has other
+            outputs each time, or lets one image of a batch change the outputs of another.
     """
     noise = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
     images = noise.to(scorer.device).requires_grad_(True)
@@ -156,17 +178,32 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
                 f"The network cannot take an image of shape {input_shape} (channels, height, width): "
                 f"{one_line(error)[:200]}; set --input-size, --mean and --std to what it expects."
             ) from error
-        if logits.grad_fn is None:
+        gradient = None
+        if logits.grad_fn is not None:
+            try:
+                (gradient,) = torch.autograd.grad(logits[0].sum(), images, allow_unused=True)
+            except RuntimeError as error:
+                raise UserError(
+                    f"The network cannot be differentiated: {one_line(error).partition('. ')[0][:200]}; saliency needs "
+                    "the gradient of its outputs."
+                ) from error
+        if gradient is None:
             raise UserError(
                 "The network's outputs have no gradient with respect to the image; take torch.no_grad() and .detach() "
-                "out of its forward()."
+                "out of its forward(), and give it neither quantised nor in inference mode."
             )
         if _last_operation(logits) in _PROBABILITY_OPERATIONS:
             raise UserError(
                 "The network returns probabilities, but saliency needs the scores before the softmax or sigmoid: "
                 "return the logits from its forward()."
             )
-        (gradient,) = torch.autograd.grad(logits[0].sum(), images)
+        with torch.no_grad():
+            again = scorer.logits(images.clone())
+    if (again - logits).abs().max() > _REPEATABLE * logits.abs().max():
+        raise UserError(
+            "The network has other outputs each time for the same image (dropout that stays on in evaluation, or a "
+            "network that was traced while training?); give a network that draws no random numbers in evaluation mode."
+        )
     if gradient[1].any():
         raise UserError(
             "The network mixes the images of a batch (batch normalisation without running statistics?), so no image "
@@ -205,4 +242,6 @@ def _final_activation(network: nn.Module) -> nn.Module | None:
     last = network
     while children := list(last.children()):
         last = children[-1]
-    return last if isinstance(last, _PROBABILITY_MODULES) else None
+    # TorchScript takes no hooks; check_network refuses its probabilities.
+    watched = not any(isinstance(module, torch.jit.ScriptModule) for module in (network, last))
+    return last if watched and isinstance(last, _PROBABILITY_MODULES) else None

@@ -50,10 +50,17 @@ def _announce(dataset: Dataset, localizer: Localizer, run: Run) -> None:
     asked = f"top {localizer.top_k} classes" if localizer.top_k else f"{items} items"
     print(
         f"{dataset.name}: {len(dataset.images)} images, {asked}; {localizer.classifier_name}, "
-        f"{localizer.method_name}, {localizer.segmentation.segmenter} on {localizer.scorer.device}.\n"
+        f"{localizer.method_name} ({_passes(localizer)}), {localizer.segmentation.segmenter} on "
+        f"{localizer.scorer.device}.\n"
         f"{'Going on with' if run.resumed else 'Writing'} {run.folder.path}",
         file=sys.stderr,
     )
+
+
+def _passes(localizer: Localizer) -> str:
+    method = localizer.method
+    count = f"{method.forward_passes} forward pass" + ("es" if method.forward_passes > 1 else "")
+    return f"{count} {'a view' if method.shares_passes else 'a view and class'}"
 
 
 def _next_commands(run: Run, overlays: int) -> list[tuple[str, str]]:

@@ -11,7 +11,11 @@ from collections.abc import Sequence
 
 from wsloc.errors import UserError
 
-VERBS = {"localize": "boxes from image-level labels, and how good they are"}
+VERBS = {
+    "localize": "boxes from image-level labels, and how good they are",
+    "compare": "maps of one image by many methods, side by side",
+    "visualize": "an image that maximises the score of a class",
+}
 """Each is a module of this package with ``run(arguments) -> exit status``; imported only when asked for."""
 
 
@@ -43,7 +47,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         print(f"wsloc: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("wsloc: interrupted; if a run folder was begun, --resume goes on with it.", file=sys.stderr)
+        print("wsloc: interrupted; wsloc localize --resume goes on with a run folder.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more when it closes it.

@@ -45,8 +45,25 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
         config = _layer(shipped, config)
     if named.config:
-        config = _layer(named.config, config)
-    return _parse(arguments, config)
+        config = _without_unit_as_class(_layer(named.config, config))
+    return _with_unit_as_class(_parse(arguments, config))
+
+
+def _with_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
+    """A unit that is asked for stands where a class would, in every image."""
+    if config.classifier.layer is None:
+        return config
+    name = config.classifier.unit_name
+    if config.data.class_name not in (None, name) or config.data.targets != "labels":
+        raise UserError("--layer asks for a unit in place of classes: leave out --class and --targets.")
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=name))
+
+
+def _without_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
+    """A file that a run wrote names its unit as the class, too; flags may ask for another unit."""
+    if config.classifier.layer is None or config.data.class_name != config.classifier.unit_name:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=None))
 
 
 def shipped_config(name: str) -> Path | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-from wsloc.evaluation.judging import Judged
 
 RESAMPLES = 1000
 _CONFIDENCE = 0.95
@@ -25,11 +24,13 @@ class Estimate:
     high: float
 
 
-Statistic = Callable[[NDArray[np.float64], Judged], NDArray[np.float64]]
+ByImage = TypeVar("ByImage", bound=Sized)
+"""What is judged, by image; its length is N."""
+Statistic = Callable[[NDArray[np.float64], ByImage], NDArray[np.float64]]
 """A metric under B weightings of the N images: ``(B, N)`` and what is judged to ``(B,)``."""
 
 
-def estimate(statistic: Statistic, judged: Judged, other: Judged | None = None, seed: int = 0) -> Estimate:
+def estimate(statistic: Statistic[ByImage], judged: ByImage, other: ByImage | None = None, seed: int = 0) -> Estimate:
     """A metric with its interval; with ``other`` the difference to it, paired by image.
 
     Args:
@@ -43,7 +44,7 @@ def estimate(statistic: Statistic, judged: Judged, other: Judged | None = None, 
         own = statistic(weights, judged)
         return own if other is None else own - statistic(weights, other)
 
-    count = len(judged.image_iou)
+    count = len(judged)
     point = float(value(np.ones((1, count)))[0])
     generator = np.random.default_rng(seed)
     drawn = np.concatenate(

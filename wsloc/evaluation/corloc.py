@@ -28,7 +28,7 @@ def per_class_corloc(judged: Judged) -> NDArray[np.float64]:
 
 def class_wise(weights: NDArray[np.float64], judged: Judged) -> NDArray[np.float64]:
     """Class-wise CorLoc under weights of the images; a class that a resample lacks is left out of its mean."""
-    return _mean_over_classes(_weighted_by_class(weights, class_hits(judged)))
+    return mean_over_classes(weights, class_hits(judged))
 
 
 def image_wise(weights: NDArray[np.float64], judged: Judged) -> NDArray[np.float64]:
@@ -51,12 +51,14 @@ def _weighted_by_class(weights: NDArray[np.float64], values: NDArray[np.float64]
     return means
 
 
-def _mean_over_classes(by_class: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_over_classes(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over classes of the weighted means of values ``(N, K)``, NaN where there is no item."""
+    by_class = _weighted_by_class(weights, values)
     known = ~np.isnan(by_class)
     return np.asarray(np.where(known, by_class, 0).sum(axis=1) / known.sum(axis=1))
 
 
-METRICS: dict[str, Statistic] = {
+METRICS: dict[str, Statistic[Judged]] = {
     "CorLoc class-wise": class_wise,
     "CorLoc image-wise": image_wise,
     "mean IoU": mean_iou,

@@ -40,6 +40,10 @@ class Judged:
     iou: NDArray[np.float64]
     image_iou: NDArray[np.float64]
 
+    def __len__(self) -> int:
+        """N, the number of images."""
+        return len(self.image_iou)
+
 
 def judged_items(truth: Mapping[str, GroundTruth], class_names: Sequence[str] | None = None) -> Items:
     """The items of some images.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,10 @@ from wsloc.classifiers import (
     resolve_label_map,
 )
 from wsloc.classifiers.scorer import Scorer
-from wsloc.config import LocalizeConfig, SegmentationSettings
+from wsloc.config import LocalizeConfig, SaliencySettings, SegmentationSettings
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, SaliencyMethod
+from wsloc.saliency import BoundMethod, Setup, bind_method
 
 MakeViews = Callable[[NDArray[np.uint8], Preprocessing], Views]
 
@@ -41,7 +41,7 @@ class Localizer:
         preprocessing: what the network expects.
         make_views: from an RGB image to the network's inputs.
         method_name: of the saliency method.
-        method: the saliency method.
+        method: the saliency method, made ready for the scorer's network: who replaces one replaces both.
         top_k: how many of the classifier's best classes to look for; None to look for the labels.
         segmentation: from map to boxes.
         batch_size: network inputs in a batch.
@@ -55,7 +55,7 @@ class Localizer:
     preprocessing: Preprocessing
     make_views: MakeViews
     method_name: str
-    method: SaliencyMethod
+    method: BoundMethod
     top_k: int | None
     segmentation: SegmentationSettings
     batch_size: int
@@ -76,7 +76,8 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
     device = choose_device(config.compute.device)
     classifier = classifier or load_classifier(config.classifier)
     make_views = VIEWS[config.saliency.views]
-    num_outputs = _check_input_sizes(classifier, make_views, device)
+    shapes = _input_shapes(classifier.preprocessing, make_views)
+    num_outputs = _check_inputs(classifier, shapes, device)
     label_map = resolve_label_map(
         _asked_for(config, dataset),
         num_outputs,
@@ -88,15 +89,17 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
     if not usable.classes:
         raise UserError(f"None of the classes has an output of {classifier.name}; give --label-map or another --arch.")
     precision = getattr(torch, config.compute.precision)
+    scorer = make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision)
+    example = torch.randn((1, *shapes[0]), generator=torch.Generator().manual_seed(0)).to(device)
     return Localizer(
         classifier_name=classifier.name,
-        scorer=make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision),
+        scorer=scorer,
         label_map=label_map,
         class_index={name: index for index, name in enumerate(usable.class_names)},
         preprocessing=classifier.preprocessing,
         make_views=make_views,
-        method_name=config.saliency.method,
-        method=METHODS[config.saliency.method],
+        method_name=method_name(config.saliency),
+        method=bind_method(Setup(scorer, example, config.saliency, config.compute.seed)),
         top_k=None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top")),
         segmentation=config.segmentation,
         batch_size=config.compute.batch_size,
@@ -104,24 +107,35 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
     )
 
 
-def _check_input_sizes(classifier: Classifier, make_views: MakeViews, device: torch.device) -> int:
-    """The number of the network's outputs, once it has taken the views of a square image and of a wide one."""
+def method_name(settings: SaliencySettings) -> str:
+    """Short, for run folders and tables: both names where two methods are combined."""
+    if settings.second_method is None:
+        return settings.method
+    return f"{settings.method}-{'x' if settings.combine == 'product' else 'and'}-{settings.second_method}"
+
+
+def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]], device: torch.device) -> int:
+    """The number of the network's outputs, once it has taken an input of each shape."""
     scorer = make_scorer(classifier.network, [[0]], device=device)
-    square, wide = (_view_shape(classifier, make_views, image_hw) for image_hw in ((64, 64), (64, 96)))
-    num_outputs = check_network(scorer, square)
-    if wide != square:
+    num_outputs = check_network(scorer, shapes[0])
+    for shape in shapes[1:]:
         try:
-            check_network(scorer, wide)
+            check_network(scorer, shape)
         except UserError as error:
-            raise UserError(f"{classifier.name} takes inputs of one size only; use --resize squash.") from error
+            raise UserError(
+                f"{classifier.name} takes inputs of one size only; use --resize squash, and no --views multi-scale."
+            ) from error
     return num_outputs
 
 
-def _view_shape(classifier: Classifier, make_views: MakeViews, image_hw: tuple[int, int]) -> tuple[int, int, int]:
-    """Channels, height and width of the network inputs that an image of this size becomes."""
-    views = make_views(np.zeros((*image_hw, 3), dtype=np.uint8), classifier.preprocessing)
-    channels, height, width = views.views[0].pixels.shape
-    return channels, height, width
+def _input_shapes(preprocessing: Preprocessing, make_views: MakeViews) -> list[tuple[int, int, int]]:
+    """Channels, height and width of the network inputs that a square image and a wide one become, no shape twice."""
+    shapes = []
+    for image_hw in ((64, 64), (64, 96)):
+        for view in make_views(np.zeros((*image_hw, 3), dtype=np.uint8), preprocessing).views:
+            channels, height, width = view.pixels.shape
+            shapes.append((channels, height, width))
+    return list(dict.fromkeys(shapes))
 
 
 def choose_device(name: str) -> torch.device:

@@ -21,7 +21,8 @@ from wsloc.classifiers import View, scoring_mode
 from wsloc.errors import UserError
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
-from wsloc.saliency import average_views
+from wsloc.randomness import item_seed
+from wsloc.saliency import PairBatch, average_views
 
 _WAITING_BATCHES = 8
 """Batches' worth of views that may wait for companions of their size before a short batch is run."""
@@ -75,6 +76,10 @@ class _BatchRow:
     class_names: tuple[str, ...]
 
     @property
+    def image_id(self) -> str:
+        return self.image.prepared.image.image_id
+
+    @property
     def pixels(self) -> Tensor:
         return self.image.views[self.view].pixels
 
@@ -110,11 +115,13 @@ def _with_classes(
 def _rows(localizer: Localizer, image: _PendingImage) -> list[_BatchRow]:
     """The rows that an image fills.
 
-    Where every image has the same number of classes, they share a row: one forward pass, a backward pass
-    each. Where the numbers differ, each class has a row of its own: a shared row would make the whole batch
-    wait for as many backward passes as its image of most classes needs.
+    The classes of an image share a row where the method makes their maps from the same passes, or where every
+    image has the same number of classes: one forward pass, a backward pass each. Else each class has a row of
+    its own: a shared row would make the whole batch wait for as many backward passes as its image of most
+    classes needs.
     """
-    groups = [image.class_names] if localizer.top_k is not None else [(name,) for name in image.class_names]
+    shared = localizer.method.shares_passes or localizer.top_k is not None
+    groups = [image.class_names] if shared else [(name,) for name in image.class_names]
     return [_BatchRow(image, view, group) for group in groups if group for view in range(len(image.views))]
 
 
@@ -180,11 +187,13 @@ def _give_maps(localizer: Localizer, batch: list[_BatchRow]) -> None:
     """Compute the maps of a batch, and hand each to its image."""
     pairs = [(number, row, name) for number, row in enumerate(batch) for name in row.class_names]
     device = localizer.scorer.device
-    attribution = localizer.method(
-        localizer.scorer,
-        _stacked(localizer, batch),
-        torch.tensor([number for number, _, _ in pairs], device=device),
-        torch.tensor([localizer.class_index[name] for _, _, name in pairs], device=device),
+    attribution = localizer.method.compute(
+        PairBatch(
+            _stacked(localizer, batch),
+            torch.tensor([number for number, _, _ in pairs], device=device),
+            torch.tensor([localizer.class_index[name] for _, _, name in pairs], device=device),
+            tuple(item_seed(localizer.seed, f"{row.image_id}/{row.view}", name) for _, row, name in pairs),
+        )
     )
     for (_, row, name), saliency in zip(pairs, attribution.maps.cpu(), strict=True):
         # A copy, so that no image holds on to the memory of the whole batch.

@@ -30,9 +30,7 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; make room and try again (--resume goes on with a run)."
-        ) from error
+        raise UserError(f"{path} cannot be written: {error.strerror}; make room and try again.") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ def open_run_folder(
     if resume:
         return _resumed(out, config_yaml, runs), True
     if out is None:
-        return _begun(_fresh_path(runs, default_stem), config_yaml), False
+        return _begun(fresh_folder(runs, default_stem), config_yaml), False
     if not out.exists():
         try:
             out.mkdir(parents=True)
@@ -43,7 +43,12 @@ def open_run_folder(
     return _emptied(out, config_yaml), False
 
 
-def _fresh_path(runs: Path, stem: str) -> Path:
+def fresh_folder(runs: Path, stem: str) -> Path:
+    """Make the folder ``STEM-NNN`` below ``runs``, with the number after the largest one that is taken.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
     taken = [int(path.name[-3:]) for path in runs.glob(f"{stem}-[0-9][0-9][0-9]")]
     number = max(taken, default=0) + 1
     while True:

@@ -1,14 +1,7 @@
-"""Saliency methods by name; a new one is a function and a line here (and in ``config.MethodName``)."""
+"""Saliency: from a batch of images and (image, class) pairs to one map a pair."""
 
-from wsloc.saliency.attribution import Attribution, SaliencyMethod
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.averaging import average_views
-from wsloc.saliency.gradient import gradient, gradient_positive, gradient_squared, gradient_x_input
+from wsloc.saliency.methods import METHODS, Setup, bind_method
 
-METHODS: dict[str, SaliencyMethod] = {
-    "gradient": gradient,
-    "gradient-positive": gradient_positive,
-    "gradient-squared": gradient_squared,
-    "gradient-x-input": gradient_x_input,
-}
-
-__all__ = ["METHODS", "Attribution", "SaliencyMethod", "average_views"]
+__all__ = ["METHODS", "Attribution", "BoundMethod", "PairBatch", "Setup", "average_views", "bind_method"]

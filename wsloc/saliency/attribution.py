@@ -1,4 +1,4 @@
-"""What a saliency method is: a function from a batch and its (image, class) pairs to maps."""
+"""What goes into a saliency method, and what comes out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,31 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from wsloc.classifiers.scorer import Scorer
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairBatch:
+    """A batch of N images and P (image, class) pairs, each of which asks for a map.
+
+    Attributes:
+        images: float32 ``(N, C, H, W)``, normalised, on the scorer's device.
+        image_index: int64 ``(P,)``, which image each pair means; several pairs may mean the same one.
+        classes: int64 ``(P,)``, which class of the scorer.
+        seeds: one 31-bit seed a pair, for methods that draw noise; empty for zeros.
+    """
+
+    images: Tensor
+    image_index: Tensor
+    classes: Tensor
+    seeds: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """P, the number of pairs."""
+        return len(self.image_index)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.images.shape[2], self.images.shape[3]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,12 +41,23 @@ class Attribution:
     Attributes:
         maps: float32 ``(P, H, W)``, >= 0, one for each pair, at the resolution of the images; only
             the order and the ratios of the values mean anything.
-        logits: float32 ``(N, O)``, the network's outputs for the images, from the same forward pass.
+        logits: float32 ``(N, O)``, the network's outputs for the images.
     """
 
     maps: Tensor
     logits: Tensor
 
 
-SaliencyMethod = Callable[[Scorer, Tensor, Tensor, Tensor], Attribution]
-"""``method(scorer, images (N, C, H, W), image_index (P,), classes (P,)) -> Attribution``."""
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundMethod:
+    """A saliency method with its settings, made ready for one network.
+
+    Attributes:
+        compute: from a batch to maps.
+        forward_passes: of the network for one batch row.
+        shares_passes: whether several classes of one image cost no further pass, so that they belong into one row.
+    """
+
+    compute: Callable[[PairBatch], Attribution]
+    forward_passes: int = 1
+    shares_passes: bool = False

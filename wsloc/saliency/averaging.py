@@ -1,17 +1,21 @@
 """Maps of several views of one image, put back where the views came from and averaged.
 
-Simonyan et al. 2013, section 3.1, average the maps of ten cropped and mirrored sub-images.
+Simonyan et al. 2013, section 3.1, average the maps of ten cropped and mirrored sub-images. Maps of other
+scales are brought to the frame's first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from wsloc.classifiers.preprocessing import Views
+
+_SHRINK, _GROW = cv2.INTER_AREA, cv2.INTER_LINEAR
 
 
 def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
@@ -30,8 +34,11 @@ def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
     for view, view_map in zip(views.views, maps, strict=True):
         # A NaN of the network must not pass for a pixel that no view reached.
         values = np.nan_to_num(view_map.numpy(), nan=np.inf, posinf=np.inf)
-        height, width = values.shape
-        window = np.s_[view.top : view.top + height, view.left : view.left + width]
+        x0, y0, x1, y1 = view.part_xyxy
+        if values.shape != (y1 - y0, x1 - x0):
+            shrinking = values.shape[0] > y1 - y0
+            values = cv2.resize(values, (x1 - x0, y1 - y0), interpolation=_SHRINK if shrinking else _GROW)
+        window = np.s_[y0:y1, x0:x1]
         total[window] += values[:, ::-1] if view.mirrored else values
         count[window] += 1
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

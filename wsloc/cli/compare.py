@@ -1,0 +1,267 @@
+"""``wsloc compare``: the maps of one image by many methods, on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import tyro
+from tqdm import tqdm
+
+from wsloc.config import (
+    ClassifierSettings,
+    Combination,
+    ComputeSettings,
+    LocalizeConfig,
+    MethodName,
+    SaliencySettings,
+    optional,
+    require,
+)
+from wsloc.errors import ItemError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wsloc.pipeline import Localizer
+    from wsloc.pipeline.reading import PreparedImage
+    from wsloc.saliency import BoundMethod
+
+
+@dataclass(frozen=True)
+class _SettingsOfMethods(SaliencySettings):
+    """Those of all methods, without the choice of one."""
+
+    method: Annotated[MethodName, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
+    second_method: Annotated[MethodName | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    combine: Annotated[Combination, tyro.conf.Fixed, tyro.conf.Suppress] = "product"
+
+
+@dataclass(frozen=True)
+class _ComputeWithoutWorkers(ComputeSettings):
+    """For one image, which nothing is done beside."""
+
+    workers: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = 0
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Maps of one image by many methods, side by side in one picture."""
+
+    image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    """the image"""
+    class_names: Annotated[
+        tuple[str, ...], tyro.conf.arg(name="class", metavar="NAME...", help_behavior_hint="(default: none)")
+    ] = ()
+    """the classes to look for; each is a block of the sheet"""
+    methods: Annotated[
+        tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")
+    ] = ()
+    """saliency methods, in this order"""
+    style: Literal["overlay", "color", "grey", "inverted-grey"] = "overlay"
+    """map over the photograph in grey, or alone: in colour, in grey (white is salient) or in inverted grey"""
+    alpha: float = 0.55
+    """overlay: opacity of the map (0 to 1)"""
+    colormap: Literal["turbo", "viridis", "inferno", "jet"] = "turbo"
+    """overlay, color: the colours"""
+    top_percentile: float = 99.0
+    """a map is shown from its minimum to this percentile of its pixels, all above it alike (0 to 100; 100: maximum)"""
+    columns: int = 5
+    """most tiles in a row (1 to 100)"""
+    tile: int = 224
+    """longer side of each picture in pixels (32 to 2048)"""
+    out: Annotated[Path | None, optional("FILE", "NAME-methods.png in the current folder")] = None
+    """picture to write: .png, .jpg or .webp"""
+    overwrite: bool = False
+    """replace the picture if it is there"""
+    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    saliency: _SettingsOfMethods = field(default_factory=_SettingsOfMethods)
+    compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.class_names) or self.classifier.layer is not None,
+            "Nothing to look for: give --class NAME..., or --layer NAME and --unit K.",
+        )
+        require(
+            not self.class_names or self.classifier.layer is None,
+            "--layer asks for a unit in place of classes: leave out --class.",
+        )
+        require(0 <= self.alpha <= 1, f"--alpha must lie between 0 and 1, not {self.alpha}.")
+        require(
+            0 < self.top_percentile <= 100,
+            f"--top-percentile must lie above 0 and be at most 100, not {self.top_percentile}.",
+        )
+        require(1 <= self.columns <= 100, f"--columns must lie between 1 and 100, not {self.columns}.")
+        require(32 <= self.tile <= 2048, f"--tile must lie between 32 and 2048 pixels, not {self.tile}.")
+        require(
+            self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
+            f"--out must end in .png, .jpg or .webp, not {self.out}.",
+        )
+
+
+@dataclass(eq=False)
+class _Answers:
+    """What the methods gave: maps by method and class, as large as a tile, or the reasons why not."""
+
+    maps: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    probabilities: dict[str, float] = field(default_factory=dict)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
+    config = tyro.cli(CompareConfig, prog="wsloc compare", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
+    out = _free_place(config)
+    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    from wsloc.images import read_image
+    from wsloc.pipeline import applied, choose_device, plan_threads
+
+    try:
+        image_rgb = read_image(config.image)
+    except ItemError as error:
+        raise UserError(f"{error}.") from error
+    with applied(plan_threads(choose_device(config.compute.device), config.compute.workers)):
+        localizer, prepared = _opened(config)
+        answers = _ask_all(config, localizer, prepared, _tile_wh(image_rgb, config.tile))
+    _save(_sheet(config, prepared.image.labels, image_rgb, answers), out)
+    print(f"{localizer.classifier_name}: {len(answers.maps)} maps of {config.image}")
+    for (method, class_name), reason in answers.reasons.items():
+        print(f"  no map by {method} of {class_name}: {reason}")
+    print(f"Sheet: {out}")
+    return 1 if answers.reasons else 0
+
+
+def _free_place(config: CompareConfig) -> Path:
+    """Where the sheet will lie, looked at before the work rather than after."""
+    out = config.out or Path(f"{config.image.stem}-methods.png")
+    if not out.parent.is_dir():
+        raise UserError(f"The folder {out.parent} does not exist; make it, or give another --out.")
+    if out.is_dir() or out.resolve() == config.image.resolve():
+        raise UserError(f"{out} is {'a folder' if out.is_dir() else 'the image itself'}; give another --out.")
+    if out.exists() and not config.overwrite:
+        raise UserError(f"{out} exists; give another --out, or --overwrite to replace it.")
+    return out
+
+
+def _opened(config: CompareConfig) -> tuple[Localizer, PreparedImage]:
+    """The pipeline for a data set of this one image, labelled with what to look for, and the image read."""
+    from wsloc.datasets import Dataset
+    from wsloc.pipeline import make_localizer
+    from wsloc.pipeline.reading import prepare
+    from wsloc.records import ImageRecord
+
+    named = config.class_names if config.classifier.layer is None else (config.classifier.unit_name,)
+    labels = tuple(dict.fromkeys(named))
+    image = ImageRecord(config.image.name, config.image.name, config.image, labels)
+    dataset = Dataset("image", config.image.parent, labels, (image,))
+    settings = LocalizeConfig(classifier=config.classifier, saliency=config.saliency, compute=config.compute)
+    localizer = make_localizer(settings, dataset)
+    for label in labels:
+        if reason := localizer.label_map.why_unusable(label):
+            raise UserError(reason)
+    prepared = prepare(localizer, image)
+    if prepared.error is not None:
+        raise UserError(f"{prepared.error}.")
+    return localizer, prepared
+
+
+def _ask_all(
+    config: CompareConfig, localizer: Localizer, prepared: PreparedImage, tile_wh: tuple[int, int]
+) -> _Answers:
+    from wsloc.pipeline.saliency_maps import compute_maps
+    from wsloc.saliency import Setup, bind_method
+    from wsloc.segmentation import working_map
+
+    assert prepared.views is not None
+    example = prepared.views.views[0].pixels[None].to(localizer.scorer.device)
+    answers = _Answers()
+    with tqdm(_methods(config), unit="method", dynamic_ncols=True) as bar:
+        for name in bar:
+            bar.set_description(name)
+            try:
+                settings = replace(config.saliency, method=name)
+                method = bind_method(Setup(localizer.scorer, example, settings, localizer.seed))
+                bar.set_description(f"{name} ({method.forward_passes} forward passes)")
+                (of_image,) = compute_maps(_with_method(localizer, name, method, prepared), [prepared])
+            except UserError as error:
+                answers.reasons |= {(name, class_name): str(error) for class_name in prepared.image.labels}
+                continue
+            for class_name, saliency in of_image.maps.items():
+                answers.probabilities.setdefault(class_name, of_image.probabilities[class_name])
+                try:
+                    answers.maps[name, class_name] = working_map(saliency, tile_wh[::-1], smoothing=0)
+                except ItemError as error:
+                    answers.reasons[name, class_name] = f"{error}."
+    return answers
+
+
+def _methods(config: CompareConfig) -> tuple[MethodName, ...]:
+    return tuple(dict.fromkeys(config.methods or get_args(MethodName)))
+
+
+def _with_method(localizer: Localizer, name: str, method: BoundMethod, prepared: PreparedImage) -> Localizer:
+    """The pipeline with another method, and no larger batches than one image fills.
+
+    A method that changes the image fills batches with the changed versions. Any other would compute the empty rows too.
+    """
+    assert prepared.views is not None
+    fills_batches = method.shares_passes and method.forward_passes > 1
+    rows = len(prepared.views.views) * (1 if method.shares_passes else len(prepared.image.labels))
+    batch_size = localizer.batch_size if fills_batches else min(rows, localizer.batch_size)
+    return replace(localizer, method_name=name, method=method, batch_size=batch_size)
+
+
+def _tile_wh(image_rgb: NDArray[np.uint8], longer_side: int) -> tuple[int, int]:
+    height, width = image_rgb.shape[:2]
+    zoom = longer_side / max(height, width)
+    return max(1, round(width * zoom)), max(1, round(height * zoom))
+
+
+def _sheet(
+    config: CompareConfig, class_names: Sequence[str], image_rgb: NDArray[np.uint8], answers: _Answers
+) -> NDArray[np.uint8]:
+    """A block for each class: the photograph, then the map of each method."""
+    import numpy as np
+    from PIL import Image
+
+    from wsloc.visualization import STYLES, Block, Tile, contact_sheet, stretch_map
+
+    tile_wh = _tile_wh(image_rgb, config.tile)
+    photograph = np.asarray(Image.fromarray(image_rgb).resize(tile_wh, Image.Resampling.LANCZOS))
+
+    def tile(name: str, class_name: str) -> Tile:
+        if (name, class_name) not in answers.maps:
+            return Tile(name, None, answers.reasons[name, class_name])
+        saliency = stretch_map(answers.maps[name, class_name], config.top_percentile)
+        return Tile(name, STYLES[config.style](photograph, saliency, config.alpha, config.colormap))
+
+    blocks = []
+    for class_name in class_names:
+        maps = (tile(name, class_name) for name in _methods(config))
+        probability = answers.probabilities.get(class_name)
+        # A unit's activity is no probability.
+        note = _shown(probability) if probability is not None and config.classifier.layer is None else ""
+        blocks.append(Block(class_name, note, (Tile("image", photograph), *maps)))
+    return contact_sheet(blocks, tile_wh, config.columns)
+
+
+def _shown(probability: float) -> str:
+    return f"p = {probability:.2f}" if probability >= 0.01 else f"p = {probability:.1g}"
+
+
+def _save(sheet: NDArray[np.uint8], out: Path) -> None:
+    from PIL import Image
+
+    temporary = out.with_name(out.name + ".tmp")
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(out.suffix.lower(), "PNG")
+    try:
+        Image.fromarray(sheet).save(temporary, format=kind, quality=92)
+        temporary.replace(out)
+    except (OSError, ValueError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error  # the sheet may be larger than the format takes
+        raise UserError(f"{out} cannot be written: {reason}; make room, or give another --out.") from error

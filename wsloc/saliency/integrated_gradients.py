@@ -1,0 +1,28 @@
+"""Integrated gradients: Sundararajan, Taly, Yan 2017 (arXiv 1703.01365), equations 1 and 3."""
+
+from __future__ import annotations
+
+import torch
+
+from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.gradient import input_gradients
+
+
+def integrated_gradients(scorer: Scorer, batch: PairBatch, *, steps: int = 32) -> Attribution:
+    """``|sum_k I_k mean_t w_k(t I)|`` along the straight way from the zero (mean) image to I.
+
+    Args:
+        scorer: network and label map.
+        batch: the images and the pairs; classes of one image share its forward passes.
+        steps: points t on the way, the midpoints of equal intervals (>= 1).
+    """
+    total = torch.zeros_like(batch.images.detach()[batch.image_index])
+    for step in range(steps):
+        position = (step + 0.5) / steps
+        on_the_way = PairBatch(position * batch.images, batch.image_index, batch.classes)
+        total += input_gradients(scorer, on_the_way)[0]
+    with scoring_mode(scorer.network), torch.no_grad():
+        logits = scorer.logits(batch.images)
+    maps = (total / steps * batch.images.detach()[batch.image_index]).sum(dim=1).abs()
+    return Attribution(maps, logits)

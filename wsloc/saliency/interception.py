@@ -1,0 +1,33 @@
+"""Seeing and changing what a network computes, be it written as a module or as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.overrides import TorchFunctionMode
+
+Function = Callable[..., Any]
+Handler = Callable[[Function, tuple[Any, ...], dict[str, Any]], Any]
+"""``handler(function, args, kwargs) -> result``: must call the function itself where it changes nothing."""
+
+
+class CallInterceptor(TorchFunctionMode):
+    """While it is entered, every call of a PyTorch function by this thread goes through the handler.
+
+    Modules call functions in their turn (``nn.ReLU`` calls ``F.relu``), so one handler sees both. Calls made
+    by the handler itself are not seen, nor those inside traced, scripted or compiled code.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def __torch_function__(
+        self,
+        func: Function,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return self._handler(func, args, kwargs or {})

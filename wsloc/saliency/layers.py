@@ -1,0 +1,264 @@
+"""Where in a network features are read, and reading them.
+
+Class activation maps want the features at the input of the global pooling. That input is found by watching the
+*calls* of pooling functions: torchvision's DenseNet applies its last ReLU and its pooling as functions, and a hook on
+its last module, ``norm5``, would give features that were not yet rectified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.classifiers.targets import full_name
+from wsloc.errors import UserError
+from wsloc.saliency.interception import CallInterceptor, Function
+
+_MOST_PREFIX_TOKENS = 16
+_ADAPTIVE = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
+_FIXED = {F.avg_pool2d, F.max_pool2d}
+_MEANS = {torch.mean, Tensor.mean}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A place in a network.
+
+    Attributes:
+        at: the input of a pooling call, the output of a module, or the input of a module.
+        name: of the module as in ``named_modules()``; empty for a pooling call.
+        call: number of the pooling call in a pass, from 0.
+    """
+
+    at: Literal["pooling-input", "module-output", "module-input"]
+    name: str = ""
+    call: int = 0
+
+
+def find_layer(scorer: Scorer, images: Tensor) -> Layer:
+    """The last layer with a place for everything it sees.
+
+    In this order: the input of the global pooling; of the last adaptive pooling (VGG); the input of the last
+    self-attention (vision transformers: behind it only the class token is looked at, so the other tokens have no
+    gradient); the output of the last convolution.
+
+    Args:
+        scorer: the network.
+        images: ``(N, C, H, W)``, an example of its input; one forward pass is made.
+
+    Raises:
+        UserError: if it has none of these.
+    """
+    if (pooling := find_global_pooling(scorer, images)) is not None:
+        return pooling
+    adaptive = [call for call in _pooling_calls(scorer, images) if call.adaptive]
+    if adaptive:
+        return Layer("pooling-input", call=adaptive[-1].number)
+    ran = _modules_that_ran(scorer, images)
+    attention = [name for name, module in ran if type(module).__name__.endswith("Attention")]
+    if attention:
+        return Layer("module-input", attention[-1])
+    convolutions = [name for name, module in ran if isinstance(module, nn.Conv2d)]
+    if convolutions:
+        return Layer("module-output", convolutions[-1])
+    raise UserError(
+        "The network has no pooling, attention or convolution that can be watched to read features at; name a "
+        "--cam-layers, and give the network neither traced nor scripted."
+    )
+
+
+def find_global_pooling(scorer: Scorer, images: Tensor) -> Layer | None:
+    """The input of the last call that pools each channel to one value, or None; arguments as in :func:`find_layer`."""
+    whole = [call for call in _pooling_calls(scorer, images) if call.to_one_value]
+    return Layer("pooling-input", call=whole[-1].number) if whole else None
+
+
+def named_layer(scorer: Scorer, name: str) -> Layer:
+    """The output of the module of that name; a wrapper's own name before it may be left out.
+
+    Raises:
+        UserError: if there is no such module, or several.
+    """
+    return Layer("module-output", full_name(scorer.network, name))
+
+
+def logits_and_features(scorer: Scorer, images: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Logits and the features at some layers, with a graph from the features to the logits and none below.
+
+    To be called in :func:`~wsloc.classifiers.scorer.scoring_mode` with gradients enabled.
+
+    Args:
+        scorer: the network.
+        images: ``(N, C, H, W)`` that need no gradient.
+        layers: at least one.
+
+    Raises:
+        UserError: if a layer does not run exactly once, or gives no single tensor.
+    """
+    features: list[list[Tensor]] = [[] for _ in layers]
+
+    def keep(number: int, tensor: object) -> Tensor:
+        if not isinstance(tensor, Tensor):
+            raise UserError(f"The layer {layers[number].name} gives no single tensor; name another layer.")
+        # What lies above another layer that is read already has a graph, which must stay.
+        own = tensor if tensor.requires_grad else tensor.detach().requires_grad_(True)
+        features[number].append(own)
+        # A copy, since the network may go on with an operation in place.
+        return own.clone()
+
+    with replaced(scorer.network, layers, keep):
+        logits = scorer.logits(images)
+    for layer, found in zip(layers, features, strict=True):
+        if len(found) != 1:
+            how_often = "does not run" if not found else f"runs {len(found)} times"
+            raise UserError(
+                f"The layer {layer.name or 'before the pooling'} {how_often} in a pass that can be watched; name "
+                "another layer, and give the network neither traced nor scripted."
+            )
+    return logits, tuple(found[0] for found in features)
+
+
+def feature_channels(scorer: Scorer, images: Tensor, layer: Layer) -> int:
+    """The number of channels of a layer; raises as :func:`logits_and_features` and :func:`as_grid` do."""
+    with scoring_mode(scorer.network), torch.no_grad():
+        _, (features,) = logits_and_features(scorer, images, [layer])
+    return as_grid(features, (images.shape[2], images.shape[3])).shape[1]
+
+
+@contextlib.contextmanager
+def replaced(network: nn.Module, layers: Sequence[Layer], replace: Callable[[int, Any], Tensor]) -> Iterator[None]:
+    """While entered, each layer's tensor is what ``replace(number of the layer, tensor)`` makes of it."""
+    hooks = []
+    calls = {layer.call: number for number, layer in enumerate(layers) if layer.at == "pooling-input"}
+    seen = 0
+
+    def pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal seen
+        if _is_pooling(function, args, kwargs):
+            if seen in calls:
+                args, kwargs = _with_input(args, kwargs, replace(calls[seen], _input(args, kwargs)))
+            seen += 1
+        return function(*args, **kwargs)
+
+    try:
+        for number, layer in enumerate(layers):
+            module = network.get_submodule(layer.name)
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # It takes no hooks, so that it is never seen to run.
+            if layer.at == "module-output":
+                hooks.append(module.register_forward_hook(_output_hook(replace, number)))
+            elif layer.at == "module-input":
+                hooks.append(module.register_forward_pre_hook(_input_hook(replace, number)))
+        with CallInterceptor(pooling) if calls else contextlib.nullcontext():
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
+    """Features as ``(N, K, h, w)``, K channels on a grid over the image.
+
+    Args:
+        features: ``(N, K, h, w)``; or ``(N, h, w, K)``, told apart by which two sides have the image's aspect; or
+            tokens ``(N, T, K)``, the first of which may be class or register tokens: those have no place and are
+            left out.
+        image_hw: size of the network's input.
+
+    Raises:
+        UserError: if the features have no place in the image.
+    """
+    height, width = image_hw
+    if features.ndim == 4:
+        first, last = (
+            abs(math.log(sides[0] * width / (sides[1] * height))) for sides in (features.shape[2:], features.shape[1:3])
+        )
+        return features if first <= last else features.permute(0, 3, 1, 2)
+    if features.ndim == 3:
+        for prefix in range(min(_MOST_PREFIX_TOKENS, features.shape[1] - 1)):
+            grid_h = math.isqrt((features.shape[1] - prefix) * height // width)
+            grid_w = grid_h * width // height
+            if grid_h * grid_w == features.shape[1] - prefix and grid_h * width == grid_w * height:
+                return torch.unflatten(features[:, prefix:].transpose(1, 2), 2, (grid_h, grid_w))
+    raise UserError(
+        f"The layer's features of shape {tuple(features.shape)} have no place in an image of {width} x {height} "
+        "pixels; name another layer."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolingCall:
+    number: int
+    adaptive: bool
+    to_one_value: bool
+
+
+def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
+    found: list[_PoolingCall] = []
+
+    def watch(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        answer = function(*args, **kwargs)
+        if _is_pooling(function, args, kwargs):
+            channels = _input(args, kwargs).shape[:2].numel()
+            to_one_value = isinstance(answer, Tensor) and answer.numel() == channels
+            found.append(_PoolingCall(len(found), function in _ADAPTIVE, to_one_value))
+        return answer
+
+    with scoring_mode(scorer.network), torch.no_grad(), CallInterceptor(watch):
+        scorer.logits(images)
+    return found
+
+
+def _is_pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if function in _MEANS:
+        dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        over = {dim % 4 for dim in dims} if isinstance(dims, (tuple, list)) else set()
+        return _input(args, kwargs).ndim == 4 and over == {2, 3}
+    return function in _ADAPTIVE | _FIXED and _input(args, kwargs).ndim == 4
+
+
+def _input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    tensor: Tensor = args[0] if args else kwargs["input"]
+    return tensor
+
+
+def _with_input(
+    args: tuple[Any, ...], kwargs: dict[str, Any], tensor: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return ((tensor, *args[1:]), kwargs) if args else (args, {**kwargs, "input": tensor})
+
+
+def _modules_that_ran(scorer: Scorer, images: Tensor) -> list[tuple[str, nn.Module]]:
+    ran: list[tuple[str, nn.Module]] = []
+    hooks = []
+    try:
+        for name, module in scorer.network.named_modules():
+            if name and not isinstance(module, torch.jit.ScriptModule):
+                hooks.append(module.register_forward_pre_hook(lambda module, _, name=name: ran.append((name, module))))
+        with scoring_mode(scorer.network), torch.no_grad():
+            scorer.logits(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ran
+
+
+def _output_hook(replace: Callable[[int, Any], Tensor], number: int) -> Callable[..., Tensor]:
+    return lambda _module, _inputs, output: replace(number, output)
+
+
+def _input_hook(replace: Callable[[int, Any], Tensor], number: int) -> Callable[..., tuple[Any, ...]]:
+    def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        # Self-attention is given the same tokens as query, key and value.
+        new = replace(number, inputs[0])
+        return tuple(new if value is inputs[0] else value for value in inputs)
+
+    return hook

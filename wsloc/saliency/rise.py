@@ -1,0 +1,66 @@
+"""RISE: the mean of random masks, weighed by the probability that the class keeps under each.
+
+Petsiuk, Das, Saenko 2018 (arXiv 1806.07421), equation 6, masks as in section 3.2.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from wsloc.classifiers.scorer import Scorer
+from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.perturbation import clean_logits, scores_of_versions
+
+_BLOCK = 64
+"""Masks that are held in memory at a time."""
+
+
+def rise(
+    scorer: Scorer, batch: PairBatch, *, masks: int = 2000, grid: int = 7, share: float = 0.5, seed: int = 0
+) -> Attribution:
+    """``sum_m p_c(I * m) m / (masks * share)``, p_c the probability of the class.
+
+    Args:
+        scorer: network and label map.
+        batch: the images and the pairs; classes of one image share its forward passes.
+        masks: random masks, the same ones for every image (>= 1).
+        grid: cells of a mask along each side before it is enlarged (>= 1).
+        share: probability that a cell is kept, between 0 and 1.
+        seed: of the masks.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    cells = (torch.rand((masks, grid + 1, grid + 1), generator=generator) < share).float()
+    shifts = torch.rand((masks, 2), generator=generator)
+
+    def make(versions: Tensor) -> Tensor:
+        chosen = versions.cpu()
+        return _smooth_masks(cells[chosen], shifts[chosen], batch.size_hw, grid).to(batch.images.device)
+
+    probabilities = scores_of_versions(
+        scorer,
+        batch,
+        masks,
+        lambda images, versions: batch.images[images] * make(versions)[:, None],
+        scorer.pair_probabilities,
+    )
+    maps = batch.images.new_zeros((len(batch), *batch.size_hw))
+    for block in torch.split(torch.arange(masks, device=batch.images.device), _BLOCK):
+        of_block = make(block)
+        for pair, weights in enumerate(probabilities[:, block]):
+            maps[pair] += (weights[:, None, None] * of_block).sum(dim=0)
+    return Attribution(maps / (masks * share), clean_logits(scorer, batch.images))
+
+
+def _smooth_masks(cells: Tensor, shifts: Tensor, size_hw: tuple[int, int], grid: int) -> Tensor:
+    """Masks ``(n, H, W)`` in [0, 1]: cells enlarged bilinearly by one cell more than the image, then shifted."""
+    height, width = size_hw
+    cell_h, cell_w = -(-height // grid), -(-width // grid)
+    large = F.interpolate(
+        cells[:, None], ((grid + 1) * cell_h, (grid + 1) * cell_w), mode="bilinear", align_corners=False
+    )[:, 0]
+    tops, lefts = (shifts * torch.tensor([cell_h, cell_w])).long().T.tolist()
+    return torch.stack(
+        [mask[top : top + height, left : left + width] for mask, top, left in zip(large, tops, lefts, strict=True)]
+    )

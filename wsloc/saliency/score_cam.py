@@ -1,0 +1,57 @@
+"""Score-CAM: features weighed by the score that the class keeps when the image is masked by each of them.
+
+Wang et al. 2020 (arXiv 1910.01279), algorithm 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.saliency.activation_maps import enlarge
+from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.layers import Layer, as_grid, find_layer, logits_and_features
+from wsloc.saliency.perturbation import scores_of_versions
+
+
+def score_cam(
+    scorer: Scorer, batch: PairBatch, *, layer: Layer | None = None, channels: int | None = None
+) -> Attribution:
+    """``relu(sum_k a_k A_k)`` with a the softmax over k of S_c(I * A_k), each A_k enlarged and brought to [0, 1].
+
+    Args:
+        scorer: network and label map.
+        batch: the images and the pairs; classes of one image share its forward passes.
+        layer: where to read features; None to find it now.
+        channels: take the channels that vary most over the image, so many; None for all of them.
+
+    Raises:
+        UserError: if the layer cannot be read.
+    """
+    layer = layer or find_layer(scorer, batch.images[:1])
+    with scoring_mode(scorer.network), torch.no_grad():
+        logits, (features,) = logits_and_features(scorer, batch.images, [layer])
+    grids = _most_varying(as_grid(features.detach().float(), batch.size_hw), channels)
+
+    def mask(images: Tensor, versions: Tensor) -> Tensor:
+        return batch.images[images] * _unit_range(enlarge(grids[images, versions], batch.size_hw))[:, None]
+
+    scores = scores_of_versions(scorer, batch, grids.shape[1], mask, scorer.pair_scores)
+    weights = scores.softmax(dim=1)[:, :, None, None]
+    maps = (weights * grids[batch.image_index]).sum(dim=1).relu()
+    return Attribution(enlarge(maps, batch.size_hw), logits.detach())
+
+
+def _most_varying(features: Tensor, channels: int | None) -> Tensor:
+    """The channels ``(N, n, h, w)`` of largest variance over the positions, in their own order."""
+    if channels is None or channels >= features.shape[1]:
+        return features
+    chosen = features.var(dim=(2, 3), correction=0).topk(channels, dim=1).indices.sort(dim=1).values
+    return features.gather(1, chosen[:, :, None, None].expand(-1, -1, *features.shape[2:]))
+
+
+def _unit_range(maps: Tensor) -> Tensor:
+    """Each map ``(n, H, W)`` brought to [0, 1]; a flat one becomes zeros."""
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high - low).where(high > low, 1)

@@ -1,0 +1,77 @@
+"""SmoothGrad: gradients averaged over noisy copies of the image.
+
+Smilkov et al. 2017 (arXiv 1706.03825), equation 1; the squared form is that of Hooker et al. 2019
+(arXiv 1806.10758).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.gradient import input_gradients
+
+
+def smoothgrad(scorer: Scorer, batch: PairBatch, *, samples: int = 25, noise: float = 0.15) -> Attribution:
+    """``max_k |mean_n w_k(I + e_n)|``, the noise e_n normal, drawn from each pair's own seed.
+
+    Args:
+        scorer: network and label map.
+        batch: the images, the pairs and their seeds.
+        samples: noisy copies of each image (>= 1).
+        noise: standard deviation of the noise, as a share of the range of the image's values.
+    """
+    return Attribution(
+        _mean_over_noise(scorer, batch, samples, noise, lambda w: w).abs().amax(dim=1), _clean_logits(scorer, batch)
+    )
+
+
+def smoothgrad_squared(scorer: Scorer, batch: PairBatch, *, samples: int = 25, noise: float = 0.15) -> Attribution:
+    """``sum_k mean_n w_k(I + e_n)^2``; arguments as in :func:`smoothgrad`."""
+    return Attribution(
+        _mean_over_noise(scorer, batch, samples, noise, torch.square).sum(dim=1), _clean_logits(scorer, batch)
+    )
+
+
+def _mean_over_noise(
+    scorer: Scorer, batch: PairBatch, samples: int, noise: float, of_gradient: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Mean over the samples of a function of the gradient: ``(P, C, H, W)``."""
+    total = torch.zeros_like(batch.images.detach()[batch.image_index])
+    for pairs, rows in _one_row_each(batch):
+        generators = [torch.Generator().manual_seed(seed) for seed in rows.seeds]
+        flat = rows.images.flatten(start_dim=1)
+        deviation = noise * (flat.amax(dim=1) - flat.amin(dim=1))
+        for _ in range(samples):
+            images = rows.images.clone()
+            for row, generator in enumerate(generators):
+                drawn = torch.randn(images.shape[1:], generator=generator)
+                images[row] += deviation[row] * drawn.to(images.device)
+            noisy = PairBatch(images, rows.image_index, rows.classes)
+            total[pairs] += of_gradient(input_gradients(scorer, noisy)[0])
+    return total / samples
+
+
+def _one_row_each(batch: PairBatch) -> Iterator[tuple[slice, PairBatch]]:
+    """The pairs in groups of at most N, each with an image of its own, filled up with zeros to N images.
+
+    Each pair has noise of its own, so no two can share an image.
+    """
+    seeds = batch.seeds or (0,) * len(batch)
+    size = len(batch.images)
+    for start in range(0, len(batch), size):
+        pairs = slice(start, start + size)
+        chosen = batch.images[batch.image_index[pairs]]
+        images = torch.zeros_like(batch.images)
+        images[: len(chosen)] = chosen
+        rows = torch.arange(len(chosen), device=images.device)
+        yield pairs, PairBatch(images, rows, batch.classes[pairs], seeds[pairs])
+
+
+def _clean_logits(scorer: Scorer, batch: PairBatch) -> Tensor:
+    with scoring_mode(scorer.network), torch.no_grad():
+        return scorer.logits(batch.images)
