@@ -2,7 +2,8 @@
 
 The maps of an item are made once and cut in every way. What is found is written image by image, so that a killed
 benchmark goes on where it was. The threshold of each method is chosen on train, everything else is val. Seconds are
-measured by a run of their own (--timing), which wants a machine that does nothing else.
+measured by a run of their own (--timing), which wants a machine that does nothing else. Delete the folder --runs after
+a change to the code that it measures.
 
     python scripts/benchmark_methods.py --root data --split trainval --weights-dir weights
 """
@@ -77,7 +78,7 @@ def main() -> int:
         for cell in cells:
             compute(options, replace(cell, part="timing") if options.timing else cell)
     if not (options.no_table or options.timing):
-        for network in NETWORKS:
+        for network in options.networks:
             fill(f"methods {network} val", table(options, network, "val", dict.fromkeys(CHEAP, ())))
             fill(f"methods {network} val-96", table(options, network, "val-96", DEAR))
     return 0

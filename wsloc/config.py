@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
@@ -155,7 +155,7 @@ class SaliencySettings:
     second_method: Annotated[MethodName | None, optional("METHOD", "none")] = None
     """a second saliency method, whose map is combined with the first one's"""
     combine: Combination = "product"
-    """how the maps of two methods become one, each over its maximum"""
+    """how the maps of two methods become one (mean: each over its maximum)"""
     views: ViewsName = "whole"
     """views of the image whose maps are averaged: whole, mirror (and its mirror image), ten-crop, or multi-scale"""
     cam_layers: Annotated[
@@ -184,6 +184,9 @@ class SaliencySettings:
     """rise: share of the cells that are kept (0 to 1)"""
 
     def __post_init__(self) -> None:
+        for method in (self.method, self.second_method):
+            require(method is None or method in get_args(MethodName), f"There is no saliency method {method!r}.")
+        require(not isinstance(self.cam_layers, str), "cam_layers takes a tuple of names, such as ('layer4',).")
         for name in ("smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"):
             flag = "--" + name.replace("_", "-")
             require(getattr(self, name) >= 1, f"{flag} must be at least 1, not {getattr(self, name)}.")

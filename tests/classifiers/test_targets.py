@@ -124,6 +124,22 @@ def test_a_layer_that_has_no_one_activity(layer: str) -> None:
         network(HAND_IMAGES)
 
 
+def test_a_layer_with_channels_last_is_read_as_one() -> None:
+    """Swin's blocks return (N, h, w, K)."""
+    torch.manual_seed(0)
+    network = torchvision.models.swin_t(weights=None).eval()
+    seen: list[Tensor] = []
+    hook = network.features[7].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        mean = UnitActivity(network, "features.7", (700,))(images)
+        neuron = UnitActivity(network, "features.7", (700, 1, 2))(images)
+    hook.remove()
+    assert seen[0].shape == (2, 2, 3, 768)
+    assert torch.allclose(mean[:, 0], seen[0][..., 700].mean(dim=(1, 2)))
+    assert torch.equal(neuron[:, 0], seen[0][:, 1, 2, 700])
+
+
 @pytest.mark.parametrize(
     ("layer", "sentence"),
     [

@@ -34,6 +34,19 @@ def test_images_without_a_class_do_not_pile_up(tiny_flags: list[str]) -> None:
         assert len(pulled) == number
 
 
+def test_an_image_of_a_rare_size_does_not_hold_back_all_others(tiny_flags: list[str]) -> None:
+    localizer, prepared = opened([*tiny_flags, "--resize", "short-side", "--targets", "top1"])
+    shapes = [one.views.views[0].pixels.shape for one in prepared if one.views]
+    rare, common = prepared[0], next(one for one, shape in zip(prepared, shapes, strict=True) if shape != shapes[0])
+    pulled: list[PreparedImage] = []
+    stream = [rare, *[common] * 400]
+    for number, image_maps in enumerate(compute_maps(localizer, (pulled.append(one) or one for one in stream))):
+        assert len(image_maps.maps) == 1
+        # Eight batches may wait in each of the two passes: for the best class, and for its map.
+        assert len(pulled) - number <= 2 * 8 * localizer.batch_size + 2
+    assert number == 400
+
+
 def test_a_nan_of_the_network_is_a_failure_not_an_uncovered_pixel(tiny_flags: list[str]) -> None:
     localizer, _ = opened(tiny_flags)
     images = open_dataset(parse_localize(tiny_flags).data).images[:3]

@@ -12,13 +12,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from wsloc.classifiers import make_scorer
+from wsloc.classifiers.grid import as_grid
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
 from wsloc.saliency import PairBatch, Setup, bind_method
 from wsloc.saliency.activation_maps import activation_maps, signed_activation_maps
 from wsloc.saliency.cam import cam, find_cam_layer
 from wsloc.saliency.grad_cam import grad_cam, hires_cam, weigh_by_mean_gradient
-from wsloc.saliency.layers import Layer, as_grid, find_layer, named_layer
+from wsloc.saliency.layers import Layer, find_layer, named_layer
 
 ACTIVATION_MAPS = ["cam", "grad-cam", "grad-cam++", "layer-cam", "xgrad-cam", "hires-cam", "score-cam"]
 ON_LAYERS = ACTIVATION_MAPS[1:]

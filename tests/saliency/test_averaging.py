@@ -127,8 +127,26 @@ def test_a_map_of_another_scale_lands_where_its_part_is(
 def test_maps_of_several_scales_by_hand() -> None:
     parts = [View(torch.zeros(3, 2, width), (0, 0, 4, 2), mirrored) for width, mirrored in ((4, False), (2, True))]
     maps = [torch.tensor([[1.0, 2.0, 3.0, 4.0]] * 2), torch.tensor([[8.0, 0.0]] * 2)]
-    # Turned back and grown, the second one is 0 2 6 8.
-    assert np.allclose(average_views(Views((2, 4), tuple(parts)), maps), [[0.5, 2, 4.5, 6]] * 2, atol=1e-6)
+    # Turned back and grown, the second one is 0 2 6 8, and with the mean of the first one 0 1.25 3.75 5.
+    expected = [[0.5, 1.625, 3.375, 4.5]] * 2
+    assert np.allclose(average_views(Views((2, 4), tuple(parts)), maps), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 50.0])
+def test_a_scale_counts_the_same_however_large_its_values(factor: float) -> None:
+    parts = [View(torch.zeros(3, 2, width), (0, 0, 4, 2), False) for width in (4, 8)]
+    first, second = torch.rand((2, 2, 4), generator=torch.Generator().manual_seed(0))
+    large = factor * second.repeat_interleave(2, dim=1)
+    found = average_views(Views((2, 4), tuple(parts)), [first, large])
+    expected = (first + second * first.mean() / second.mean()) / 2
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_scale_of_zeros_stays_zero() -> None:
+    parts = [View(torch.zeros(3, 2, width), (0, 0, 4, 2), False) for width in (4, 2)]
+    for first, second, expected in ((1.0, 0.0, 0.5), (0.0, 3.0, 1.5)):
+        maps = [torch.full((2, 4), first), torch.full((2, 2), second)]
+        assert np.allclose(average_views(Views((2, 4), tuple(parts)), maps), expected)
 
 
 def _square(height: int, width: int) -> NDArray[np.uint8]:

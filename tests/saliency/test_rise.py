@@ -61,8 +61,8 @@ def _bilinear(cells: int, size: int) -> NDArray[np.float64]:
 
 
 def test_a_mask_is_an_enlarged_grid_of_zeros_and_ones_shifted_by_less_than_a_cell() -> None:
-    """As in section 3.2: 3 x 3 cells enlarged to 12 x 9 pixels, of which 8 x 6 are cut out."""
-    rows, columns = _bilinear(3, 12), _bilinear(3, 9)
+    """As in section 3.2: 2 x 2 cells enlarged to 12 x 9 pixels, of which 8 x 6 are cut out."""
+    rows, columns = _bilinear(2, 12), _bilinear(2, 9)
     masks = _masks((8, 6), masks=300, grid=2, share=0.5).double().numpy()
     shifts = set()
     for mask in masks:
@@ -156,7 +156,9 @@ def test_pairs_of_a_batch_are_what_they_are_alone_and_share_their_passes() -> No
 def test_more_cells_than_pixels() -> None:
     masks = _masks((5, 6), masks=50, grid=9)
     assert masks.shape == (50, 5, 6)
-    assert set(masks.unique().tolist()) == {0, 1}
+    assert masks.amin() >= 0
+    assert masks.amax() <= 1
+    assert len(masks.unique(dim=0)) == 50
 
 
 def test_no_pairs() -> None:

@@ -154,8 +154,10 @@ def _frame_hw(
             f"the image is {width} x {height} pixels, more than {MAX_ASPECT} to 1; it needs --resize squash"
         )
     zoom = target_h / min(height, width)
-    long_h, long_w = (multiple * round(side * zoom / multiple) for side in (height, width))
-    return max(target_h, long_h), max(target_w, long_w)
+    longer = multiple * round(max(height, width) * zoom / multiple)
+    if height <= width:
+        return target_h, max(target_w, longer)
+    return max(target_h, longer), target_w
 
 
 def _resized(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, frame_hw: tuple[int, int]) -> Tensor:

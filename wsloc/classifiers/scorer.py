@@ -141,7 +141,7 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
             hooks += _pass_over(network, last)
         # Nothing is compiled where that part of PyTorch, which is slow to import, was never asked for.
         compiling = "torch._dynamo" in sys.modules
-        with torch.compiler.set_stance("force_eager") if compiling else contextlib.nullcontext():
+        with _exact_cudnn(), torch.compiler.set_stance("force_eager") if compiling else contextlib.nullcontext():
             yield
     except CheckpointError as error:
         raise UserError(
@@ -155,6 +155,14 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module in training:
             module.training = True
+
+
+def _exact_cudnn() -> contextlib.AbstractContextManager[object]:
+    """On CUDA, convolutions that add in a fixed order, and in float32 where float32 is asked for, not TF32."""
+    flags: contextlib.AbstractContextManager[object] = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
 
 
 def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wsloc.classifiers.grid import as_grid
 from wsloc.errors import UserError
 
 
@@ -48,9 +49,9 @@ class UnitActivity(nn.Module):
         Args:
             network: takes images ``(N, C, H, W)``.
             layer: a module's name as in ``named_modules()``; it must run once a pass, and return ``(N, K, h, w)``,
-                tokens ``(N, T, K)``, or ``(N, K)``.
-            unit: ``(k,)`` for the mean activity of channel k over all places; ``(k, row, column)`` for the neuron at
-                one place of ``(N, K, h, w)``, ``(k, token)`` at one of ``(N, T, K)``.
+                ``(N, h, w, K)``, tokens ``(N, T, K)``, or ``(N, K)``.
+            unit: ``(k,)`` for the mean activity of channel k over all places (of tokens, class tokens included);
+                ``(k, row, column)`` for the neuron at one place of a grid, ``(k, token)`` at one of tokens.
 
         Raises:
             UserError: if the network has no such layer.
@@ -80,11 +81,13 @@ class UnitActivity(nn.Module):
             hook.remove()
         if len(seen) != 1 or not isinstance(seen[0], Tensor) or seen[0].ndim not in (2, 3, 4):
             raise UserError(f"The layer {self.layer} must run once a pass and return one tensor; name another --layer.")
-        return self._of_unit(seen[0])[:, None]
+        return self._of_unit(seen[0], (images.shape[2], images.shape[3]))[:, None]
 
-    def _of_unit(self, activity: Tensor) -> Tensor:
+    def _of_unit(self, activity: Tensor, image_hw: tuple[int, int]) -> Tensor:
         if activity.ndim == 3:  # tokens (N, T, K)
             activity = activity.transpose(1, 2)
+        elif activity.ndim == 4:  # those of some transformers are (N, h, w, K)
+            activity = as_grid(activity, image_hw)
         channel, *place = self.unit
         sizes = list(activity.shape[1:])
         full = place and len(place) == len(sizes) - 1

@@ -153,6 +153,9 @@ def _through_device(
         for row in rows:
             if batch := _filled_batch(groups, row, localizer.batch_size):
                 run(batch)
+        # An image of a rare size must not hold back any number of others; the group begun first holds its row.
+        while waiting[0].missing and len(waiting) > _WAITING_BATCHES * localizer.batch_size:
+            run(groups.pop(next(iter(groups))))
         while waiting and not waiting[0].missing:
             yield waiting.popleft()
     for batch in groups.values():

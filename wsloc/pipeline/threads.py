@@ -55,18 +55,13 @@ def available_cores() -> int:
 
 @contextlib.contextmanager
 def applied(plan: ThreadPlan) -> Iterator[Executor | None]:
-    """PyTorch and OpenCV held to the plan, and its pool of workers; None where it has none.
-
-    On CUDA the same input gives the same bytes, and float32 means float32: cuDNN would otherwise choose
-    algorithms that add in any order, and round to TF32.
-    """
+    """PyTorch and OpenCV held to the plan, and its pool of workers; None where it has none."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(plan.network)
     cv2.setNumThreads(1)
     pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="wsloc") if plan.workers else None
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield pool
+        yield pool
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)

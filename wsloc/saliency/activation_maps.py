@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.layers import Layer, as_grid, logits_and_features
+from wsloc.saliency.layers import Layer, logits_and_features
 from wsloc.saliency.pair_gradients import pair_gradients
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
@@ -20,7 +21,7 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 def activation_maps(scorer: Scorer, batch: PairBatch, layers: Sequence[Layer], weigh: Weigh) -> Attribution:
     """``relu`` of the weighed features, enlarged to the images; of several layers the largest, each over its maximum.
 
-    Fusing by the maximum is that of Jiang et al. 2021 (LayerCAM, section 3.3).
+    Fusing by the maximum follows Jiang et al. 2021 (LayerCAM), without the tanh by which they raise lower layers.
     """
     raw, logits = signed_activation_maps(scorer, batch, layers, weigh)
     enlarged = [enlarge(maps.relu(), batch.size_hw) for maps in raw]

@@ -31,6 +31,7 @@ def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
     """
     total = np.zeros(views.frame_hw, dtype=np.float32)
     count = np.zeros(views.frame_hw, dtype=np.float32)
+    level = float(maps[0].mean())
     for view, view_map in zip(views.views, maps, strict=True):
         # A NaN of the network must not pass for a pixel that no view reached.
         values = np.nan_to_num(view_map.numpy(), nan=np.inf, posinf=np.inf)
@@ -38,7 +39,19 @@ def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
         if values.shape != (y1 - y0, x1 - x0):
             shrinking = values.shape[0] > y1 - y0
             values = cv2.resize(values, (x1 - x0, y1 - y0), interpolation=_SHRINK if shrinking else _GROW)
+            values = _brought_to(level, values)
         window = np.s_[y0:y1, x0:x1]
         total[window] += values[:, ::-1] if view.mirrored else values
         count[window] += 1
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _brought_to(level: float, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A map of another scale with the mean of the first view's, as far as both have one.
+
+    A gradient falls as the pixels grow in number: as it is, 3/4 of the size would outweigh 5/4 about threefold.
+    """
+    mean = float(values.mean())
+    if not (np.isfinite(level) and np.isfinite(mean) and level > 0 and mean > 0):
+        return values
+    return values * np.float32(level / mean)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import Combination
 from wsloc.saliency.activation_maps import over_maximum
@@ -19,12 +17,14 @@ def guided_grad_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None, *, 
 
 
 def combined(first: BoundMethod, second: BoundMethod, by: Combination) -> BoundMethod:
-    """The product or the mean of the maps of two methods, each over its maximum."""
+    """The product of the maps of two methods, or the mean of both, each over its maximum."""
 
     def compute(batch: PairBatch) -> Attribution:
         answers = first.compute(batch), second.compute(batch)
-        maps = torch.stack([over_maximum(answer.maps) for answer in answers])
-        return Attribution(maps.prod(dim=0) if by == "product" else maps.mean(dim=0), answers[0].logits)
+        one, other = (answer.maps for answer in answers)
+        # Maxima would give a view that sees nothing the weight of the one with the object.
+        maps = one * other if by == "product" else (over_maximum(one) + over_maximum(other)) / 2
+        return Attribution(maps, answers[0].logits)
 
     return BoundMethod(
         compute,

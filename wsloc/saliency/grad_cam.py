@@ -3,7 +3,7 @@
 With A the features of a layer and g = dS_c/dA, the sums over the channels k and the positions (i, j):
 
     Grad-CAM     relu(sum_k mean_ij(g_k) A_k)                    Selvaraju et al. 2017 (arXiv 1610.02391), eq. 1 and 2
-    Grad-CAM++   relu(sum_k [sum_ij a_kij relu(g_kij)] A_k)      Chattopadhyay et al. 2018 (arXiv 1710.11063), eq. 10
+    Grad-CAM++   relu(sum_k [sum_ij a_kij relu(g_kij)] A_k)      Chattopadhyay et al. 2018 (arXiv 1710.11063)
     LayerCAM     relu(sum_k relu(g_k) A_k)                       Jiang et al. 2021 (IEEE TIP 30), eq. 6 and 7
     XGrad-CAM    relu(sum_k [sum_ij g_kij A_kij / sum A_k] A_k)  Fu et al. 2020 (arXiv 2008.02312), eq. 8
     HiResCAM     relu(sum_k g_k A_k)                             Draelos, Carin 2020 (arXiv 2011.08891), eq. 2
@@ -57,11 +57,13 @@ def weigh_by_mean_gradient(features: Tensor, gradients: Tensor) -> Tensor:
 
 
 def weigh_plus_plus(features: Tensor, gradients: Tensor) -> Tensor:
-    """Grad-CAM++'s map; with exp(S_c) as the score, so that the higher derivatives are powers of g (eq. 19)."""
-    squared = gradients.square()
-    below = 2 * squared + features.sum(dim=(2, 3), keepdim=True) * squared * gradients
-    shares = squared / below.where(below != 0, 1)
-    weights = (shares * gradients.relu()).sum(dim=(2, 3), keepdim=True)
+    """Grad-CAM++'s map; with exp(S_c) as the score, so that the higher derivatives are powers of g.
+
+    ``a = g^2 / (2 g^2 + g^3 sum_ij A)`` counts only where g > 0, where it is ``1 / (2 + g sum_ij A)``.
+    """
+    positive = gradients.relu()
+    below = 2 + features.sum(dim=(2, 3), keepdim=True) * positive
+    weights = (positive / below.where(below != 0, 1)).sum(dim=(2, 3), keepdim=True)
     return (weights * features).sum(dim=1)
 
 

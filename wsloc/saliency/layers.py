@@ -8,7 +8,6 @@ its last module, ``norm5``, would give features that were not yet rectified.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,12 +16,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.classifiers.targets import full_name
 from wsloc.errors import UserError
 from wsloc.saliency.interception import CallInterceptor, Function
 
-_MOST_PREFIX_TOKENS = 16
 _ADAPTIVE = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 _FIXED = {F.avg_pool2d, F.max_pool2d}
 _MEANS = {torch.mean, Tensor.mean}
@@ -164,36 +163,6 @@ def replaced(network: nn.Module, layers: Sequence[Layer], replace: Callable[[int
             hook.remove()
 
 
-def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
-    """Features as ``(N, K, h, w)``, K channels on a grid over the image.
-
-    Args:
-        features: ``(N, K, h, w)``; or ``(N, h, w, K)``, told apart by which two sides have the image's aspect; or
-            tokens ``(N, T, K)``, the first of which may be class or register tokens: those have no place and are
-            left out.
-        image_hw: size of the network's input.
-
-    Raises:
-        UserError: if the features have no place in the image.
-    """
-    height, width = image_hw
-    if features.ndim == 4:
-        first, last = (
-            abs(math.log(sides[0] * width / (sides[1] * height))) for sides in (features.shape[2:], features.shape[1:3])
-        )
-        return features if first <= last else features.permute(0, 3, 1, 2)
-    if features.ndim == 3:
-        for prefix in range(min(_MOST_PREFIX_TOKENS, features.shape[1] - 1)):
-            grid_h = math.isqrt((features.shape[1] - prefix) * height // width)
-            grid_w = grid_h * width // height
-            if grid_h * grid_w == features.shape[1] - prefix and grid_h * width == grid_w * height:
-                return torch.unflatten(features[:, prefix:].transpose(1, 2), 2, (grid_h, grid_w))
-    raise UserError(
-        f"The layer's features of shape {tuple(features.shape)} have no place in an image of {width} x {height} "
-        "pixels; name another layer."
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _PoolingCall:
     number: int
@@ -219,7 +188,7 @@ def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
 
 def _is_pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if function in _MEANS:
-        dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        dims = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
         over = {dim % 4 for dim in dims} if isinstance(dims, (tuple, list)) else set()
         return _input(args, kwargs).ndim == 4 and over == {2, 3}
     return function in _ADAPTIVE | _FIXED and _input(args, kwargs).ndim == 4

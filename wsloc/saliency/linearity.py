@@ -107,5 +107,5 @@ def _rounding(scorer: Scorer) -> float:
     """The tolerance for the coarsest arithmetic that the network uses."""
     types = {torch.float32, scorer.precision, *(value.dtype for value in scorer.network.parameters())}
     if scorer.device.type == "cuda":
-        types.add(torch.float16)  # TF32, in which convolutions of float32 are computed there, is as coarse.
+        types.add(torch.float16)  # TF32, which matrix products may use there, is as coarse.
     return max(_ROUNDING.get(dtype, 0.0) for dtype in types)

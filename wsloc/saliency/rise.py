@@ -31,12 +31,11 @@ def rise(
         seed: of the masks.
     """
     generator = torch.Generator().manual_seed(seed)
-    cells = (torch.rand((masks, grid + 1, grid + 1), generator=generator) < share).float()
+    cells = (torch.rand((masks, grid, grid), generator=generator) < share).float().to(batch.images.device)
     shifts = torch.rand((masks, 2), generator=generator)
 
     def make(versions: Tensor) -> Tensor:
-        chosen = versions.cpu()
-        return _smooth_masks(cells[chosen], shifts[chosen], batch.size_hw, grid).to(batch.images.device)
+        return _smooth_masks(cells[versions], shifts[versions.cpu()], batch.size_hw, grid)
 
     probabilities = scores_of_versions(
         scorer,

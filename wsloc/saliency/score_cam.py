@@ -8,10 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.saliency.activation_maps import enlarge
 from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.layers import Layer, as_grid, find_layer, logits_and_features
+from wsloc.saliency.layers import Layer, find_layer, logits_and_features
 from wsloc.saliency.perturbation import scores_of_versions
 
 
@@ -38,9 +39,10 @@ def score_cam(
         return batch.images[images] * _unit_range(enlarge(grids[images, versions], batch.size_hw))[:, None]
 
     scores = scores_of_versions(scorer, batch, grids.shape[1], mask, scorer.pair_scores)
-    weights = scores.softmax(dim=1)[:, :, None, None]
-    maps = (weights * grids[batch.image_index]).sum(dim=1).relu()
-    return Attribution(enlarge(maps, batch.size_hw), logits.detach())
+    maps = grids.new_zeros((len(batch), *grids.shape[2:]))
+    for pair, (image, weights) in enumerate(zip(batch.image_index.tolist(), scores.softmax(dim=1), strict=True)):
+        maps[pair] = (weights[:, None, None] * grids[image]).sum(dim=0)
+    return Attribution(enlarge(maps.relu(), batch.size_hw), logits.detach())
 
 
 def _most_varying(features: Tensor, channels: int | None) -> Tensor:

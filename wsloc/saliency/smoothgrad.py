@@ -47,10 +47,9 @@ def _mean_over_noise(
         flat = rows.images.flatten(start_dim=1)
         deviation = noise * (flat.amax(dim=1) - flat.amin(dim=1))
         for _ in range(samples):
+            drawn = torch.stack([torch.randn(rows.images.shape[1:], generator=own) for own in generators])
             images = rows.images.clone()
-            for row, generator in enumerate(generators):
-                drawn = torch.randn(images.shape[1:], generator=generator)
-                images[row] += deviation[row] * drawn.to(images.device)
+            images[: len(rows)] += deviation[: len(rows), None, None, None] * drawn.to(images.device)
             noisy = PairBatch(images, rows.image_index, rows.classes)
             total[pairs] += of_gradient(input_gradients(scorer, noisy)[0])
     return total / samples

@@ -1,0 +1,42 @@
+"""Features as a grid over the image, however a network lays them out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from wsloc.errors import UserError
+
+_MOST_PREFIX_TOKENS = 16
+
+
+def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
+    """Features as ``(N, K, h, w)``, K channels on a grid over the image.
+
+    Args:
+        features: ``(N, K, h, w)``; or ``(N, h, w, K)``, told apart by which two sides have the image's aspect; or
+            tokens ``(N, T, K)``, the first of which may be class or register tokens: those have no place and are
+            left out.
+        image_hw: size of the network's input.
+
+    Raises:
+        UserError: if the features have no place in the image.
+    """
+    height, width = image_hw
+    if features.ndim == 4:
+        first, last = (
+            abs(math.log(sides[0] * width / (sides[1] * height))) for sides in (features.shape[2:], features.shape[1:3])
+        )
+        return features if first <= last else features.permute(0, 3, 1, 2)
+    if features.ndim == 3:
+        for prefix in range(min(_MOST_PREFIX_TOKENS, features.shape[1] - 1)):
+            grid_h = math.isqrt((features.shape[1] - prefix) * height // width)
+            grid_w = grid_h * width // height
+            if grid_h * grid_w == features.shape[1] - prefix and grid_h * width == grid_w * height:
+                return torch.unflatten(features[:, prefix:].transpose(1, 2), 2, (grid_h, grid_w))
+    raise UserError(
+        f"The layer's features of shape {tuple(features.shape)} have no place in an image of {width} x {height} "
+        "pixels; name another layer."
+    )
