@@ -185,7 +185,7 @@ def _ask_all(
             try:
                 settings = replace(config.saliency, method=name)
                 method = bind_method(Setup(localizer.scorer, example, settings, localizer.seed))
-                bar.set_description(f"{name} ({method.forward_passes} forward passes)")
+                bar.set_description(f"{name} ({method.cost})")
                 (of_image,) = compute_maps(_with_method(localizer, name, method, prepared), [prepared])
             except UserError as error:
                 answers.reasons |= {(name, class_name): str(error) for class_name in prepared.image.labels}

@@ -59,8 +59,7 @@ def _announce(dataset: Dataset, localizer: Localizer, run: Run) -> None:
 
 def _passes(localizer: Localizer) -> str:
     method = localizer.method
-    count = f"{method.forward_passes} forward pass" + ("es" if method.forward_passes > 1 else "")
-    return f"{count} {'a view' if method.shares_passes else 'a view and class'}"
+    return f"{method.cost} {'a view' if method.shares_passes else 'a view and class'}"
 
 
 def _next_commands(run: Run, overlays: int) -> list[tuple[str, str]]:

@@ -69,3 +69,8 @@ class BoundMethod:
     compute: Callable[[PairBatch], Attribution]
     forward_passes: int = 1
     shares_passes: bool = False
+
+    @property
+    def cost(self) -> str:
+        """In words, such as ``26 forward passes``."""
+        return "1 forward pass" if self.forward_passes == 1 else f"{self.forward_passes} forward passes"
