@@ -96,7 +96,7 @@ class Cell:
     @property
     def for_threshold(self) -> Cell:
         """The same method on the items on which its threshold is chosen."""
-        return replace(self, part={"val": "train-96", "val-96": "train-48", "timing": "train-96"}[self.part])
+        return replace(self, part={"val": "train-96", "val-96": "train-48"}[self.part])
 
     @property
     def file_name(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from tiny_modules import Calls, Wrapper
 from torch import Tensor, nn
 
 from wsloc.classifiers import make_scorer
@@ -23,17 +24,6 @@ from wsloc.saliency.layers import Layer, find_layer, named_layer
 
 ACTIVATION_MAPS = ["cam", "grad-cam", "grad-cam++", "layer-cam", "xgrad-cam", "hires-cam", "score-cam"]
 ON_LAYERS = ACTIVATION_MAPS[1:]
-
-
-class _Calls(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, values: Tensor) -> Tensor:
-        return self.function(values)
 
 
 def _maps(
@@ -170,11 +160,11 @@ def _rectified_and_enlarged(maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d(1),
     "AvgPool2d": lambda: nn.AvgPool2d((6, 8)),
-    "mean": lambda: _Calls(lambda values: values.mean((2, 3))),
-    "mean from behind": lambda: _Calls(lambda values: values.mean(dim=[-1, -2], keepdim=True)),
-    "torch.mean": lambda: _Calls(lambda values: torch.mean(values, (2, 3))),
-    "F.adaptive_avg_pool2d": lambda: _Calls(lambda values: F.adaptive_avg_pool2d(input=values, output_size=(1, 1))),
-    "F.avg_pool2d": lambda: _Calls(lambda values: F.avg_pool2d(values, values.shape[2:])),
+    "mean": lambda: Calls(lambda values: values.mean((2, 3))),
+    "mean from behind": lambda: Calls(lambda values: values.mean(dim=[-1, -2], keepdim=True)),
+    "torch.mean": lambda: Calls(lambda values: torch.mean(values, (2, 3))),
+    "F.adaptive_avg_pool2d": lambda: Calls(lambda values: F.adaptive_avg_pool2d(input=values, output_size=(1, 1))),
+    "F.avg_pool2d": lambda: Calls(lambda values: F.avg_pool2d(values, values.shape[2:])),
 }
 HEADS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(5, 4),
@@ -232,7 +222,7 @@ NOT_LINEAR: dict[str, Callable[[], list[nn.Module]]] = {
     "layer norm": lambda: [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(5), nn.Linear(5, 4)],
     "global maximum": lambda: [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(5, 4)],
     "maximum of fixed size": lambda: [nn.MaxPool2d((6, 8)), nn.Flatten(), nn.Linear(5, 4)],
-    "amax": lambda: [_Calls(lambda values: values.amax((2, 3))), nn.Linear(5, 4)],
+    "amax": lambda: [Calls(lambda values: values.amax((2, 3))), nn.Linear(5, 4)],
     "no pooling": lambda: [nn.Flatten(), nn.Linear(5 * 48, 4)],
     "pooling to 2 x 2": lambda: [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, 4)],
 }
@@ -347,15 +337,6 @@ def test_the_barrier_is_one(name: str, layers: tuple[str, ...]) -> None:
 # Named layers ---------------------------------------------------------------------------------------------------------
 
 
-class _Wrapper(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.module = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.module(images)
-
-
 class _Named(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -382,7 +363,7 @@ def test_a_layer_by_its_name_through_any_wrapper(wraps: int) -> None:
     expected = _rectified_and_enlarged(_grad_cam_of_block(network, images, 1), (12, 16))
     wrapped: nn.Module = network
     for _ in range(wraps):
-        wrapped = _Wrapper(wrapped)
+        wrapped = Wrapper(wrapped)
     scorer = make_scorer(wrapped, [[1]])
     assert named_layer(scorer, "block") == Layer("module-output", "module." * wraps + "block")
     assert expected.any()
@@ -418,7 +399,7 @@ class _Recurrent(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 3, 3, padding=1)
         self.again = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
-        self.pair = _Calls(give)
+        self.pair = Calls(give)
         self.head = nn.Linear(3, 2)
         self.times = times
 
@@ -621,7 +602,7 @@ class _ChannelsLast(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.stem = nn.Conv2d(3, 6, 2, stride=2)
-        self.turn = _Calls(lambda values: values.permute(0, 2, 3, 1) if last else values)
+        self.turn = Calls(lambda values: values.permute(0, 2, 3, 1) if last else values)
         self.weights = nn.Parameter(torch.randn(4, 6, 6, 8))
         self.last = last
 
@@ -653,7 +634,7 @@ def _linear(inputs: int) -> list[nn.Module]:
         # The input of the global pooling, not of a pooling before or of the gate within a block.
         (
             nn.Sequential(
-                nn.AvgPool2d(2), _Calls(lambda x: x * x.mean((2, 3), keepdim=True)), nn.AvgPool2d((6, 8)), *_linear(3)
+                nn.AvgPool2d(2), Calls(lambda x: x * x.mean((2, 3), keepdim=True)), nn.AvgPool2d((6, 8)), *_linear(3)
             ),
             Layer("pooling-input", call=2),
         ),

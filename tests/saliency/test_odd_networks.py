@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 import torchvision
+from tiny_modules import Wrapper
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -304,16 +305,7 @@ class _Plain(nn.Module):
         return self.head(self.drop(pooled))
 
 
-class _Wrapper(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.module = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.module(images)
-
-
-class _Checkpointed(_Wrapper):
+class _Checkpointed(Wrapper):
     def forward(self, images: Tensor) -> Tensor:
         return checkpoint(self.module, images, use_reentrant=False)
 
@@ -385,8 +377,8 @@ WRAPPINGS: dict[str, tuple[Callable[[Any], nn.Module], set[str]]] = {
     "double": (lambda network: network.double(), set()),
     "channels last": (lambda network: network.to(memory_format=torch.channels_last), set()),
     "DataParallel": (nn.DataParallel, set()),
-    "own wrapper": (_Wrapper, set()),
-    "own wrapper, training": (lambda network: _Wrapper(network).train(), set()),
+    "own wrapper": (Wrapper, set()),
+    "own wrapper, training": (lambda network: Wrapper(network).train(), set()),
     "weight norm": (lambda network: _parametrised(network), set()),
     "fx": (torch.fx.symbolic_trace, set()),
     "compiled, eager": (_compiled(backend="eager"), set()),
@@ -401,7 +393,7 @@ WRAPPINGS: dict[str, tuple[Callable[[Any], nn.Module], set[str]]] = {
     "traced, frozen": (lambda network: torch.jit.freeze(_traced(network)), UNSEEN),
     "scripted": (torch.jit.script, UNSEEN),
     "scripted, training": (lambda network: torch.jit.script(network.train()), UNSEEN),
-    "traced, own wrapper": (lambda network: _Wrapper(_traced(network)), UNSEEN),
+    "traced, own wrapper": (lambda network: Wrapper(_traced(network)), UNSEEN),
     "checkpointed": (_Checkpointed, AGAIN),
 }
 
@@ -486,13 +478,13 @@ class _AlwaysDropping(nn.Module):
         return F.dropout(features, 0.5)
 
 
-class _WithoutGradient(_Wrapper):
+class _WithoutGradient(Wrapper):
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             return self.module(images)
 
 
-class _Inference(_Wrapper):
+class _Inference(Wrapper):
     def forward(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
             return self.module(images)

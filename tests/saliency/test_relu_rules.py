@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from tiny_modules import Calls
 from torch import Tensor, nn
 
 from wsloc.classifiers import make_scorer
@@ -25,17 +26,6 @@ def _map(rule: Rule, network: nn.Module, images: Tensor, output: int = 0) -> Ten
     """One map for each image, of one output."""
     index = torch.arange(len(images))
     return rule(make_scorer(network, [[output]]), PairBatch(images, index, torch.zeros_like(index))).maps
-
-
-class _Calls(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, values: Tensor) -> Tensor:
-        return self.function(values)
 
 
 # By hand --------------------------------------------------------------------------------------------------------------
@@ -103,10 +93,10 @@ SIX = torch.tensor([-1.0, 0.0, 2.0, 6.0, 8.0]).reshape(1, 1, 1, 5)
 CLIPPING: dict[str, Callable[[], nn.Module]] = {
     "ReLU6": nn.ReLU6,
     "ReLU6 in place": lambda: nn.ReLU6(inplace=True),
-    "F.relu6": lambda: _Calls(F.relu6),
-    "F.relu6 in place": lambda: _Calls(lambda values: F.relu6(values, True)),
+    "F.relu6": lambda: Calls(F.relu6),
+    "F.relu6 in place": lambda: Calls(lambda values: F.relu6(values, True)),
     "Hardtanh": lambda: nn.Hardtanh(0, 6),
-    "F.hardtanh_": lambda: _Calls(lambda values: F.hardtanh_(values, min_val=0.0, max_val=6.0)),
+    "F.hardtanh_": lambda: Calls(lambda values: F.hardtanh_(values, min_val=0.0, max_val=6.0)),
 }
 
 
@@ -133,15 +123,15 @@ def test_the_scores_are_those_of_the_network(rule: Rule) -> None:
 
 WRITTEN: dict[str, Callable[[], nn.Module]] = {
     "nn.ReLU in place": lambda: nn.ReLU(inplace=True),
-    "F.relu": lambda: _Calls(F.relu),
-    "F.relu, keyword": lambda: _Calls(lambda values: F.relu(input=values)),
-    "F.relu in place": lambda: _Calls(lambda values: F.relu(values, inplace=True)),
-    "F.relu in place, by position": lambda: _Calls(lambda values: F.relu(values, True)),
-    "F.relu_": lambda: _Calls(F.relu_),
-    "torch.relu": lambda: _Calls(torch.relu),
-    "torch.relu_": lambda: _Calls(torch.relu_),
-    "Tensor.relu": lambda: _Calls(lambda values: values.relu()),
-    "Tensor.relu_, result unused": lambda: _Calls(lambda values: [values.relu_(), values][1]),
+    "F.relu": lambda: Calls(F.relu),
+    "F.relu, keyword": lambda: Calls(lambda values: F.relu(input=values)),
+    "F.relu in place": lambda: Calls(lambda values: F.relu(values, inplace=True)),
+    "F.relu in place, by position": lambda: Calls(lambda values: F.relu(values, True)),
+    "F.relu_": lambda: Calls(F.relu_),
+    "torch.relu": lambda: Calls(torch.relu),
+    "torch.relu_": lambda: Calls(torch.relu_),
+    "Tensor.relu": lambda: Calls(lambda values: values.relu()),
+    "Tensor.relu_, result unused": lambda: Calls(lambda values: [values.relu_(), values][1]),
 }
 
 
@@ -164,9 +154,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "SiLU": (nn.SiLU, "Silu"),
     "PReLU": (nn.PReLU, "PreluKernel"),
     "Hardtanh of other bounds": (lambda: nn.Hardtanh(0, 1), "Hardtanh"),
-    "clamp": (lambda: _Calls(lambda values: values.clamp(min=0)), "Clamp"),
-    "where": (lambda: _Calls(lambda values: torch.where(values > 0, values, 0)), "Where"),
-    "maximum": (lambda: _Calls(lambda values: torch.maximum(values, torch.zeros(()))), "Maximum"),
+    "clamp": (lambda: Calls(lambda values: values.clamp(min=0)), "Clamp"),
+    "where": (lambda: Calls(lambda values: torch.where(values > 0, values, 0)), "Where"),
+    "maximum": (lambda: Calls(lambda values: torch.maximum(values, torch.zeros(()))), "Maximum"),
     "scripted": (lambda: torch.jit.script(nn.ReLU()), "Relu"),
 }
 
@@ -246,7 +236,7 @@ def test_max_pooling_goes_back_through_its_switches(rule: Rule, write: str) -> N
     unpooled = F.max_unpool2d(back, switches, 2)
     # A quarter of the pixels get something: the largest of each square.
     assert (unpooled != 0).sum() == pooled.numel() == back.numel()
-    pool = nn.MaxPool2d(2) if write == "module" else _Calls(lambda values: F.max_pool2d(values, kernel_size=2))
+    pool = nn.MaxPool2d(2) if write == "module" else Calls(lambda values: F.max_pool2d(values, kernel_size=2))
     assert torch.equal(_map(rule, _Score(pool, back), images), unpooled.abs().amax(dim=1))
 
 

@@ -157,6 +157,12 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def logits_without_graph(scorer: Scorer, images: Tensor) -> Tensor:
+    """The network's outputs for the images as they are, ``(N, O)``, in :func:`scoring_mode`."""
+    with scoring_mode(scorer.network), torch.no_grad():
+        return scorer.logits(images)
+
+
 def _exact_cudnn() -> contextlib.AbstractContextManager[object]:
     """On CUDA, convolutions that add in a fixed order, and in float32 where float32 is asked for, not TF32."""
     flags: contextlib.AbstractContextManager[object] = torch.backends.cudnn.flags(

@@ -119,6 +119,7 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.images import read_image
     from wsloc.pipeline import applied, choose_device, plan_threads
+    from wsloc.runs.atomic import write_picture
 
     try:
         image_rgb = read_image(config.image)
@@ -127,7 +128,7 @@ def run(arguments: Sequence[str]) -> int:
     with applied(plan_threads(choose_device(config.compute.device), config.compute.workers)):
         localizer, prepared = _opened(config)
         answers = _ask_all(config, localizer, prepared, _tile_wh(image_rgb, config.tile))
-    _save(_sheet(config, prepared.image.labels, image_rgb, answers), out)
+    write_picture(out, _sheet(config, prepared.image.labels, image_rgb, answers))
     print(f"{localizer.classifier_name}: {len(answers.maps)} maps of {config.image}")
     for (method, class_name), reason in answers.reasons.items():
         print(f"  no map by {method} of {class_name}: {reason}")
@@ -251,17 +252,3 @@ def _sheet(
 
 def _shown(probability: float) -> str:
     return f"p = {probability:.2f}" if probability >= 0.01 else f"p = {probability:.1g}"
-
-
-def _save(sheet: NDArray[np.uint8], out: Path) -> None:
-    from PIL import Image
-
-    temporary = out.with_name(out.name + ".tmp")
-    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(out.suffix.lower(), "PNG")
-    try:
-        Image.fromarray(sheet).save(temporary, format=kind, quality=92)
-        temporary.replace(out)
-    except (OSError, ValueError) as error:
-        temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error  # the sheet may be larger than the format takes
-        raise UserError(f"{out} cannot be written: {reason}; make room, or give another --out.") from error

@@ -18,9 +18,7 @@ from wsloc.config import ClassifierSettings, optional, require
 from wsloc.errors import ItemError, UserError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wsloc.classifiers import Classifier, Preprocessing
@@ -167,7 +165,7 @@ def _write(
     others: Iterator[AscentStep],
     folder: Path,
 ) -> None:
-    from wsloc.runs.atomic import write_atomic
+    from wsloc.runs.atomic import write_atomic, write_picture
     from wsloc.saliency.class_model import picture
     from wsloc.visualization.curve import draw_curve
 
@@ -180,12 +178,12 @@ def _write(
             scores.append(step.score)
             rows.append(f"{step.number},{step.score!r},{step.objective!r}\n")
             if step.number % config.save_every == 0:
-                _save(picture(step.image, preprocessing), folder / "steps" / f"{step.number:0{digits}d}.png")
+                write_picture(folder / "steps" / f"{step.number:0{digits}d}.png", picture(step.image, preprocessing))
             bar.set_postfix_str(f"score {step.score:.1f}", refresh=False)
             bar.update(step.number > 0)
-    _save(picture(step.image, preprocessing), folder / "image.png")
+    write_picture(folder / "image.png", picture(step.image, preprocessing))
     label = "score before the last ReLU" if first.before_last_relu else "score before the softmax"
-    _save(draw_curve(scores, "step", label), folder / "score.png")
+    write_picture(folder / "score.png", draw_curve(scores, "step", label))
     write_atomic(folder / "scores.csv", rows)
     manifest = {
         "settings": dataclasses.asdict(config),
@@ -197,12 +195,3 @@ def _write(
     }
     write_atomic(folder / "manifest.json", json.dumps(manifest, indent=2, default=str) + "\n")
     print(f"Score {first.score:.1f} at the start, {step.score:.1f} after {config.steps} steps.\nFolder: {folder}")
-
-
-def _save(pixels: NDArray[np.uint8], path: Path) -> None:
-    from PIL import Image
-
-    try:
-        Image.fromarray(pixels).save(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; make room and try again.") from error

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsloc.classifiers import View, scoring_mode
+from wsloc.classifiers import View
+from wsloc.classifiers.scorer import logits_without_graph
 from wsloc.errors import UserError
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
@@ -205,9 +206,7 @@ def _give_maps(localizer: Localizer, batch: list[_BatchRow]) -> None:
 
 
 def _give_probabilities(localizer: Localizer, batch: list[_BatchRow]) -> None:
-    with scoring_mode(localizer.scorer.network), torch.no_grad():
-        logits = localizer.scorer.logits(_stacked(localizer, batch))
-    _keep_probabilities(localizer, batch, logits)
+    _keep_probabilities(localizer, batch, logits_without_graph(localizer.scorer, _stacked(localizer, batch)))
 
 
 def _keep_probabilities(localizer: Localizer, batch: list[_BatchRow], logits: Tensor) -> None:

@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from wsloc.errors import UserError
 
 
@@ -31,6 +35,27 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}; make room and try again.") from error
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a picture under a temporary name and rename it into place, in the format that its suffix names.
+
+    Args:
+        path: ``.png``, ``.jpg`` or ``.webp``, in a folder that exists.
+        pixels: RGB uint8 ``(H, W, 3)``.
+
+    Raises:
+        UserError: if the disk is full, the folder cannot be written, or the picture is larger than the format takes.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    try:
+        Image.fromarray(pixels).save(temporary, format=kind, quality=92)
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be written: {reason}; make room, or give another --out.") from error
 
 
 def _sync_folder(folder: Path) -> None:

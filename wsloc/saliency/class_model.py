@@ -20,9 +20,12 @@ from torch import Tensor
 from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
+from wsloc.saliency.attribution import PairBatch
 from wsloc.saliency.blur import gaussian_blur
-from wsloc.saliency.interception import CallInterceptor, Function
-from wsloc.saliency.relu_calls import call_input, relu_ceiling
+from wsloc.saliency.gradient import input_gradients
+from wsloc.saliency.graph import operations_below
+from wsloc.saliency.interception import CallInterceptor, Function, call_input
+from wsloc.saliency.relu_calls import relu_ceiling
 
 MOMENTUM = 0.9
 """Share of the last direction that is kept."""
@@ -170,19 +173,18 @@ def _relu_to_pass_over(scorer: Scorer, class_index: int, image: Tensor) -> int |
 def _score_and_gradient(
     scorer: Scorer, class_index: int, image: Tensor, passed_over: int | None
 ) -> tuple[float, Tensor]:
-    leaf = image.detach().requires_grad_(True)
-    with scoring_mode(scorer.network), torch.enable_grad():
+    def forward(images: Tensor) -> Tensor:
         with contextlib.nullcontext() if passed_over is None else _without_relu(passed_over):
-            # A copy, since the network may begin with an operation in place.
-            score = _score(scorer, class_index, leaf.clone())
-        (gradient,) = torch.autograd.grad(score, leaf)
-    return score.item(), gradient
+            return scorer.logits(images)
+
+    batch = _one_pair(image, class_index)
+    gradient, logits = input_gradients(scorer, batch, forward)
+    return scorer.pair_scores(logits, batch.image_index, batch.classes).item(), gradient
 
 
-def _score(scorer: Scorer, class_index: int, images: Tensor) -> Tensor:
-    logits = scorer.logits(images)
-    image_index, classes = torch.tensor([[0], [class_index]], device=logits.device)
-    return scorer.pair_scores(logits, image_index, classes)[0]
+def _one_pair(image: Tensor, class_index: int) -> PairBatch:
+    image_index, classes = torch.tensor([[0], [class_index]], device=image.device)
+    return PairBatch(image, image_index, classes)
 
 
 def _without_relu(number: int) -> CallInterceptor:
@@ -213,14 +215,9 @@ def _last_relu(scorer: Scorer, class_index: int, image: Tensor) -> int | None:
             calls.append(answer.grad_fn)
         return answer
 
-    leaf = image.detach().requires_grad_(True)
+    batch = _one_pair(image.detach().requires_grad_(True), class_index)
     with scoring_mode(scorer.network), torch.enable_grad():
         with CallInterceptor(handler):
-            score = _score(scorer, class_index, leaf.clone())
-        seen, waiting = set(), [score.grad_fn]
-        while waiting:
-            operation = waiting.pop()
-            if operation is not None and operation not in seen:
-                seen.add(operation)
-                waiting += [before for before, _ in operation.next_functions]
-    return max((number for number, operation in enumerate(calls) if operation in seen), default=None)
+            logits = scorer.logits(batch.images.clone())
+        below = set(operations_below(scorer.pair_scores(logits, batch.image_index, batch.classes)))
+    return max((number for number, operation in enumerate(calls) if operation in below), default=None)

@@ -6,6 +6,8 @@ Simonyan, Vedaldi, Zisserman 2013 (arXiv 1312.6034), section 3: ``w = dS_c / dI`
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -38,12 +40,15 @@ def gradient_x_input(scorer: Scorer, batch: PairBatch) -> Attribution:
     return Attribution((gradients * batch.images.detach()[batch.image_index]).sum(dim=1).abs(), logits)
 
 
-def input_gradients(scorer: Scorer, batch: PairBatch) -> tuple[Tensor, Tensor]:
+def input_gradients(
+    scorer: Scorer, batch: PairBatch, forward: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """``w = dS_c / dI`` of P (image, class) pairs by batched back-propagation.
 
     Args:
         scorer: network and label map.
         batch: the images and the pairs; classes of one image share its forward pass.
+        forward: makes the logits of the images in place of ``scorer.logits``.
 
     Returns:
         Float32 ``(P, C, H, W)``, signed, and the logits ``(N, O)`` of the same pass.
@@ -52,7 +57,7 @@ def input_gradients(scorer: Scorer, batch: PairBatch) -> tuple[Tensor, Tensor]:
     of_pairs = torch.empty((len(batch), *images.shape[1:]), dtype=images.dtype, device=images.device)
     with scoring_mode(scorer.network), torch.enable_grad():
         # A copy, since the network may begin with an operation in place.
-        logits = scorer.logits(images.clone())
+        logits = (forward or scorer.logits)(images.clone())
         scores = scorer.pair_scores(logits, batch.image_index, batch.classes)
         for pairs, (gradients,) in pair_gradients(scores, [images], batch.image_index):
             of_pairs[pairs] = gradients

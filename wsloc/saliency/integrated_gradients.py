@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.classifiers.scorer import Scorer, logits_without_graph
 from wsloc.saliency.attribution import Attribution, PairBatch
 from wsloc.saliency.gradient import input_gradients
 
@@ -22,7 +22,5 @@ def integrated_gradients(scorer: Scorer, batch: PairBatch, *, steps: int = 32) -
         position = (step + 0.5) / steps
         on_the_way = PairBatch(position * batch.images, batch.image_index, batch.classes)
         total += input_gradients(scorer, on_the_way)[0]
-    with scoring_mode(scorer.network), torch.no_grad():
-        logits = scorer.logits(batch.images)
     maps = (total / steps * batch.images.detach()[batch.image_index]).sum(dim=1).abs()
-    return Attribution(maps, logits)
+    return Attribution(maps, logits_without_graph(scorer, batch.images))

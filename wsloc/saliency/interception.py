@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 Function = Callable[..., Any]
@@ -31,3 +32,9 @@ class CallInterceptor(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         return self._handler(func, args, kwargs or {})
+
+
+def call_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """The tensor that a call works on."""
+    tensor: Tensor = args[0] if args else kwargs["input"]
+    return tensor

@@ -20,7 +20,7 @@ from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.classifiers.targets import full_name
 from wsloc.errors import UserError
-from wsloc.saliency.interception import CallInterceptor, Function
+from wsloc.saliency.interception import CallInterceptor, Function, call_input
 
 _ADAPTIVE = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 _FIXED = {F.avg_pool2d, F.max_pool2d}
@@ -51,16 +51,15 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
 
     Args:
         scorer: the network.
-        images: ``(N, C, H, W)``, an example of its input; one forward pass is made.
+        images: ``(N, C, H, W)``, an example of its input; one forward pass or two are made.
 
     Raises:
         UserError: if it has none of these.
     """
-    if (pooling := find_global_pooling(scorer, images)) is not None:
-        return pooling
-    adaptive = [call for call in _pooling_calls(scorer, images) if call.adaptive]
-    if adaptive:
-        return Layer("pooling-input", call=adaptive[-1].number)
+    calls = _pooling_calls(scorer, images)
+    for pooling in ([call for call in calls if call.to_one_value], [call for call in calls if call.adaptive]):
+        if pooling:
+            return Layer("pooling-input", call=pooling[-1].number)
     ran = _modules_that_ran(scorer, images)
     attention = [name for name, module in ran if type(module).__name__.endswith("Attention")]
     if attention:
@@ -143,7 +142,7 @@ def replaced(network: nn.Module, layers: Sequence[Layer], replace: Callable[[int
         nonlocal seen
         if _is_pooling(function, args, kwargs):
             if seen in calls:
-                args, kwargs = _with_input(args, kwargs, replace(calls[seen], _input(args, kwargs)))
+                args, kwargs = _with_input(args, kwargs, replace(calls[seen], call_input(args, kwargs)))
             seen += 1
         return function(*args, **kwargs)
 
@@ -176,7 +175,7 @@ def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
     def watch(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         answer = function(*args, **kwargs)
         if _is_pooling(function, args, kwargs):
-            channels = _input(args, kwargs).shape[:2].numel()
+            channels = call_input(args, kwargs).shape[:2].numel()
             to_one_value = isinstance(answer, Tensor) and answer.numel() == channels
             found.append(_PoolingCall(len(found), function in _ADAPTIVE, to_one_value))
         return answer
@@ -190,13 +189,8 @@ def _is_pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any
     if function in _MEANS:
         dims = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
         over = {dim % 4 for dim in dims} if isinstance(dims, (tuple, list)) else set()
-        return _input(args, kwargs).ndim == 4 and over == {2, 3}
-    return function in _ADAPTIVE | _FIXED and _input(args, kwargs).ndim == 4
-
-
-def _input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    tensor: Tensor = args[0] if args else kwargs["input"]
-    return tensor
+        return call_input(args, kwargs).ndim == 4 and over == {2, 3}
+    return function in _ADAPTIVE | _FIXED and call_input(args, kwargs).ndim == 4
 
 
 def _with_input(

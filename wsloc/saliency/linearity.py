@@ -14,8 +14,8 @@ from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
-from wsloc.saliency.interception import CallInterceptor, Function
-from wsloc.saliency.relu_calls import call_input, is_in_place, relu_ceiling
+from wsloc.saliency.interception import CallInterceptor, Function, call_input
+from wsloc.saliency.relu_calls import is_in_place, relu_ceiling
 
 _MAXIMA: dict[Function, Function] = {
     F.max_pool2d: F.max_pool2d_with_indices,

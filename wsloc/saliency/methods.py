@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wsloc.classifiers.scorer import Scorer
+from wsloc.classifiers.scorer import Scorer, logits_without_graph
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
@@ -21,7 +21,6 @@ from wsloc.saliency.integrated_gradients import integrated_gradients
 from wsloc.saliency.layers import Layer, feature_channels, find_layer, named_layer
 from wsloc.saliency.linearity import refuse_hidden_nonlinearities
 from wsloc.saliency.occlusion import occlusion, patch_windows
-from wsloc.saliency.perturbation import clean_logits
 from wsloc.saliency.relu_rules import deconvnet, guided
 from wsloc.saliency.rise import rise
 from wsloc.saliency.score_cam import score_cam
@@ -125,7 +124,7 @@ def _occlusion(setup: Setup) -> BoundMethod:
 
 
 def _rise(setup: Setup) -> BoundMethod:
-    if setup.scorer.activation == "softmax" and clean_logits(setup.scorer, setup.example).shape[1] == 1:
+    if setup.scorer.activation == "softmax" and logits_without_graph(setup.scorer, setup.example).shape[1] == 1:
         raise UserError("RISE weighs by the probability of a class, which a single score lacks; take another --method.")
     masks, grid, share = setup.settings.rise_masks, setup.settings.rise_grid, setup.settings.rise_share
     compute = partial(rise, setup.scorer, masks=masks, grid=grid, share=share, seed=setup.seed)

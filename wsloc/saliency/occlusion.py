@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsloc.classifiers.scorer import Scorer
+from wsloc.classifiers.scorer import Scorer, logits_without_graph
 from wsloc.config import OcclusionFill
 from wsloc.saliency.attribution import Attribution, PairBatch
 from wsloc.saliency.blur import gaussian_blur
-from wsloc.saliency.perturbation import clean_logits, scores_of_versions
+from wsloc.saliency.perturbation import scores_of_versions
 
 Window = tuple[slice, slice]
 
@@ -39,7 +39,7 @@ def occlusion(
             changed[row][where] = hidden[image][where]
         return changed
 
-    logits = clean_logits(scorer, batch.images)
+    logits = logits_without_graph(scorer, batch.images)
     scores = scorer.pair_scores(logits, batch.image_index, batch.classes)
     falls = scores[:, None] - scores_of_versions(scorer, batch, len(windows), hide, scorer.pair_scores)
     total = falls.new_zeros((len(batch), *batch.size_hw))

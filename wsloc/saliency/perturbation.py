@@ -43,9 +43,3 @@ def scores_of_versions(
             pair, row = (batch.image_index[:, None] == chunk[:, 0]).nonzero(as_tuple=True)
             scores[pair, chunk[row, 1]] = score_pairs(logits, row, batch.classes[pair])
     return scores
-
-
-def clean_logits(scorer: Scorer, images: Tensor) -> Tensor:
-    """The network's outputs for the images as they are, ``(N, O)``."""
-    with scoring_mode(scorer.network), torch.no_grad():
-        return scorer.logits(images)

@@ -39,9 +39,3 @@ def is_in_place(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any
     place = {F.relu: 1, F.relu6: 1, F.hardtanh: 3}.get(function)
     asked = kwargs.get("inplace", place is not None and len(args) > place and args[place])
     return function in _RELU_IN_PLACE | _CLIPPED_IN_PLACE or bool(asked)
-
-
-def call_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The tensor that a call works on."""
-    tensor: Tensor = args[0] if args else kwargs["input"]
-    return tensor

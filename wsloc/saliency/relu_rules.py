@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
-from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.classifiers.scorer import Scorer
 from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.interception import CallInterceptor, Function
+from wsloc.saliency.gradient import input_gradients
+from wsloc.saliency.graph import operations_below
+from wsloc.saliency.interception import CallInterceptor, Function, call_input
 from wsloc.saliency.linearity import refuse_hidden_nonlinearities
-from wsloc.saliency.pair_gradients import pair_gradients
-from wsloc.saliency.relu_calls import call_input, is_in_place, relu_ceiling
+from wsloc.saliency.relu_calls import is_in_place, relu_ceiling
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """``rule(R, gate) -> R`` before the ReLU; the gate is True where the ReLU let its input through."""
@@ -71,18 +72,16 @@ def guided(scorer: Scorer, batch: PairBatch, *, checked: bool = False) -> Attrib
 
 
 def _by_rule(scorer: Scorer, batch: PairBatch, checked: bool, rule: Rule) -> Attribution:
-    images = batch.images.detach().requires_grad_(True)
-    maps = torch.empty((len(batch), *batch.size_hw), dtype=images.dtype, device=images.device)
-    with scoring_mode(scorer.network), torch.enable_grad():
+    def forward(images: Tensor) -> Tensor:
         with CallInterceptor(partial(_rectify, rule)):
-            logits = scorer.logits(images.clone())
+            logits = scorer.logits(images)
         _refuse_other_operations(logits)
         if not checked:
             refuse_hidden_nonlinearities(scorer, images.detach())
-        scores = scorer.pair_scores(logits, batch.image_index, batch.classes)
-        for pairs, (backs,) in pair_gradients(scores, [images], batch.image_index):
-            maps[pairs] = backs.abs().amax(dim=1)
-    return Attribution(maps, logits.detach())
+        return logits
+
+    backs, logits = input_gradients(scorer, batch, forward)
+    return Attribution(backs.abs().amax(dim=1), logits)
 
 
 def _rectify(rule: Rule, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -119,16 +118,10 @@ class _Rectifier(torch.autograd.Function):
 
 
 def _refuse_other_operations(logits: Tensor) -> None:
-    seen, waiting = set(), [logits.grad_fn]
-    while waiting:
-        operation = waiting.pop()
-        if operation is None or operation in seen:
-            continue
-        seen.add(operation)
+    for operation in operations_below(logits):
         name = re.sub(r"Backwards?\d*$", "", type(operation).__name__)
         if name not in _ALLOWED:
             raise UserError(
                 "DeconvNet and guided back-propagation are rules for ReLU and ReLU6, but this network also runs "
                 f"{name}; take another --method."
             )
-        waiting += [before for before, _ in operation.next_functions]

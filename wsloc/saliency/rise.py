@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from wsloc.classifiers.scorer import Scorer
+from wsloc.classifiers.scorer import Scorer, logits_without_graph
 from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.perturbation import clean_logits, scores_of_versions
+from wsloc.saliency.perturbation import scores_of_versions
 
 _BLOCK = 64
 """Masks that are held in memory at a time."""
@@ -49,7 +49,7 @@ def rise(
         of_block = make(block)
         for pair, weights in enumerate(probabilities[:, block]):
             maps[pair] += (weights[:, None, None] * of_block).sum(dim=0)
-    return Attribution(maps / (masks * share), clean_logits(scorer, batch.images))
+    return Attribution(maps / (masks * share), logits_without_graph(scorer, batch.images))
 
 
 def _smooth_masks(cells: Tensor, shifts: Tensor, size_hw: tuple[int, int], grid: int) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.classifiers.scorer import Scorer, logits_without_graph
 from wsloc.saliency.attribution import Attribution, PairBatch
 from wsloc.saliency.gradient import input_gradients
 
@@ -26,14 +26,16 @@ def smoothgrad(scorer: Scorer, batch: PairBatch, *, samples: int = 25, noise: fl
         noise: standard deviation of the noise, as a share of the range of the image's values.
     """
     return Attribution(
-        _mean_over_noise(scorer, batch, samples, noise, lambda w: w).abs().amax(dim=1), _clean_logits(scorer, batch)
+        _mean_over_noise(scorer, batch, samples, noise, lambda w: w).abs().amax(dim=1),
+        logits_without_graph(scorer, batch.images),
     )
 
 
 def smoothgrad_squared(scorer: Scorer, batch: PairBatch, *, samples: int = 25, noise: float = 0.15) -> Attribution:
     """``sum_k mean_n w_k(I + e_n)^2``; arguments as in :func:`smoothgrad`."""
     return Attribution(
-        _mean_over_noise(scorer, batch, samples, noise, torch.square).sum(dim=1), _clean_logits(scorer, batch)
+        _mean_over_noise(scorer, batch, samples, noise, torch.square).sum(dim=1),
+        logits_without_graph(scorer, batch.images),
     )
 
 
@@ -69,8 +71,3 @@ def _one_row_each(batch: PairBatch) -> Iterator[tuple[slice, PairBatch]]:
         images[: len(chosen)] = chosen
         rows = torch.arange(len(chosen), device=images.device)
         yield pairs, PairBatch(images, rows, batch.classes[pairs], seeds[pairs])
-
-
-def _clean_logits(scorer: Scorer, batch: PairBatch) -> Tensor:
-    with scoring_mode(scorer.network), torch.no_grad():
-        return scorer.logits(batch.images)
