@@ -16,7 +16,8 @@ from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, METRICS, estimate
-from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, judged_items
+from wsloc.evaluation.items import judged_items
+from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import Localization
@@ -31,7 +32,7 @@ def main() -> int:
     localizer = make_localizer(config, dataset)
     truth = read_ground_truth(config.data, dataset)
     assert truth is not None
-    items = judged_items(truth.images)
+    true = true_boxes(judged_items(truth.images), truth.images)
     torch.manual_seed(0)
     scorer = replace(localizer.scorer, network=SmallCNN(len(dataset.class_names)))
     example = torch.zeros((1, localizer.preprocessing.channels, *localizer.preprocessing.input_size_hw))
@@ -44,11 +45,11 @@ def main() -> int:
         ("map of a wrong class", boxes_of_wrong_class(localizer, dataset)),
         ("untrained network", boxes_of(untrained, dataset)),
     ):
-        rows.append((title, judge_localizations(items, truth.images, boxes)))
-    rows += [(name, judge_baseline(items, truth.images, make_box)) for name, make_box in BASELINES.items()]
+        rows.append((title, judge_localizations(true, boxes)))
+    rows += [(name, judge_baseline(true, make_box)) for name, make_box in BASELINES.items()]
 
     lines = [
-        f"{int(items.present.sum())} items in {len(items.image_ids)} images of the test split. Percent; 95 % bootstrap "
+        f"{len(true.items)} items in {len(true.items.image_ids)} images of the test split. Percent; 95 % bootstrap "
         "intervals over images.",
         "",
         f"| boxes from | {' | '.join(SHOWN)} |",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_voc import LISTS, add_data_flags, data_flags, truth_of
+from benchmark_voc import CLASSES, LISTS, add_data_flags, data_flags, read_truth, truth_of
 from markdown_page import fill
 from tqdm import tqdm
 
@@ -30,15 +30,16 @@ from wsloc.datasets import Dataset, open_dataset
 from wsloc.errors import ItemError
 from wsloc.evaluation import BASELINES, estimate
 from wsloc.evaluation.corloc import class_wise, image_wise, per_class_corloc
-from wsloc.evaluation.judging import Items, judge_baseline, judge_localizations
-from wsloc.evaluation.pointing import judge_points, pointing_game
+from wsloc.evaluation.items import judged_items, mean_over_classes
+from wsloc.evaluation.judging import TrueBoxes, judge_baseline, judge_localizations, true_boxes
+from wsloc.evaluation.pointing import judge_points
 from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import Localizer, applied, make_localizer, plan_threads
 from wsloc.pipeline.cutting import cut
 from wsloc.pipeline.ordered import ordered_map
 from wsloc.pipeline.reading import prepare
 from wsloc.pipeline.saliency_maps import ImageMaps, compute_maps
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Localization
 from wsloc.segmentation import working_map
 
 NETWORKS = ("densenet121", "squeezenet1_0")
@@ -216,46 +217,41 @@ def highest_point(image_maps: ImageMaps, class_name: str, settings: Segmentation
     return (float(x) + 0.5) * original_w / width, (float(y) + 0.5) * original_h / height
 
 
-def items_of(options: argparse.Namespace, part: str) -> tuple[Items, dict[str, GroundTruth]]:
-    """The items to judge, and the truth."""
-    items, truth = truth_of(options, part.split("-")[0])
-    if part != "val":
-        class_of = item_list(part)
-        kept = [n for n, image_id in enumerate(items.image_ids) if image_id in class_of]
-        image_ids = tuple(items.image_ids[n] for n in kept)
-        present = np.array([[class_of[image_id] == name for name in items.class_names] for image_id in image_ids])
-        items = Items(image_ids, items.class_names, present)
-    return items, truth
+def items_of(options: argparse.Namespace, part: str) -> TrueBoxes:
+    """The items to judge, with their true boxes."""
+    if part == "val":
+        return truth_of(options, part)
+    truth = read_truth(options, part.split("-")[0])
+    items, listed = judged_items(truth, CLASSES), item_list(part)
+    kept = np.array([listed.get(image_id) == name for image_id, name in items.pairs()])
+    return true_boxes(items.keep(kept), truth)
 
 
 def table(options: argparse.Namespace, network: str, part: str, methods: Mapping[str, Sequence[str]]) -> str:
-    items, truth = items_of(options, part)
+    true = items_of(options, part)
     heads = [f"{way}, {form}" for way in ("threshold", *CUTS) for form in ("class-wise", "image-wise")]
     lines = [
-        f"{network}, {int(items.present.sum())} items in {len(items.image_ids)} images of {part}. Percent; "
+        f"{network}, {len(true.items)} items in {len(true.items.image_ids)} images of {part}. Percent; "
         "95 % bootstrap intervals over images.",
         "",
         f"| method | passes | t | {' | '.join(heads)} | pointing | saliency s/image |",
         "|---|---:|---:|" + "---:|" * (len(heads) + 2),
     ]
-    centre = {
-        (image_id, name): (truth[image_id].size_wh[0] / 2, truth[image_id].size_wh[1] / 2)
-        for image_id in items.image_ids
-        for name in items.class_names
-    }
+    centres = true.size_wh[true.items.image_index] / 2
+    centre = {pair: (x, y) for pair, (x, y) in zip(true.items.pairs(), centres.tolist(), strict=True)}
     for name, make_box in BASELINES.items():
-        judged = judge_baseline(items, truth, make_box)
+        judged = judge_baseline(true, make_box)
         corloc = [format_interval(estimate(metric, judged)) for metric in (class_wise, image_wise)]
         pointing = ""
         if name == "centre box":
-            pointing = format_interval(estimate(pointing_game, judge_points(items, truth, centre)))
+            pointing = format_interval(estimate(mean_over_classes, judge_points(true, centre)))
         lines.append(f"| {name} | | | {' | '.join([*corloc, *[''] * 4])} | {pointing} | |")
     for method, flags in methods.items():
         records = compute(options, Cell(network, method, part, flags))
         threshold = chosen_threshold(options, Cell(network, method, part, flags))
         cells = []
         for way in (threshold, *CUTS):
-            judged = judge_localizations(items, truth, localizations(records, way))
+            judged = judge_localizations(true, localizations(records, way))
             cells += [format_interval(estimate(metric, judged)) for metric in (class_wise, image_wise)]
         points = {
             (record["image_id"], name): item["point_xy"]
@@ -263,7 +259,7 @@ def table(options: argparse.Namespace, network: str, part: str, methods: Mapping
             for name, item in record["items"].items()
             if item["point_xy"]
         }
-        pointing = format_interval(estimate(pointing_game, judge_points(items, truth, points)))
+        pointing = format_interval(estimate(mean_over_classes, judge_points(true, points)))
         timed = compute(options, Cell(network, method, "timing", flags))
         seconds = np.mean([record["saliency_seconds"] for record in timed])
         lines.append(
@@ -276,11 +272,10 @@ def table(options: argparse.Namespace, network: str, part: str, methods: Mapping
 def chosen_threshold(options: argparse.Namespace, cell: Cell) -> str:
     """The threshold of the largest class-wise CorLoc on train, of equal ones the lowest."""
     train = cell.for_threshold
-    items, truth = items_of(options, train.part)
+    true = items_of(options, train.part)
     records = compute(options, train)
     corloc = {
-        way: per_class_corloc(judge_localizations(items, truth, localizations(records, way))).mean()
-        for way in THRESHOLDS
+        way: per_class_corloc(judge_localizations(true, localizations(records, way))).mean() for way in THRESHOLDS
     }
     return max(corloc, key=lambda way: corloc[way])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,11 @@ from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise, image_wise, per_class_corloc
-from wsloc.evaluation.judging import Items, Judged, judge_baseline, judge_localizations, judged_items
+from wsloc.evaluation.items import judged_items
+from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth
-from wsloc.runs import read_localizations, read_manifest
+from wsloc.runs import read_manifest, read_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LISTS = REPOSITORY / "docs" / "voc12-animals-920"
@@ -42,13 +44,13 @@ def main() -> int:
     add_data_flags(parser)
     options = parser.parse_args()
 
-    items, truth = truth_of(options, "train")
+    true = truth_of(options, "train")
     thresholds = {}
     for network in NETWORKS:
         corloc = {}
         for value in THRESHOLDS:
             folder = run(options, network, "train", "threshold", value)
-            judged = judge_localizations(items, truth, read_localizations(folder))
+            judged = judge_localizations(true, read_run(folder).localizations)
             corloc[value] = per_class_corloc(judged).mean()
         thresholds[network] = max(corloc, key=lambda value: corloc[value])
     table = make_table(options, thresholds)
@@ -90,12 +92,16 @@ def data_flags(options: argparse.Namespace, part: str) -> list[str]:
     ]  # fmt: skip
 
 
-def truth_of(options: argparse.Namespace, part: str) -> tuple[Items, dict[str, GroundTruth]]:
+def read_truth(options: argparse.Namespace, part: str) -> dict[str, GroundTruth]:
     config = parse_localize(data_flags(options, part))
-    dataset = open_dataset(config.data)
-    truth = read_ground_truth(config.data, dataset)
+    truth = read_ground_truth(config.data, open_dataset(config.data))
     assert truth is not None
-    return judged_items(truth.images, CLASSES), truth.images
+    return truth.images
+
+
+def truth_of(options: argparse.Namespace, part: str) -> TrueBoxes:
+    truth = read_truth(options, part)
+    return true_boxes(judged_items(truth, CLASSES), truth)
 
 
 @dataclass(frozen=True)
@@ -109,27 +115,27 @@ class Cell:
 
 
 def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
-    items, truth = truth_of(options, "val")
-    cells = [Cell("none", name, judge_baseline(items, truth, make_box)) for name, make_box in BASELINES.items()]
+    true = truth_of(options, "val")
+    cells = [Cell("none", name, judge_baseline(true, make_box)) for name, make_box in BASELINES.items()]
     for network in NETWORKS:
         for segmenter in SEGMENTERS:
             folder = run(options, network, "val", segmenter, thresholds[network])
             label = f"threshold {thresholds[network]}" if segmenter == "threshold" else segmenter
-            judged = judge_localizations(items, truth, read_localizations(folder))
+            judged = judge_localizations(true, read_run(folder).localizations)
             cells.append(Cell(network, label, judged, seconds_of(folder)))
     counts = ", ".join(
-        f"{name} {count}" for name, count in zip(items.class_names, items.present.sum(axis=0), strict=True)
+        f"{name} {count}" for name, count in zip(true.items.class_names, true.items.counts(), strict=True)
     )
     return "\n".join(
         [
-            f"{int(items.present.sum())} items in {len(items.image_ids)} images of val: {counts}. Percent; 95 % "
+            f"{len(true.items)} items in {len(true.items.image_ids)} images of val: {counts}. Percent; 95 % "
             "bootstrap intervals over images.",
             "",
-            *corloc_table(items, cells),
+            *corloc_table(true.items.class_names, cells),
             "",
             "Items found, in percent, by the share of the image that the largest box of the class covers:",
             "",
-            *size_table(items, truth, cells),
+            *size_table(true, cells),
             "",
             "Paired differences of class-wise CorLoc on the same items, in points:",
             "",
@@ -147,8 +153,8 @@ def seconds_of(folder: Path) -> tuple[str, str]:
     return f"{saliency:.3f}", f"{cut:.3f}"
 
 
-def corloc_table(items: Items, cells: list[Cell]) -> list[str]:
-    heads = [*items.class_names, "CorLoc class-wise", "CorLoc image-wise", "saliency s/image", "cut s/image"]
+def corloc_table(class_names: Sequence[str], cells: list[Cell]) -> list[str]:
+    heads = [*class_names, "CorLoc class-wise", "CorLoc image-wise", "saliency s/image", "cut s/image"]
     lines = [f"| network | boxes from | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
     for cell in cells:
         values = [f"{100 * value:.0f}" for value in per_class_corloc(cell.judged)]
@@ -157,12 +163,11 @@ def corloc_table(items: Items, cells: list[Cell]) -> list[str]:
     return lines
 
 
-def size_table(items: Items, truth: dict[str, GroundTruth], cells: list[Cell]) -> list[str]:
-    share = np.full(items.present.shape, np.nan)
-    for n, k in zip(*np.nonzero(items.present), strict=True):
-        image = truth[items.image_ids[n]]
-        own = image.boxes_xyxy[[name == items.class_names[k] for name in image.class_names]]
-        share[n, k] = boxes.area(own).max() / (image.size_wh[0] * image.size_wh[1])
+def size_table(true: TrueBoxes, cells: list[Cell]) -> list[str]:
+    own = true.item >= 0
+    largest = np.zeros(len(true.items))
+    np.maximum.at(largest, true.item[own], boxes.area(true.boxes_xyxy[own]))
+    share = largest / true.size_wh.prod(axis=1)[true.items.image_index]
     small, large = SIZE_EDGES
     groups = {
         f"below {100 * small:.0f} %": share < small,

@@ -21,13 +21,11 @@ def main() -> int:
     add_data_flags(parser)
     options = parser.parse_args()
     for part, count in LISTS_OF_ITEMS:
-        items, _ = truth_of(options, part)
+        pairs = truth_of(options, part).items.pairs()
         generator = random.Random(0)
         taken: list[tuple[str, str]] = []
         for name in CLASSES:
-            column = items.class_names.index(name)
-            images = [items.image_ids[n] for n in items.present[:, column].nonzero()[0]]
-            free = sorted(set(images).difference(image for image, _ in taken))
+            free = sorted({image for image, other in pairs if other == name}.difference(image for image, _ in taken))
             taken += [(image, name) for image in generator.sample(free, count // len(CLASSES))]
         lines = "".join(f"{image} {name}\n" for image, name in sorted(taken))
         (LISTS / f"{part}-{count}.txt").write_text(lines, encoding="ascii")

@@ -25,7 +25,7 @@ from wsloc.datasets import open_dataset
 from wsloc.evaluation.judging import judge_localizations
 from wsloc.pipeline import ItemResult, Localizer, localize, make_localizer
 from wsloc.records import ImageRecord
-from wsloc.runs import read_localizations
+from wsloc.runs import read_run
 from wsloc.visualization import draw_boxes, overlay_heatmap, overlay_mask, overlay_seeds
 
 FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "cut_losses.png"
@@ -42,15 +42,15 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=6)
     options = parser.parse_args()
 
-    items, truth = truth_of(options, "val")
+    true = truth_of(options, "val")
     iou = {
         segmenter: judge_localizations(
-            items, truth, read_localizations(run(options, options.network, "val", segmenter, options.threshold))
+            true, read_run(run(options, options.network, "val", segmenter, options.threshold)).localizations
         ).iou
         for segmenter in ("threshold", "grabcut")
     }
-    lost = np.nan_to_num(np.where(iou["threshold"] > 0.5, iou["threshold"] - iou["grabcut"], 0))
-    worst = np.argsort(-lost, axis=None)[: options.items]
+    lost = np.where(iou["threshold"] > 0.5, iou["threshold"] - iou["grabcut"], 0)
+    worst = np.argsort(-lost, kind="stable")[: options.items]
 
     flags = [*data_flags(options, "val"), "--arch", options.network, "--batch-size", "1"]
     if options.weights_dir:
@@ -61,15 +61,15 @@ def main() -> int:
     by_id = {image.image_id: image for image in dataset.images}
 
     rows = []
-    for n, k in zip(*np.unravel_index(worst, lost.shape), strict=True):
-        class_name = items.class_names[k]
-        image = replace(by_id[items.image_ids[n]], labels=(class_name,))
+    pairs = true.items.pairs()
+    for item in worst:
+        image_id, class_name = pairs[item]
+        image = replace(by_id[image_id], labels=(class_name,))
         settings = SegmentationSettings(segmenter="threshold", threshold=float(options.threshold))
         cut = item_of(localizer, image)
         thresholded = item_of(replace(localizer, segmentation=settings), image)
-        true = truth[image.image_id]
-        true_xyxy = true.boxes_xyxy[[name == class_name for name in true.class_names]]
-        rows.append(row(cut, thresholded, true_xyxy, true.size_wh))
+        size_w, size_h = true.size_wh[true.items.image_index[item]].tolist()
+        rows.append(row(cut, thresholded, true.boxes_xyxy[true.item == item], (size_w, size_h)))
         print(image.image_id, class_name)
     height = sum(len(picture) for picture in rows) + GAP * (len(rows) - 1)
     sheet = np.full((height, rows[0].shape[1], 3), 255, dtype=np.uint8)

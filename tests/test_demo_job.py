@@ -19,7 +19,8 @@ from wsloc.config import SaliencySettings
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.evaluation import estimate
 from wsloc.evaluation.corloc import class_wise
-from wsloc.evaluation.judging import judge_localizations, judged_items
+from wsloc.evaluation.items import judged_items
+from wsloc.evaluation.judging import judge_localizations, true_boxes
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import ImageRecord, Localization
 from wsloc.saliency import Setup, bind_method
@@ -49,8 +50,8 @@ def corloc(dataset: Dataset, localizations: list[Localization]) -> float:
     config = parse_localize(["--dataset", "demo"])
     truth = read_ground_truth(config.data, dataset)
     assert truth is not None
-    items = judged_items(truth.images)
-    return estimate(class_wise, judge_localizations(items, truth.images, localizations)).value
+    true = true_boxes(judged_items(truth.images), truth.images)
+    return estimate(class_wise, judge_localizations(true, localizations)).value
 
 
 @pytest.mark.usefixtures("demo")

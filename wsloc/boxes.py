@@ -52,6 +52,19 @@ def iou_matrix(boxes_a_xyxy: ArrayLike, boxes_b_xyxy: ArrayLike) -> NDArray[np.f
     return iou
 
 
+def paired_iou(boxes_a_xyxy: ArrayLike, boxes_b_xyxy: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of each box of A with the box of B at its place, both ``(N, 4)``: ``(N,)`` in [0, 1].
+
+    0 for two empty boxes, and where a box holds NaN.
+    """
+    a, b = as_boxes(boxes_a_xyxy), as_boxes(boxes_b_xyxy)
+    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)
+    intersection = sides[:, 0] * sides[:, 1]
+    union = area(a) + area(b) - intersection
+    iou: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return iou
+
+
 def clip(boxes_xyxy: ArrayLike, size_wh: tuple[int, int]) -> Boxes:
     """Boxes cut off at the border of an image of ``size_wh``."""
     width, height = size_wh

@@ -18,7 +18,7 @@ import tyro
 
 from wsloc.errors import UserError
 
-DatasetName = Literal["demo", "voc", "folder"]
+DatasetName = Literal["demo", "voc", "coco", "imagenet", "cub", "folder", "wsol"]
 MethodName = Literal[
     "gradient",
     "gradient-positive",
@@ -43,6 +43,7 @@ MethodName = Literal[
 Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]
 ViewsName = Literal["whole", "mirror", "ten-crop", "multi-scale"]
+MapKind = Literal["float32", "float16", "wsol"]
 SegmenterName = Literal["grabcut", "graphcut-2013", "threshold"]
 
 
@@ -60,18 +61,25 @@ def require(condition: bool, sentence: str) -> None:
 class DataSettings:
     """Which images, and which classes in them."""
 
-    dataset: Annotated[DatasetName | None, optional("demo|voc|folder", "none")] = None
-    """data set: demo (made on the spot), voc, or folder (own images)"""
-    root: Annotated[Path | None, optional("DIR", "data, or data/demo for demo")] = None
-    """folder of the data set; for voc the one that holds VOCdevkit"""
+    dataset: Annotated[DatasetName | None, optional("NAME", "none")] = None
+    """data set: demo (made on the spot), voc, coco, imagenet (CLS-LOC), cub (CUB-200-2011), folder (own images), or
+    wsol (the text tables of wsolevaluation)"""
+    root: Annotated[Path | None, optional("DIR", "data; data/demo, data/coco")] = None
+    """folder of the data set; for voc the one that holds VOCdevkit, for coco the one that holds annotations"""
     year: Literal["2007", "2012"] = "2012"
     """voc: year of the data set"""
-    split: Annotated[str | None, optional("NAME", "trainval for voc, test for demo")] = None
-    """voc, demo: name of a list in ImageSets/Main"""
+    split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
+    """voc, demo: a list in ImageSets/Main (trainval, test); coco: val2017; imagenet: val; cub, wsol: test"""
     download: bool = False
     """voc: fetch the data set into --root first, by torchvision's own code"""
     labels: Annotated[Path | None, optional("CSV", "the sub-folders are the classes")] = None
     """folder: CSV file with rows image,label[;label...]"""
+    annotations: Annotated[Path | None, optional("PATH", "below --root")] = None
+    """coco: the instances JSON file; wsol: the folder of the text tables"""
+    boxes: Annotated[Path | None, optional("CSV", "none")] = None
+    """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
+    masks: Annotated[Path | None, optional("DIR", "none, or --root for wsol")] = None
+    """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png (not 0: object); wsol: folder of its masks"""
     images: Annotated[str | None, optional("GLOB", "none")] = None
     """own images without a data set, such as 'photos/*.jpg'; together with --class or --targets topK"""
     class_name: Annotated[
@@ -109,8 +117,8 @@ class ClassifierSettings:
     """weights file, .pth or .safetensors"""
     classes_file: Annotated[Path | None, optional("FILE", "names that come with the weights")] = None
     """text file that names the network's outputs, one a line"""
-    label_map: Annotated[str | None, optional("voc|coco|FILE", "by name, else the built-in map")] = None
-    """from data-set classes to network outputs: voc, coco, or a YAML or JSON file"""
+    label_map: Annotated[str | None, optional("NAME|FILE", "by name, else the built-in map")] = None
+    """from data-set classes to network outputs: voc, coco, imagenet, or a YAML or JSON file"""
     activation: Annotated[
         Literal["softmax", "sigmoid"] | None, optional("softmax|sigmoid", "the weights' own, else softmax")
     ] = None
@@ -290,6 +298,10 @@ class OutputSettings:
     """replace the run folder that --out names"""
     overlays: int = 0
     """pictures of all items of the first N images: boxes, map, seeds and mask (>= 0)"""
+    save_maps: Annotated[MapKind | None, optional("[KIND]", "none; float32 for the bare flag")] = None
+    """keep the saliency maps: float32, float16 (not exact), or wsol (224 x 224 in [0, 1], for wsolevaluation)"""
+    report: bool = False
+    """write report.html at the end"""
     checkpoint_every: int = 256
     """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 

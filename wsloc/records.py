@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,9 @@ class GroundTruth:
         class_names: N class names.
         difficult: bool ``(N,)``, the VOC flag; False where the data set has none.
         size_wh: width and height in pixels after EXIF transposition.
+        crowd_xyxy: float64 ``(M, 4)``, regions that hold many objects of a class and count neither as found nor as
+            missed (COCO's ``iscrowd``).
+        crowd_class_names: M class names.
     """
 
     image_id: str
@@ -43,6 +48,23 @@ class GroundTruth:
     class_names: tuple[str, ...]
     difficult: NDArray[np.bool_]
     size_wh: tuple[int, int]
+    crowd_xyxy: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    crowd_class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrueMasks:
+    """The true masks of one image after EXIF transposition; opened by evaluation alone.
+
+    Attributes:
+        masks: bool ``(N, H, W)``, one for each object; they cover the whole image, mostly pixel by pixel.
+        class_names: N class names.
+        ignored: bool ``(H, W)``: pixels that count neither as object nor as background, and lie on no mask.
+    """
+
+    masks: NDArray[np.bool_]
+    class_names: tuple[str, ...]
+    ignored: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,10 @@ class Localization:
         fallback: None, or the name of what stood in for an empty mask.
         component: 0 for the largest connected component, 1 for the next, and so on.
         size_wh: width and height of the image after EXIF transposition.
+        rank: place of the class among all that the classifier was asked for, by its probability on this image,
+            from 1; None where there was nothing to compare with.
+        mask_rle: the component's mask at working resolution, which covers the whole image, as COCO's compressed
+            run lengths (``size`` height and width, ``counts``); None where the box has no mask.
     """
 
     image_id: str
@@ -76,6 +102,8 @@ class Localization:
     fallback: str | None
     component: int
     size_wh: tuple[int, int]
+    rank: int | None = None
+    mask_rle: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,25 @@ def test_coco_map_has_the_official_classes() -> None:
     assert load_label_map("coco").class_names == official
 
 
+def test_imagenet_map_has_all_outputs_by_their_wordnet_ids() -> None:
+    """Against timm's list of the ids and torchvision's of the names."""
+    timm_data = pytest.importorskip("timm.data", reason="timm, which lists the synsets, is not installed")
+    shipped = load_label_map("imagenet", 1000, _IMAGENET_CATEGORIES)
+    assert list(shipped.class_names) == timm_data.ImageNetInfo().label_names()
+    assert shipped.outputs_of_class == tuple((index,) for index in range(1000))
+    document = json.loads((resources.files("wsloc") / "classifiers" / "labelmaps" / "imagenet.json").read_text())
+    assert [entry["outputs"][0]["name"] for entry in document["classes"].values()] == list(_IMAGENET_CATEGORIES)
+
+
+def test_a_class_is_found_by_the_wordnet_id_that_its_name_begins_with() -> None:
+    shipped = load_label_map("imagenet")
+    cranes = shipped.restrict(["n03126707 crane", "n02012849 crane", "n01440764"])
+    assert cranes.class_names == ("n03126707 crane", "n02012849 crane", "n01440764")
+    assert cranes.outputs_of_class == ((517,), (134,), (0,))
+    with pytest.raises(UserError, match="lacks the 2 classes n01440765 tench, crane"):
+        shipped.restrict(["n01440764 tench", "n01440765 tench", "crane"])
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_names_are_those_of_torchvision(name: str) -> None:
     for entry in _shipped_entries(name):
@@ -199,7 +218,9 @@ def test_bad_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_built_in_maps(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; give a YAML or JSON file, or coco or voc for a built-in one"):
+    with pytest.raises(
+        UserError, match="does not exist; give a YAML or JSON file, or coco, imagenet or voc for a built-in one"
+    ):
         load_label_map(tmp_path / "none.yaml")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from wsloc.classifiers.labelmap import load_label_map
 from wsloc.classifiers.outputs import resolve_label_map
@@ -41,6 +42,53 @@ def test_the_built_in_map_goes_before_the_names_of_an_imagenet_network() -> None
 
 def test_the_built_in_map_is_not_for_other_networks() -> None:
     assert resolve_label_map(["cat"], 2, ("dog", "cat"), builtin="voc").outputs_of_class == ((1,),)
+
+
+def test_the_classes_of_imagenet_need_no_flag_with_a_torchvision_network() -> None:
+    """Two outputs are cranes; WordNet ids tell them apart. A network without names has them in the same order."""
+    names = ("n03126707 crane", "n02012849 crane", "n15075141 toilet tissue")
+    categories = tuple(_IMAGENET_CATEGORIES)
+    for output_names in (categories, None):
+        found = resolve_label_map(names, 1000, output_names, builtin="imagenet")
+        assert found.outputs_of_class == ((517,), (134,), (999,))
+        assert found.class_names == names
+    with pytest.raises(UserError, match="made for a network of 1000 outputs, but this one has 10"):
+        resolve_label_map(names, 10, None, builtin="imagenet")
+
+
+def test_outputs_may_be_named_by_wordnet_ids() -> None:
+    outputs = ("n03126707", "n02012849")
+    assert resolve_label_map(["n02012849 crane"], 2, outputs, builtin="imagenet").outputs_of_class == ((1,),)
+
+
+@pytest.mark.parametrize(
+    ("num_outputs", "names", "outputs"),
+    [
+        (3, None, ((2,), (0,))),
+        # Names of the user's own go before the order.
+        (3, ("2", "1", "0"), ((0,), (2,))),
+        (4, None, None),
+        (3, ("cat", "dog", "cow"), None),
+        (1000, IMAGENET_NAMES, None),
+    ],
+    ids=["nameless", "named", "more-outputs", "other-names", "imagenet"],
+)
+def test_classes_in_the_order_of_the_outputs(
+    num_outputs: int, names: tuple[str, ...] | None, outputs: tuple[tuple[int], ...] | None
+) -> None:
+    """A network with another number of outputs, or with other names, was trained on other classes."""
+    if outputs is not None:
+        found = resolve_label_map(["2", "0"], num_outputs, names, builtin="in-order", in_order=("0", "1", "2"))
+        assert found.outputs_of_class == outputs
+        return
+    with pytest.raises(UserError):
+        resolve_label_map(["2", "0"], num_outputs, names, builtin="in-order", in_order=("0", "1", "2"))
+
+
+def test_a_thousand_numbered_classes_are_the_outputs_of_an_imagenet_network() -> None:
+    numbers = [str(number) for number in range(1000)]
+    found = resolve_label_map(["17"], 1000, IMAGENET_NAMES, builtin="in-order", in_order=numbers)
+    assert found.outputs_of_class == ((17,),)
 
 
 def test_an_imagenet_network_knows_the_classes_of_voc_and_coco() -> None:

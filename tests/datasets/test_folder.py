@@ -202,7 +202,10 @@ def test_images_need_something_to_look_for(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        (DataSettings(), "Nothing to localise: give --dataset demo, voc or folder, or --images"),
+        (
+            DataSettings(),
+            "Nothing to localise: give --dataset demo, voc, coco, imagenet, cub, folder, wsol; or --images",
+        ),
         (DataSettings(dataset="folder"), "--dataset folder needs --root DIR"),
     ],
 )

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from dense import table_of
 
 from wsloc import boxes
-from wsloc.evaluation.judging import Items, Judged, judge_baseline, judge_localizations, judged_items
+from wsloc.evaluation.items import judged_items
+from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.records import GroundTruth, Localization
 
 Box = tuple[float, float, float, float]
@@ -48,35 +50,35 @@ NAN = float("nan")
 
 
 def _judged(*localizations: Localization) -> Judged:
-    return judge_localizations(judged_items(TRUTH), TRUTH, localizations)
+    return judge_localizations(true_boxes(judged_items(TRUTH), TRUTH), localizations)
 
 
 def _assert_iou(judged: Judged, expected: list[list[float]]) -> None:
-    assert np.allclose(judged.iou, expected, equal_nan=True)
+    assert np.allclose(table_of(judged.items, judged.iou), expected, equal_nan=True)
 
 
 def test_items_are_pairs_with_a_box_that_is_not_difficult() -> None:
     items = judged_items(TRUTH)
     assert items.image_ids == ("a", "c")
     assert items.class_names == ("cat", "dog")
-    assert items.present.tolist() == [[True, True], [False, True]]
+    assert items.pairs() == [("a", "cat"), ("a", "dog"), ("c", "dog")]
 
 
 @pytest.mark.parametrize(
-    ("class_names", "image_ids", "names", "present"),
+    ("class_names", "image_ids", "names", "pairs"),
     [
-        (["dog", "cat"], ("a", "c"), ("cat", "dog"), [[True, True], [False, True]]),
-        (["dog"], ("a", "c"), ("dog",), [[True], [True]]),
-        (["cat", "zebra"], ("a",), ("cat",), [[True]]),
+        (["dog", "cat"], ("a", "c"), ("cat", "dog"), [("a", "cat"), ("a", "dog"), ("c", "dog")]),
+        (["dog"], ("a", "c"), ("dog",), [("a", "dog"), ("c", "dog")]),
+        (["cat", "zebra"], ("a",), ("cat",), [("a", "cat")]),
         (["zebra"], (), (), []),
         ([], (), (), []),
     ],
 )
 def test_only_the_classes_asked_for(
-    class_names: list[str], image_ids: tuple[str, ...], names: tuple[str, ...], present: list[list[bool]]
+    class_names: list[str], image_ids: tuple[str, ...], names: tuple[str, ...], pairs: list[tuple[str, str]]
 ) -> None:
     items = judged_items(TRUTH, class_names)
-    assert (items.image_ids, items.class_names, items.present.tolist()) == (image_ids, names, present)
+    assert (items.image_ids, items.class_names, items.pairs()) == (image_ids, names, pairs)
 
 
 def test_order_of_the_truth_is_kept() -> None:
@@ -151,19 +153,19 @@ def test_the_one_box_of_an_image(of_dog: float, of_cat: float, expected: float) 
 
 
 def test_baselines_by_hand() -> None:
-    items = judged_items(TRUTH)
-    full = judge_baseline(items, TRUTH, boxes.full_image)
+    true = true_boxes(judged_items(TRUTH), TRUTH)
+    full = judge_baseline(true, boxes.full_image)
     # Boxes of the image of 5000 px: dog 100 or 400 (difficult), cat 200; then dog 400, cat 400 (difficult).
     _assert_iou(full, [[0.04, 0.08], [NAN, 0.08]])
     assert np.allclose(full.image_iou, [0.08, 0.08])
     # Centre box (15, 7.5, 85, 42.5) of 2450 px: it holds the whole difficult dog of image a.
-    centre = judge_baseline(items, TRUTH, boxes.centered)
+    centre = judge_baseline(true, boxes.centered)
     cat = 10 * 12.5  # of (20, 0, 30, 20) the rows from 7.5
     dog = 15 * 20  # of (10, 10, 30, 30) the columns from 15
     _assert_iou(centre, [[cat / (2450 + 200 - cat), 400 / 2450], [NAN, dog / (2450 + 400 - dog)]])
 
 
 def test_no_items() -> None:
-    judged = judge_localizations(Items((), (), np.zeros((0, 0), dtype=bool)), {}, [_found("a", "dog", (0, 0, 1, 1))])
-    assert judged.iou.shape == (0, 0)
+    judged = judge_localizations(true_boxes(judged_items({}), {}), [_found("a", "dog", (0, 0, 1, 1))])
+    assert judged.iou.shape == (0,)
     assert judged.image_iou.shape == (0,)

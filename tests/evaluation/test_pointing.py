@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from wsloc.evaluation import estimate
-from wsloc.evaluation.judging import judged_items
-from wsloc.evaluation.pointing import judge_points, pointing_game
+from wsloc.evaluation.items import judged_items, mean_over_classes
+from wsloc.evaluation.judging import true_boxes
+from wsloc.evaluation.pointing import judge_points
 from wsloc.records import GroundTruth
 
 DOG, CAT, SMALL = (100.0, 50.0, 200.0, 150.0), (300.0, 50.0, 340.0, 90.0), (10.0, 10.0, 20.0, 20.0)
@@ -24,7 +25,7 @@ TRUTH = {
     "b": _truth("b", ("dog", "dog"), (DOG, SMALL), difficult=True),
     "c": _truth("c", ("cat",), (CAT,)),
 }
-ITEMS = judged_items(TRUTH)
+TRUE = true_boxes(judged_items(TRUTH), TRUTH)
 
 
 @pytest.mark.parametrize(
@@ -41,27 +42,27 @@ ITEMS = judged_items(TRUTH)
     ],
 )
 def test_a_point_hits_within_fifteen_pixels_of_a_box_of_its_class(point_xy: tuple[float, float], hit: int) -> None:
-    hits = judge_points(ITEMS, TRUTH, {("a", "dog"): point_xy})
-    assert hits[ITEMS.image_ids.index("a"), ITEMS.class_names.index("dog")] == hit
+    hits = judge_points(TRUE, {("a", "dog"): point_xy})
+    assert hits.values[TRUE.items.pairs().index(("a", "dog"))] == hit
 
 
 def test_a_difficult_box_is_a_target_too() -> None:
-    hits = judge_points(ITEMS, TRUTH, {("b", "dog"): (15.0, 15.0)})
-    assert hits[ITEMS.image_ids.index("b"), ITEMS.class_names.index("dog")] == 1
+    hits = judge_points(TRUE, {("b", "dog"): (15.0, 15.0)})
+    assert hits.values[TRUE.items.pairs().index(("b", "dog"))] == 1
 
 
-def test_an_item_without_a_point_is_missed_and_what_is_no_item_is_not_counted() -> None:
-    hits = judge_points(ITEMS, TRUTH, {})
-    np.testing.assert_array_equal(hits, [[0, 0], [np.nan, 0], [0, np.nan]])
+def test_an_item_without_a_point_is_missed() -> None:
+    hits = judge_points(TRUE, {})
+    assert hits.values.tolist() == [0, 0, 0, 0]  # a: cat and dog, b: dog, c: cat
 
 
 def test_the_mean_over_classes() -> None:
     points = {("a", "dog"): (150.0, 100.0), ("b", "dog"): (0.0, 190.0), ("c", "cat"): (320.0, 70.0)}
-    hits = judge_points(ITEMS, TRUTH, points)
+    hits = judge_points(TRUE, points)
     # dog 1 of 2, cat (a: none, c: hit) 1 of 2
-    assert pointing_game(np.ones((1, 3)), hits) == pytest.approx(0.5)
+    assert mean_over_classes(np.ones((1, 3)), hits) == pytest.approx(0.5)
     # Image c alone counts: only cat is there.
-    assert pointing_game(np.array([[0.0, 0.0, 1.0]]), hits) == pytest.approx(1.0)
-    interval = estimate(pointing_game, hits)
+    assert mean_over_classes(np.array([[0.0, 0.0, 1.0]]), hits) == pytest.approx(1.0)
+    interval = estimate(mean_over_classes, hits)
     assert interval.value == pytest.approx(0.5)
     assert interval.low <= 0.5 <= interval.high

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from pycocotools import mask as coco_masks
 from torch import nn
 
 from wsloc.classifiers import VIEWS, LabelMap, Preprocessing, make_scorer
@@ -60,7 +61,9 @@ def _image_maps(
         ImageRecord("image", "a.jpg", Path("a.jpg"), labels), size_wh, working_rgb, None, error, 0.25
     )
     names = class_names[: len(maps)]
-    return ImageMaps(prepared, dict(zip(names, maps, strict=False)), dict(zip(names, (0.75, 0.5), strict=False)), 0.5)
+    of_class = dict(zip(names, maps, strict=False))
+    probabilities, ranks = dict(zip(names, (0.75, 0.5), strict=False)), dict(zip(names, (1, 2), strict=False))
+    return ImageMaps(prepared, of_class, probabilities, ranks, 0.5)
 
 
 def _rectangle(top: int, bottom: int, left: int, right: int, value: float = 1) -> NDArray[np.float32]:
@@ -267,3 +270,13 @@ def test_the_same_box_every_time(segmenter: str) -> None:
     assert first
     assert np.array_equal(saliency, before[0])
     assert np.array_equal(attributed.prepared.working_rgb, before[1])
+
+
+def test_the_mask_of_a_box_is_read_back_by_pycocotools() -> None:
+    saliency = _rectangle(5, 15, 10, 30)
+    item = _only(_localizer(segmenter="threshold", smoothing=0.0), _image_maps(saliency))
+    (found,) = item.localizations
+    assert (found.rank, found.size_wh) == (1, (160, 80))
+    assert found.mask_rle is not None
+    encoded = {**found.mask_rle, "counts": found.mask_rle["counts"].encode()}
+    assert np.array_equal(coco_masks.decode(encoded).astype(bool), saliency > 0)

@@ -10,7 +10,8 @@ names of the network's outputs::
     cat: [281, tiger cat]
     horse: 339
 
-The built-in maps ``voc`` and ``coco`` use the full form, which says how near the outputs come::
+The built-in map ``imagenet`` names the outputs of an ImageNet-1k network by their WordNet ids. ``voc`` and ``coco`` use
+the full form, which says how near the outputs come::
 
     num_outputs: 1000
     classes:
@@ -25,9 +26,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -39,7 +41,8 @@ from wsloc.errors import UserError, one_line
 Relation = Literal["same", "related", "none"]
 
 _RELATIONS: tuple[Relation, ...] = get_args(Relation)
-_BUILTIN_FILES = {"coco": "coco_to_imagenet.yaml", "voc": "voc_to_imagenet.yaml"}
+_BUILTIN_FILES = {"coco": "coco_to_imagenet.yaml", "imagenet": "imagenet.json", "voc": "voc_to_imagenet.yaml"}
+_WNID_AND_NAME = re.compile(r"(n\d{8}) ")
 _MAP_KEYS = {"num_outputs", "classes"}
 _CLASS_KEYS = {"relation", "note", "outputs"}
 _OUTPUT_KEYS = {"index", "wnid", "name"}
@@ -86,20 +89,31 @@ class LabelMap:
         """For each class, in order, the indices of its outputs."""
         return tuple(mapped.outputs for mapped in self.classes)
 
+    def find(self, class_name: str) -> MappedClass | None:
+        """A class by its name, or None where the map lacks it.
+
+        One whose name begins with a WordNet id ("n01440764 tench") is also found by that id alone.
+        """
+        wnid = _WNID_AND_NAME.match(class_name)
+        for name in (class_name, wnid[1]) if wnid else (class_name,):
+            for mapped in self.classes:
+                if mapped.name == name:
+                    return replace(mapped, name=class_name)
+        return None
+
     def restrict(self, class_names: Sequence[str]) -> LabelMap:
         """The map of these classes alone, in their order; classes without any output stay in.
 
         Raises:
             UserError: if the map lacks a class; all that it lacks are named.
         """
-        by_name = {mapped.name: mapped for mapped in self.classes}
-        missing = [name for name in class_names if name not in by_name]
-        if missing:
+        found = {name: self.find(name) for name in class_names}
+        if missing := [name for name, mapped in found.items() if mapped is None]:
             raise UserError(
-                f"The label map {self.source} lacks {_some(missing)}{_did_you_mean(missing[0], by_name)}; "
+                f"The label map {self.source} lacks {_some(missing)}{_did_you_mean(missing[0], self.class_names)}; "
                 "add a line 'class: outputs' for each to a label map of your own, or leave these classes out."
             )
-        return LabelMap(self.source, tuple(by_name[name] for name in class_names))
+        return LabelMap(self.source, tuple(mapped for mapped in found.values() if mapped is not None))
 
     def usable(self) -> LabelMap:
         """The map without the classes that have no output: what can be scored."""
@@ -142,7 +156,7 @@ def load_label_map(
     """Read a label map and check it against the network.
 
     Args:
-        path_or_name: ``voc`` or ``coco`` for a built-in map (ImageNet-1k classifiers), else a file,
+        path_or_name: ``voc``, ``coco`` or ``imagenet`` for a built-in map (ImageNet-1k classifiers), else a file,
             JSON where its suffix is ``.json``, YAML otherwise.
         num_outputs: of the network; None where it is not known yet, then no upper bound is checked.
         output_names: the name of each output in order, which names in the map are looked up in. A name may
@@ -290,7 +304,8 @@ def _read(path_or_name: Path | str) -> tuple[object, str]:
     if builtin is not None:
         # Found from the top package, because the folder of the files is data and no package.
         text = (resources.files("wsloc") / "classifiers" / "labelmaps" / builtin).read_text(encoding="utf-8")
-        return yaml.load(text, _StrictLoader), str(path_or_name)
+        # JSON is read a hundred times as fast, which a thousand classes make felt.
+        return json.loads(text) if builtin.endswith(".json") else yaml.load(text, _StrictLoader), str(path_or_name)
     path = Path(path_or_name)
     try:
         text = path.read_text(encoding="utf-8")

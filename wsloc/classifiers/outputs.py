@@ -17,19 +17,22 @@ def resolve_label_map(
     output_names: tuple[str, ...] | None,
     label_map: str | None = None,
     builtin: str | None = None,
+    in_order: Sequence[str] = (),
 ) -> LabelMap:
     """The label map for some classes.
 
     A map that the user names comes first; then, for an ImageNet network, the data set's built-in map
     (COCO's kite is not ImageNet's). Without either, classes that the outputs are named after need no map, and
-    an ImageNet network also knows the classes of COCO and VOC.
+    an ImageNet network also knows the classes of COCO and VOC. Data sets that are numbered as their networks' outputs
+    are ("in-order") need no map with a network of as many outputs, unless the outputs have other names.
 
     Args:
         class_names: the classes asked for; empty for all that the network (or the user's map) knows.
         num_outputs: of the network.
         output_names: of the network, or None.
-        label_map: what the user named: ``voc``, ``coco`` or a file.
-        builtin: the data set's own built-in map.
+        label_map: what the user named: ``voc``, ``coco``, ``imagenet`` or a file.
+        builtin: the data set's own built-in map, or ``in-order``.
+        in_order: all classes of the data set, for ``in-order``.
 
     Raises:
         UserError: if a class cannot be mapped.
@@ -44,17 +47,21 @@ def resolve_label_map(
         return chosen.restrict(class_names) if class_names else chosen
     if not class_names:
         return identity_label_map(output_names or [f"output {index}" for index in range(num_outputs)])
-    if builtin is not None and _is_imagenet(output_names):
+    is_imagenet = _is_imagenet(output_names)
+    if builtin == "in-order":
+        if len(in_order) == num_outputs and (output_names is None or is_imagenet):
+            return identity_label_map(in_order).restrict(class_names)
+    elif builtin is not None and (is_imagenet or (builtin == "imagenet" and output_names is None)):
         return load_label_map(builtin, num_outputs, output_names).restrict(class_names)
     own = identity_label_map(output_names) if output_names else None
-    if own is not None and set(class_names) <= set(own.class_names):
+    if own is not None and all(own.find(name) for name in class_names):
         return own.restrict(class_names)
-    if not _is_imagenet(output_names):
+    if not is_imagenet:
         known = f"its outputs are {listed(output_names, 20)}" if output_names else "its outputs have no names"
         missing = next(name for name in class_names if own is None or name not in own.class_names)
         raise UserError(
             f"The network has {num_outputs} outputs and none is known to be {missing!r} ({known}); "
-            "name the outputs with --classes-file, or give --label-map (voc or coco for an ImageNet network)."
+            "name the outputs with --classes-file, or give --label-map (voc, coco or imagenet for an ImageNet network)."
         )
     maps = (own, load_label_map("coco"), load_label_map("voc"))
     known_classes = {mapped.name: mapped for known_map in maps if known_map for mapped in known_map.classes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.pipeline import make_localizer, plan_threads
-    from wsloc.runs import execute, finish, open_run, write_summary
+    from wsloc.runs import execute, finish, judge_run, open_run, read_run, write_summary
 
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)
@@ -33,9 +34,12 @@ def run(arguments: Sequence[str]) -> int:
         _announce(dataset, localizer, run)
         before = sum(len(dataset.images[run.parts[number]]) for number in run.done)
         with tqdm(total=len(dataset.images), initial=before, unit="image", dynamic_ncols=True) as bar:
-            for _ in execute(run, localizer, dataset, plan, config.output.overlays):
+            for _ in execute(run, localizer, dataset, plan, config.output):
                 bar.update()
-        summary = write_summary(run.folder.path, config.data, dataset, localizer.label_map)
+        # All its images are done; what the manifest still lacks are the counts that come of this.
+        contents = dataclasses.replace(read_run(run.folder.path), complete=True)
+        judged = judge_run(contents, config.data, dataset)
+        summary = write_summary(judged, dataset, localizer.label_map)
         finish(run, summary.counts)
     print(summary.text)
     print(f"\nRun folder: {run.folder.path}")

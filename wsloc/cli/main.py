@@ -13,10 +13,14 @@ from wsloc.errors import UserError
 
 VERBS = {
     "localize": "boxes from image-level labels, and how good they are",
+    "evaluate": "every metric of a run, or of saved maps",
     "compare": "maps of one image by many methods, side by side",
+    "compare-runs": "which of two runs finds more, by how much, and where",
+    "check-dataset": "what is wrong with the files of a data set",
     "visualize": "an image that maximises the score of a class",
 }
-"""Each is a module of this package with ``run(arguments) -> exit status``; imported only when asked for."""
+"""Each is a module of this package (a dash is an underscore) with ``run(arguments) -> exit status``; imported only when
+asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Weakly supervised localisation: image-level labels in, boxes out.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="verbs:\n"
-        + "\n".join(f"  {verb:<12}{text}" for verb, text in VERBS.items())
+        + "\n".join(f"  {verb:<15}{text}" for verb, text in VERBS.items())
         + "\n\nwsloc VERB --help lists the flags of a verb.",
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
@@ -42,7 +46,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
             # A file name may hold bytes that no terminal can show.
             stream.reconfigure(errors="backslashreplace")
     try:
-        status: int = importlib.import_module(f"wsloc.cli.{verb}").run(arguments)
+        status: int = importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}").run(arguments)
     except UserError as error:
         print(f"wsloc: {error}", file=sys.stderr)
         return 2

@@ -20,11 +20,11 @@ import tyro
 import yaml
 
 import wsloc
-from wsloc.config import DatasetName, LocalizeConfig
+from wsloc.config import DatasetName, LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
 
 FLAG_OF_FIELD = {"class_name": "class"}
-NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download"})
+NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report"})
 """Settings of one call, which no file may hold and which do not tell two configurations apart."""
 
 
@@ -35,6 +35,7 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
         UserError: for a YAML file that is missing, malformed or holds an unknown key or a bad value.
         SystemExit: status 2 for bad flags, after a message with suggestions; 0 after ``--help``.
     """
+    arguments = _with_map_kind(arguments)
     # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path, nargs="?")
@@ -47,6 +48,16 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     if named.config:
         config = _without_unit_as_class(_layer(named.config, config))
     return _with_unit_as_class(_parse(arguments, config))
+
+
+def _with_map_kind(arguments: Sequence[str]) -> list[str]:
+    """A bare ``--save-maps`` means float32."""
+    words = list(arguments)
+    if "--save-maps" in words:
+        place = words.index("--save-maps") + 1
+        if place == len(words) or words[place].startswith("--"):
+            words.insert(place, get_args(MapKind)[0])
+    return words
 
 
 def _with_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:

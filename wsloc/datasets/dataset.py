@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsloc.records import GroundTruth, ImageRecord
+from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Dataset:
         class_names: all classes of the data set; empty where it has none of its own.
         images: in a fixed order; a labelled class of an image is an item.
         label_map: name of the built-in label map that knows these classes, or None.
+        category_ids: the data set's own number of each class, in their order; None where it has none.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Dataset:
     class_names: tuple[str, ...]
     images: tuple[ImageRecord, ...]
     label_map: str | None = None
+    category_ids: tuple[int, ...] | None = None
 
     def fingerprint(self) -> str:
         """A SHA-256 over ids, labels and their order: two data sets with the same one have the same items."""
@@ -44,8 +47,13 @@ class GroundTruthSet:
         problems: one sentence for each annotation, or box of one, that was left out or mended.
         ambiguous_orientations: images with an EXIF orientation whose annotation does not tell in which
             frame its boxes are; they are taken to be in the stored one.
+        read_masks: the true masks of an image by its id, read when asked for; raises ItemError where they
+            cannot be read. None where the data set has no masks.
+        partial: whether the data set annotates only some of its images, so that those without an entry are no fault.
     """
 
     images: dict[str, GroundTruth]
     problems: tuple[str, ...] = ()
     ambiguous_orientations: int = 0
+    read_masks: Callable[[str], TrueMasks] | None = None
+    partial: bool = False

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from wsloc.datasets.dataset import Dataset
+from wsloc.datasets.tables import leaves
 from wsloc.errors import UserError
 from wsloc.images import IMAGE_SUFFIXES
 from wsloc.records import ImageRecord
@@ -43,8 +44,8 @@ def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
     """
     _require_folder(root)
     labels: dict[str, dict[str, None]] = {}
-    for number, row in enumerate(_read_csv(labels_csv), start=1):
-        if number == 1 and row[0].strip().lower() in _HEADER_WORDS:
+    for number, row in enumerate(read_csv(labels_csv, "labels"), start=1):
+        if number == 1 and is_header(row):
             continue
         if len(row) != 2:
             raise UserError(
@@ -53,9 +54,7 @@ def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
         file = Path(row[0].strip()).as_posix()
         if file == ".":
             raise UserError(f"{labels_csv}, row {number}: the image has no name.")
-        # Absolute, since ../file is "relative to" the root "."; not resolved, since links are the user's own.
-        folder = Path.cwd() / root
-        if not Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder)):
+        if leaves(root, file):
             raise UserError(f"{labels_csv}, row {number}: {file} lies outside {root}.")
         names = [name.strip() for name in row[1].split(";") if name.strip()]
         labels.setdefault(file, {}).update(dict.fromkeys(names))
@@ -104,9 +103,23 @@ def _sorted_labels(images: list[ImageRecord]) -> tuple[str, ...]:
     return tuple(sorted({label for image in images for label in image.labels}))
 
 
-def _read_csv(path: Path) -> list[list[str]]:
+def is_header(row: list[str]) -> bool:
+    """Whether the first row of a CSV file names its columns."""
+    return row[0].strip().lower() in _HEADER_WORDS
+
+
+def read_csv(path: Path, what: str) -> list[list[str]]:
+    """The rows of a CSV file that are not empty.
+
+    Args:
+        path: of the file, in UTF-8.
+        what: it holds, for the sentence.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"The labels {path} cannot be read: {error}.") from error
+        raise UserError(f"The {what} {path} cannot be read: {error}.") from error

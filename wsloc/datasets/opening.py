@@ -7,10 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
+from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.datasets.cub import open_cub, read_cub_ground_truth
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.demo import open_demo
 from wsloc.datasets.folder import open_class_folders, open_glob, open_labelled_images
+from wsloc.datasets.folder_truth import read_folder_ground_truth
+from wsloc.datasets.imagenet import open_imagenet, read_imagenet_ground_truth
 from wsloc.datasets.voc import download_voc, open_voc, read_voc_ground_truth
+from wsloc.datasets.wsol_tables import open_wsol, read_wsol_ground_truth
 from wsloc.errors import UserError, listed
 
 
@@ -24,17 +29,24 @@ def open_dataset(settings: DataSettings) -> Dataset:
     Raises:
         UserError: if the data set is missing or malformed, or no item is left.
     """
+    dataset = _with_items(open_images(settings), settings)
+    return replace(dataset, images=dataset.images[: settings.limit])
+
+
+def open_images(settings: DataSettings) -> Dataset:
+    """All images of a data set with all their labels, labelled or not; of the settings, ``ids`` alone chooses.
+
+    Raises:
+        UserError: if the data set is missing or malformed, or the settings contradict each other.
+    """
     _refuse_contradictions(settings)
     if settings.images is not None:
         dataset = open_glob(settings.images)
     elif settings.dataset is None:
-        raise UserError("Nothing to localise: give --dataset demo, voc or folder, or --images 'GLOB' --class NAME.")
+        raise UserError(f"Nothing to localise: give --dataset {', '.join(OPENERS)}; or --images 'GLOB' --class NAME.")
     else:
         dataset = OPENERS[settings.dataset](settings)
-    if settings.ids is not None:
-        dataset = _listed_images(dataset, settings.ids)
-    dataset = _with_items(dataset, settings)
-    return replace(dataset, images=dataset.images[: settings.limit])
+    return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
 
 
 def _refuse_contradictions(settings: DataSettings) -> None:
@@ -42,6 +54,20 @@ def _refuse_contradictions(settings: DataSettings) -> None:
         raise UserError("--images stands alone; leave out --dataset, --root and --labels.")
     if settings.labels is not None and settings.dataset != "folder":
         raise UserError("--labels goes with --dataset folder; the other data sets bring their own labels.")
+    for flag, value, owners in (
+        ("--annotations", settings.annotations, ("coco", "wsol")),
+        ("--boxes", settings.boxes, ("folder",)),
+        ("--masks", settings.masks, ("folder", "wsol")),
+    ):
+        if value is not None and settings.dataset not in owners:
+            raise UserError(
+                f"{flag} goes with --dataset {' or '.join(owners)}; the other data sets know their own place."
+            )
+    # The evaluation alone opens them, but should not find out after the work that they are missing.
+    if settings.boxes is not None and not settings.boxes.is_file():
+        raise UserError(f"The boxes {settings.boxes} do not exist; --boxes names a CSV file.")
+    if settings.masks is not None and not settings.masks.is_dir():
+        raise UserError(f"The folder {settings.masks} does not exist; --masks names the one that holds the masks.")
     if settings.class_name is not None and settings.classes:
         raise UserError(
             "--class looks for one class in every image and --classes chooses among labels: give one of them."
@@ -85,8 +111,35 @@ def _open_voc(settings: DataSettings) -> Dataset:
     return open_voc(root, settings.year, split)
 
 
+def _open_coco(settings: DataSettings) -> Dataset:
+    return open_coco(settings.root or Path("data/coco"), settings.annotations, settings.split or "val2017")
+
+
 def _open_demo(settings: DataSettings) -> Dataset:
     return open_demo(settings.root or Path("data/demo"), settings.split or "test")
+
+
+def _open_imagenet(settings: DataSettings) -> Dataset:
+    return open_imagenet(settings.root or Path("data"), settings.split or "val")
+
+
+def _open_cub(settings: DataSettings) -> Dataset:
+    return open_cub(settings.root or Path("data"), settings.split or "test")
+
+
+def _open_wsol(settings: DataSettings) -> Dataset:
+    return open_wsol(wsol_root(settings), settings.annotations, settings.split or "test")
+
+
+def wsol_root(settings: DataSettings) -> Path:
+    """The folder of the images that the tables name.
+
+    Raises:
+        UserError: if the settings name none.
+    """
+    if settings.root is None:
+        raise UserError("--dataset wsol needs --root DIR, the folder that holds the images.")
+    return settings.root
 
 
 def _open_folder(settings: DataSettings) -> Dataset:
@@ -100,15 +153,30 @@ def _open_folder(settings: DataSettings) -> Dataset:
 OPENERS: dict[str, Callable[[DataSettings], Dataset]] = {
     "demo": _open_demo,
     "voc": _open_voc,
+    "coco": _open_coco,
+    "imagenet": _open_imagenet,
+    "cub": _open_cub,
     "folder": _open_folder,
+    "wsol": _open_wsol,
 }
 """All data sets, by the name that ``--dataset`` takes."""
 
-GROUND_TRUTH_READERS: dict[str, Callable[[DataSettings, Dataset], GroundTruthSet]] = {
+GROUND_TRUTH_READERS: dict[str, Callable[[DataSettings, Dataset], GroundTruthSet | None]] = {
     "demo": lambda _settings, dataset: read_voc_ground_truth(dataset),
     "voc": lambda _settings, dataset: read_voc_ground_truth(dataset),
+    "coco": lambda settings, dataset: read_coco_ground_truth(
+        dataset, settings.annotations, settings.split or "val2017"
+    ),
+    "imagenet": lambda _settings, dataset: read_imagenet_ground_truth(dataset),
+    "cub": lambda _settings, dataset: read_cub_ground_truth(dataset),
+    "folder": lambda settings, dataset: read_folder_ground_truth(
+        dataset, _open_folder(settings), settings.boxes, settings.masks
+    ),
+    "wsol": lambda settings, dataset: read_wsol_ground_truth(
+        dataset, settings.annotations, settings.split or "test", settings.masks
+    ),
 }
-"""Those that have boxes."""
+"""Those that have boxes or masks; own images only where the settings name them."""
 
 
 def _relabelled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Dataset:

@@ -8,15 +8,16 @@ difficult instances are present; the last are left out. The XML files, which hol
 from __future__ import annotations
 
 import urllib.error
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from wsloc import boxes
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.frames import frame_of, header_of, place_boxes
+from wsloc.datasets.voc_masks import voc_masks_of
+from wsloc.datasets.voc_xml import annotated_size, is_difficult, parse_xml, read_corners
 from wsloc.errors import ItemError, UserError
-from wsloc.images import ImageHeader, read_header
 from wsloc.records import GroundTruth, ImageRecord
 
 
@@ -55,7 +56,7 @@ def open_voc(root: Path, year: str = "2012", split: str = "trainval", name: str 
 
 
 def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
-    """The true boxes of the images of a data set that :func:`open_voc` opened.
+    """The true boxes, and the masks if there are any, of the images of a data set that :func:`open_voc` opened.
 
     Boxes are in the frame of the image after EXIF transposition. An annotation whose size is the
     stored size, and not also the transposed one, was drawn on the stored image, and its boxes turn with it.
@@ -74,7 +75,7 @@ def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
         images[image_id] = truth
         problems += [f"{path.name}: {sentence}" for sentence in mended]
         ambiguous += not told
-    return GroundTruthSet(images, tuple(problems), ambiguous)
+    return GroundTruthSet(images, tuple(problems), ambiguous, voc_masks_of(dataset))
 
 
 def download_voc(root: Path, year: str, split: str) -> None:
@@ -131,80 +132,19 @@ def _read_positives(path: Path) -> list[str]:
 
 def _read_annotation(path: Path, image_id: str, image_path: Path) -> tuple[GroundTruth, bool, list[str]]:
     """The truth, whether the frame of its boxes could be told, and what had to be mended."""
-    root = _parse_xml(path)
-    annotated_wh = _annotated_size(root)
-    try:
-        header = read_header(image_path)
-    except ItemError:
-        # An image that cannot be read must still count as not found.
-        if annotated_wh is None:
-            raise
-        header = ImageHeader(annotated_wh, 1)
-    in_stored_frame, told = _frame(annotated_wh, header)
-    frame_wh = header.stored_wh if in_stored_frame else header.size_wh
-    found, names, difficult, mended = [], [], [], []
-    for element in root.findall("object"):
-        name = (element.findtext("name") or "").strip()
-        box = _read_box(element, name)
-        inside = boxes.clip(box, frame_wh)[0]
-        if boxes.area(inside)[0] == 0:
-            mended.append(f"the box of a {name} is inverted or outside the image, and was left out")
-            continue
-        if not np.array_equal(inside, box):
-            mended.append(f"the box of a {name} reaches over the border, and was cut off there")
-        found.append(inside)
-        names.append(name)
-        difficult.append((element.findtext("difficult") or "0").strip() == "1")
-    turned = boxes.as_boxes(np.array(found))
-    if in_stored_frame:
-        turned = boxes.apply_exif_orientation(turned, header.stored_wh, header.orientation)
-    truth = GroundTruth(image_id, turned, tuple(names), np.array(difficult, dtype=bool), header.size_wh)
-    return truth, told, mended
-
-
-def _parse_xml(path: Path) -> ElementTree.Element:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ItemError(f"the annotation cannot be read: {error.strerror}") from error
-    if b"\0" in content:
-        # In UTF-16 the declarations below would pass unseen.
-        raise ItemError("the annotation is not written in UTF-8")
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ItemError("the annotation declares XML entities, which are not expanded")
-    try:
-        return ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise ItemError(f"the annotation is not valid XML: {error}") from error
-
-
-def _annotated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    try:
-        size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
-    except ValueError:
-        return None
-    return size if min(size) > 0 else None
-
-
-def _frame(annotated_wh: tuple[int, int] | None, header: ImageHeader) -> tuple[bool, bool]:
-    """Whether the boxes are in the stored frame, and whether that could be told."""
-    if header.orientation == 1:
-        return True, True
-    if header.stored_wh != header.size_wh:
-        if annotated_wh == header.stored_wh:
-            return True, True
-        if annotated_wh == header.size_wh:
-            return False, True
-    return True, False
-
-
-def _read_box(element: ElementTree.Element, name: str) -> tuple[float, float, float, float]:
-    try:
-        xmin, ymin, xmax, ymax = (
-            float(element.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")
-        )
-    except ValueError as error:
-        raise ItemError(f"the bndbox of an object {name!r} is missing or holds no numbers") from error
-    if not np.isfinite([xmin, ymin, xmax, ymax]).all():
-        raise ItemError(f"the bndbox of an object {name!r} holds no finite numbers")
-    return boxes.from_voc(xmin, ymin, xmax, ymax)
+    root = parse_xml(path)
+    annotated_wh = annotated_size(root)
+    header = header_of(image_path, annotated_wh)
+    in_stored_frame, told = frame_of(annotated_wh, header)
+    elements = root.findall("object")
+    names = [(element.findtext("name") or "").strip() for element in elements]
+    read = [boxes.from_voc(*read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
+    placed = place_boxes(read, names, header, in_stored_frame)
+    truth = GroundTruth(
+        image_id,
+        placed.boxes_xyxy,
+        tuple(names[index] for index in placed.kept),
+        np.array([is_difficult(elements[index]) for index in placed.kept], dtype=bool),
+        header.size_wh,
+    )
+    return truth, told, list(placed.problems)

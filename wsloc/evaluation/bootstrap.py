@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1000
 _CONFIDENCE = 0.95
-_CHUNK = 100
-"""Resamples that are weighed at once, which bounds the memory."""
+_CHUNK_VALUES = 4_000_000
+"""Weights that are drawn at once, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,12 @@ def estimate(statistic: Statistic[ByImage], judged: ByImage, other: ByImage | No
     count = len(judged)
     point = float(value(np.ones((1, count)))[0])
     generator = np.random.default_rng(seed)
+    chunk = min(RESAMPLES, max(1, _CHUNK_VALUES // count))
     drawn = np.concatenate(
         [
-            value(generator.multinomial(count, np.full(count, 1 / count), size=_CHUNK).astype(np.float64))
-            for _ in range(RESAMPLES // _CHUNK)
+            value(generator.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64))
+            for start in range(0, RESAMPLES, chunk)
+            for size in [min(chunk, RESAMPLES - start)]
         ]
     )
     low, high = np.quantile(drawn, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])

@@ -2,125 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
+from wsloc.evaluation.items import Items
 from wsloc.records import GroundTruth, Localization
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Items:
-    """The (image, class) pairs that are judged: those with a true box that is not difficult.
-
-    Attributes:
-        image_ids: the N images.
-        class_names: the K classes.
-        present: bool ``(N, K)``: which pairs are items.
-    """
-
-    image_ids: tuple[str, ...]
-    class_names: tuple[str, ...]
-    present: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """How well one way to make boxes did on some items.
+    """How well one way to make boxes did on some items; its length is the number of images.
 
     Attributes:
-        iou: float64 ``(N, K)``: of the item's box with the best box of its class, difficult ones included;
-            0 for an item without a box, NaN where there is no item.
-        image_iou: float64 ``(N,)``: of the image's one box with the best box of any class.
+        items: N items in I images.
+        iou: float64 ``(N,)``: of the item's box with the best box of its class, difficult ones included; 0 for an
+            item without a box.
+        image_iou: float64 ``(I,)``: of the image's one box with the best box of any class.
+        rank: float64 ``(N,)``: place of the class among the classifier's, from 1; infinite where there is no box.
+            None where the classifier ranked nothing.
     """
 
+    items: Items
     iou: NDArray[np.float64]
     image_iou: NDArray[np.float64]
+    rank: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
-        """N, the number of images."""
         return len(self.image_iou)
 
 
-def judged_items(truth: Mapping[str, GroundTruth], class_names: Sequence[str] | None = None) -> Items:
-    """The items of some images.
+@dataclass(frozen=True, slots=True, eq=False)
+class TrueBoxes:
+    """All true boxes of the judged images in one array.
 
-    Args:
-        truth: by image id; its order is kept.
-        class_names: only these classes; None for all that occur.
+    Attributes:
+        items: N items in I images.
+        boxes_xyxy: float64 ``(M, 4)``, difficult ones included.
+        image: int64 ``(M,)``: index of the image.
+        item: int64 ``(M,)``: index of the item; -1 where the box's class is none of the image's items.
+        size_wh: int64 ``(I, 2)``, of the images.
     """
-    found = {name for image in truth.values() for name in _classes_of(image)}
-    names = tuple(sorted(found) if class_names is None else sorted(found.intersection(class_names)))
-    column = {name: k for k, name in enumerate(names)}
-    present = np.zeros((len(truth), len(names)), dtype=bool)
-    for n, image in enumerate(truth.values()):
-        for name in _classes_of(image).intersection(column):
-            present[n, column[name]] = True
-    kept = np.flatnonzero(present.any(axis=1))
-    every_id = tuple(truth)
-    image_ids = tuple(every_id[n] for n in kept)
-    return Items(image_ids, names, present[kept])
+
+    items: Items
+    boxes_xyxy: NDArray[np.float64]
+    image: NDArray[np.int64]
+    item: NDArray[np.int64]
+    size_wh: NDArray[np.int64]
 
 
-def judge_localizations(
-    items: Items, truth: Mapping[str, GroundTruth], localizations: Iterable[Localization]
-) -> Judged:
+def true_boxes(items: Items, truth: Mapping[str, GroundTruth]) -> TrueBoxes:
+    """The true boxes of the items' images."""
+    images = [truth[image_id] for image_id in items.image_ids]
+    number_of = {pair: number for number, pair in enumerate(items.pairs())}
+    return TrueBoxes(
+        items,
+        np.concatenate([np.zeros((0, 4)), *(image.boxes_xyxy for image in images)]),
+        np.repeat(np.arange(len(images)), [len(image.class_names) for image in images]).astype(np.int64),
+        np.array(
+            [number_of.get((image.image_id, name), -1) for image in images for name in image.class_names],
+            dtype=np.int64,
+        ),
+        np.array([image.size_wh for image in images], dtype=np.int64).reshape(-1, 2),
+    )
+
+
+def judge_localizations(true: TrueBoxes, localizations: Iterable[Localization]) -> Judged:
     """The boxes of a run; of several components of an item the largest alone.
 
     The one box of an image is that of its most probable class, among all boxes that the run made for
     it; of equal ones the first.
     """
-    of_item: dict[tuple[str, str], tuple[float, ...]] = {}
-    of_image: dict[str, Localization] = {}
+    items = true.items
+    number_of = {pair: number for number, pair in enumerate(items.pairs())}
+    image_of = {image_id: number for number, image_id in enumerate(items.image_ids)}
+    of_item, rank = np.full((len(items), 4), np.nan), np.full(len(items), np.inf)
+    of_image, best = np.full((len(items.image_ids), 4), np.nan), np.full(len(items.image_ids), -np.inf)
+    ranked = True
     for record in localizations:
-        if record.component == 0:
-            of_item[record.image_id, record.class_name] = record.box_xyxy
-            best = of_image.get(record.image_id)
-            if best is None or record.probability > best.probability:
-                of_image[record.image_id] = record
-    return _judge(
-        items,
-        truth,
-        lambda image, name: of_item.get((image.image_id, name), ()),
-        lambda image: of_image[image.image_id].box_xyxy if image.image_id in of_image else (),
-    )
+        if record.component != 0:
+            continue
+        ranked &= record.rank is not None
+        item = number_of.get((record.image_id, record.class_name))
+        if item is not None:
+            of_item[item], rank[item] = record.box_xyxy, record.rank or np.inf
+        image = image_of.get(record.image_id)
+        if image is not None and record.probability > best[image]:
+            of_image[image], best[image] = record.box_xyxy, record.probability
+    return _judge(true, of_item, of_image, rank if ranked else None)
 
 
 def judge_baseline(
-    items: Items, truth: Mapping[str, GroundTruth], make_box: Callable[[tuple[int, int]], NDArray[np.float64]]
+    true: TrueBoxes,
+    make_box: Callable[[tuple[int, int]], NDArray[np.float64]],
+    rank: NDArray[np.float64] | None = None,
 ) -> Judged:
-    """One box for every item of an image, made from the image's width and height alone."""
-    return _judge(items, truth, lambda image, _name: make_box(image.size_wh), lambda image: make_box(image.size_wh))
+    """One box for every item of an image, made from the image's width and height alone.
 
-
-BoxOrNone = Sequence[float] | NDArray[np.float64]
-"""Four numbers ``xyxy`` (or a ``(1, 4)`` array), or nothing."""
+    Args:
+        true: what is judged.
+        make_box: from width and height to a ``(1, 4)`` box.
+        rank: of the items' classes by the classifier, for Top-k Loc.
+    """
+    made = np.array([make_box((width, height))[0] for width, height in true.size_wh.tolist()]).reshape(-1, 4)
+    return _judge(true, made[true.items.image_index], made, rank)
 
 
 def _judge(
-    items: Items,
-    truth: Mapping[str, GroundTruth],
-    item_box: Callable[[GroundTruth, str], BoxOrNone],
-    image_box: Callable[[GroundTruth], BoxOrNone],
+    true: TrueBoxes,
+    of_item: NDArray[np.float64],
+    of_image: NDArray[np.float64],
+    rank: NDArray[np.float64] | None,
 ) -> Judged:
-    iou = np.full(items.present.shape, np.nan)
-    image_iou = np.zeros(len(items.image_ids))
-    for n, image_id in enumerate(items.image_ids):
-        image = truth[image_id]
-        image_iou[n] = _best_iou(image_box(image), image.boxes_xyxy)
-        for k in np.flatnonzero(items.present[n]):
-            name = items.class_names[k]
-            of_class = image.boxes_xyxy[[other == name for other in image.class_names]]
-            iou[n, k] = _best_iou(item_box(image, name), of_class)
-    return Judged(iou, image_iou)
-
-
-def _best_iou(box_xyxy: BoxOrNone, true_xyxy: NDArray[np.float64]) -> float:
-    return float(boxes.iou_matrix(box_xyxy, true_xyxy).max(initial=0.0))
-
-
-def _classes_of(image: GroundTruth) -> set[str]:
-    return {name for name, difficult in zip(image.class_names, image.difficult, strict=True) if not difficult}
+    """Boxes ``(N, 4)`` and ``(I, 4)``, NaN where there is none."""
+    items = true.items
+    iou, image_iou = np.zeros(len(items)), np.zeros(len(items.image_ids))
+    own = true.item >= 0
+    np.maximum.at(iou, true.item[own], boxes.paired_iou(of_item[true.item[own]], true.boxes_xyxy[own]))
+    np.maximum.at(image_iou, true.image, boxes.paired_iou(of_image[true.image], true.boxes_xyxy))
+    return Judged(items, iou, image_iou, rank)

@@ -8,46 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wsloc.evaluation.corloc import mean_over_classes
-from wsloc.evaluation.judging import Items
-from wsloc.records import GroundTruth
+from wsloc.evaluation.items import ItemValues
+from wsloc.evaluation.judging import TrueBoxes
 
 TOLERANCE = 15.0
 """Pixels of the original image."""
 
 
-def judge_points(
-    items: Items, truth: Mapping[str, GroundTruth], points_xy: Mapping[tuple[str, str], tuple[float, float]]
-) -> NDArray[np.float64]:
-    """Which items are hit.
+def judge_points(true: TrueBoxes, points_xy: Mapping[tuple[str, str], tuple[float, float]]) -> ItemValues:
+    """Which items are hit; :func:`~wsloc.evaluation.items.mean_over_classes` of it is the pointing game.
 
     Args:
-        items: the (image, class) pairs.
-        truth: by image id.
+        true: what is judged.
         points_xy: by image id and class name, in pixels of the original image; an item without a point is missed.
 
     Returns:
-        ``(N, K)``: 1 where a point lies in a box of its class, difficult ones included, or within 15 px of one; 0 where
-        not; NaN where there is no item.
+        1 where a point lies in a box of its class, difficult ones included, or within 15 px of one; 0 where not.
     """
-    hits = np.full(items.present.shape, np.nan)
-    for n, k in zip(*np.nonzero(items.present), strict=True):
-        image = truth[items.image_ids[n]]
-        own = image.boxes_xyxy[[name == items.class_names[k] for name in image.class_names]]
-        point = points_xy.get((image.image_id, items.class_names[k]))
-        hits[n, k] = point is not None and bool((_distance(point, own) <= TOLERANCE).any())
-    return hits
-
-
-def pointing_game(weights: NDArray[np.float64], hits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over classes of the share of items that are hit, under weights of the images."""
-    return mean_over_classes(weights, hits)
-
-
-def _distance(point_xy: tuple[float, float], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From a point to the nearest point of each box, 0 inside."""
-    point = np.asarray(point_xy)
-    outside = np.maximum(np.maximum(boxes_xyxy[:, :2] - point, point - boxes_xyxy[:, 2:]), 0)
-    return np.asarray(np.hypot(outside[:, 0], outside[:, 1]))
+    point = np.array([points_xy.get(pair, (np.nan, np.nan)) for pair in true.items.pairs()]).reshape(-1, 2)
+    own = true.item >= 0
+    of_box, box = point[true.item[own]], true.boxes_xyxy[own]
+    # From the point to the nearest point of the box, 0 inside.
+    outside = np.maximum(np.maximum(box[:, :2] - of_box, of_box - box[:, 2:]), 0)
+    hit = np.zeros(len(true.items))
+    np.maximum.at(hit, true.item[own], np.hypot(outside[:, 0], outside[:, 1]) <= TOLERANCE)
+    return ItemValues(true.items, hit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.corloc import METRICS, per_class_corloc
-from wsloc.evaluation.judging import judge_baseline, judge_localizations, judged_items
+from wsloc.evaluation.items import class_means, judged_items
+from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.records import GroundTruth, Localization
 
 BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
@@ -19,6 +21,11 @@ BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
     "full image": boxes.full_image,
 }
 """Ways to make a box without looking at the image."""
+RUN = "wsloc"
+"""What the boxes of a run are called beside the baselines."""
+
+Track = Callable[[Sequence[Any]], Iterable[Any]]
+"""Hands on what it gets, and may show how far that has come: tqdm, for example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ def evaluate(
     localizations: Iterable[Localization],
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
+    track: Track = iter,
 ) -> Evaluation | None:
     """Judge boxes against ground truth.
 
@@ -68,29 +76,50 @@ def evaluate(
         localizations: the boxes of a run.
         truth: the true boxes of its images, by image id.
         class_names: the classes that were asked for; None for all.
+        track: watches the metrics being computed.
+
+    Returns:
+        None if there is no item to judge.
+    """
+    judged = judge_with_baselines(localizations, truth, class_names)
+    return None if judged is None else summarize(judged, track)
+
+
+def judge_with_baselines(
+    localizations: Iterable[Localization],
+    truth: Mapping[str, GroundTruth],
+    class_names: Sequence[str] | None = None,
+) -> dict[str, Judged] | None:
+    """The boxes of a run and of the baselines, by name, held against the truth; arguments as in :func:`evaluate`.
 
     Returns:
         None if there is no item to judge.
     """
     items = judged_items(truth, class_names)
-    if not items.image_ids:
+    if not items:
         return None
-    judged = {"wsloc": judge_localizations(items, truth, localizations)}
-    judged |= {name: judge_baseline(items, truth, make_box) for name, make_box in BASELINES.items()}
+    true = true_boxes(items, truth)
+    own = judge_localizations(true, localizations)
+    return {RUN: own} | {name: judge_baseline(true, make, own.rank) for name, make in BASELINES.items()}
+
+
+def summarize(judged: Mapping[str, Judged], track: Track = iter) -> Evaluation:
+    """The metrics of the boxes of a run and of the baselines, as :func:`judge_with_baselines` gives them."""
+    own = judged[RUN]
     per_class = {name: per_class_corloc(result) for name, result in judged.items()}
-    ious = judged["wsloc"].iou
+    ious = class_means(np.ones((1, len(own))), own.items, own.iou)[0]
     classes = tuple(
         ClassScores(
             name,
-            int(items.present[:, k].sum()),
-            float(per_class["wsloc"][k]),
-            float(np.nanmean(ious[:, k])),
+            int(items),
+            float(per_class[RUN][k]),
+            float(ious[k]),
             {baseline: float(per_class[baseline][k]) for baseline in BASELINES},
         )
-        for k, name in enumerate(items.class_names)
+        for k, (name, items) in enumerate(zip(own.items.class_names, own.items.counts(), strict=True))
     )
-    rows = tuple(
-        Scores(name, {metric: estimate(statistic, result) for metric, statistic in METRICS.items()})
-        for name, result in judged.items()
-    )
-    return Evaluation(len(items.image_ids), int(items.present.sum()), rows, classes)
+    shown = {name: metric for name, metric in METRICS.items() if not np.isnan(metric(np.ones((1, len(own))), own)[0])}
+    rows: dict[str, dict[str, Estimate]] = {name: {} for name in judged}
+    for name, metric in track([(name, metric) for name in judged for metric in shown]):
+        rows[name][metric] = estimate(shown[metric], judged[name])
+    return Evaluation(len(own), len(own.items), tuple(Scores(*row) for row in rows.items()), classes)

@@ -12,11 +12,11 @@ def format_evaluation(evaluation: Evaluation) -> str:
     lines = [
         f"{evaluation.items} items in {evaluation.images} images; percent, with 95 % bootstrap intervals over images",
         "",
-        f"{'':<14}" + "".join(f"{name:>22}" for name in names),
+        f"{'':<20}" + "".join(f"{row.name:>22}" for row in evaluation.rows),
     ]
     lines += [
-        f"{row.name:<14}" + "".join(f"{format_interval(row.metrics[name]):>22}" for name in names)
-        for row in evaluation.rows
+        f"{name:<20}" + "".join(f"{format_interval(row.metrics[name]):>22}" for row in evaluation.rows)
+        for name in names
     ]
     width = max(17, *(len(scores.class_name) + 2 for scores in evaluation.classes))
     baselines = "".join(f"{name:>12}" for name in BASELINES)

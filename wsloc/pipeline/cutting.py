@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_masks
 
 from wsloc import boxes
 from wsloc.errors import ItemError, one_line
@@ -60,7 +62,9 @@ def _localized(localizer: Localizer, image_maps: ImageMaps, class_name: str) -> 
         for number, component in enumerate(components)
     )
     mask = np.logical_or.reduce([component.mask for component in components])
-    return ItemResult(class_name, localizations, None, Trace(rgb, saliency, segmentation.trimap, mask))
+    return ItemResult(
+        class_name, localizations, None, Trace(rgb, image_maps.maps[class_name], saliency, segmentation.trimap, mask)
+    )
 
 
 def _components(
@@ -100,7 +104,14 @@ def _localization(
         fallback=fallback,
         component=number,
         size_wh=prepared.size_wh,
+        rank=image_maps.ranks[class_name],
+        mask_rle=_run_lengths(component.mask),
     )
+
+
+def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    encoded = coco_masks.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
 
 
 def _failed(prepared: PreparedImage, class_name: str, stage: str, reason: str) -> ItemResult:

@@ -84,6 +84,7 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
         classifier.output_names,
         config.classifier.label_map,
         dataset.label_map,
+        dataset.class_names,
     )
     usable = label_map.usable()
     if not usable.classes:

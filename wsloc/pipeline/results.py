@@ -12,16 +12,18 @@ from wsloc.records import Failure, ImageRecord, Localization
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """How a box came about; all arrays at working resolution.
+    """How a box came about; all arrays but ``raw_map`` at working resolution.
 
     Attributes:
         image_rgb: uint8 ``(H, W, 3)``.
+        raw_map: float32 ``(h, w)``, of the whole image: the mean over the views, not smoothed; NaN where undecided.
         saliency: float32 ``(H, W)``, smoothed, maximum 1; NaN where undecided.
         trimap: uint8 ``(H, W)``, the seeds in OpenCV's codes.
         mask: bool ``(H, W)``, all components.
     """
 
     image_rgb: NDArray[np.uint8]
+    raw_map: NDArray[np.float32]
     saliency: NDArray[np.float32]
     trimap: NDArray[np.uint8]
     mask: NDArray[np.bool_]

@@ -37,12 +37,15 @@ class ImageMaps:
         prepared: the image.
         maps: by class name, in order: float32 ``(h, w)`` over the whole image; NaN where no view reached.
         probabilities: by class name, in [0, 1], the mean over the views.
+        ranks: by class name, the place of its probability among those of all classes, from 1; None where there is only
+            one class.
         seconds: of the device's work that fell to this image.
     """
 
     prepared: PreparedImage
     maps: dict[str, NDArray[np.float32]]
     probabilities: dict[str, float]
+    ranks: dict[str, int | None]
     seconds: float
 
 
@@ -224,11 +227,13 @@ def _stacked(localizer: Localizer, batch: list[_BatchRow]) -> Tensor:
 def _finished(localizer: Localizer, image: _PendingImage) -> ImageMaps:
     prepared = image.prepared
     if prepared.views is None or not image.class_names:
-        return ImageMaps(prepared, {}, {}, image.seconds)
+        return ImageMaps(prepared, {}, {}, {}, image.seconds)
     probabilities = image.mean_probabilities()
     maps = {
         name: average_views(prepared.views, [image.maps[name, view] for view in range(len(image.views))])
         for name in image.class_names
     }
     of_class = {name: float(probabilities[localizer.class_index[name]]) for name in image.class_names}
-    return ImageMaps(prepared, maps, of_class, image.seconds)
+    alone = len(probabilities) == 1
+    ranks = {name: None if alone else 1 + int((probabilities > own).sum()) for name, own in of_class.items()}
+    return ImageMaps(prepared, maps, of_class, ranks, image.seconds)

@@ -13,21 +13,22 @@ from PIL import Image
 from wsloc.errors import UserError
 
 
-def write_atomic(path: Path, text: str | Iterable[str]) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file under a temporary name, force it to the disk and rename it into place; its folder is made.
 
     Args:
         path: of the file.
-        text: whole, or in pieces that need not fit into memory together.
+        content: whole, or text in pieces that need not fit into memory together.
 
     Raises:
         UserError: if the disk is full or the folder cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        path.parent.mkdir(exist_ok=True)
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines([text] if isinstance(text, str) else text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            for piece in [content] if isinstance(content, str | bytes) else content:
+                file.write(piece if isinstance(piece, bytes) else piece.encode(errors="backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -98,26 +98,6 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) else None
 
 
-def read_localizations(path: Path) -> Iterator[Localization]:
-    """The boxes of a finished run, in order.
-
-    Raises:
-        UserError: if the folder has none.
-    """
-    for fields in _read_lines(path / "localizations.jsonl"):
-        yield Localization(**{**fields, "box_xyxy": tuple(fields["box_xyxy"]), "size_wh": tuple(fields["size_wh"])})
-
-
-def read_failures(path: Path) -> Iterator[Failure]:
-    """The failures of a finished run, in order.
-
-    Raises:
-        UserError: if the folder has none.
-    """
-    for fields in _read_lines(path / "failures.jsonl"):
-        yield Failure(**fields)
-
-
 def _records(result: ImageResult) -> Iterator[Localization | Failure]:
     for item in result.items:
         yield from item.localizations
@@ -127,14 +107,3 @@ def _records(result: ImageResult) -> Iterator[Localization | Failure]:
 
 def _to_line(record: Localization | Failure) -> str:
     return json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; is it a finished run folder?") from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +9,7 @@ from PIL import Image
 from wsloc import boxes
 from wsloc.errors import UserError
 from wsloc.pipeline.results import ImageResult
-from wsloc.randomness import item_seed
+from wsloc.runs.file_names import safe_name
 from wsloc.visualization import item_panel
 
 
@@ -29,7 +28,7 @@ def write_overlays(folder: Path, result: ImageResult) -> None:
         caption = f"{item.class_name}  p {first.probability:.2f}  quality {first.quality:.2f}  {result.image.image_id}"
         trace = item.trace
         panel = item_panel(trace.image_rgb, trace.saliency, trace.trimap, trace.mask, drawn, caption)
-        name = _file_name(result.image.image_id, item.class_name)
+        name = safe_name(f"{result.image.image_id}-{item.class_name}")
         try:
             folder.mkdir(exist_ok=True)
             Image.fromarray(panel).save(folder / f"{name}.jpg", quality=90)
@@ -38,10 +37,3 @@ def write_overlays(folder: Path, result: ImageResult) -> None:
                 f"{folder / name}.jpg cannot be written: {error.strerror}; make room and try again "
                 "(--resume goes on with a run)."
             ) from error
-
-
-def _file_name(image_id: str, class_name: str) -> str:
-    """A name that every file system takes; a hash tells apart what it would make equal."""
-    whole = f"{image_id}-{class_name}"
-    plain = re.sub(r"[^\w.-]+", "_", whole)[-100:]
-    return plain if plain == whole else f"{plain}-{item_seed(0, image_id, class_name):08x}"

@@ -25,6 +25,7 @@ from wsloc.pipeline.threads import ThreadPlan, applied
 from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, read_manifest
 from wsloc.runs.opening import open_run_folder
 from wsloc.runs.overlays import write_overlays
+from wsloc.runs.saved_maps import MAPS, check_map_kind, save_maps
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
 
@@ -69,6 +70,7 @@ def open_run(
     Raises:
         UserError: if the folder cannot be used, or was begun with other images or another network.
     """
+    check_map_kind(settings.save_maps, dataset)
     stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}"
     folder, resumed = open_run_folder(
         settings.out, stem, config_yaml, resume=settings.resume, overwrite=settings.overwrite
@@ -95,13 +97,18 @@ def open_run(
         **identity,
         **_environment(),
         "images": len(dataset.images),
+        **(
+            {"maps": {"kind": settings.save_maps, "exact": settings.save_maps == "float32"}}
+            if settings.save_maps
+            else {}
+        ),
     }
     folder.write_manifest(manifest)
     return Run(folder, manifest, resumed, parts, folder.written_parts())
 
 
 def execute(
-    run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan, overlays: int = 0
+    run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan, settings: OutputSettings
 ) -> Iterator[ImageResult]:
     """Localise what is missing, part by part; a part is written when its last image is done.
 
@@ -112,7 +119,7 @@ def execute(
         localizer: the classifier and the settings.
         dataset: the images to localise.
         plan: how the cores are divided.
-        overlays: number of leading images that get pictures.
+        settings: how many images get pictures, and whether the maps are kept.
 
     Yields:
         The results of the images that this process computed, in order.
@@ -126,8 +133,10 @@ def execute(
             results = []
             images = dataset.images[part]
             for place, result in enumerate(localize(localizer, images, pool), start=part.start):
-                if place < overlays:
+                if place < settings.overlays:
                     write_overlays(run.folder.path / "overlays", result)
+                if settings.save_maps:
+                    save_maps(run.folder.path / MAPS, result, settings.save_maps)
                 results.append(_without_traces(result))
                 seconds, computed = seconds + result.seconds, computed + 1
                 yield result

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsloc.classifiers import LabelMap
-from wsloc.config import DataSettings
-from wsloc.datasets import Dataset, read_ground_truth
-from wsloc.evaluation import BASELINES, Evaluation, evaluate
+from wsloc.datasets import Dataset
+from wsloc.evaluation.summary import Track, summarize
 from wsloc.evaluation.table import format_evaluation
-from wsloc.records import Failure, Localization
 from wsloc.runs.atomic import write_atomic
-from wsloc.runs.folder import read_failures, read_localizations
+from wsloc.runs.judged import JudgedRun, write_metrics
+from wsloc.runs.reading import RunContents
 
 _MOST_PROBLEMS_SHOWN = 5
 
@@ -26,8 +24,7 @@ class RunSummary:
     """What a finished run says of itself.
 
     Attributes:
-        counts: images, items (pairs with a box or a failure), boxes, fallbacks, failures, and images whose
-            annotation could not be read.
+        counts: as :func:`count_records` gives them.
         text: for a terminal.
     """
 
@@ -35,65 +32,69 @@ class RunSummary:
     text: str
 
 
-def write_summary(folder: Path, settings: DataSettings, dataset: Dataset, label_map: LabelMap) -> RunSummary:
-    """Judge the boxes of a run where there is ground truth.
+def write_summary(
+    run: JudgedRun,
+    dataset: Dataset,
+    label_map: LabelMap | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+    track: Track = iter,
+) -> RunSummary:
+    """Write what is known of a run's boxes into its folder, and say it.
 
-    Writes metrics.json and metrics_per_class.csv, and annotation_problems.txt where there are any.
+    Writes metrics.json, metrics_per_class.csv and items.csv where there is ground truth, and annotation_problems.txt
+    where there are any.
 
     Args:
-        folder: the run folder, with localizations.jsonl and failures.jsonl.
-        settings: which images and classes the run was asked for.
-        dataset: what they opened.
+        run: as judged.
+        dataset: its images.
         label_map: of the run; the summary names its classes that have no true substitute.
+        more: further groups of metrics for metrics.json, by name.
+        track: watches the metrics being computed.
     """
-    localizations, failures = list(read_localizations(folder)), list(read_failures(folder))
-    truth = read_ground_truth(settings, dataset)
-    evaluation = None
-    if truth is not None:
-        asked = (settings.class_name,) if settings.class_name else settings.classes or None
-        evaluation = evaluate(localizations, truth.images, asked)
-    if evaluation is not None:
-        _write_metrics(folder, evaluation)
+    folder, truth = run.contents.path, run.truth
+    headline = run.headless
+    if run.judged is not None:
+        evaluation = summarize(run.judged, track)
+        write_metrics(folder, run, evaluation, more)
         headline = format_evaluation(evaluation)
-    elif truth is None:
-        headline = "No ground truth, so no metrics."
-    else:
-        headline = "No image has a true box of the classes asked for, so there are no metrics."
-
-    counts = _counts(dataset, localizations, failures)
-    counts["images_without_truth"] = 0 if truth is None else len(dataset.images) - len(truth.images)
+    counts = count_records(dataset, run)
     lines = [
         f"{counts['images']} images, {counts['items']} items: {counts['boxes']} boxes, "
         f"{counts['fallbacks']} of them fallbacks, {counts['failures']} failures"
     ]
-    lines += [f"  {count} x {reason}" for reason, count in _reasons(localizations, failures)]
+    lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
+    lines += run.contents.notes
     if truth is not None:
         if truth.problems:
             write_atomic(folder / "annotation_problems.txt", (f"{problem}\n" for problem in truth.problems))
         lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
-    lines += _substitute_lines(label_map)
+    lines += _substitute_lines(label_map) if label_map is not None else []
     return RunSummary(counts, headline + "\n\n" + "\n".join(lines))
 
 
-def _counts(dataset: Dataset, localizations: list[Localization], failures: list[Failure]) -> dict[str, int]:
+def count_records(dataset: Dataset, run: JudgedRun) -> dict[str, int]:
+    """Images, items (pairs with a box or a failure), boxes, fallbacks, failures, images whose truth cannot be read."""
+    localizations, failures, truth = run.contents.localizations, run.contents.failures, run.truth
     return {
         "images": len(dataset.images),
         "items": sum(record.component == 0 for record in localizations) + len(failures),
         "boxes": len(localizations),
         "fallbacks": sum(record.fallback is not None for record in localizations),
         "failures": len(failures),
+        "images_without_truth": 0 if truth is None or truth.partial else len(dataset.images) - len(truth.images),
     }
 
 
-def _reasons(localizations: list[Localization], failures: list[Failure]) -> list[tuple[str, int]]:
-    """Reasons with their counts, the most frequent first; a file's own name would make each reason unique."""
+def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
+    """Why items have no box, or a fallback's, with their counts, the most frequent first."""
     reasons = Counter(
+        # A file's own name would make each reason unique.
         f"failed in {failure.stage}: {failure.reason.replace(Path(failure.file).name, 'the image')}"
-        for failure in failures
+        for failure in contents.failures
     )
     reasons += Counter(
         f"box of the {record.fallback}, because the cut found no foreground"
-        for record in localizations
+        for record in contents.localizations
         if record.fallback is not None
     )
     return reasons.most_common(_MOST_PROBLEMS_SHOWN)
@@ -121,13 +122,3 @@ def _substitute_lines(label_map: LabelMap) -> list[str]:
     return ["Classes without a true substitute among the network's outputs:"] + [
         f"  {mapped.name}: {mapped.note}" for mapped in weak
     ]
-
-
-def _write_metrics(folder: Path, evaluation: Evaluation) -> None:
-    write_atomic(folder / "metrics.json", json.dumps(asdict(evaluation), indent=2, ensure_ascii=False) + "\n")
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["class", "items", "corloc", "mean_iou", *(f"corloc {name}" for name in BASELINES)])
-    for scores in evaluation.classes:
-        writer.writerow([scores.class_name, scores.items, scores.corloc, scores.mean_iou, *scores.baselines.values()])
-    write_atomic(folder / "metrics_per_class.csv", table.getvalue())

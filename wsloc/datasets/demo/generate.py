@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 
 from wsloc import boxes
+from wsloc.datasets.demo.masks import has_masks, write_masks
 from wsloc.datasets.demo.outlines import DEMO_CLASSES
 from wsloc.datasets.demo.scenes import Scene, Split, draw_scene
 from wsloc.errors import UserError
 
 DEMO_VERSION = 1
-"""Raised whenever the same seed gives other files."""
+"""Raised whenever the same seed gives other images or annotations."""
 
 _MARKER = "demo.json"
 _JPEG_QUALITY = 95
@@ -44,9 +45,10 @@ class DemoMarker:
 def generate_demo(root: Path, seed: int = 0, train: int = 800, test: int = 200) -> None:
     """Writes the demo to ``root/VOCdevkit/VOC2012`` in VOC's layout, with the splits ``train`` and ``test``.
 
-    The images are JPEG files of 224 x 224 pixels. The same arguments give the same bytes wherever the same
-    versions of NumPy, OpenCV and Pillow are installed. The files are written to a folder beside ``root`` that
-    gets its name at the end, so that a killed run leaves no part of a data set at ``root``.
+    The images are JPEG files of 224 x 224 pixels, the masks what no other object hides of an object. The same
+    arguments give the same bytes wherever the same versions of NumPy, OpenCV and Pillow are installed. The files are
+    written to a folder beside ``root`` that gets its name at the end, so that a killed run leaves no part of a data
+    set at ``root``.
 
     Args:
         root: folder to make; it may exist if it is empty.
@@ -84,6 +86,41 @@ def read_marker(root: Path) -> DemoMarker | None:
         return None
 
 
+def complete_masks(root: Path, marker: DemoMarker, split: str) -> None:
+    """Adds the masks that a demo lacks because an earlier wsloc wrote it.
+
+    It stays without them where it cannot be written to, and where this machine draws other scenes than lie there.
+
+    Args:
+        root: the demo's folder.
+        marker: what it was made with.
+        split: the one to complete; nothing is done for one that the demo did not make.
+    """
+    voc = root / "VOCdevkit" / "VOC2012"
+    scenes: list[tuple[Split, int]] = [("train", index) for index in range(marker.train)]
+    scenes += [("test", index) for index in range(marker.test)]
+    for made, index in scenes:
+        image_id = _image_id(made, index)
+        if made != split or has_masks(voc, image_id):
+            continue
+        scene = _scene(marker.seed, made, index)
+        try:
+            if (voc / "Annotations" / f"{image_id}.xml").read_bytes() != _annotation(image_id, scene):
+                return
+            write_masks(voc, image_id, scene)
+        except OSError:
+            return
+
+
+def _image_id(split: Split, index: int) -> str:
+    return f"{split}_{index:06d}"
+
+
+def _scene(seed: int, split: Split, index: int) -> Scene:
+    # A generator for each scene: its content depends on nothing but seed, split and index.
+    return draw_scene(np.random.default_rng([seed, split == "test", index]), split)
+
+
 def _move(partial: Path, root: Path, marker: DemoMarker) -> None:
     try:
         if root.exists():
@@ -97,11 +134,11 @@ def _move(partial: Path, root: Path, marker: DemoMarker) -> None:
 def _write_split(voc: Path, seed: int, split: Split, count: int) -> None:
     names_of: dict[str, tuple[str, ...]] = {}
     for index in range(count):
-        # A generator for each scene: its content depends on nothing but seed, split and index.
-        scene = draw_scene(np.random.default_rng([seed, split == "test", index]), split)
-        image_id = f"{split}_{index:06d}"
+        scene = _scene(seed, split, index)
+        image_id = _image_id(split, index)
         Image.fromarray(scene.image).save(voc / "JPEGImages" / f"{image_id}.jpg", quality=_JPEG_QUALITY)
         _write_annotation(voc / "Annotations" / f"{image_id}.xml", image_id, scene)
+        write_masks(voc, image_id, scene)
         names_of[image_id] = scene.class_names
     lists = voc / "ImageSets" / "Main"
     _write_lines(lists / f"{split}.txt", list(names_of))
@@ -115,6 +152,10 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def _write_annotation(path: Path, image_id: str, scene: Scene) -> None:
+    path.write_bytes(_annotation(image_id, scene))
+
+
+def _annotation(image_id: str, scene: Scene) -> bytes:
     height, width, depth = scene.image.shape
     annotation = ElementTree.Element("annotation")
     _add(annotation, "folder", "VOC2012")
@@ -131,7 +172,7 @@ def _write_annotation(path: Path, image_id: str, scene: Scene) -> None:
         for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), boxes.to_voc(box_xyxy), strict=True):
             _add(bndbox, tag, value)
     ElementTree.indent(annotation, "\t")
-    path.write_bytes(ElementTree.tostring(annotation, encoding="utf-8") + b"\n")
+    return bytes(ElementTree.tostring(annotation, encoding="utf-8") + b"\n")
 
 
 def _add(parent: ElementTree.Element, tag: str, value: str | int) -> None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsloc.datasets.dataset import Dataset
-from wsloc.datasets.demo.generate import DEMO_VERSION, generate_demo, read_marker
+from wsloc.datasets.demo.generate import DEMO_VERSION, complete_masks, generate_demo, read_marker
 from wsloc.datasets.voc import open_voc
 from wsloc.errors import UserError
 
 
 def open_demo(root: Path, split: str = "test") -> Dataset:
-    """Images and image-level labels of a split of the demo; its scenes are generated if ``root`` is missing or empty.
+    """Images and image-level labels of a split of the demo; its scenes are generated if ``root`` is missing or empty,
+    and its masks if an earlier wsloc left them out.
 
     Args:
         root: the demo's folder.
@@ -29,4 +30,7 @@ def open_demo(root: Path, split: str = "test") -> Dataset:
             f"{root} holds version {marker.version} of the demo and this wsloc makes version {DEMO_VERSION}: "
             "delete the folder, and it is made anew"
         )
-    return replace(open_voc(root, "2012", split, name="demo"), label_map=None)
+    dataset = replace(open_voc(root, "2012", split, name="demo"), label_map=None)
+    if marker is not None:
+        complete_masks(root, marker, split)
+    return dataset

@@ -35,12 +35,14 @@ class Scene:
         class_names: class of each of the N objects.
         boxes_xyxy: their boxes, half-open, in whole pixels, around what no other object hides.
         occluded: whether another object hides a part of them.
+        masks: bool ``(N, H, W)``, what no other object hides of them.
     """
 
     image: NDArray[np.uint8]
     class_names: tuple[str, ...]
     boxes_xyxy: tuple[tuple[int, int, int, int], ...]
     occluded: tuple[bool, ...]
+    masks: NDArray[np.bool_]
 
 
 def draw_scene(rng: np.random.Generator, split: Split) -> Scene:
@@ -65,6 +67,7 @@ def draw_scene(rng: np.random.Generator, split: Split) -> Scene:
         class_names=names,
         boxes_xyxy=tuple(mask_box(mask) for mask in visible),
         occluded=tuple(bool(hidden) for hidden in (visible != opaque).any(axis=(1, 2))),
+        masks=visible,
     )
 
 

@@ -1,0 +1,158 @@
+"""``wsloc evaluate`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsloc.cli.main import run_verb
+
+
+@pytest.fixture
+def flags(tiny: Path, tiny_flags: list[str]) -> list[str]:
+    """The tiny run with true boxes: for each item the middle of its image."""
+    rows = ["image,class,x0,y0,x1,y1"]
+    for line in (tiny / "labels.csv").read_text().splitlines()[1:]:
+        name, labels = line.split(",")
+        width, height = Image.open(tiny / "photos" / name).size
+        rows += [f"{name},{label},{width // 5},{height // 5},{width},{height}" for label in labels.split(";")]
+    (tiny / "boxes.csv").write_text("\n".join(rows) + "\n")
+    for name, numbers in {"first": range(12), "second": range(12, 20)}.items():
+        (tiny / f"{name}.txt").write_text("".join(f"{number:02d}.png\n" for number in numbers))
+    return [*tiny_flags, "--boxes", "boxes.csv"]
+
+
+@pytest.fixture
+def runs(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs with maps, on other images."""
+    for name in ("first", "second"):
+        assert run_verb("localize", [*flags, "--ids", f"{name}.txt", "--save-maps", "--out", name]) == 0
+    capsys.readouterr()
+
+
+def metrics_of(run: str) -> dict[str, dict[str, object]]:
+    document: dict[str, dict[str, object]] = json.loads(Path(run, "metrics.json").read_text())
+    return document
+
+
+@pytest.mark.usefixtures("runs")
+def test_all_metrics_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    before = metrics_of("first")
+    assert run_verb("evaluate", ["first", "--held-out", "second", "--insertion-deletion", "2"]) == 0
+    after, out = metrics_of("first"), capsys.readouterr().out
+    assert {name: after[name] for name in before} == before
+    for name in (
+        "CorLoc class-wise", "Top-1 Loc", "COCO AP50", "VOC mAP, 11 points", "area by quality", "pointing game",
+        "MaxBoxAcc (oracle threshold)", "MaxBoxAcc (threshold of second)", "MaxBoxAccV2 (threshold of second)",
+        "energy-based pointing", "insertion AUC", "deletion AUC", "items.csv",
+    ):  # fmt: skip
+        assert name in out
+    maps = after["maps, protocol wsloc"]
+    oracle, chosen = maps["MaxBoxAcc (oracle threshold)"], maps["MaxBoxAcc (threshold of second)"]
+    assert chosen["value"] <= oracle["value"]  # type: ignore[index]
+    rows = Path("first", "items.csv").read_text().splitlines()
+    assert len(rows) - 1 == after["items"]
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_published_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("evaluate", ["first", "--protocol", "wsol"]) == 0
+    assert "maps, protocol wsol" in capsys.readouterr().out
+    assert "maps, protocol wsol" in metrics_of("first")
+
+
+@pytest.mark.usefixtures("runs")
+def test_maps_of_another_tool(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    data = [*flags[:6], "--boxes", "boxes.csv", "--ids", "first.txt"]
+    assert run_verb("evaluate", [*data, "--maps", "first/maps", "--out", "alone.json"]) == 0
+    capsys.readouterr()
+    assert run_verb("evaluate", ["first"]) == 0
+    alone = json.loads(Path("alone.json").read_text())
+    assert alone["maps, protocol wsloc"] == metrics_of("first")["maps, protocol wsloc"]
+
+
+@pytest.mark.usefixtures("runs")
+def test_maps_that_are_missing_or_damaged_are_misses_and_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("first/maps/00.png")
+    Path("first/maps/03.png/red.npy").write_bytes(b"nothing")
+    assert run_verb("evaluate", ["first"]) == 1
+    out = capsys.readouterr().out
+    assert "2 of" in out
+    assert "have no map in first/maps, and count as missed" in out
+    assert "03.png, red: red.npy is no NumPy array" in out
+
+
+@pytest.mark.usefixtures("runs")
+def test_an_unfinished_run(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.loads(line) for line in Path("first/localizations.jsonl").read_text().splitlines()]
+    kept = [line for line in lines if line["image_id"] < "05.png"]
+    Path("first/parts").mkdir()
+    Path("first/parts/000000.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    manifest = json.loads(Path("first/manifest.json").read_text())
+    Path("first/manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    assert run_verb("evaluate", ["first"]) == 0
+    out = capsys.readouterr().out
+    assert "first is unfinished: 5 of 12 images are judged" in out
+    document = metrics_of("first")
+    assert (document["complete"], document["images"], document["items"]) == (False, 5, len(kept))
+
+
+@pytest.mark.usefixtures("runs")
+def test_an_empty_run_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("localizations.jsonl", "failures.jsonl"):
+        Path("first", name).write_text("")
+    shutil.rmtree("first/maps")
+    assert run_verb("evaluate", ["first"]) == 0
+    assert "12 images, 0 items: 0 boxes" in capsys.readouterr().out
+    (own, *_), items = metrics_of("first")["rows"], metrics_of("first")["items"]  # type: ignore[misc]
+    assert own["metrics"]["CorLoc class-wise"]["value"] == 0
+    assert items
+
+
+def test_class_names_of_every_kind(tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["<script>alert(1)</script>", 'a "quoted", name', "犬 ÉÜ 🐕"]
+    (tiny / "classes.txt").write_text("\n".join(names) + "\n")
+    rows = "".join(f'{number:02d}.png,"{names[number].replace(chr(34), 2 * chr(34))}"\n' for number in range(3))
+    (tiny / "labels.csv").write_text(rows)
+    (tiny / "boxes.csv").write_text(rows.replace("\n", ",5,5,30,30\n"))
+    flags = [*tiny_flags, "--boxes", "boxes.csv", "--save-maps", "--out", "run"]
+    assert run_verb("localize", flags) == 0
+    assert run_verb("evaluate", ["run"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    assert [entry["class_name"] for entry in metrics_of("run")["classes"]] == sorted(names)  # type: ignore[index]
+    assert not np.isnan(metrics_of("run")["maps, protocol wsloc"]["pointing game"]["value"])  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "Nothing to evaluate: give a run folder, or --maps DIR and --dataset"),
+        ("nowhere", "nowhere is no run folder"),
+        ("photos", "photos is no run folder"),
+        ("first --held-out first", "has 12 of the judged images"),
+        ("first --held-out photos", "photos is no run folder"),
+        ("first --maps nowhere", "There is no folder of maps nowhere"),
+        ("first --insertion-deletion -1", "--insertion-deletion must be at least 0"),
+        ("first --root nowhere", "The folder nowhere does not exist"),
+        ("--maps first/maps --dataset folder --root photos --labels labels.csv", "no true box to judge the maps by"),
+    ],
+)
+def test_what_is_refused(words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("evaluate", words.split()) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert sentence in said
+    assert said.startswith("wsloc: ")
+
+
+@pytest.mark.usefixtures("runs")
+def test_insertion_needs_maps(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("first/maps")
+    assert run_verb("evaluate", ["first", "--insertion-deletion", "1"]) == 2
+    assert "run wsloc localize with --save-maps" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""A run read back: whole, unfinished, of another version, damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsloc.errors import UserError
+from wsloc.runs import read_run
+
+BOX: dict[str, Any] = {
+    "image_id": "a", "file": "a.jpg", "class_name": "dog", "box_xyxy": [1.0, 2.0, 30.5, 40.0], "probability": 0.5,
+    "quality": 0.25, "area_share": 0.1, "method": "gradient", "segmenter": "grabcut", "fallback": None, "component": 0,
+    "size_wh": [100, 50],
+}  # fmt: skip
+FAILURE = {"image_id": "b", "file": "b.jpg", "class_name": "cat", "stage": "read", "reason": "it is no image"}
+
+
+def _write(run: Path, boxes: list[dict[str, Any]], failures: list[dict[str, Any]], **manifest: object) -> Path:
+    run.mkdir()
+    (run / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": True, **manifest}))
+    (run / "localizations.jsonl").write_text("".join(json.dumps(box) + "\n" for box in boxes))
+    (run / "failures.jsonl").write_text("".join(json.dumps(failure) + "\n" for failure in failures))
+    return run
+
+
+def test_a_finished_run(tmp_path: Path) -> None:
+    run = read_run(_write(tmp_path / "run", [BOX], [FAILURE]))
+    (box,) = run.localizations
+    assert (box.box_xyxy, box.size_wh, box.rank, box.mask_rle) == ((1.0, 2.0, 30.5, 40.0), (100, 50), None, None)
+    (failure,) = run.failures
+    assert failure.reason == "it is no image"
+    assert (run.complete, run.notes, run.name, run.image_ids()) == (True, (), "run", {"a", "b"})
+
+
+def test_an_unfinished_run_is_what_its_parts_hold(tmp_path: Path) -> None:
+    path = _write(tmp_path / "run", [], [], complete=False)
+    (path / "parts").mkdir()
+    for number, lines in enumerate([[BOX, FAILURE], [{**BOX, "image_id": "c"}]]):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (path / "parts" / f"{number:06d}.jsonl").write_text(text)
+    run = read_run(path)
+    assert [box.image_id for box in run.localizations] == ["a", "c"]
+    assert len(run.failures) == 1
+    assert not run.complete
+
+
+def test_an_empty_run(tmp_path: Path) -> None:
+    run = read_run(_write(tmp_path / "run", [], []))
+    assert (run.localizations, run.failures, run.image_ids()) == ((), (), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kept", "note"),
+    [
+        ([BOX, {**BOX, "box_xyxy": [0, 0, 9, 9]}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes stand twice"),
+        ([{**BOX, "box_xyxy": [0, float("nan"), 9, 9]}], [], "1 boxes hold numbers that are not finite"),
+        ([{**BOX, "probability": float("nan")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
+        ([{**BOX, "quality": float("inf")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
+    ],
+)
+def test_what_is_mended_is_said(tmp_path: Path, boxes: list[dict[str, Any]], kept: list[object], note: str) -> None:
+    run = read_run(_write(tmp_path / "run", boxes, []))
+    assert [box.box_xyxy for box in run.localizations] == kept
+    assert [said.startswith(note) for said in run.notes] == [True]
+    assert all(0 <= box.probability <= 1 and 0 <= box.quality <= 1 for box in run.localizations)
+
+
+def test_components_of_an_item_do_not_stand_twice(tmp_path: Path) -> None:
+    run = read_run(_write(tmp_path / "run", [BOX, {**BOX, "component": 1}], []))
+    assert (len(run.localizations), run.notes) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda run: (run / "manifest.json").unlink(), "is no run folder"),
+        (lambda run: (run / "manifest.json").write_text('{"schema_version": 7}'), "schema 7, this one reads 1"),
+        (lambda run: (run / "manifest.json").write_text("{}"), "schema None"),
+        (lambda run: (run / "localizations.jsonl").unlink(), "cannot be read"),
+        (lambda run: (run / "localizations.jsonl").write_text('{"image_id":'), "is damaged"),
+        (lambda run: (run / "localizations.jsonl").write_text('{"image_id": "a"}'), "holds a line that is no record"),
+        (lambda run: (run / "failures.jsonl").write_text('{"reason": "?"}'), "holds a line that is no record"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, change: Any, sentence: str) -> None:
+    run = _write(tmp_path / "run", [BOX], [])
+    change(run)
+    with pytest.raises(UserError, match=sentence):
+        read_run(run)

@@ -1,0 +1,204 @@
+"""COCO: images and image-level labels of an instances JSON file, and its boxes.
+
+Labels come from the categories of the annotations; an image that shows a class in crowd regions alone is
+not labelled with it. Boxes and outlines are looked at by :func:`read_coco_ground_truth` only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from wsloc import boxes
+from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
+from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
+from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.frames import Placed, SizeWh, frame_of, header_of, place_boxes
+from wsloc.errors import ItemError, UserError
+from wsloc.images import ImageHeader
+from wsloc.records import GroundTruth, ImageRecord
+
+BORDER_TOLERANCE = 1.0
+"""COCO's boxes reach over the border by parts of a pixel, from rounding; beyond this many pixels it is told."""
+
+
+def open_coco(root: Path, annotations: Path | None = None, split: str = "val2017") -> Dataset:
+    """Images and image-level labels of an instances file, in its order; ids are the file's own, as text.
+
+    Args:
+        root: folder that the images lie under: in ``root/SPLIT``, ``root/images/SPLIT``, ``root/images`` or ``root``.
+        annotations: the instances file; None for ``root/annotations/instances_SPLIT.json``.
+        split: such as ``val2017``.
+
+    Raises:
+        UserError: if the folder, the file or all images are missing, or if the file is malformed.
+    """
+    path = _annotation_file(root, annotations, split)
+    content = read_content(path)
+    folder = _image_folder(root, split, content.images, path)
+    order = {name: place for place, name in enumerate(content.category_names.values())}
+    images = []
+    for image in content.images:
+        names = {annotation.class_name for annotation in content.annotations[image.image_id] if not annotation.crowd}
+        file = folder / image.file_name
+        relative = file.relative_to(root).as_posix()
+        images.append(ImageRecord(image.image_id, relative, file, tuple(sorted(names, key=order.__getitem__))))
+    return Dataset(
+        "coco",
+        root,
+        class_names=tuple(content.category_names.values()),
+        images=tuple(images),
+        label_map="coco",
+        category_ids=tuple(content.category_names),
+    )
+
+
+def read_coco_ground_truth(dataset: Dataset, annotations: Path | None = None, split: str = "val2017") -> GroundTruthSet:
+    """The true boxes, crowd regions and masks of the images of a data set that :func:`open_coco` opened.
+
+    Boxes are cut off at the border and in the frame of the image after EXIF transposition, as
+    :func:`wsloc.datasets.frames.frame_of` tells it from the width and height of the file. An image that cannot be
+    read keeps its boxes, and the size that the file gives.
+
+    Args:
+        dataset: all images of the file, or some of them.
+        annotations: as for :func:`open_coco`.
+        split: as for :func:`open_coco`.
+
+    Raises:
+        UserError: if the file is missing or malformed.
+    """
+    content = read_content(_annotation_file(dataset.root, annotations, split))
+    sizes = {image.image_id: image.size_wh for image in content.images}
+    images: dict[str, GroundTruth] = {}
+    drawings: dict[str, Drawing] = {}
+    problems, without_outline = list(content.problems), []
+    ambiguous = 0
+    for record in dataset.images:
+        image_id = record.image_id
+        annotated_wh = sizes.get(image_id)
+        try:
+            header = header_of(record.path, annotated_wh)
+        except ItemError as error:
+            problems.append(f"{record.file}: {error}")
+            continue
+        in_stored_frame, told = frame_of(annotated_wh, header)
+        ambiguous += not told
+        if annotated_wh not in (None, header.stored_wh, header.size_wh):
+            sizes_told = f"{_size(annotated_wh)} pixels in the annotations, but the image has {_size(header.stored_wh)}"
+            problems.append(f"{record.file}: {sizes_told}")
+        found, placed, mended = _place(content.annotations.get(image_id, []), header, in_stored_frame)
+        truth = images[image_id] = _truth(image_id, found, placed, header)
+        frame_wh = annotated_wh or (header.stored_wh if in_stored_frame else header.size_wh)
+        # Drawn when asked for, but read here: nothing else sees all of them.
+        outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
+        drawings[image_id] = Drawing(
+            frame_wh,
+            header.orientation if in_stored_frame else 1,
+            outlines,
+            tuple(annotation.crowd for annotation in found),
+            placed.boxes_xyxy,
+            truth,
+        )
+        missing, malformed = _faulty_outlines(found, outlines)
+        problems += [f"{record.file}: {sentence}" for sentence in mended + malformed]
+        without_outline += [f"{record.file}: {sentence}" for sentence in missing]
+    has_masks = any(drawing.has_object_outlines for drawing in drawings.values())
+    return GroundTruthSet(
+        images,
+        tuple(problems + without_outline if has_masks else problems),
+        ambiguous,
+        partial(draw_masks, drawings) if has_masks else None,
+    )
+
+
+def _faulty_outlines(
+    found: Sequence[CocoAnnotation], outlines: Sequence[Outline | None]
+) -> tuple[list[str], list[str]]:
+    """A sentence for each outline that is missing, and for each that cannot be drawn."""
+    missing, malformed = [], []
+    for annotation, outline in zip(found, outlines, strict=True):
+        if outline is not None:
+            continue
+        if annotation.segmentation in (None, [], {}):
+            missing.append(f"a {annotation.told_as} has no outline; its box is left undecided in the masks")
+        else:
+            malformed.append(
+                f"the outline of a {annotation.told_as} is malformed; its box is left undecided in the masks"
+            )
+    return missing, malformed
+
+
+def _place(
+    annotations: Sequence[CocoAnnotation], header: ImageHeader, in_stored_frame: bool
+) -> tuple[list[CocoAnnotation], Placed, list[str]]:
+    """The annotations that have a box, these boxes, and what had to be left out or mended."""
+    readable, given, sentences = [], [], []
+    for annotation in annotations:
+        if (box := _numbers(annotation.bbox)) is None:
+            sentences.append(f"the bbox of a {annotation.told_as} is not four finite numbers, and it was left out")
+        else:
+            readable.append(annotation)
+            given.append(box)
+    names = [annotation.told_as for annotation in readable]
+    placed = place_boxes(boxes.from_xywh(given), names, header, in_stored_frame, BORDER_TOLERANCE)
+    return [readable[index] for index in placed.kept], placed, [*sentences, *placed.problems]
+
+
+def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, header: ImageHeader) -> GroundTruth:
+    crowd = np.array([annotation.crowd for annotation in found], dtype=bool)
+    return GroundTruth(
+        image_id,
+        placed.boxes_xyxy[~crowd],
+        tuple(annotation.class_name for annotation in found if not annotation.crowd),
+        np.zeros(int((~crowd).sum()), dtype=bool),
+        header.size_wh,
+        placed.boxes_xyxy[crowd],
+        tuple(annotation.class_name for annotation in found if annotation.crowd),
+    )
+
+
+def _annotation_file(root: Path, annotations: Path | None, split: str) -> Path:
+    if not root.is_dir():
+        raise UserError(f"The folder {root} does not exist; --root names the one that holds COCO's images.")
+    path = annotations or root / "annotations" / f"instances_{split}.json"
+    if path.is_file():
+        return path
+    if annotations is not None:
+        raise UserError(f"The annotations {path} do not exist; --annotations names an instances JSON file.")
+    splits = sorted(other.stem.removeprefix("instances_") for other in path.parent.glob("instances_*.json"))
+    has = f"there are the splits {', '.join(splits)}" if splits else "--annotations names another file"
+    raise UserError(f"There is no {path}; {has}.")
+
+
+def _image_folder(root: Path, split: str, images: Sequence[CocoImage], path: Path) -> Path:
+    """The folder that holds the first image that any of them holds: single images may be missing."""
+    candidates = [
+        folder for folder in (root / split, root / "images" / split, root / "images", root) if folder.is_dir()
+    ]
+    for image in images:
+        for folder in candidates:
+            if (folder / image.file_name).is_file():
+                return folder
+    raise UserError(
+        f"None of the {len(images)} images of {path} (such as {images[0].file_name}) lies in {root}, {root / split} "
+        "or its folder images; --root names the folder of the images."
+    )
+
+
+def _numbers(bbox: object) -> tuple[float, ...] | None:
+    if not isinstance(bbox, list) or len(bbox) != 4 or any(type(value) not in (int, float) for value in bbox):
+        return None
+    try:
+        numbers = tuple(map(float, bbox))
+    except OverflowError:
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _size(size_wh: SizeWh) -> str:
+    return f"{size_wh[0]} x {size_wh[1]}"

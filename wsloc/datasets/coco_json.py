@@ -1,0 +1,180 @@
+"""The instances JSON file of COCO, and what can be wrong with it.
+
+What makes the whole file doubtful is a user's error; a doubtful annotation is left out and told. Ids may be numbers or
+text. What an annotation need not have, as corrected files of detectors and annotation tools show: an id, ``iscrowd``,
+``area``, ``segmentation``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from wsloc.datasets.frames import SizeWh
+from wsloc.errors import UserError, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """An image of the file.
+
+    Attributes:
+        image_id: the file's own, as text.
+        file_name: relative to the folder of the images; it does not leave it.
+        size_wh: width and height in the file; None where it has none.
+    """
+
+    image_id: str
+    file_name: str
+    size_wh: SizeWh | None
+
+
+@dataclass(frozen=True, slots=True)
+class CocoAnnotation:
+    """An annotation of a known image and category.
+
+    Attributes:
+        told_as: what sentences call it.
+        class_name: name of its category.
+        crowd: whether it is a region of many objects.
+        bbox: as the file has it, unchecked: labels do without.
+        segmentation: likewise.
+    """
+
+    told_as: str
+    class_name: str
+    crowd: bool
+    bbox: object
+    segmentation: object
+
+
+@dataclass(frozen=True, slots=True)
+class CocoContent:
+    """What an instances file holds.
+
+    Attributes:
+        category_names: by id, ascending.
+        images: in the file's order.
+        annotations: of each image, by its id, in the file's order.
+        problems: one sentence for each annotation that was left out.
+    """
+
+    category_names: dict[int, str]
+    images: tuple[CocoImage, ...]
+    annotations: dict[str, list[CocoAnnotation]]
+    problems: tuple[str, ...]
+
+
+def read_content(path: Path) -> CocoContent:
+    """Everything in an instances file but licences and the like.
+
+    Raises:
+        UserError: if it cannot be read, is no instances file, has an image or a category without id or name, an id
+            twice, or a file name that leaves the folder.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"The annotations {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The annotations {path} are not valid JSON: {one_line(error)}.") from error
+    if not isinstance(document, dict):
+        raise UserError(
+            f"{path} holds no instances but a {type(document).__name__}; it needs images, annotations and categories."
+        )
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document.get(key), list):
+            raise UserError(f"{path} has no list {key!r}; an instances file has images, annotations and categories.")
+    category_names = _categories(document["categories"], path)
+    images = _images(document["images"], path)
+    annotations, problems = _annotations(document["annotations"], category_names, images, path.name)
+    return CocoContent(category_names, images, annotations, tuple(problems))
+
+
+def _categories(entries: list[Any], path: Path) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or not _is_int(entry.get("id")) or not _is_name(entry.get("name")):
+            raise UserError(f"{path} has a category without a whole-number id and a name: {_shown(entry)}.")
+        if entry["id"] in names or entry["name"] in names.values():
+            raise UserError(f"{path} has two categories of the id {entry['id']} or the name {entry['name']!r}.")
+        names[entry["id"]] = entry["name"]
+    if not names:
+        raise UserError(f"{path} has no category; an instances file names its classes there.")
+    return dict(sorted(names.items()))
+
+
+def _images(entries: list[Any], path: Path) -> tuple[CocoImage, ...]:
+    images: dict[str, CocoImage] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not _is_name(entry.get("file_name")):
+            raise UserError(f"{path} has an image without an id and a file_name: {_shown(entry)}.")
+        image_id, file_name = str(entry["id"]), entry["file_name"]
+        if re.match(r"[/\\]|[A-Za-z]:", file_name) or ".." in re.split(r"[/\\]", file_name):
+            raise UserError(f"{path} names {file_name!r}, which lies outside the data set.")
+        if image_id in images:
+            raise UserError(f"{path} has two images of the id {image_id}; ids must be unique.")
+        images[image_id] = CocoImage(image_id, file_name, _size_of(entry))
+    if not images:
+        raise UserError(f"{path} has no image; an instances file lists them.")
+    return tuple(images.values())
+
+
+def _annotations(
+    entries: list[Any], category_names: dict[int, str], images: tuple[CocoImage, ...], file_name: str
+) -> tuple[dict[str, list[CocoAnnotation]], list[str]]:
+    by_image: dict[str, list[CocoAnnotation]] = {image.image_id: [] for image in images}
+    problems: list[str] = []
+    seen: dict[object, dict[str, Any]] = {}
+    reused = 0
+    for entry in entries:
+        if not isinstance(entry, dict):
+            problems.append(f"{file_name}: an annotation is not an object but {_shown(entry)}, and was left out")
+            continue
+        own_id, image_id, category_id = entry.get("id"), entry.get("image_id"), entry.get("category_id")
+        number = f"annotation {own_id}" if _is_id(own_id) else "an annotation without an id"
+        if not _is_id(image_id) or str(image_id) not in by_image:
+            problems.append(f"{file_name}: {number} is of an unknown image {_shown(image_id)}, and was left out")
+            continue
+        if not _is_int(category_id) or category_id not in category_names:
+            problems.append(f"{file_name}: {number} is of an unknown category {_shown(category_id)}, and was left out")
+            continue
+        if _is_id(own_id) and (other := seen.setdefault(own_id, entry)) is not entry:
+            if all(other.get(key) == entry.get(key) for key in ("image_id", "category_id", "bbox")):
+                problems.append(f"{file_name}: {number} is there twice, and was left out once")
+                continue
+            reused += 1
+        name = category_names[category_id]
+        told_as = f"{name} ({number})"
+        crowd = entry.get("iscrowd") in (1, "1")
+        by_image[str(image_id)].append(
+            CocoAnnotation(told_as, name, crowd, entry.get("bbox"), entry.get("segmentation"))
+        )
+    if reused:
+        problems.append(f"{file_name}: {reused} annotations have the id of another one, and were kept")
+    return by_image, problems
+
+
+def _size_of(entry: dict[str, Any]) -> SizeWh | None:
+    width, height = entry.get("width"), entry.get("height")
+    return (width, height) if _is_int(width) and _is_int(height) and min(width, height) > 0 else None
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_id(value: object) -> bool:
+    return _is_int(value) or _is_name(value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.strip() != ""
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,185 @@
+"""COCO's outlines, polygons or run lengths, as masks.
+
+Polygons are filled by pycocotools, as every figure on COCO has them. Run lengths are expanded here: some
+versions of pycocotools read past the end of those that do not fill the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from wsloc.boxes import Boxes
+from wsloc.datasets.frames import SizeWh, turn_masks
+from wsloc.errors import ItemError
+from wsloc.images import MAX_PIXELS
+from wsloc.records import GroundTruth, TrueMasks
+
+Polygons = tuple[NDArray[np.float64], ...]
+"""Closed rings ``(2K,)``: x and y in turn, pixels, (0, 0) being the corner of the first pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLengths:
+    """Runs of background and object in turn, down the columns.
+
+    Attributes:
+        counts: int64 ``(R,)``; their sum is width times height.
+    """
+
+    counts: NDArray[np.int64]
+
+
+Outline = Polygons | RunLengths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """What is needed to draw the masks of one image.
+
+    Attributes:
+        frame_wh: width and height of the frame that the outlines are in.
+        orientation: EXIF orientation that the masks are turned by; 1 where they are in the turned frame.
+        outlines: of N objects and crowd regions; None where there is none that can be read.
+        is_crowd: N flags.
+        boxes_xyxy: their boxes ``(N, 4)``, after the turn.
+        truth: of the image.
+    """
+
+    frame_wh: SizeWh
+    orientation: int
+    outlines: tuple[Outline | None, ...]
+    is_crowd: tuple[bool, ...]
+    boxes_xyxy: Boxes
+    truth: GroundTruth
+
+    @property
+    def has_object_outlines(self) -> bool:
+        """Whether an object, not a crowd region, has an outline."""
+        return any(
+            outline is not None and not crowd for outline, crowd in zip(self.outlines, self.is_crowd, strict=True)
+        )
+
+
+def read_outline(segmentation: object, frame_wh: SizeWh) -> Outline | None:
+    """A ``segmentation`` of COCO: polygons, or run lengths, compressed or not.
+
+    Args:
+        segmentation: as JSON gives it.
+        frame_wh: width and height of the image in the annotations.
+
+    Returns:
+        None for what is missing, empty or malformed.
+    """
+    if isinstance(segmentation, dict):
+        width, height = frame_wh
+        if segmentation.get("size") != [height, width]:
+            return None
+        counts = _counts(segmentation.get("counts"))
+        if counts is None or min(counts, default=0) < 0 or sum(counts) != width * height:
+            return None
+        return RunLengths(np.array(counts, dtype=np.int64))
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    rings = [_ring(ring, frame_wh) for ring in segmentation]
+    polygons = tuple(ring for ring in rings if ring is not None)
+    return polygons if len(polygons) == len(rings) else None
+
+
+def draw_outline(outline: Outline, frame_wh: SizeWh) -> NDArray[np.bool_]:
+    """The pixels inside an outline: bool ``(H, W)``, in the frame of the outline."""
+    width, height = frame_wh
+    if isinstance(outline, RunLengths):
+        values = np.arange(len(outline.counts)) % 2 == 1
+        return np.repeat(values, outline.counts).reshape(width, height).T
+    runs = coco_mask.frPyObjects(list(outline), height, width)
+    mask: NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(runs)).astype(bool)
+    return mask
+
+
+def draw_masks(drawings: Mapping[str, Drawing], image_id: str) -> TrueMasks:
+    """The true masks of an image; crowd regions, and boxes of objects without outline, are ignored.
+
+    Raises:
+        ItemError: if the image has no readable annotation, none of its objects an outline, or the outlines
+            are of another size than the image.
+    """
+    if (drawing := drawings.get(image_id)) is None:
+        raise ItemError("the image has no annotations that can be read")
+    if drawing.truth.class_names and not drawing.has_object_outlines:
+        raise ItemError("none of the image's objects has an outline that can be read")
+    width, height = drawing.frame_wh
+    if width * height > MAX_PIXELS:
+        raise ItemError(f"its masks would have {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
+    turned_hw = (width, height) if drawing.orientation in (5, 6, 7, 8) else (height, width)
+    if turned_hw != drawing.truth.size_wh[::-1]:
+        image_width, image_height = drawing.truth.size_wh
+        raise ItemError(
+            f"its outlines are of {width} x {height} pixels, but the image has {image_width} x {image_height}"
+        )
+    ignored = np.zeros(turned_hw, dtype=bool)
+    masks, class_names = [], []
+    names = iter(drawing.truth.class_names)
+    for outline, crowd, box in zip(drawing.outlines, drawing.is_crowd, drawing.boxes_xyxy, strict=True):
+        name = "" if crowd else next(names)
+        if outline is None:
+            x0, y0, x1, y1 = (math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3]))
+            ignored[y0:y1, x0:x1] = True
+            continue
+        mask = turn_masks(draw_outline(outline, drawing.frame_wh), drawing.orientation)
+        if crowd:
+            ignored |= mask
+        else:
+            masks.append(mask)
+            class_names.append(name)
+    stacked = np.stack(masks) if masks else np.zeros((0, *turned_hw), dtype=bool)
+    return TrueMasks(stacked, tuple(class_names), ignored & ~stacked.any(axis=0))
+
+
+def _ring(ring: object, frame_wh: SizeWh) -> NDArray[np.float64] | None:
+    if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
+        return None
+    try:
+        points = np.array(ring)
+    except ValueError:
+        return None
+    if points.dtype.kind not in "if" or points.ndim != 1:
+        return None
+    # A vertex far outside makes pycocotools ask for memory without end; nan fails the comparison too.
+    sides = np.array(frame_wh)
+    corners = points.reshape(-1, 2)
+    if not ((corners >= -sides) & (corners <= 2 * sides)).all():
+        return None
+    return points.astype(np.float64)
+
+
+def _counts(counts: object) -> list[int] | None:
+    if isinstance(counts, list):
+        return counts if all(type(count) is int for count in counts) else None
+    if not isinstance(counts, str):
+        return None
+    return _decompressed(counts)
+
+
+def _decompressed(text: str) -> list[int] | None:
+    """COCO's compressed run lengths: five bits a character, the fourth run and later ones as changes."""
+    counts: list[int] = []
+    value, shift = 0, 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64:
+            return None
+        value |= (code & 0x1F) << shift
+        shift += 5
+        if code & 0x20:
+            continue
+        if code & 0x10:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value, shift = 0, 0
+    return counts if shift == 0 else None

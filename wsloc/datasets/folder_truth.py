@@ -1,0 +1,174 @@
+"""True boxes and masks of own images, for the evaluation alone: a CSV file of boxes, a folder of masks, or both.
+
+Both are in pixels of the image as it is shown, after EXIF orientation; a mask of the stored size turns with its image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsloc.boxes import Boxes, as_boxes
+from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.folder import is_header, read_csv
+from wsloc.datasets.frames import place_boxes, turn_masks
+from wsloc.datasets.tables import leaves
+from wsloc.errors import ItemError
+from wsloc.images import ImageHeader, read_header
+from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+
+_VOID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class BoxRows:
+    """The boxes of a CSV file.
+
+    Attributes:
+        of_image: class and ``x0, y0, x1, y1`` of each box, by image.
+        problems: one sentence for each row that holds no box.
+    """
+
+    of_image: dict[str, list[tuple[str, tuple[float, ...]]]]
+    problems: tuple[str, ...]
+
+
+def read_box_rows(path: Path) -> BoxRows:
+    """The rows ``image,class,x0,y0,x1,y1`` of a CSV file; a first row that says so is a header.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    of_image: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
+    problems = []
+    for number, row in enumerate(read_csv(path, "boxes"), start=1):
+        if number == 1 and is_header(row):
+            continue
+        try:
+            image, class_name, *sides = (field.strip() for field in row)
+            box = tuple(float(side) for side in sides)
+        except ValueError:
+            image, class_name, box = "", "", ()
+        if len(box) != 4 or not all(map(math.isfinite, box)) or not class_name:
+            problems.append(f"{path.name}, row {number}: {','.join(row)!r} is no row image,class,x0,y0,x1,y1")
+            continue
+        of_image.setdefault(Path(image).as_posix(), []).append((class_name, box))
+    return BoxRows(of_image, tuple(problems))
+
+
+def read_folder_ground_truth(
+    dataset: Dataset, labelled: Dataset, boxes_csv: Path | None, masks: Path | None
+) -> GroundTruthSet | None:
+    """The true boxes and masks of own images; None where there is neither file nor folder.
+
+    ``MASKS/CLASS/IMAGE.png`` shows the object of a class, ``MASKS/IMAGE.png`` that of the image's only label, ``IMAGE``
+    being the image's file, with its sub-folders, without its suffix. A pixel that is not 0 is object; in a
+    picture with a palette 255 is neither object nor background, as in VOC. Without a CSV file the box of a mask is the
+    one that encloses it. An image that neither names has no truth and is not judged.
+
+    Args:
+        dataset: whose images are judged.
+        labelled: the same images with the labels that they have, which ``dataset`` may have exchanged.
+        boxes_csv: rows ``image,class,x0,y0,x1,y1``, half-open, 0-based.
+        masks: the folder of masks.
+
+    Raises:
+        UserError: if the CSV file cannot be read.
+    """
+    if boxes_csv is None and masks is None:
+        return None
+    rows = read_box_rows(boxes_csv) if boxes_csv else BoxRows({}, ())
+    labels = {image.image_id: image.labels for image in labelled.images}
+    paths = {image.image_id: image.path for image in dataset.images}
+    images: dict[str, GroundTruth] = {}
+    problems = list(rows.problems)
+
+    def read(image_id: str) -> TrueMasks:
+        assert masks is not None
+        return _read_masks(masks, image_id, labels[image_id], read_header(paths[image_id]))
+
+    for image in dataset.images:
+        image_id = image.image_id
+        try:
+            if image_id in rows.of_image:
+                images[image_id], mended = _boxes_of(image, rows)
+                problems += [f"{image_id}: {sentence}" for sentence in mended]
+            elif boxes_csv is None and masks is not None and mask_files(masks, image_id, labels[image_id]):
+                images[image_id] = _boxes_around(image, read(image_id))
+        except ItemError as error:
+            problems.append(f"{image_id}: {error}")
+    return GroundTruthSet(images, tuple(problems), read_masks=read if masks else None, partial=True)
+
+
+def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, Path]:
+    """The mask of each class of an image that has one."""
+    name = Path(image_id).with_suffix(".png")
+    labels = tuple(labels)
+    # A label that holds ../ is no folder of masks.
+    places = {label: masks / label / name for label in labels if not leaves(masks, label)}
+    if len(labels) == 1 and not (labels[0] in places and places[labels[0]].is_file()):
+        places[labels[0]] = masks / name
+    return {label: path for label, path in places.items() if path.is_file()}
+
+
+def _boxes_of(image: ImageRecord, rows: BoxRows) -> tuple[GroundTruth, tuple[str, ...]]:
+    header = read_header(image.path)
+    names = [name for name, _ in rows.of_image[image.image_id]]
+    given = as_boxes([box for _, box in rows.of_image[image.image_id]])
+    placed = place_boxes(given, names, header, in_stored_frame=False)
+    kept = [names[index] for index in placed.kept]
+    return _truth(image.image_id, placed.boxes_xyxy, kept, header), placed.problems
+
+
+def _boxes_around(image: ImageRecord, true: TrueMasks) -> GroundTruth:
+    found = [(name, _enclosing(mask)) for name, mask in zip(true.class_names, true.masks, strict=True) if mask.any()]
+    return _truth(
+        image.image_id, as_boxes([box for _, box in found]), [name for name, _ in found], read_header(image.path)
+    )
+
+
+def _truth(image_id: str, boxes_xyxy: Boxes, names: list[str], header: ImageHeader) -> GroundTruth:
+    return GroundTruth(image_id, boxes_xyxy, tuple(names), np.zeros(len(names), dtype=bool), header.size_wh)
+
+
+def _enclosing(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: ImageHeader) -> TrueMasks:
+    files = mask_files(folder, image_id, labels)
+    if not files:
+        raise ItemError(f"there is no mask {Path(image_id).with_suffix('.png').as_posix()}")
+    read = [_read_mask(folder, path, header) for path in files.values()]
+    masks = np.stack([objects for objects, _ in read])
+    ignored = np.any([void for _, void in read], axis=0) & ~masks.any(axis=0)
+    return TrueMasks(masks, tuple(files), ignored)
+
+
+def _read_mask(folder: Path, path: Path, header: ImageHeader) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pixels ``(H, W)`` are object and which are void, turned with the image."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        with Image.open(path) as picture:
+            has_palette = picture.mode == "P"
+            values = np.asarray(picture if picture.mode in ("P", "L", "1", "I;16", "I") else picture.convert("RGB"))
+    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        raise ItemError(f"the mask {name} cannot be read: {error}") from error
+    values = values.max(axis=2) if values.ndim == 3 else values
+    size_wh = (values.shape[1], values.shape[0])
+    if size_wh not in (header.size_wh, header.stored_wh):
+        raise ItemError(
+            f"the mask {name} has {size_wh[0]} x {size_wh[1]} pixels, the image "
+            f"{header.size_wh[0]} x {header.size_wh[1]}"
+        )
+    void = (values == _VOID) if has_palette else np.zeros(values.shape, dtype=bool)
+    objects = (values != 0) & ~void
+    orientation = header.orientation if size_wh != header.size_wh else 1
+    return turn_masks(objects, orientation), turn_masks(void, orientation)

@@ -1,0 +1,119 @@
+"""In which frame an annotation was drawn, and bringing its boxes and masks into the frame of the turned image.
+
+Annotation tools differ in whether they apply an image's EXIF orientation before they show it. All that
+wsloc compares is in the frame after the transposition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wsloc import boxes
+from wsloc.boxes import Boxes
+from wsloc.errors import ItemError
+from wsloc.images import ImageHeader, read_header
+
+SizeWh = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Boxes in the frame of the image after EXIF transposition.
+
+    Attributes:
+        boxes_xyxy: float64 ``(K, 4)``, half-open, inside the image, none of them empty.
+        kept: which of the boxes given these are, int64 ``(K,)``, ascending.
+        problems: one sentence for each box that was left out or cut off.
+    """
+
+    boxes_xyxy: Boxes
+    kept: NDArray[np.int64]
+    problems: tuple[str, ...]
+
+
+def header_of(path: Path, annotated_wh: SizeWh | None) -> ImageHeader:
+    """The header of an image file; of a file that cannot be read, the size that the annotation gives.
+
+    Raises:
+        ItemError: if neither is known.
+    """
+    try:
+        return read_header(path)
+    except ItemError:
+        # An image that cannot be read must still count as not found.
+        if annotated_wh is None:
+            raise
+        return ImageHeader(annotated_wh, 1)
+
+
+def frame_of(annotated_wh: SizeWh | None, header: ImageHeader) -> tuple[bool, bool]:
+    """Whether an annotation is in the stored frame, and whether that could be told.
+
+    Args:
+        annotated_wh: the image's width and height as the annotation gives them, None where it does not.
+        header: of the image file.
+
+    Returns:
+        ``(in_stored_frame, told)``: what cannot be told is taken to be in the stored frame.
+    """
+    if header.orientation == 1:
+        return True, True
+    if header.stored_wh != header.size_wh:
+        if annotated_wh == header.stored_wh:
+            return True, True
+        if annotated_wh == header.size_wh:
+            return False, True
+    return True, False
+
+
+def place_boxes(
+    boxes_xyxy: ArrayLike,
+    names: Sequence[str],
+    header: ImageHeader,
+    in_stored_frame: bool,
+    tolerance: float = 0.0,
+) -> Placed:
+    """Boxes cut off at the border, without the empty ones, turned with the image.
+
+    Args:
+        boxes_xyxy: ``(N, 4)``, half-open, finite, in the frame that :func:`frame_of` told.
+        names: N names for the sentences, such as class names.
+        header: of the image file.
+        in_stored_frame: what :func:`frame_of` told.
+        tolerance: by how many pixels a box may reach over the border before a sentence says so.
+    """
+    given = boxes.as_boxes(boxes_xyxy)
+    inside = boxes.clip(given, header.stored_wh if in_stored_frame else header.size_wh)
+    empty = boxes.area(inside) == 0
+    over = np.abs(inside - given).max(axis=1, initial=0) > tolerance
+    problems = [
+        f"the box of a {name} is inverted or outside the image, and was left out"
+        if is_empty
+        else f"the box of a {name} reaches over the border, and was cut off there"
+        for name, is_empty, is_over in zip(names, empty, over, strict=True)
+        if is_empty or is_over
+    ]
+    kept = np.flatnonzero(~empty)
+    placed = inside[kept]
+    if in_stored_frame:
+        placed = boxes.apply_exif_orientation(placed, header.stored_wh, header.orientation)
+    return Placed(placed, kept, tuple(problems))
+
+
+def turn_masks(masks: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
+    """Masks ``(..., H, W)`` of a stored image, turned with it when EXIF ``orientation`` is applied.
+
+    Orientations 5 to 8 swap height and width.
+    """
+    if orientation in (5, 6, 7, 8):
+        masks = masks.swapaxes(-1, -2)
+    if orientation in (2, 3, 6, 7):
+        masks = masks[..., ::-1]
+    if orientation in (3, 4, 7, 8):
+        masks = masks[..., ::-1, :]
+    return np.ascontiguousarray(masks)

@@ -1,0 +1,241 @@
+"""ImageNet's CLS-LOC (ILSVRC 2012 to 2015): folders and XML annotations as in the archive of Kaggle's challenge.
+
+    LOC_synset_mapping.txt                       n01440764 tench, Tinca tinca
+    LOC_val_solution.csv                         ImageId,PredictionString
+    ILSVRC/ImageSets/CLS-LOC/{train_cls,val}.txt
+    ILSVRC/Data/CLS-LOC/train/n01440764/*.JPEG   val images lie flat
+    ILSVRC/Annotations/CLS-LOC/train/n01440764/*.xml
+
+A class is called by its WordNet id and the first of its names, ``n02012849 crane``: two classes are cranes. In the
+order of the ids they are the outputs of an ImageNet network.
+
+The XML files are VOC's in form, but 0-based, both corners being pixels of the box. Nothing that comes with them
+says so; the numbers do: corners reach 0, and 499 but not 500 in images 500 px wide, also in Kaggle's
+LOC_val_solution.csv and, unchanged, in the tables of wsolevaluation (Choe et al. 2020), which count both ends in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from wsloc.boxes import as_boxes
+from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.frames import frame_of, header_of, place_boxes
+from wsloc.datasets.tables import Listing, Rows, one_of, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.voc_xml import annotated_size, parse_xml, read_corners
+from wsloc.errors import ItemError, UserError
+from wsloc.images import IMAGE_SUFFIXES
+from wsloc.records import GroundTruth, ImageRecord
+
+_CLS_LOC = "CLS-LOC"
+_MAPPING = "LOC_synset_mapping.txt"
+_SOLUTION = "LOC_val_solution.csv"
+Problems = list[tuple[Path, str]]
+
+
+def open_imagenet(root: Path, split: str = "val") -> Dataset:
+    """Images and image-level labels of a split.
+
+    The labels of train are the names of its folders. Those of val come from ``LOC_val_solution.csv``, of which nothing
+    but the WordNet id is read; without it from sub-folders named by WordNet ids; without them from a list of
+    images and numbers, ``val.txt`` beside ILSVRC or in ``ImageSets/CLS-LOC``, a number being a place in
+    ``LOC_synset_mapping.txt``. The archive's own ``val.txt`` numbers its lines and is not taken for such a list.
+
+    Args:
+        root: folder that holds ``ILSVRC``, or that folder itself.
+        split: ``val`` or ``train``.
+
+    Raises:
+        UserError: if the folder, the split, its images or its labels are missing or malformed.
+    """
+    return list_imagenet(root, split).dataset
+
+
+def list_imagenet(root: Path, split: str = "val") -> Listing:
+    """As :func:`open_imagenet`, with what is wrong with the lists."""
+    if split not in ("val", "train"):
+        raise UserError(f"imagenet has the splits val and train with labels, not {split!r}.")
+    folder = _ilsvrc_folder(root)
+    data = folder / "Data" / _CLS_LOC / split
+    if not data.is_dir():
+        raise UserError(f"There is no folder {data}; unpack the images of {split} there, or choose another --split.")
+    names = _class_names(folder)
+    listed_ids, problems = _listed_ids(folder, split)
+    files = {} if listed_ids and split == "train" else _image_files(data)
+    ids = listed_ids or sorted(files)
+    if split == "train":
+        wnid_of = {image_id: image_id.partition("/")[0] for image_id in ids}
+    else:
+        wnid_of, more = _val_labels(folder, files, names)
+        ids = listed_ids or sorted({*files, *wnid_of})
+        problems += more
+        solution = _beside(folder, _SOLUTION) or data
+        problems += strangers(solution, (name for name in ids if name not in wnid_of), "images without a label")
+        problems += strangers(solution, sorted(wnid_of.keys() - set(ids)), "labels without an image in the list")
+    classes = {wnid: names.get(wnid, wnid) for wnid in sorted({*names, *wnid_of.values()})}
+    if names:
+        unknown = [wnid for wnid in classes if wnid not in names]
+        problems += strangers(_beside(folder, _MAPPING) or folder, unknown, "classes that it lacks")
+    images = tuple(_record(folder, data, image_id, files, classes, wnid_of) for image_id in ids)
+    if not images:
+        raise UserError(f"{data} holds no image and no list names one; unpack the images of {split} there.")
+    return Listing(
+        Dataset("imagenet", folder.parent, tuple(classes.values()), images, label_map="imagenet"), tuple(problems)
+    )
+
+
+def annotation_of(dataset: Dataset, image: ImageRecord) -> Path:
+    """Where the XML file of an image lies, whether it is there or not."""
+    ilsvrc, _, cls_loc, split, *rest = PurePosixPath(image.file).parts
+    folder = dataset.root / ilsvrc / "Annotations" / cls_loc / split
+    nested = folder.joinpath(*rest).with_suffix(".xml")
+    # Who sorted the images of val into folders seldom sorted the annotations, too.
+    return folder / nested.name if split == "val" and not nested.is_file() else nested
+
+
+def read_imagenet_ground_truth(dataset: Dataset) -> GroundTruthSet:
+    """The true boxes of the images of a data set that :func:`open_imagenet` opened.
+
+    Images without an XML file, as most of train are, have no truth and are no problem. Boxes turn with images that have
+    an EXIF orientation as VOC's do.
+    """
+    names = {name.partition(" ")[0]: name for name in dataset.class_names}
+    images: dict[str, GroundTruth] = {}
+    problems: list[str] = []
+    ambiguous = 0
+    for image in dataset.images:
+        path = annotation_of(dataset, image)
+        if not path.is_file():
+            continue
+        try:
+            truth, told, mended = _read_annotation(path, image, names)
+        except ItemError as error:
+            problems.append(f"{path.name}: {error}")
+            continue
+        images[image.image_id] = truth
+        problems += [f"{path.name}: {sentence}" for sentence in mended]
+        ambiguous += not told
+    return GroundTruthSet(images, tuple(problems), ambiguous, partial=True)
+
+
+def _read_annotation(
+    path: Path, image: ImageRecord, class_names: dict[str, str]
+) -> tuple[GroundTruth, bool, tuple[str, ...]]:
+    root = parse_xml(path)
+    annotated_wh = annotated_size(root)
+    header = header_of(image.path, annotated_wh)
+    in_stored_frame, told = frame_of(annotated_wh, header)
+    elements = root.findall("object")
+    wnids = [(element.findtext("name") or "").strip() for element in elements]
+    corners = [read_corners(element, wnid) for element, wnid in zip(elements, wnids, strict=True)]
+    half_open = as_boxes([(xmin, ymin, xmax + 1, ymax + 1) for xmin, ymin, xmax, ymax in corners])
+    placed = place_boxes(half_open, wnids, header, in_stored_frame, tolerance=1)
+    names = tuple(class_names.get(wnids[index], wnids[index]) for index in placed.kept)
+    difficult = np.zeros(len(names), dtype=bool)
+    truth = GroundTruth(image.image_id, placed.boxes_xyxy, names, difficult, header.size_wh)
+    return truth, told, placed.problems
+
+
+def _ilsvrc_folder(root: Path) -> Path:
+    # Absolute, so that --root . inside ILSVRC has a parent to look for the lists in.
+    root = root.absolute() if root == Path() else root
+    for folder in (root / "ILSVRC", root):
+        if (folder / "Data" / _CLS_LOC).is_dir():
+            return folder
+    if not root.is_dir():
+        raise UserError(f"The folder {root} does not exist; --root names the one that holds ILSVRC.")
+    raise UserError(f"There is no ILSVRC/Data/CLS-LOC in {root}; --root names the folder that holds ILSVRC.")
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    """A list beside ILSVRC, where the archive has it, or inside."""
+    return one_of(folder.parent, [name]) or one_of(folder, [name])
+
+
+def _class_names(folder: Path) -> dict[str, str]:
+    """Name of each class by its WordNet id; empty where there is no mapping."""
+    path = _beside(folder, _MAPPING)
+    if path is None:
+        return {}
+    names = {}
+    for row in read_rows(path, most_columns=2):
+        if len(row) != 2:
+            raise UserError(f"{path} must hold rows 'n01440764 tench, Tinca tinca', not {' '.join(row)!r}.")
+        names[row[0]] = f"{row[0]} {row[1].partition(',')[0].strip()}"
+    return names
+
+
+def _listed_ids(folder: Path, split: str) -> tuple[list[str], Problems]:
+    """Ids of the images that the list of the split names, without file suffix; none where there is no list."""
+    path = folder / "ImageSets" / _CLS_LOC / ("train_cls.txt" if split == "train" else "val.txt")
+    if not path.is_file():
+        return [], []
+    ids = [_without_suffix(row[0]) for row in read_rows(path)]
+    require_inside(path, folder, ids)
+    return list(dict.fromkeys(ids)), repeated(path, ids)
+
+
+def _without_suffix(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _image_files(data: Path) -> dict[str, str]:
+    """Below the folder of a split, the file of each image by its id."""
+    found = (path.relative_to(data) for path in sorted(data.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    if data.name == "train":
+        return {file.with_suffix("").as_posix(): file.as_posix() for file in found}
+    return {file.stem: file.as_posix() for file in found}
+
+
+def _record(
+    folder: Path, data: Path, image_id: str, files: dict[str, str], classes: dict[str, str], wnid_of: dict[str, str]
+) -> ImageRecord:
+    path = data / files.get(image_id, f"{image_id}.JPEG")
+    labels = (classes[wnid_of[image_id]],) if image_id in wnid_of else ()
+    return ImageRecord(image_id, path.relative_to(folder.parent).as_posix(), path, labels)
+
+
+def _val_labels(folder: Path, files: dict[str, str], names: dict[str, str]) -> tuple[dict[str, str], Problems]:
+    """WordNet id of each image of val, from the first source that is there."""
+    solution = _beside(folder, _SOLUTION)
+    if solution is not None:
+        rows = [row for row in read_rows(solution, ",", 2) if row[0] != "ImageId"]
+        if bad := [row for row in rows if len(row) != 2 or not row[1]]:
+            raise UserError(f"{solution} must hold rows 'ImageId,WORDNET-ID ...', not {','.join(bad[0])!r}.")
+        return {row[0]: row[1].split()[0] for row in rows}, repeated(solution, (row[0] for row in rows))
+    nested = {image_id: PurePosixPath(file).parts[0] for image_id, file in files.items() if "/" in file}
+    if nested:
+        return nested, []
+    candidates = [folder.parent / "val.txt", folder / "val.txt", folder / "ImageSets" / _CLS_LOC / "val.txt"]
+    for path in candidates:
+        rows = read_rows(path) if path.is_file() else []
+        if rows and not _only_numbers_its_lines(rows):
+            return _labels_of_list(path, rows, sorted(names)), repeated(path, (row[0] for row in rows))
+    raise UserError(
+        f"The images of val have no labels: there is no {_SOLUTION} beside {folder}, no sub-folder named by a WordNet "
+        "id, and no val.txt with rows 'ILSVRC2012_val_00000001.JPEG 65'; add one of them."
+    )
+
+
+def _only_numbers_its_lines(rows: Iterable[list[str]]) -> bool:
+    return all(len(row) == 1 or row[1] == str(number) for number, row in enumerate(rows, start=1))
+
+
+def _labels_of_list(path: Path, rows: Rows, wnids: list[str]) -> dict[str, str]:
+    if not wnids:
+        raise UserError(
+            f"{path} labels images by numbers, but there is no {_MAPPING} beside ILSVRC to look them up in."
+        )
+    labels = {}
+    for row in rows:
+        if len(row) != 2 or not row[1].isdigit() or int(row[1]) >= len(wnids):
+            raise UserError(
+                f"{path} must hold rows 'ILSVRC2012_val_00000001.JPEG 65' with numbers from 0 to {len(wnids) - 1}, "
+                f"not {' '.join(row)!r}."
+            )
+        labels[_without_suffix(row[0])] = wnids[int(row[1])]
+    return labels

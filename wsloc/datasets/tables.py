@@ -1,0 +1,109 @@
+"""What the text tables of several data sets have in common: rows, file names, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsloc.datasets.dataset import Dataset
+from wsloc.errors import UserError, listed
+
+Rows = list[list[str]]
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A data set as its lists name it.
+
+    Attributes:
+        dataset: its images, each once.
+        problems: one sentence for each list that contradicts itself or another, as ``(list, sentence)``.
+    """
+
+    dataset: Dataset
+    problems: tuple[tuple[Path, str], ...] = ()
+
+
+def read_rows(path: Path, separator: str | None = None, most_columns: int = -1) -> Rows:
+    """The rows of a text table, without empty lines.
+
+    Args:
+        path: of the table, in UTF-8.
+        separator: between the columns; None for spaces.
+        most_columns: the last column takes the rest of the line; -1 for no limit.
+
+    Raises:
+        UserError: if it is missing or no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; check --root and --split.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    splits = most_columns - 1 if most_columns > 0 else -1
+    return [[field.strip() for field in line.strip().split(separator, splits)] for line in lines if line.strip()]
+
+
+def require_columns(path: Path, rows: Rows, count: int, example: str) -> None:
+    """Refuse a table with a row that is too short or too long.
+
+    Raises:
+        UserError: naming the row.
+    """
+    for row in rows:
+        if len(row) != count:
+            raise UserError(f"{path} must hold rows '{example}', not {' '.join(row)!r}.")
+
+
+def whole_number(path: Path, text: str) -> int:
+    """A number of a table.
+
+    Raises:
+        UserError: if it is none.
+    """
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UserError(f"{path} holds {text!r} where a whole number belongs.") from error
+
+
+def leaves(root: Path, file: str) -> bool:
+    """Whether a file name of a table leads out of the folder that it belongs to."""
+    # Absolute, since ../file is "relative to" the root "."; not resolved, since links are the user's own.
+    folder = Path.cwd() / root
+    return not Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder))
+
+
+def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
+    """Refuse a table that names files outside the data set.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for file in files:
+        if leaves(root, file):
+            raise UserError(f"{path} names {file!r}, which lies outside the data set.")
+
+
+def repeated(path: Path, names: Iterable[str]) -> list[tuple[Path, str]]:
+    """A sentence for each name that a list holds more than once."""
+    counts = Counter(names)
+    return [(path, f"{name} is listed {count} times") for name, count in counts.items() if count > 1]
+
+
+def strangers(path: Path, names: Iterable[str], what: str) -> list[tuple[Path, str]]:
+    """One sentence on the names that a list should not hold, or lacks; none where there are none."""
+    found = list(dict.fromkeys(names))
+    if not found:
+        return []
+    return [(path, f"{what} ({len(found)}): {listed(found, _MOST_NAMED)}")]
+
+
+def one_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of some files that is there."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -1,0 +1,319 @@
+"""The text tables of wsolevaluation (Choe et al. 2020, Evaluating Weakly Supervised Object Localization Methods Right).
+
+Four tables with commas between the columns, one label an image::
+
+    image_ids.txt      path/to/image1.jpg
+    class_labels.txt   path/to/image1.jpg,0
+    image_sizes.txt    path/to/image1.jpg,500,300
+    localization.txt   path/to/image1.jpg,156,163,318,230
+
+or, with masks instead of boxes (OpenImages), ``localization.txt`` with rows ``image,mask,ignored``, where the first row
+of an image may name a file of pixels to be ignored. An image has one row for each of its boxes or masks.
+
+A box of the tables is whole, 0-based, and both its corners are pixels of it: the published code adds one to
+differences of corners. So ``x0,y0,x1,y1`` is ``[x0, y0, x1 + 1, y1 + 1]`` here, and nothing is clipped or
+rounded: subtracting the ones gives back the published numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsloc import boxes
+from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.frames import frame_of, header_of, turn_masks
+from wsloc.datasets.tables import (
+    Listing,
+    leaves,
+    read_rows,
+    repeated,
+    require_columns,
+    require_inside,
+    strangers,
+    whole_number,
+)
+from wsloc.errors import ItemError, UserError
+from wsloc.images import ImageHeader, read_header
+from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+
+IntBox = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WsolTables:
+    """The tables of a split as they are.
+
+    Attributes:
+        folder: that they lie in.
+        image_ids: in their order, each once.
+        labels: class number of an image.
+        sizes_wh: width and height of an image; empty where there is no ``image_sizes.txt``.
+        boxes: whole numbers ``x0, y0, x1, y1``, both corners inside; none where there are masks.
+        mask_files: of an image, relative to the folder of the masks.
+        ignored_file: of an image, likewise; only where it has one.
+        bad_rows: one sentence for each row of ``localization.txt`` that holds neither.
+    """
+
+    folder: Path
+    image_ids: tuple[str, ...]
+    labels: Mapping[str, int]
+    sizes_wh: Mapping[str, tuple[int, int]]
+    boxes: Mapping[str, tuple[IntBox, ...]]
+    mask_files: Mapping[str, tuple[str, ...]]
+    ignored_file: Mapping[str, str]
+    bad_rows: tuple[str, ...]
+
+
+def find_wsol_folder(root: Path, annotations: Path | None, split: str = "test") -> Path:
+    """The folder of the tables: ``annotations``, its sub-folder of the split, or ``ROOT/metadata[/NAME]/SPLIT``.
+
+    Raises:
+        UserError: if there is none, or several below ``root``.
+    """
+    if annotations is not None:
+        candidates = [annotations, annotations / split]
+        where = f"{annotations} or its sub-folder {split}"
+    else:
+        metadata = root / "metadata"
+        candidates = [metadata / split, *sorted(metadata.glob(f"*/{split}"))]
+        where = f"{metadata}/{split} or {metadata}/NAME/{split}"
+    found = [folder for folder in candidates if (folder / "image_ids.txt").is_file()]
+    if not found:
+        raise UserError(f"There is no image_ids.txt in {where}; --annotations names the folder of the text tables.")
+    if len(found) > 1 and annotations is None:
+        raise UserError(
+            f"{metadata} holds the tables of {len(found)} data sets; name one with --annotations {found[0].parent}."
+        )
+    return found[0]
+
+
+def read_wsol_tables(folder: Path) -> WsolTables:
+    """All tables of a folder.
+
+    Raises:
+        UserError: if ``image_ids.txt`` or ``class_labels.txt`` is missing, or a table is malformed.
+    """
+    image_ids = tuple(dict.fromkeys(row[0] for row in read_rows(folder / "image_ids.txt", ",")))
+    path = folder / "class_labels.txt"
+    rows = read_rows(path, ",")
+    require_columns(path, rows, 2, "image,class number")
+    labels = {row[0]: whole_number(path, row[1]) for row in rows}
+    if negative := [number for number in labels.values() if number < 0]:
+        raise UserError(f"{path} holds the class number {negative[0]}; they start at 0.")
+    sizes: dict[str, tuple[int, int]] = {}
+    if (path := folder / "image_sizes.txt").is_file():
+        rows = read_rows(path, ",")
+        require_columns(path, rows, 3, "image,width,height")
+        sizes = {row[0]: (whole_number(path, row[1]), whole_number(path, row[2])) for row in rows}
+    found: dict[str, tuple[IntBox, ...]] = {}
+    mask_files: dict[str, tuple[str, ...]] = {}
+    ignored: dict[str, str] = {}
+    bad_rows = []
+    path = folder / "localization.txt"
+    for image_id, *values in read_rows(path, ",") if path.is_file() else []:
+        if len(values) == 4 and all(_is_whole(value) for value in values):
+            x0, y0, x1, y1 = map(int, values)
+            found[image_id] = (*found.get(image_id, ()), (x0, y0, x1, y1))
+        elif len(values) in (1, 2) and values[0]:
+            mask_files[image_id] = (*mask_files.get(image_id, ()), values[0])
+            if values[1:] and values[1]:
+                ignored.setdefault(image_id, values[1])
+        else:
+            bad_rows.append(f"{image_id}: {','.join(values)!r} in {path.name} is neither a box nor a mask")
+    return WsolTables(folder, image_ids, labels, sizes, found, mask_files, ignored, tuple(bad_rows))
+
+
+def open_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Dataset:
+    """Images and image-level labels of a split.
+
+    A class is called by its number, unless ``classes.txt`` in the folder of the tables, or the one above, names the
+    classes, one a line, from number 0 on. The numbers are those of the network's outputs.
+
+    Args:
+        root: folder that the images lie in.
+        annotations: folder of the tables, see :func:`find_wsol_folder`.
+        split: ``train``, ``val`` or ``test``.
+
+    Raises:
+        UserError: if the folder is missing, or a table is missing or malformed.
+    """
+    return list_wsol(root, annotations, split).dataset
+
+
+def list_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Listing:
+    """As :func:`open_wsol`, with what is wrong with the tables."""
+    if not root.is_dir():
+        raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
+    folder = find_wsol_folder(root, annotations, split)
+    tables = read_wsol_tables(folder)
+    path = folder / "image_ids.txt"
+    require_inside(path, root, tables.image_ids)
+    class_names = _class_names(tables)
+    images = tuple(
+        ImageRecord(
+            image_id,
+            image_id,
+            root / image_id,
+            (class_names[tables.labels[image_id]],) if image_id in tables.labels else (),
+        )
+        for image_id in tables.image_ids
+    )
+    if not images:
+        raise UserError(f"{path} names no image.")
+    known = set(tables.image_ids)
+    problems = [
+        *repeated(path, (row[0] for row in read_rows(path, ","))),
+        *repeated(folder / "class_labels.txt", (row[0] for row in read_rows(folder / "class_labels.txt", ","))),
+        *strangers(path, (name for name in tables.image_ids if name not in tables.labels), "images without a label"),
+        *strangers(
+            folder / "class_labels.txt",
+            (name for name in tables.labels if name not in known),
+            "labels without an image",
+        ),
+        *strangers(
+            folder / "localization.txt",
+            (name for name in (*tables.boxes, *tables.mask_files) if name not in known),
+            "boxes or masks of images that image_ids.txt lacks",
+        ),
+    ]
+    if tables.sizes_wh:
+        sizeless = (name for name in tables.image_ids if name not in tables.sizes_wh)
+        problems += strangers(folder / "image_sizes.txt", sizeless, "images without a size")
+    return Listing(Dataset("wsol", root, class_names, images, label_map="in-order"), tuple(problems))
+
+
+def read_wsol_ground_truth(
+    dataset: Dataset, annotations: Path | None = None, split: str = "test", masks: Path | None = None
+) -> GroundTruthSet:
+    """The true boxes, or the true masks, of the images of a data set that :func:`open_wsol` opened.
+
+    Boxes that reach over the border are named and kept as they are, as the published evaluation does. With masks
+    there are no boxes. Boxes and masks turn with images that have an EXIF orientation where size tells the frame.
+
+    Args:
+        dataset: as opened.
+        annotations: as for :func:`open_wsol`.
+        split: as for :func:`open_wsol`.
+        masks: folder that the masks lie in; None for the data set's root.
+    """
+    tables = read_wsol_tables(find_wsol_folder(dataset.root, annotations, split))
+    images: dict[str, GroundTruth] = {}
+    problems = list(tables.bad_rows)
+    ambiguous = 0
+    for image in dataset.images:
+        image_id = image.image_id
+        try:
+            truth, told, kept_anyway = _truth_of(tables, image, dataset)
+        except ItemError as error:
+            problems.append(f"{image_id}: {error}")
+            continue
+        images[image_id] = truth
+        problems += [f"{image_id}: {sentence}" for sentence in kept_anyway]
+        ambiguous += not told
+    if not tables.mask_files:
+        return GroundTruthSet(images, tuple(problems), ambiguous)
+    paths = {image.image_id: image.path for image in dataset.images}
+    folder = masks or dataset.root
+
+    def read(image_id: str) -> TrueMasks:
+        return _read_masks(tables, image_id, paths[image_id], folder, dataset)
+
+    return GroundTruthSet(images, tuple(problems), ambiguous, read)
+
+
+def _truth_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> tuple[GroundTruth, bool, list[str]]:
+    image_id = image.image_id
+    given = tables.boxes.get(image_id, ())
+    if image_id not in tables.labels:
+        raise ItemError("class_labels.txt has no label of it")
+    if not given and image_id not in tables.mask_files:
+        raise ItemError("localization.txt has neither box nor mask of it")
+    annotated_wh = tables.sizes_wh.get(image_id)
+    header = header_of(image.path, annotated_wh)
+    if annotated_wh not in (None, header.stored_wh, header.size_wh):
+        raise ItemError(
+            f"image_sizes.txt says {_shown(annotated_wh)} pixels, but the image has {_shown(header.stored_wh)}; "
+            "its boxes were left out"
+        )
+    in_stored_frame, told = frame_of(annotated_wh, header)
+    upright = [box for box in given if box[0] <= box[2] and box[1] <= box[3]]
+    half_open = boxes.as_boxes([(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in upright])
+    frame_wh = header.stored_wh if in_stored_frame else header.size_wh
+    sentences = ["a box is inverted, and was left out" for _ in range(len(given) - len(upright))]
+    over = np.any(boxes.clip(half_open, frame_wh) != half_open, axis=1)
+    sentences += ["a box reaches over the border, and was kept as it is" for _ in range(int(over.sum()))]
+    if in_stored_frame:
+        half_open = boxes.apply_exif_orientation(half_open, header.stored_wh, header.orientation)
+    name = dataset.class_names[tables.labels[image_id]]
+    difficult = np.zeros(len(half_open), dtype=bool)
+    truth = GroundTruth(image_id, half_open, (name,) * len(half_open), difficult, header.size_wh)
+    # Without boxes there is nothing whose frame could be mistaken.
+    return truth, told or not given, sentences
+
+
+def _read_masks(tables: WsolTables, image_id: str, path: Path, folder: Path, dataset: Dataset) -> TrueMasks:
+    files = tables.mask_files.get(image_id, ())
+    if not files:
+        raise ItemError("localization.txt has no mask of it")
+    header = read_header(path)
+    first = _read_mask(folder, files[0], header)
+    size_wh = first.shape[1], first.shape[0]
+    masks = np.stack([first, *(_at_size(_read_mask(folder, file, header), size_wh) for file in files[1:])])
+    ignored = np.zeros(first.shape, dtype=bool)
+    if image_id in tables.ignored_file:
+        region = _at_size(_read_mask(folder, tables.ignored_file[image_id], header), size_wh)
+        ignored = region & ~masks.any(axis=0)
+    name = dataset.class_names[tables.labels[image_id]]
+    return TrueMasks(masks, (name,) * len(masks), ignored)
+
+
+def _read_mask(folder: Path, file: str, header: ImageHeader) -> NDArray[np.bool_]:
+    """A mask in the frame of the turned image, at its own size: OpenImages' are often smaller than their image."""
+    if leaves(folder, file):
+        raise ItemError(f"the mask {file} lies outside {folder}")
+    try:
+        with Image.open(folder / file) as picture:
+            grey = picture.convert("L")
+    except FileNotFoundError as error:
+        raise ItemError(f"the mask {file} does not exist") from error
+    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        raise ItemError(f"the mask {file} cannot be read: {error}") from error
+    in_stored_frame, _ = frame_of(grey.size, header)
+    image_wh = header.stored_wh if in_stored_frame else header.size_wh
+    if abs(grey.width * image_wh[1] - grey.height * image_wh[0]) > max(image_wh):
+        raise ItemError(f"the mask {file} has {_shown(grey.size)} pixels and another shape than the image")
+    mask = np.asarray(grey) > 0
+    return turn_masks(mask, header.orientation) if in_stored_frame else mask
+
+
+def _at_size(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """By the nearest pixel, as the published code brings each mask to one size."""
+    if mask.shape == size_wh[::-1]:
+        return mask
+    return cv2.resize(mask.view(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _class_names(tables: WsolTables) -> tuple[str, ...]:
+    count = max(tables.labels.values(), default=-1) + 1
+    for path in (tables.folder / "classes.txt", tables.folder.parent / "classes.txt"):
+        if path.is_file():
+            names = [row[0] for row in read_rows(path, "\n")]
+            if len(names) < count or len(set(names)) < len(names):
+                raise UserError(f"{path} must name each of the {count} classes once, one a line.")
+            return tuple(names)
+    return tuple(map(str, range(count)))
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _shown(size_wh: tuple[int, int] | None) -> str:
+    return "? x ?" if size_wh is None else f"{size_wh[0]} x {size_wh[1]}"

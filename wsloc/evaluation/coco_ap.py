@@ -1,0 +1,171 @@
+"""Average precision as COCO defines it, by pycocotools.
+
+The mean over IoU thresholds 0.5, 0.55, ... 0.95 and over classes of the precision at 101 recalls; at most 100 boxes of
+an image and class, those of the highest score. Size groups by the area of the true box: below 32 x 32 pixels, to
+96 x 96, above. COCO takes the area of the object's outline; here it is that of its box, for boxes are all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from wsloc import boxes
+from wsloc.evaluation.summary import Track
+from wsloc.records import GroundTruth, Localization
+
+_OUTSIDE_EVERY_SIZE = -1.0
+"""As the area of a true box it makes COCOeval ignore the box. There is no other way: its ``ignore`` flag is
+overwritten with ``iscrowd``, and a crowd region is matched by another IoU and any number of times."""
+_ALL, _SMALL, _MEDIUM, _LARGE = range(4)
+_MOST_BOXES = -1
+_IOU_50, _IOU_75 = 0, 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCocoAp:
+    """AP and AP50 of one class, in [0, 1]."""
+
+    ap: float
+    ap50: float
+
+
+@dataclass(frozen=True, slots=True)
+class CocoAp:
+    """COCO's figures, in [0, 1], means over classes; those of a size are None where no true box has it."""
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    classes: dict[str, ClassCocoAp]
+
+
+def coco_ap(
+    truth: Mapping[str, GroundTruth],
+    localizations: Iterable[Localization],
+    score_of: Callable[[Localization], float],
+    class_names: Sequence[str] | None = None,
+    track: Track = iter,
+) -> CocoAp | None:
+    """Average precision of boxes, all components of an item among them.
+
+    A difficult object is neither found nor missed: one box that fits it, and no other object, counts as nothing. A
+    second box on it is a miss, other than in VOC. In a crowd region any number of boxes of its class count as nothing.
+
+    Args:
+        truth: the true boxes of some images, by image id.
+        localizations: boxes on other images are left out.
+        score_of: how certain a box is; one without a number (NaN) comes last.
+        class_names: only these classes; None for all.
+        track: watches the classes being computed.
+
+    Returns:
+        Classes by name; one without a true box that is not difficult is left out. None if no class is left.
+    """
+    ordinary = {
+        name
+        for image in truth.values()
+        for name, difficult in zip(image.class_names, image.difficult, strict=True)
+        if not difficult
+    }
+    names = sorted(ordinary if class_names is None else ordinary.intersection(class_names))
+    if not names:
+        return None
+    true, found = _true_annotations(truth, names), _boxes(truth, localizations, score_of, names)
+    precisions = np.stack([_precision(true[name], found[name]) for name in track(names)])
+    by_class = {
+        name: ClassCocoAp(float(precision[..., _ALL].mean()), float(precision[_IOU_50, :, _ALL].mean()))
+        for name, precision in zip(names, precisions, strict=True)
+    }
+    return CocoAp(
+        float(precisions[..., _ALL].mean()),
+        float(precisions[:, _IOU_50, :, _ALL].mean()),
+        float(precisions[:, _IOU_75, :, _ALL].mean()),
+        _mean_where_known(precisions[..., _SMALL]),
+        _mean_where_known(precisions[..., _MEDIUM]),
+        _mean_where_known(precisions[..., _LARGE]),
+        by_class,
+    )
+
+
+def _mean_where_known(precisions: NDArray[np.float64]) -> float | None:
+    """The mean over classes, ``(K, 10, 101)``; COCOeval marks one without a true box of the size with -1."""
+    known = precisions[precisions >= 0]
+    return float(known.mean()) if len(known) else None
+
+
+def _true_annotations(truth: Mapping[str, GroundTruth], names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """By class; images are numbered in their order."""
+    of_class: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for number, image in enumerate(truth.values(), start=1):
+        sizes = np.where(image.difficult, _OUTSIDE_EVERY_SIZE, boxes.area(image.boxes_xyxy))
+        xywh = boxes.to_xywh(image.boxes_xyxy).tolist()
+        for name, box, size in zip(image.class_names, xywh, sizes.tolist(), strict=True):
+            if name in of_class:
+                of_class[name].append({"image_id": number, "bbox": box, "area": size, "iscrowd": 0})
+        regions, areas = boxes.to_xywh(image.crowd_xyxy).tolist(), boxes.area(image.crowd_xyxy).tolist()
+        for name, box, size in zip(image.crowd_class_names, regions, areas, strict=True):
+            if name in of_class:
+                of_class[name].append({"image_id": number, "bbox": box, "area": size, "iscrowd": 1})
+    return of_class
+
+
+def _boxes(
+    truth: Mapping[str, GroundTruth],
+    localizations: Iterable[Localization],
+    score_of: Callable[[Localization], float],
+    names: Sequence[str],
+) -> dict[str, list[dict[str, Any]]]:
+    number_of = {image_id: number for number, image_id in enumerate(truth, start=1)}
+    of_class: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for record in localizations:
+        if record.class_name in of_class and record.image_id in number_of:
+            x0, y0, x1, y1 = record.box_xyxy
+            of_class[record.class_name].append(
+                {
+                    "image_id": number_of[record.image_id],
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": (x1 - x0) * (y1 - y0),
+                    "iscrowd": 0,
+                    "score": float(score_of(record)),
+                }
+            )
+    return of_class
+
+
+def _precision(true: list[dict[str, Any]], found: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """COCOeval's precision of one class: ``(10, 101, 4)`` by IoU, recall and size.
+
+    One class at a time, over the images that have anything of it: an image without takes part in nothing, and
+    COCOeval would loop over all images for every class.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator = COCOeval(_as_coco(true, found, true), _as_coco(true, found, found), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return np.asarray(evaluator.eval["precision"][:, :, 0, :, _MOST_BOXES])
+
+
+def _as_coco(true: list[dict[str, Any]], found: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> COCO:
+    """One side of the comparison. Ids start at 1, for COCOeval takes 0 for "not matched"."""
+    images = {annotation["image_id"] for annotation in [*true, *found]}
+    numbered = [{**fields, "id": number, "category_id": 1} for number, fields in enumerate(annotations, start=1)]
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": number} for number in sorted(images)],
+        "categories": [{"id": 1}],
+        "annotations": numbered,
+    }
+    coco.createIndex()
+    return coco

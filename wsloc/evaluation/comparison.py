@@ -1,0 +1,330 @@
+"""Runs compared on the same items: which differs, by how much, and where.
+
+Differences are to the first run, paired by image: the bootstrap draws the same images for both. A metric *differs*
+where the 95 % interval of its difference excludes zero.
+
+By class, CorLoc also has the exact two-sided McNemar test: of the items that one run alone finds, would so uneven a
+split come from a fair coin? Its p-values are not corrected for the number of classes: of twenty classes between which
+nothing differs, one falls below 0.05 on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc import boxes
+from wsloc.errors import UserError, listed
+from wsloc.evaluation.bootstrap import Estimate, estimate
+from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
+from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
+from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
+from wsloc.evaluation.summary import Track
+from wsloc.records import GroundTruth, Localization
+
+SIZE_EDGES = (0.15, 0.4)
+"""Shares of the image between small, medium and large objects."""
+OBJECT_EDGES = (2, 4)
+"""Objects of the class in the image from which on there are some, and many."""
+_MOST_NAMED = 3
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """One run that is compared.
+
+    Attributes:
+        name: what tables call it.
+        localizations: its boxes; no item twice.
+        image_ids: the images that it has a record of, be it a failure.
+        class_names: the classes that it was asked for; None for all.
+        fingerprint: of the data set that it ran on.
+        complete: False for a run that was killed or still goes on.
+    """
+
+    name: str
+    localizations: Sequence[Localization]
+    image_ids: frozenset[str]
+    class_names: frozenset[str] | None = None
+    fingerprint: str | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure of R runs, and its differences to the first run's, one for each of the others."""
+
+    name: str
+    items: int
+    values: tuple[Estimate, ...]
+    differences: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """CorLoc of one class.
+
+    Attributes:
+        corloc: as :class:`Row`.
+        found_alone: for each run but the first, how many items the first run alone finds, and how many this one alone.
+        p_values: McNemar's, for each run but the first; not corrected for the number of classes.
+    """
+
+    corloc: Row
+    found_alone: tuple[tuple[int, int], ...]
+    p_values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One item as R runs see it.
+
+    Attributes:
+        image_id: of the image.
+        class_name: of the item.
+        object_share: share of the image that the largest true box of the class covers.
+        objects: true boxes of the class in the image, difficult ones included.
+        ious: of each run, in [0, 1]; 0 without a box.
+        boxes_xyxy: of each run; None where it has no box.
+    """
+
+    image_id: str
+    class_name: str
+    object_share: float
+    objects: int
+    ious: tuple[float, ...]
+    boxes_xyxy: tuple[Box | None, ...]
+
+    def change(self, run: int = -1) -> float:
+        """IoU of a run, by default the last, less that of the first."""
+        return self.ious[run] - self.ious[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two or more runs on the same items.
+
+    Attributes:
+        names: of the runs.
+        images: how many all runs judged.
+        metrics: those of the summary.
+        classes: CorLoc class by class.
+        sizes: share of items found, by the size of the largest object.
+        counts: share of items found, by the number of objects.
+        items: in the order of the images.
+        notes: one sentence for each thing that a reader must know.
+    """
+
+    names: tuple[str, ...]
+    images: int
+    metrics: tuple[Row, ...]
+    classes: tuple[ClassRow, ...]
+    sizes: tuple[Row, ...]
+    counts: tuple[Row, ...]
+    items: tuple[ItemRow, ...]
+    notes: tuple[str, ...]
+
+    def most_changed(self, count: int, run: int = -1) -> list[ItemRow]:
+        """The items whose IoU changed most from the first run to another, by default the last; the largest first."""
+        changed = [item for item in self.items if item.change(run) != 0]
+        return sorted(changed, key=lambda item: -abs(item.change(run)))[:count]
+
+
+def compare(
+    contenders: Sequence[Contender],
+    truth: Mapping[str, GroundTruth],
+    track: Track = iter,
+) -> Comparison:
+    """Judge runs on the items that all of them were asked for.
+
+    Args:
+        contenders: at least two; differences are to the first.
+        truth: the true boxes of their images, by image id.
+        track: watches the metrics being computed.
+
+    Raises:
+        UserError: if the runs have no image or no item in common.
+    """
+    if len(contenders) < 2:
+        raise UserError("A comparison needs two runs; name another run folder.")
+    common, notes = _common_truth(contenders, truth)
+    items = _common_items(contenders, common)
+    notes += _uncompared(contenders, truth, items)
+    true = true_boxes(items, common)
+    judged = [judge_localizations(true, contender.localizations) for contender in contenders]
+    shown = [
+        name
+        for name, metric in METRICS.items()
+        if not any(np.isnan(metric(np.ones((1, len(run))), run)[0]) for run in judged)
+    ]
+    hits = [(run.iou > IOU_THRESHOLD).astype(np.float64) for run in judged]
+    share, counts = _largest_share(true), np.bincount(true.item[true.item >= 0], minlength=len(items))
+    groups = {
+        **{("class", name): items.class_index == k for k, name in enumerate(items.class_names)},
+        **{("size", name): kept for name, kept in _size_groups(share).items()},
+        **{("count", name): kept for name, kept in _count_groups(counts).items()},
+    }
+    metrics, rows = [], {}
+    for task in track([*shown, *(key for key, kept in groups.items() if kept.any())]):
+        if isinstance(task, str):
+            metrics.append(_metric_row(task, judged))
+        else:
+            rows[task] = _group_row(task[1], items, groups[task], hits)
+    return Comparison(
+        tuple(contender.name for contender in contenders),
+        len(items.image_ids),
+        tuple(metrics),
+        tuple(_class_row(row, groups[key], hits) for key, row in rows.items() if key[0] == "class"),
+        tuple(row for key, row in rows.items() if key[0] == "size"),
+        tuple(row for key, row in rows.items() if key[0] == "count"),
+        _item_rows(items, share, counts, judged, contenders),
+        tuple(notes),
+    )
+
+
+def mcnemar_p(first_alone: int, second_alone: int) -> float:
+    """The exact two-sided p-value of McNemar's test (1947), by the binomial distribution; 1 without any item."""
+    total = first_alone + second_alone
+    tail = term = 1
+    for n in range(min(first_alone, second_alone)):
+        term = term * (total - n) // (n + 1)
+        tail += term
+    return float(min(1, 2 * tail / 2**total))
+
+
+def _common_truth(
+    contenders: Sequence[Contender], truth: Mapping[str, GroundTruth]
+) -> tuple[dict[str, GroundTruth], list[str]]:
+    """The truth of the images that all runs have a record of and saw at their true size, and what is to be told."""
+    shared = frozenset.intersection(*(contender.image_ids for contender in contenders))
+    if not shared:
+        raise UserError("The runs have no image in common, so there is nothing to compare; give runs of one data set.")
+    notes = [
+        f"{run.name} is not finished: only the images that it has come to count."
+        for run in contenders
+        if not run.complete
+    ]
+    if len({run.fingerprint for run in contenders} - {None}) > 1:
+        notes.append("The runs were not asked for the same items; what all of them were asked for is compared.")
+    if unknown := sorted(shared.difference(truth)):
+        notes.append(f"{len(unknown)} images have no true boxes to read: {listed(unknown, _MOST_NAMED)}.")
+    other_size = {
+        record.image_id
+        for run in contenders
+        for record in run.localizations
+        if record.image_id in shared
+        and record.image_id in truth
+        and tuple(record.size_wh) != tuple(truth[record.image_id].size_wh)
+    }
+    if other_size:
+        notes.append(
+            f"{len(other_size)} images had another size in a run than in the data set, and are left out: "
+            f"{listed(sorted(other_size), _MOST_NAMED)}."
+        )
+    common = {key: image for key, image in truth.items() if key in shared and key not in other_size}
+    if not common:
+        raise UserError(
+            "No image of the runs has true boxes in this data set at the size that the runs saw; "
+            "give runs of one data set, and its folder by --root."
+        )
+    return common, notes
+
+
+def _common_items(contenders: Sequence[Contender], common: Mapping[str, GroundTruth]) -> Items:
+    asked = [run.class_names for run in contenders if run.class_names is not None]
+    items = judged_items(common, sorted(frozenset.intersection(*asked)) if asked else None)
+    if not items:
+        raise UserError(
+            "The runs have no item with a true box in common; give runs that were asked for the same classes."
+        )
+    return items
+
+
+def _uncompared(contenders: Sequence[Contender], truth: Mapping[str, GroundTruth], items: Items) -> list[str]:
+    """A sentence for each run that judged items which are not compared."""
+    compared = frozenset(items.pairs())
+    notes = []
+    for run in contenders:
+        own = {image_id: image for image_id, image in truth.items() if image_id in run.image_ids}
+        every = judged_items(own, None if run.class_names is None else sorted(run.class_names)).pairs()
+        if others := [f"{name} in {image_id}" for image_id, name in every if (image_id, name) not in compared]:
+            notes.append(f"{len(others)} items of {run.name} are not compared: {listed(others, _MOST_NAMED)}.")
+    return notes
+
+
+def _metric_row(name: str, judged: Sequence[Judged]) -> Row:
+    metric, (first, *others) = METRICS[name], judged
+    return Row(
+        name,
+        len(first.items),
+        tuple(estimate(metric, run) for run in judged),
+        tuple(estimate(metric, run, first) for run in others),
+    )
+
+
+def _group_row(name: str, items: Items, kept: NDArray[np.bool_], hits: Sequence[NDArray[np.float64]]) -> Row:
+    """Share of found items among some, over the images that have such."""
+    of_group = items.keep(kept)
+    found = [ItemValues(of_group, hit[kept]) for hit in hits]
+    return Row(
+        name,
+        len(of_group),
+        tuple(estimate(mean_over_items, values) for values in found),
+        tuple(estimate(mean_over_items, values, found[0]) for values in found[1:]),
+    )
+
+
+def _class_row(corloc: Row, kept: NDArray[np.bool_], hits: Sequence[NDArray[np.float64]]) -> ClassRow:
+    first, *others = (hit[kept] > 0 for hit in hits)
+    alone = tuple((int(np.sum(first & ~other)), int(np.sum(other & ~first))) for other in others)
+    return ClassRow(corloc, alone, tuple(mcnemar_p(*counts) for counts in alone))
+
+
+def _largest_share(true: TrueBoxes) -> NDArray[np.float64]:
+    """Share of the image that the largest true box of each item covers, ``(N,)``."""
+    own = true.item >= 0
+    largest = np.zeros(len(true.items))
+    np.maximum.at(largest, true.item[own], boxes.area(true.boxes_xyxy[own]))
+    return np.asarray(largest / true.size_wh.prod(axis=1)[true.items.image_index])
+
+
+def _size_groups(share: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    small, large = SIZE_EDGES
+    return {
+        f"below {100 * small:.0f} %": share < small,
+        f"{100 * small:.0f} to {100 * large:.0f} %": (share >= small) & (share < large),
+        f"above {100 * large:.0f} %": share >= large,
+    }
+
+
+def _count_groups(counts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    some, many = OBJECT_EDGES
+    return {
+        "1 object": counts < some,
+        f"{some} or {many - 1} objects": (counts >= some) & (counts < many),
+        f"{many} or more": counts >= many,
+    }
+
+
+def _item_rows(
+    items: Items,
+    share: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    judged: Sequence[Judged],
+    contenders: Sequence[Contender],
+) -> tuple[ItemRow, ...]:
+    found = [_largest_boxes(contender.localizations) for contender in contenders]
+    ious = np.stack([run.iou for run in judged], axis=1).tolist()
+    return tuple(
+        ItemRow(*pair, of_image, objects, tuple(of_runs), tuple(boxes_of.get(pair) for boxes_of in found))
+        for pair, of_image, objects, of_runs in zip(items.pairs(), share.tolist(), counts.tolist(), ious, strict=True)
+    )
+
+
+def _largest_boxes(localizations: Iterable[Localization]) -> dict[tuple[str, str], Box]:
+    return {(record.image_id, record.class_name): record.box_xyxy for record in localizations if record.component == 0}

@@ -1,0 +1,119 @@
+"""What is judged: (image, class) pairs, one number for each, and their means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc.records import GroundTruth
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Items:
+    """The (image, class) pairs that are judged: those with a true box that is not difficult.
+
+    Attributes:
+        image_ids: I images, each with an item.
+        class_names: K classes, each with an item.
+        image_index: int64 ``(N,)``: image of each item, ascending.
+        class_index: int64 ``(N,)``: class of each item, ascending within an image.
+    """
+
+    image_ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    image_index: NDArray[np.int64]
+    class_index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """N, the number of items."""
+        return len(self.image_index)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Image id and class name of each item."""
+        return [
+            (self.image_ids[image], self.class_names[name])
+            for image, name in zip(self.image_index.tolist(), self.class_index.tolist(), strict=True)
+        ]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Items of each class, ``(K,)``."""
+        return np.bincount(self.class_index, minlength=len(self.class_names))
+
+    def keep(self, kept: NDArray[np.bool_]) -> Items:
+        """Only the items that ``kept``, ``(N,)``, marks; images and classes without any go as well."""
+        images, image_index = np.unique(self.image_index[kept], return_inverse=True)
+        names, class_index = np.unique(self.class_index[kept], return_inverse=True)
+        return Items(
+            tuple(self.image_ids[n] for n in images),
+            tuple(self.class_names[k] for k in names),
+            image_index.astype(np.int64),
+            class_index.astype(np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemValues:
+    """One number for each item, float64 ``(N,)``; its length is the number of images."""
+
+    items: Items
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.items.image_ids)
+
+
+def judged_items(truth: Mapping[str, GroundTruth], class_names: Sequence[str] | None = None) -> Items:
+    """The items of some images.
+
+    Args:
+        truth: by image id; its order is kept.
+        class_names: only these classes; None for all that occur.
+    """
+    wanted = None if class_names is None else frozenset(class_names)
+    classes_of: dict[str, list[str]] = {}
+    for image_id, image in truth.items():
+        found = {name for name, difficult in zip(image.class_names, image.difficult, strict=True) if not difficult}
+        if chosen := found if wanted is None else found & wanted:
+            classes_of[image_id] = sorted(chosen)
+    every_class = tuple(sorted({name for names in classes_of.values() for name in names}))
+    place = {name: k for k, name in enumerate(every_class)}
+    image_index = np.repeat(np.arange(len(classes_of)), [len(names) for names in classes_of.values()])
+    class_index = [place[name] for names in classes_of.values() for name in names]
+    return Items(tuple(classes_of), every_class, image_index.astype(np.int64), np.array(class_index, dtype=np.int64))
+
+
+def class_means(weights: NDArray[np.float64], items: Items, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each class's items under B weightings of the images.
+
+    Args:
+        weights: ``(B, I)``, at least 0.
+        items: N items.
+        values: ``(N,)``.
+
+    Returns:
+        ``(B, K)``; NaN where all images of a class weigh nothing.
+    """
+    order = np.argsort(items.class_index, kind="stable")
+    starts = np.searchsorted(items.class_index[order], np.arange(len(items.class_names)))
+    drawn = weights[:, items.image_index[order]]
+    count = np.add.reduceat(drawn, starts, axis=1)
+    total = np.add.reduceat(drawn * values[order], starts, axis=1)
+    means: NDArray[np.float64] = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return means
+
+
+def mean_over_classes(weights: NDArray[np.float64], judged: ItemValues) -> NDArray[np.float64]:
+    """Mean over classes of their means, ``(B,)``; a class that a resample lacks is left out of its mean."""
+    by_class = class_means(weights, judged.items, judged.values)
+    known = ~np.isnan(by_class)
+    return np.asarray(np.where(known, by_class, 0).sum(axis=1) / known.sum(axis=1))
+
+
+def mean_over_items(weights: NDArray[np.float64], judged: ItemValues) -> NDArray[np.float64]:
+    """Mean over items, ``(B,)``."""
+    sums = np.bincount(judged.items.image_index, judged.values, minlength=len(judged))
+    counts = np.bincount(judged.items.image_index, minlength=len(judged))
+    return np.asarray(weights @ sums / (weights @ counts))

@@ -1,0 +1,135 @@
+"""All metrics against true masks, in one pass: masks and maps are asked for once, and none is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc.errors import ItemError
+from wsloc.evaluation import wsol
+from wsloc.evaluation.items import Items, ItemValues
+from wsloc.evaluation.map_boxes import Protocol
+from wsloc.evaluation.map_source import Map, MapOf
+from wsloc.evaluation.mask_iou import mask_iou
+from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
+from wsloc.records import Localization, TrueMasks
+
+Pair = tuple[str, str]
+"""Image id and class name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedMasks:
+    """What maps, or the masks of boxes, are worth against true masks.
+
+    Attributes:
+        items: the (image, class) pairs with a true mask.
+        histograms: for PxAP; None where no maps were given.
+        iou: of each item's mask with the best true mask of its class, 0 where it has none; None where no masks were
+            given.
+        without_map: numbers of the items that have no map; it counts as one that is 0 everywhere.
+        problems: one sentence for each image whose masks cannot be read, and each mask of a box that is damaged.
+    """
+
+    items: Items
+    histograms: ScoreHistograms | None
+    iou: ItemValues | None
+    without_map: tuple[int, ...]
+    problems: tuple[str, ...]
+
+
+def judge_masks(
+    image_ids: Sequence[str],
+    read_masks: Callable[[str], TrueMasks],
+    map_of: MapOf | None = None,
+    localizations: Iterable[Localization] = (),
+    pairs: Collection[Pair] | None = None,
+    protocol: Protocol = "wsloc",
+    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> JudgedMasks | None:
+    """Hold maps, and the masks of a run's boxes, against the true masks.
+
+    Args:
+        image_ids: of the images that are judged.
+        read_masks: the true masks of an image; asked once for each, in their order.
+        map_of: asked once for each item.
+        localizations: of a run; of several components of an item the largest alone counts.
+        pairs: only these items; None for all that have a mask.
+        protocol: ``wsloc`` judges maps at the resolution of the true masks, ``wsol`` at 224 x 224, as the published
+            code does.
+        track: watches the images go by.
+
+    Returns:
+        None if no image has a mask of a class that is asked for.
+    """
+    rles = {
+        (record.image_id, record.class_name): record.mask_rle
+        for record in localizations
+        if record.component == 0 and record.mask_rle is not None
+    }
+    found: list[Pair] = []
+    iou: list[float] = []
+    pixels: list[NDArray[np.int32]] = []
+    without_map: list[int] = []
+    problems: list[str] = []
+    for image_id in track(image_ids):
+        try:
+            truth = read_masks(image_id)
+        except ItemError as error:
+            problems.append(f"{image_id}: {error}")
+            continue
+        for class_name in sorted(set(truth.class_names)):
+            pair = image_id, class_name
+            if pairs is not None and pair not in pairs:
+                continue
+            own = truth.masks[[name == class_name for name in truth.class_names]]
+            if map_of is not None:
+                if (saliency := map_of(*pair)) is None:
+                    without_map.append(len(found))
+                pixels.append(_histograms(saliency, np.asarray(own.any(axis=0)), truth.ignored, protocol))
+            try:
+                iou.append(mask_iou(rles[pair], own) if pair in rles else 0.0)
+            except ItemError as error:
+                iou.append(0.0)
+                problems.append(f"{image_id}, {class_name}: {error}")
+            found.append(pair)
+    if not found:
+        return None
+    items = _items(found)
+    histograms = None if map_of is None else _by_image(items, np.array(pixels))
+    values = ItemValues(items, np.array(iou)) if rles else None
+    return JudgedMasks(items, histograms, values, tuple(without_map), tuple(problems))
+
+
+def _histograms(
+    saliency: Map | None, on_object: NDArray[np.bool_], ignored: NDArray[np.bool_], protocol: Protocol
+) -> NDArray[np.int32]:
+    height, width = on_object.shape
+    drawn = np.zeros((1, 1)) if saliency is None else saliency
+    if protocol == "wsol":
+        return score_histograms(wsol.score_map(drawn), wsol_mask(on_object), wsol_mask(ignored))
+    return score_histograms(scores_at(drawn, (width, height)), on_object, ignored)
+
+
+def _by_image(items: Items, pixels: NDArray[np.int32]) -> ScoreHistograms:
+    """Histograms ``(N, 2, BINS)`` of the items, summed over those of an image."""
+    summed = np.zeros((len(items.image_ids), 2, BINS), dtype=np.int32)
+    np.add.at(summed, items.image_index, pixels)
+    return ScoreHistograms(items, summed[:, 0], summed[:, 1])
+
+
+def _items(pairs: Sequence[Pair]) -> Items:
+    image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
+    class_names = tuple(sorted({name for _, name in pairs}))
+    image_place = {image_id: number for number, image_id in enumerate(image_ids)}
+    class_place = {name: number for number, name in enumerate(class_names)}
+    return Items(
+        image_ids,
+        class_names,
+        np.array([image_place[image_id] for image_id, _ in pairs], dtype=np.int64),
+        np.array([class_place[name] for _, name in pairs], dtype=np.int64),
+    )

@@ -1,0 +1,43 @@
+"""How well the mask of a box fits the true masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_masks
+
+from wsloc.errors import ItemError
+
+
+def mask_iou(mask_rle: Mapping[str, Any], true_masks: NDArray[np.bool_]) -> float:
+    """IoU of a mask with the best of some true masks, in pixels of the image.
+
+    Args:
+        mask_rle: compressed run lengths of COCO, of a mask of any resolution that covers the whole image; brought to
+            the image's by the nearest pixel.
+        true_masks: bool ``(M, H, W)``, M >= 1.
+
+    Raises:
+        ItemError: if the run lengths are damaged.
+    """
+    height, width = true_masks.shape[1:]
+    mask = cv2.resize(_decoded(mask_rle), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    shared = (mask & true_masks).sum(axis=(1, 2))
+    either = (mask | true_masks).sum(axis=(1, 2))
+    return float((shared / np.maximum(either, 1)).max())
+
+
+def _decoded(mask_rle: Mapping[str, Any]) -> NDArray[np.uint8]:
+    try:
+        decoded: NDArray[np.uint8] = coco_masks.decode(dict(mask_rle))
+        # Run lengths that do not fill the image leave its rest unset, and are not what the result would be encoded as.
+        sound = decoded.size > 0 and coco_masks.encode(decoded)["counts"].decode("ascii") == mask_rle["counts"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ItemError(f"the run lengths of its mask are damaged: {error}") from error
+    if not sound:
+        raise ItemError("the run lengths of its mask are damaged: they do not fill the image")
+    return decoded

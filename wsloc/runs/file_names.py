@@ -1,0 +1,20 @@
+"""File names for images and classes, whatever characters those hold."""
+
+from __future__ import annotations
+
+import re
+
+from wsloc.randomness import item_seed
+
+_LONGEST = 100
+
+
+def safe_name(text: str) -> str:
+    """A name that every file system takes; a hash tells apart what it would make equal."""
+    plain = re.sub(r"[^\w.-]+", "_", text)[-_LONGEST:]
+    return plain if plain == text and plain.strip(".") else f"{plain}-{item_seed(0, text, ''):08x}"
+
+
+def safe_path(text: str) -> str:
+    """The same for a name with sub-folders between slashes."""
+    return "/".join(safe_name(part) for part in text.split("/"))

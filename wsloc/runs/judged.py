@@ -1,0 +1,104 @@
+"""A run held against its data set's ground truth."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wsloc.config import DataSettings
+from wsloc.datasets import Dataset, GroundTruthSet, read_ground_truth
+from wsloc.evaluation import BASELINES, Evaluation
+from wsloc.evaluation.judging import Judged
+from wsloc.evaluation.summary import RUN, judge_with_baselines
+from wsloc.records import Localization
+from wsloc.runs.atomic import write_atomic
+from wsloc.runs.reading import RunContents
+
+_ITEM_COLUMNS = ["image_id", "class_name", "iou", "rank", "probability", "quality", "fallback", "x0", "y0", "x1", "y1"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedRun:
+    """A run, the truth of its images, and how well it did.
+
+    Attributes:
+        contents: the run.
+        truth: of the images that the run is judged on; None where the data set has none.
+        judged: the run's boxes and the baselines', by name; None where there is no true box to judge by.
+        headless: why ``judged`` is None, one sentence; empty where it is not.
+    """
+
+    contents: RunContents
+    truth: GroundTruthSet | None
+    judged: dict[str, Judged] | None
+    headless: str = ""
+
+
+def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -> JudgedRun:
+    """Hold a run against the truth; an unfinished one on the images that it has reached.
+
+    Args:
+        contents: the run.
+        settings: which images and classes it was asked for.
+        dataset: what they opened.
+    """
+    truth = read_ground_truth(settings, dataset)
+    if truth is None:
+        return JudgedRun(contents, None, None, "No ground truth, so no metrics.")
+    images = truth.images
+    if not contents.complete:
+        reached = contents.image_ids()
+        images = {image_id: image for image_id, image in images.items() if image_id in reached}
+    asked = (settings.class_name,) if settings.class_name else settings.classes or None
+    judged = judge_with_baselines(contents.localizations, images, asked)
+    why = "" if judged else "No image has a true box of the classes asked for, so there are no metrics."
+    return JudgedRun(contents, truth, judged, why)
+
+
+def write_metrics(
+    folder: Path, run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Write metrics.json, metrics_per_class.csv and items.csv.
+
+    Args:
+        folder: that exists.
+        run: as judged.
+        evaluation: its metrics.
+        more: further groups of metrics for metrics.json, by name.
+    """
+    document = {"complete": run.contents.complete, **asdict(evaluation), **(more or {})}
+    write_atomic(folder / "metrics.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    head = ["class", "items", "corloc", "mean_iou", *(f"corloc {name}" for name in BASELINES)]
+    classes = (
+        [scores.class_name, scores.items, scores.corloc, scores.mean_iou, *scores.baselines.values()]
+        for scores in evaluation.classes
+    )
+    write_atomic(folder / "metrics_per_class.csv", _csv_lines([head, *classes]))
+    if run.judged is not None:
+        rows = item_rows(run.judged[RUN], run.contents.localizations)
+        write_atomic(folder / "items.csv", _csv_lines([_ITEM_COLUMNS, *rows]))
+
+
+def item_rows(judged: Judged, localizations: tuple[Localization, ...]) -> Iterator[list[object]]:
+    """One row for each judged item, in their order; an item without a box has an IoU of 0 and nothing more."""
+    found = {(record.image_id, record.class_name): record for record in localizations if record.component == 0}
+    for pair, iou in zip(judged.items.pairs(), judged.iou.tolist(), strict=True):
+        record = found.get(pair)
+        if record is None:
+            yield [*pair, iou, *[""] * 8]
+        else:
+            yield [
+                *pair, iou, record.rank, record.probability, record.quality, record.fallback or "", *record.box_xyxy
+            ]  # fmt: skip
+
+
+def _csv_lines(rows: list[list[Any]]) -> Iterator[str]:
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(row)
+        yield line.getvalue()

@@ -1,0 +1,139 @@
+"""What the saved maps of a run, or of another tool, are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsloc.datasets import GroundTruthSet
+from wsloc.errors import ItemError, UserError
+from wsloc.evaluation import Estimate, estimate
+from wsloc.evaluation.box_curves import BoxCurves
+from wsloc.evaluation.items import Items, mean_over_classes, mean_over_items
+from wsloc.evaluation.judging import true_boxes
+from wsloc.evaluation.map_boxes import Protocol, judge_maps
+from wsloc.evaluation.map_masks import JudgedMasks, judge_masks
+from wsloc.evaluation.map_source import Map, MapOf
+from wsloc.evaluation.max_box_acc import ORACLE_METRICS, held_out_metrics
+from wsloc.evaluation.pxap import pxap
+from wsloc.evaluation.summary import Track
+from wsloc.records import GroundTruth, Localization
+from wsloc.runs.saved_maps import read_map
+
+
+@dataclass(frozen=True, slots=True)
+class MetricGroup:
+    """Metrics that belong together.
+
+    Attributes:
+        title: one line.
+        metrics: by name.
+        notes: one sentence for each thing that was left out or counted as missed.
+    """
+
+    title: str
+    metrics: dict[str, Estimate]
+    notes: tuple[str, ...] = ()
+
+
+class MapFolder:
+    """Saved maps by image and class; remembers those that cannot be read, which count as missing."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use a folder of maps.
+
+        Raises:
+            UserError: if it does not exist.
+        """
+        if not folder.is_dir():
+            raise UserError(f"There is no folder of maps {folder}; wsloc localize --save-maps writes one in its run.")
+        self.folder = folder
+        self.unreadable: dict[str, None] = {}
+
+    def __call__(self, image_id: str, class_name: str) -> Map | None:
+        try:
+            return read_map(self.folder, image_id, class_name)
+        except ItemError as error:
+            self.unreadable[f"{image_id}, {class_name}: {error}."] = None
+            return None
+
+
+def map_metrics(
+    items: Items,
+    truth: Mapping[str, GroundTruth],
+    maps: MapFolder,
+    protocol: Protocol = "wsloc",
+    held_out: tuple[str, BoxCurves] | None = None,
+    track: Track = iter,
+) -> MetricGroup:
+    """MaxBoxAcc, MaxBoxAccV2 and the two pointing games.
+
+    Args:
+        items: what is judged.
+        truth: by image id.
+        maps: of the items.
+        protocol: of the thresholds and boxes.
+        held_out: name and curves of a set that chooses the thresholds; None for oracle thresholds alone.
+        track: watches the items go by.
+    """
+    judged = judge_maps(true_boxes(items, truth), maps, protocol, track)
+    statistics = {**ORACLE_METRICS, **(held_out_metrics(held_out[1], held_out[0]) if held_out else {})}
+    metrics = {name: estimate(statistic, judged.curves) for name, statistic in statistics.items()}
+    metrics["pointing game"] = estimate(mean_over_classes, judged.hits)
+    metrics["energy-based pointing"] = estimate(mean_over_items, judged.energy)
+    return MetricGroup(f"maps, protocol {protocol}", metrics, _notes(len(judged.without_map), len(items), maps))
+
+
+def mask_metrics(
+    items: Items,
+    truth: GroundTruthSet,
+    localizations: Sequence[Localization],
+    maps: MapFolder | None = None,
+    protocol: Protocol = "wsloc",
+    track: Track = iter,
+) -> MetricGroup | None:
+    """PxAP of maps and the mean IoU of the boxes' masks, where the data set has true masks.
+
+    Args:
+        items: what is judged.
+        truth: of their images.
+        localizations: of a run, or none.
+        maps: None where there are none.
+        protocol: of PxAP.
+        track: watches the images go by.
+    """
+    if truth.read_masks is None:
+        return None
+    map_of: MapOf | None = maps
+    judged = judge_masks(
+        items.image_ids, truth.read_masks, map_of, localizations, frozenset(items.pairs()), protocol, track
+    )
+    if judged is None:
+        return None
+    metrics = {}
+    if judged.histograms is not None:
+        metrics["PxAP"] = estimate(pxap, judged.histograms)
+    if judged.iou is not None:
+        metrics["mean mask IoU"] = estimate(mean_over_items, judged.iou)
+    return (
+        MetricGroup(f"masks, {len(judged.items)} items, protocol {protocol}", metrics, _mask_notes(judged))
+        if metrics
+        else None
+    )
+
+
+def held_out_curves(
+    items: Items, truth: Mapping[str, GroundTruth], maps: MapFolder, protocol: Protocol, track: Track = iter
+) -> BoxCurves:
+    """The curves of a set that chooses thresholds for another."""
+    return judge_maps(true_boxes(items, truth), maps, protocol, track).curves
+
+
+def _notes(missing: int, items: int, maps: MapFolder) -> tuple[str, ...]:
+    said = [f"{missing} of {items} items have no map in {maps.folder}, and count as missed."] if missing else []
+    return (*said, *maps.unreadable)
+
+
+def _mask_notes(judged: JudgedMasks) -> tuple[str, ...]:
+    return tuple(f"{problem}." for problem in judged.problems)
