@@ -1,4 +1,4 @@
-"""The two kinds of error that wsloc raises on purpose, and how their sentences are worded."""
+"""The kinds of error that wsloc raises on purpose, and how their sentences are worded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class ItemError(Exception):
 
     The pipeline records it as a failure of that item and goes on.
     """
+
+
+class MissingMaskError(ItemError):
+    """An image of which the data set has no mask, as of most images of VOC; it is not judged by masks."""
 
 
 def one_line(error: Exception) -> str:

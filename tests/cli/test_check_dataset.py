@@ -33,12 +33,19 @@ def test_status_1_with_a_line_for_each_problem_and_a_summary(photos: Path, capsy
     flags = ["--dataset", "folder", "--root", str(photos), "--boxes", str(photos.parent / "boxes.csv")]
     assert main(["check-dataset", *flags]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{photos.parent}/boxes.csv: images that the data set lacks (1): x.png"
-    assert lines[1].startswith(f"{photos}/cat/1.png: is not an image that can be read")
-    assert lines[2] == f"{photos}/dog/1.png: has the same bytes as cat/2.png"
+    assert lines[0].startswith(f"{photos}/cat/1.png: is not an image that can be read")
+    assert lines[1] == f"{photos}/dog/1.png: has the same bytes as cat/2.png"
+    assert lines[2] == "boxes.csv: images that the data set lacks (1): x.png"
     assert lines[3] == "3 images, 3 problems:"
-    assert {line.split(maxsplit=1)[1] for line in lines[4:]} == {"list", "unreadable image", "equal images"}
+    assert {line.split(maxsplit=1)[1] for line in lines[4:]} == {"annotation", "unreadable image", "equal images"}
     assert all(line.split()[0] == "1" for line in lines[4:])
+
+
+def test_a_name_that_no_file_system_takes_is_a_missing_image(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos.parent / "labels.csv").write_text(f"{'x' * 300}.png,cat\ncat/1.png,cat\n")
+    flags = ["--dataset", "folder", "--root", str(photos), "--labels", str(photos.parent / "labels.csv")]
+    assert main(["check-dataset", *flags]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["1", "missing", "image"]
 
 
 def test_limit_and_classes_choose_images(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

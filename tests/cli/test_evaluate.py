@@ -36,7 +36,13 @@ def runs(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def metrics_of(run: str) -> dict[str, dict[str, object]]:
-    document: dict[str, dict[str, object]] = json.loads(Path(run, "metrics.json").read_text())
+    """The metrics as any reader of JSON takes them: NaN is none."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"metrics.json holds {constant}")
+
+    text = Path(run, "metrics.json").read_text()
+    document: dict[str, dict[str, object]] = json.loads(text, parse_constant=refuse)
     return document
 
 
@@ -64,6 +70,77 @@ def test_the_published_protocol(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verb("evaluate", ["first", "--protocol", "wsol"]) == 0
     assert "maps, protocol wsol" in capsys.readouterr().out
     assert "maps, protocol wsol" in metrics_of("first")
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_flags_may_come_first() -> None:
+    assert run_verb("evaluate", ["--protocol", "wsol", "first"]) == 0
+    assert "maps, protocol wsol" in metrics_of("first")
+
+
+@pytest.mark.parametrize("asked", [["--classes", "red"], ["--class", "red"]])
+def test_average_precision_is_over_the_classes_that_were_asked_for(flags: list[str], asked: list[str]) -> None:
+    """The truth is what a run of all classes found: a run of one class that finds the same misses nothing."""
+    flags = [*flags, "--ids", "first.txt"]
+    assert run_verb("localize", [*flags, "--out", "all"]) == 0
+    found = [json.loads(line) for line in Path("all/localizations.jsonl").read_text().splitlines()]
+    rows = [",".join(map(str, (box["image_id"], box["class_name"], *box["box_xyxy"]))) for box in found]
+    Path("boxes.csv").write_text("\n".join(rows) + "\n")
+    assert run_verb("localize", [*flags, *asked, "--out", "red"]) == 0
+    assert run_verb("evaluate", ["red"]) == 0
+    assert metrics_of("red")["average precision"]["VOC mAP, all points"] == 1
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_data_set_that_has_changed_is_told(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tiny / "first.txt").write_text("".join(f"{number:02d}.png\n" for number in range(2, 13)))
+    assert run_verb("evaluate", ["first"]) == 1  # the new image has no map
+    out = capsys.readouterr().out
+    assert "2 images of the run are not in the data set" in out
+    assert "1 images of the data set have no record in the run" in out
+
+
+@pytest.mark.usefixtures("runs")
+def test_masks_without_pixels_leave_no_nan(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One mask with pixels among empty ones: most resamples have none."""
+    for number in (0, 3, 6, 9):
+        width, height = Image.open(tiny / "photos" / f"{number:02d}.png").size
+        pixels = np.zeros((height, width), dtype=np.uint8)
+        pixels[5:20, 5:20] = 255 * (number == 3)
+        (tiny / "masks").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tiny / "masks" / f"{number:02d}.png")
+    assert run_verb("evaluate", ["first", "--masks", "masks"]) == 0  # that others have none is no fault
+    assert metrics_of("first")["masks, 4 items in 4 images, protocol wsloc"]["PxAP"]["value"] > 0  # type: ignore[index]
+    (tiny / "masks" / "03.png").unlink()
+    assert run_verb("evaluate", ["first", "--masks", "masks"]) == 1
+    assert "No true mask has a pixel, so there is no PxAP" in capsys.readouterr().out
+    assert "PxAP" not in metrics_of("first")["masks, 3 items in 3 images, protocol wsloc"]
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_folder_of_masks_that_holds_none_is_told(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tiny / "masks").mkdir()
+    assert run_verb("evaluate", ["first", "--masks", "masks"]) == 1
+    assert "No judged image has a true mask" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_run_folder_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert run_verb("evaluate", ["first"]) == 2
+    assert "first cannot be written, and the metrics go there" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_run_that_was_killed_before_its_first_part(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("localizations.jsonl", "failures.jsonl"):
+        Path("first", name).unlink()
+    manifest = json.loads(Path("first/manifest.json").read_text())
+    Path("first/manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    assert run_verb("evaluate", ["first"]) == 0
+    assert "The run has not finished any image yet, so there are no metrics." in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("runs")
@@ -108,7 +185,9 @@ def test_an_empty_run_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         Path("first", name).write_text("")
     shutil.rmtree("first/maps")
     assert run_verb("evaluate", ["first"]) == 0
-    assert "12 images, 0 items: 0 boxes" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "12 images, 0 items: 0 boxes" in out
+    assert "12 images of the data set have no record in the run" in out
     (own, *_), items = metrics_of("first")["rows"], metrics_of("first")["items"]  # type: ignore[misc]
     assert own["metrics"]["CorLoc class-wise"]["value"] == 0
     assert items
@@ -140,6 +219,10 @@ def test_class_names_of_every_kind(tiny: Path, tiny_flags: list[str], capsys: py
         ("first --held-out photos", "photos is no run folder"),
         ("first --maps nowhere", "There is no folder of maps nowhere"),
         ("first --insertion-deletion -1", "--insertion-deletion must be at least 0"),
+        ("first --out first.json", "--out goes with --maps and no run"),
+        ("--maps first/maps", "--maps without a run folder needs --dataset NAME"),
+        ("--maps first/maps --dataset folder --root photos --insertion-deletion 1", "give a run folder, too"),
+        ("--maps first/maps --dataset folder --root photos --out photos", "photos is a folder"),
         ("first --root nowhere", "The folder nowhere does not exist"),
         ("--maps first/maps --dataset folder --root photos --labels labels.csv", "no true box to judge the maps by"),
     ],
@@ -152,7 +235,8 @@ def test_what_is_refused(words: str, sentence: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("runs")
-def test_insertion_needs_maps(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flag", [["--insertion-deletion", "1"], ["--held-out", "second"]])
+def test_what_needs_maps(flag: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("first/maps")
-    assert run_verb("evaluate", ["first", "--insertion-deletion", "1"]) == 2
+    assert run_verb("evaluate", ["first", *flag]) == 2
     assert "run wsloc localize with --save-maps" in capsys.readouterr().err

@@ -211,7 +211,7 @@ TABLES = "metadata/SET/test"
         (
             "folder",
             _line("boxes.csv", "x.jpg,cat,1,1,2,2\n"),
-            "list: boxes.csv: images that the data set lacks (1): x.",
+            "annotation: boxes.csv: images that the data set lacks (1): x.",
         ),
         ("folder", _copy("masks/cat/1.png", "masks/cat/3.png"), "list: masks: masks of no image (1): cat/3.png"),
         ("folder", _gone("masks/cat/2.png"), "mask: 2.jpg: there is no mask cat/2.png"),

@@ -54,6 +54,28 @@ def test_boxes_are_as_wsloc_writes_its_own(photos: Path) -> None:
     assert (truth.problems, truth.ambiguous_orientations, truth.read_masks) == ((), 0, None)
 
 
+def test_rows_of_images_that_are_not_there_are_told_whatever_images_are_judged(photos: Path) -> None:
+    path, ids = photos.parent / "boxes.csv", photos.parent / "ids.txt"
+    write(path, "cat/1.jpg,cat,4,5,20,25\ncat/2.jpg,cat,4,5,20,25\n1.jpg,cat,4,5,20,25\ncat\\1.jpg,cat,1,2,3,4\n")
+    write(ids, "cat/1.jpg\n")
+    truth = _truth(photos, boxes=path, ids=ids)
+    assert truth is not None
+    assert truth.problems == ("boxes.csv: images that the data set lacks (2): 1.jpg, cat\\1.jpg",)
+    write(path, "image,class,x0,y0,x1,y1\n")
+    truth = _truth(photos, boxes=path)
+    assert truth is not None
+    assert truth.problems == ("boxes.csv: it holds no box",)
+
+
+def test_a_class_of_a_name_that_no_file_system_takes_has_no_mask(photos: Path) -> None:
+    name = "K" * 300
+    write(photos.parent / "labels.csv", f"cat/1.jpg,{name}\n")
+    _mask(photos.parent / "masks/cat/1.png")
+    truth = _truth(photos, labels=photos.parent / "labels.csv", masks=photos.parent / "masks")
+    assert truth is not None
+    assert truth.images["cat/1.jpg"].class_names == (name,)
+
+
 def test_rows_without_a_box_are_problems_and_the_others_stay(photos: Path) -> None:
     path = photos.parent / "boxes.csv"
     bad = ("cat/1.jpg,cat,1,2,3", "cat/1.jpg,cat,1,2,3,x", "cat/1.jpg,cat,1,2,3,nan", "cat/1.jpg,,1,2,3,4", "cat/1.jpg")
@@ -64,8 +86,9 @@ def test_rows_without_a_box_are_problems_and_the_others_stay(photos: Path) -> No
     truth = _truth(photos, boxes=path)
     assert truth is not None
     assert truth.images["cat/1.jpg"].boxes_xyxy.tolist() == [[1, 2, 3, 4]]
-    assert len(truth.problems) == len(bad) + 1
+    assert len(truth.problems) == len(bad) + 2
     assert truth.problems[4] == "boxes.csv, row 5: 'cat/1.jpg' is no row image,class,x0,y0,x1,y1"
+    assert truth.problems[-2] == "boxes.csv: images that the data set lacks (1): x.jpg"
     assert "inverted or outside the image" in truth.problems[-1]
 
 

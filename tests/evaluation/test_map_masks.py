@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, MissingMaskError
 from wsloc.evaluation import wsol
 from wsloc.evaluation.bootstrap import estimate
 from wsloc.evaluation.items import mean_over_items
@@ -26,13 +26,15 @@ MASKS = {
     "a": TrueMasks(np.stack([_lit(3)]), ("cat",), _lit()),
     "none": TrueMasks(np.zeros((0, 8, 8), dtype=bool), (), _lit()),
 }
-IDS = ["b", "broken", "a", "none"]
+IDS = ["b", "broken", "unmasked", "a", "none"]
 PERFECT = {("b", "cat"): _lit(4, 5), ("b", "dog"): _lit(0, 1), ("a", "cat"): _lit(3)}
 
 
 def _read(image_id: str) -> TrueMasks:
     if image_id == "broken":
         raise ItemError("its masks are torn")
+    if image_id == "unmasked":
+        raise MissingMaskError("nobody drew it")
     return MASKS[image_id]
 
 
@@ -123,5 +125,8 @@ def test_only_the_items_asked_for(pairs: set[tuple[str, str]], left: list[tuple[
 
 def test_nothing_to_judge() -> None:
     assert judge_masks([], _read, _map_of) is None
-    assert judge_masks(["none", "broken"], _read, _map_of) is None
-    assert judge_masks(IDS, _read, _map_of, pairs=()) is None
+    assert judge_masks(["none"], _read, _map_of) is None
+    assert judge_masks([name for name in IDS if name != "broken"], _read, _map_of, pairs=()) is None
+    damaged = judge_masks(["none", "broken"], _read, _map_of)
+    assert damaged is not None
+    assert (len(damaged.items), damaged.histograms, damaged.problems) == (0, None, ("broken: its masks are torn",))

@@ -48,6 +48,20 @@ def test_an_unfinished_run_is_what_its_parts_hold(tmp_path: Path) -> None:
     assert not run.complete
 
 
+def test_parts_that_a_kill_left_in_a_finished_run_are_not_read(tmp_path: Path) -> None:
+    path = _write(tmp_path / "run", [BOX, {**BOX, "image_id": "c"}], [])
+    (path / "parts").mkdir()
+    (path / "parts" / "000000.jsonl").write_text(json.dumps(BOX) + "\n")
+    assert [box.image_id for box in read_run(path).localizations] == ["a", "c"]
+
+
+def test_an_unfinished_run_without_a_part_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": False}))
+    assert read_run(path).image_ids() == frozenset()
+
+
 def test_an_empty_run(tmp_path: Path) -> None:
     run = read_run(_write(tmp_path / "run", [], []))
     assert (run.localizations, run.failures, run.image_ids()) == ((), (), frozenset())
@@ -59,6 +73,7 @@ def test_an_empty_run(tmp_path: Path) -> None:
         ([BOX, {**BOX, "box_xyxy": [0, 0, 9, 9]}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes stand twice"),
         ([{**BOX, "box_xyxy": [0, float("nan"), 9, 9]}], [], "1 boxes hold numbers that are not finite"),
         ([{**BOX, "probability": float("nan")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
+        ([{**BOX, "probability": None}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
         ([{**BOX, "quality": float("inf")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
     ],
 )

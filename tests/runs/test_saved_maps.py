@@ -14,6 +14,7 @@ from wsloc.datasets import open_dataset
 from wsloc.errors import ItemError
 from wsloc.pipeline import localize, make_localizer
 from wsloc.runs import read_run
+from wsloc.runs.file_names import safe_path
 from wsloc.runs.saved_maps import read_map
 
 
@@ -104,3 +105,19 @@ def test_a_truncated_file(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(content[: len(content) // 2])
     with pytest.raises(ItemError, match="is no NumPy array"):
         read_map(tmp_path, "a", "dog")
+
+
+@pytest.mark.parametrize("class_name", ["../../outside", "K" * 300])
+def test_a_class_of_any_name_has_no_map_of_another_tool(tmp_path: Path, class_name: str) -> None:
+    np.save(tmp_path / "outside.npy", np.ones((2, 2)))
+    (tmp_path / "maps" / "a").mkdir(parents=True)
+    assert read_map(tmp_path / "maps", "a.jpg", class_name) is None
+
+
+@pytest.mark.parametrize("name", ["犬" * 300, "a/" * 3 + "x" * 300, "..", "a b&c", "con/.."])
+def test_file_names_that_every_system_takes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{safe_path(name)}.npy"
+    assert path.resolve().is_relative_to(tmp_path.resolve())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    assert safe_path(name) != safe_path(name + "x")

@@ -106,14 +106,14 @@ def _read_truth(config: CompareRunsConfig, runs: Sequence[RunContents]) -> dict[
 
 def _contender(letter: str, contents: RunContents) -> Contender:
     from wsloc.evaluation.comparison import Contender
+    from wsloc.runs.judged import classes_asked
 
-    settings = parse_localize(["--config", str(contents.path / "config.yaml")]).data
-    asked = (settings.class_name,) if settings.class_name else settings.classes
+    asked = classes_asked(parse_localize(["--config", str(contents.path / "config.yaml")]).data)
     return Contender(
         letter,
         contents.localizations,
         contents.image_ids(),
-        frozenset(asked) or None,
+        None if asked is None else frozenset(asked),
         contents.manifest.get("dataset_fingerprint"),
         contents.complete,
     )
@@ -131,11 +131,11 @@ def _tables(comparison: Comparison, number: int) -> Iterator[str]:
 
     yield f"Percent, with 95 % bootstrap intervals over images; {difference} is paired, in points, and one run better"
     yield "where the interval of the difference excludes zero."
-    yield f"{'':<{width}}{first:>20}{other:>20}{difference:>22}"
+    yield f"{'':<{width}}{first:>22}{other:>22}{difference:>24}"
     for row in comparison.metrics:
         yield (
-            f"{row.name:<{width}}{format_interval(row.values[0]):>20}{format_interval(row.values[number]):>20}"
-            f"{_points(row.differences[number - 1]):>22}{_verdict(row, number, comparison.names)}"
+            f"{row.name:<{width}}{format_interval(row.values[0]):>22}{format_interval(row.values[number]):>22}"
+            f"{_points(row.differences[number - 1]):>24}{_verdict(row, number, comparison.names)}"
         )
 
     yield ""

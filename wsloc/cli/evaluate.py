@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from wsloc.evaluation.box_curves import BoxCurves
     from wsloc.evaluation.items import Items
     from wsloc.records import GroundTruth
-    from wsloc.runs import JudgedRun
+    from wsloc.runs import JudgedRun, RunContents
     from wsloc.runs.map_metrics import MapFolder, MetricGroup
 
 
@@ -34,7 +35,7 @@ class EvaluateConfig:
     """
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
-    """run folder, before all flags; it may be unfinished"""
+    """run folder; it may be unfinished"""
     maps: Annotated[Path | None, optional("DIR", "RUN/maps where there is one")] = None
     """folder of saved maps: IMAGE/CLASS.npy or IMAGE.npy"""
     protocol: Literal["wsloc", "wsol"] = "wsloc"
@@ -55,30 +56,57 @@ class EvaluateConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
-    of_run = _config_of_run(arguments)
-    config = _parse(arguments, DataSettings() if of_run is None else of_run.data)
-    if config.run is None and config.maps is None:
-        raise UserError("Nothing to evaluate: give a run folder, or --maps DIR and --dataset.")
+    config = _parse(arguments, DataSettings())
     # Only now, so that --help and a misspelt flag answer at once.
     from wsloc.datasets import open_dataset
 
-    if config.run is None or of_run is None:
+    if (folder := config.run) is None:
+        _refuse_for_maps_alone(config)
         return _judge_maps_alone(config, open_dataset(config.data))
-    return _judge_run(config, replace(of_run, data=config.data), open_dataset(config.data))
+    of_run = _config_of_run(folder)
+    # Once more, for the run's own settings lie below the flags.
+    config = _parse(arguments, of_run.data)
+    _refuse_for_a_run(config, folder)
+    return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data))
 
 
-def _config_of_run(arguments: Sequence[str]) -> LocalizeConfig | None:
-    """The settings of the run that the first word names."""
-    if not arguments or arguments[0].startswith("-"):
-        return None
-    from wsloc.runs import read_manifest
+def _config_of_run(folder: Path) -> LocalizeConfig:
+    """The settings that a run had."""
+    from wsloc.runs.reading import read_run_manifest
 
-    folder = Path(arguments[0])
-    if read_manifest(folder) is None:
-        raise UserError(
-            f"{folder} is no run folder: it has no manifest.json; give the folder that wsloc localize wrote."
-        )
+    read_run_manifest(folder)
     return parse_localize(["--config", str(folder / "config.yaml")])
+
+
+def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
+    if config.maps is None:
+        raise UserError("Nothing to evaluate: give a run folder, or --maps DIR and --dataset.")
+    if config.data.dataset is None:
+        raise UserError("--maps without a run folder needs --dataset NAME, the data set that the maps are of.")
+    if config.insertion_deletion:
+        raise UserError("--insertion-deletion asks the network of a run: give a run folder, too.")
+    if config.out is not None and config.out.is_dir():
+        raise UserError(f"{config.out} is a folder; --out names a JSON file.")
+
+
+def _refuse_for_a_run(config: EvaluateConfig, folder: Path) -> None:
+    """Looked at before the work rather than after."""
+    if config.out is not None:
+        raise UserError("--out goes with --maps and no run; the metrics of a run are written into its folder.")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written, and the metrics go there; copy the run folder to another place.")
+    if config.held_out is not None and _map_folder(config, folder) is None:
+        raise UserError(
+            f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
+        )
+
+
+def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
+    """The maps that were named, else those of the run; None where it has none."""
+    from wsloc.runs.saved_maps import MAPS
+
+    own = folder / MAPS
+    return config.maps or (own if own.is_dir() else None)
 
 
 def _parse(arguments: Sequence[str], data: DataSettings) -> EvaluateConfig:
@@ -91,21 +119,19 @@ def _parse(arguments: Sequence[str], data: DataSettings) -> EvaluateConfig:
     )
 
 
-def _judge_run(config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset) -> int:
+def _judge_run(config: EvaluateConfig, folder: Path, of_run: LocalizeConfig, dataset: Dataset) -> int:
     from wsloc.evaluation.summary import RUN
     from wsloc.runs import judge_run, read_run, write_summary
-    from wsloc.runs.saved_maps import MAPS
 
-    assert config.run is not None
-    contents = read_run(config.run)
+    contents = read_run(folder)
     judged = judge_run(contents, config.data, dataset)
     groups: list[MetricGroup] = []
     more: dict[str, Mapping[str, Any]] = {}
     if judged.judged is not None and judged.truth is not None:
         items = judged.judged[RUN].items
-        has_maps = config.maps is not None or (contents.path / MAPS).is_dir()
-        maps = _opened_maps(config.maps or contents.path / MAPS) if has_maps else None
-        groups = [*_score_groups(judged), *_map_groups(config, items, judged, maps)]
+        map_folder = _map_folder(config, folder)
+        maps = None if map_folder is None else _opened_maps(map_folder)
+        groups = [*_score_groups(config, judged), *_map_groups(config, items, judged, maps)]
         more["average precision"] = _average_precision(config, judged)
         if config.insertion_deletion:
             groups.append(_insertion_deletion(config, of_run, dataset, items, maps))
@@ -115,6 +141,8 @@ def _judge_run(config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset)
         print(
             f"{contents.path} is unfinished: {len(contents.image_ids())} of {len(dataset.images)} images are judged.\n"
         )
+    for line in _differences(contents, dataset):
+        print(line)
     print(summary.text)
     if "average precision" in more:
         print(f"\naverage precision, boxes sorted by {config.score}; percent")
@@ -128,11 +156,12 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
     from wsloc.datasets import read_ground_truth
     from wsloc.evaluation.items import judged_items
     from wsloc.runs.atomic import write_atomic
+    from wsloc.runs.judged import classes_asked
     from wsloc.runs.map_metrics import map_metrics, mask_metrics
 
     assert config.maps is not None
     truth = read_ground_truth(config.data, dataset)
-    items = judged_items(truth.images, config.data.classes or None) if truth is not None else None
+    items = judged_items(truth.images, classes_asked(config.data)) if truth is not None else None
     if truth is None or not items:
         raise UserError("The data set has no true box to judge the maps by; --dataset folder takes --boxes CSV.")
     maps = _opened_maps(config.maps)
@@ -155,18 +184,31 @@ def _opened_maps(folder: Path) -> MapFolder:
     return MapFolder(folder)
 
 
-def _score_groups(run: JudgedRun) -> list[MetricGroup]:
-    from wsloc.runs.detection_metrics import score_metrics
+def _differences(contents: RunContents, dataset: Dataset) -> Iterator[str]:
+    """What the run and the data set of today do not have in common."""
+    recorded = contents.image_ids()
+    known = {image.image_id for image in dataset.images}
+    if lost := recorded - known:
+        yield f"{len(lost)} images of the run are not in the data set, or not chosen by the flags, and are left out.\n"
+    if contents.complete and (new := known - recorded):
+        yield f"{len(new)} images of the data set have no record in the run; their items count as missed.\n"
 
-    group = score_metrics(_truth_of(run), run.contents.localizations)
+
+def _score_groups(config: EvaluateConfig, run: JudgedRun) -> list[MetricGroup]:
+    from wsloc.runs.detection_metrics import score_metrics
+    from wsloc.runs.judged import classes_asked
+
+    group = score_metrics(_truth_of(run), run.contents.localizations, classes_asked(config.data))
     return [group] if group else []
 
 
 def _average_precision(config: EvaluateConfig, run: JudgedRun) -> dict[str, float]:
     from wsloc.runs.detection_metrics import average_precision
+    from wsloc.runs.judged import classes_asked
 
     track = partial(_bar, what="average precision", unit="class")
-    return average_precision(_truth_of(run), run.contents.localizations, config.score, track=track)
+    asked = classes_asked(config.data)
+    return average_precision(_truth_of(run), run.contents.localizations, config.score, asked, track)
 
 
 def _map_groups(config: EvaluateConfig, items: Items, run: JudgedRun, maps: MapFolder | None) -> list[MetricGroup]:
@@ -193,6 +235,7 @@ def _held_out(config: EvaluateConfig, judged: frozenset[str]) -> tuple[str, BoxC
     from wsloc.datasets import open_dataset, read_ground_truth
     from wsloc.evaluation.items import judged_items
     from wsloc.runs import read_run
+    from wsloc.runs.judged import classes_asked, reached_truth
     from wsloc.runs.map_metrics import held_out_curves
     from wsloc.runs.saved_maps import MAPS
 
@@ -200,8 +243,9 @@ def _held_out(config: EvaluateConfig, judged: frozenset[str]) -> tuple[str, BoxC
     settings = parse_localize(["--config", str(config.held_out / "config.yaml")]).data
     dataset = open_dataset(settings)
     truth = read_ground_truth(settings, dataset)
-    items = judged_items({} if truth is None else truth.images, settings.classes or None)
-    if truth is None or not items:
+    images = {} if truth is None else reached_truth(contents, truth)
+    items = judged_items(images, classes_asked(settings))
+    if not items:
         raise UserError(f"{config.held_out} has no true box, so it cannot choose a threshold.")
     if common := judged.intersection(items.image_ids):
         raise UserError(
@@ -209,7 +253,7 @@ def _held_out(config: EvaluateConfig, judged: frozenset[str]) -> tuple[str, BoxC
         )
     maps = _opened_maps(config.held_out / MAPS)
     track = partial(_bar, what="held-out maps", unit="item")
-    return contents.name, held_out_curves(items, truth.images, maps, config.protocol, track)
+    return contents.name, held_out_curves(items, images, maps, config.protocol, track)
 
 
 def _insertion_deletion(
@@ -226,12 +270,10 @@ def _insertion_deletion(
 
 
 def _truth_of(run: JudgedRun) -> dict[str, GroundTruth]:
-    """The truth of the images that the run reached."""
+    from wsloc.runs.judged import reached_truth
+
     assert run.truth is not None
-    if run.contents.complete:
-        return run.truth.images
-    reached = run.contents.image_ids()
-    return {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
+    return reached_truth(run.contents, run.truth)
 
 
 def _bar(sequence: Sequence[Any], what: str, unit: str) -> Iterable[Any]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from wsloc.config import DataSettings
 from wsloc.datasets.cub import list_cub
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.folder_truth import read_box_rows
 from wsloc.datasets.imagenet import annotation_of, list_imagenet
 from wsloc.datasets.opening import open_images, read_ground_truth, wsol_root
-from wsloc.datasets.tables import read_rows, repeated, strangers
+from wsloc.datasets.tables import is_there, read_rows, repeated, strangers
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
 from wsloc.datasets.wsol_tables import list_wsol
 from wsloc.errors import ItemError
@@ -81,7 +80,7 @@ def _image_problems(images: Iterable[ImageRecord]) -> Iterator[Problem]:
     seen: dict[bytes, str] = {}
     for image in images:
         where = str(image.path)
-        if not image.path.exists():
+        if not is_there(image.path):
             yield Problem("missing image", where, "does not exist")
             continue
         try:
@@ -111,7 +110,7 @@ def _annotation_problems(settings: DataSettings, dataset: Dataset, truth: Ground
         path = _xml_of(settings, dataset, image)
         if path is None:
             continue
-        if not path.is_file():
+        if not is_there(path):
             # VOC's reader has told this already; most images of ImageNet's train have no boxes.
             if settings.dataset == "imagenet" and settings.split != "train":
                 yield Problem("annotation", str(path), "does not exist")
@@ -161,7 +160,7 @@ def _mask_problems(settings: DataSettings, dataset: Dataset, truth: GroundTruthS
     if truth.read_masks is None or settings.dataset == "coco":
         return
     for image in dataset.images:
-        if not image.path.exists() or not _should_have_mask(settings, dataset, image):
+        if not is_there(image.path) or not _should_have_mask(settings, dataset, image):
             continue
         try:
             truth.read_masks(image.image_id)
@@ -174,7 +173,7 @@ def _should_have_mask(settings: DataSettings, dataset: Dataset, image: ImageReco
     if settings.dataset not in ("voc", "demo"):
         return True
     folders = ("SegmentationObject", "SegmentationClass")
-    return any((dataset.root / folder / f"{image.image_id}.png").is_file() for folder in folders)
+    return any(is_there(dataset.root / folder / f"{image.image_id}.png") for folder in folders)
 
 
 def _voc_lists(settings: DataSettings) -> list[tuple[Path, str]]:
@@ -193,11 +192,6 @@ def _voc_lists(settings: DataSettings) -> list[tuple[Path, str]]:
 def _folder_lists(settings: DataSettings) -> list[tuple[Path, str]]:
     ids = {image.image_id for image in open_images(replace(settings, ids=None)).images}
     problems = []
-    if settings.boxes is not None:
-        boxed = read_box_rows(settings.boxes).of_image
-        problems += strangers(
-            settings.boxes, (name for name in boxed if name not in ids), "images that the data set lacks"
-        )
     if settings.masks is not None:
         stems = {Path(image_id).with_suffix("") for image_id in ids}
         masks = (path.relative_to(settings.masks) for path in sorted(settings.masks.rglob("*.png")))

@@ -18,6 +18,7 @@ from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
 from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.frames import Placed, SizeWh, frame_of, header_of, place_boxes
+from wsloc.datasets.tables import is_there
 from wsloc.errors import ItemError, UserError
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
@@ -182,7 +183,7 @@ def _image_folder(root: Path, split: str, images: Sequence[CocoImage], path: Pat
     ]
     for image in images:
         for folder in candidates:
-            if (folder / image.file_name).is_file():
+            if is_there(folder / image.file_name):
                 return folder
     raise UserError(
         f"None of the {len(images)} images of {path} (such as {images[0].file_name}) lies in {root}, {root / split} "

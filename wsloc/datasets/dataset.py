@@ -48,7 +48,7 @@ class GroundTruthSet:
         ambiguous_orientations: images with an EXIF orientation whose annotation does not tell in which
             frame its boxes are; they are taken to be in the stored one.
         read_masks: the true masks of an image by its id, read when asked for; raises ItemError where they
-            cannot be read. None where the data set has no masks.
+            cannot be read, MissingMaskError where the image has none. None where the data set has no masks.
         partial: whether the data set annotates only some of its images, so that those without an entry are no fault.
     """
 

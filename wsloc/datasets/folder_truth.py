@@ -18,8 +18,8 @@ from wsloc.boxes import Boxes, as_boxes
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.folder import is_header, read_csv
 from wsloc.datasets.frames import place_boxes, turn_masks
-from wsloc.datasets.tables import leaves
-from wsloc.errors import ItemError
+from wsloc.datasets.tables import is_there, leaves, strangers
+from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import ImageHeader, read_header
 from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
@@ -55,7 +55,7 @@ def read_box_rows(path: Path) -> BoxRows:
             box = tuple(float(side) for side in sides)
         except ValueError:
             image, class_name, box = "", "", ()
-        if len(box) != 4 or not all(map(math.isfinite, box)) or not class_name:
+        if len(box) != 4 or not all(map(math.isfinite, box)) or not image or not class_name:
             problems.append(f"{path.name}, row {number}: {','.join(row)!r} is no row image,class,x0,y0,x1,y1")
             continue
         of_image.setdefault(Path(image).as_posix(), []).append((class_name, box))
@@ -88,6 +88,11 @@ def read_folder_ground_truth(
     paths = {image.image_id: image.path for image in dataset.images}
     images: dict[str, GroundTruth] = {}
     problems = list(rows.problems)
+    if boxes_csv is not None:
+        names = (name for name in rows.of_image if name not in labels)
+        lost = strangers(boxes_csv, names, "images that the data set lacks")
+        problems += [f"{boxes_csv.name}: {sentence}" for _, sentence in lost]
+        problems += [] if rows.of_image else [f"{boxes_csv.name}: it holds no box"]
 
     def read(image_id: str) -> TrueMasks:
         assert masks is not None
@@ -112,9 +117,9 @@ def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, P
     labels = tuple(labels)
     # A label that holds ../ is no folder of masks.
     places = {label: masks / label / name for label in labels if not leaves(masks, label)}
-    if len(labels) == 1 and not (labels[0] in places and places[labels[0]].is_file()):
+    if len(labels) == 1 and not (labels[0] in places and is_there(places[labels[0]])):
         places[labels[0]] = masks / name
-    return {label: path for label, path in places.items() if path.is_file()}
+    return {label: path for label, path in places.items() if is_there(path)}
 
 
 def _boxes_of(image: ImageRecord, rows: BoxRows) -> tuple[GroundTruth, tuple[str, ...]]:
@@ -145,7 +150,7 @@ def _enclosing(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: ImageHeader) -> TrueMasks:
     files = mask_files(folder, image_id, labels)
     if not files:
-        raise ItemError(f"there is no mask {Path(image_id).with_suffix('.png').as_posix()}")
+        raise MissingMaskError(f"there is no mask {Path(image_id).with_suffix('.png').as_posix()}")
     read = [_read_mask(folder, path, header) for path in files.values()]
     masks = np.stack([objects for objects, _ in read])
     ignored = np.any([void for _, void in read], axis=0) & ~masks.any(axis=0)

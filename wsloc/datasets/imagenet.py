@@ -24,7 +24,7 @@ import numpy as np
 from wsloc.boxes import as_boxes
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, place_boxes
-from wsloc.datasets.tables import Listing, Rows, one_of, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.tables import Listing, Rows, is_there, one_of, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_xml import annotated_size, parse_xml, read_corners
 from wsloc.errors import ItemError, UserError
 from wsloc.images import IMAGE_SUFFIXES
@@ -93,7 +93,7 @@ def annotation_of(dataset: Dataset, image: ImageRecord) -> Path:
     folder = dataset.root / ilsvrc / "Annotations" / cls_loc / split
     nested = folder.joinpath(*rest).with_suffix(".xml")
     # Who sorted the images of val into folders seldom sorted the annotations, too.
-    return folder / nested.name if split == "val" and not nested.is_file() else nested
+    return folder / nested.name if split == "val" and not is_there(nested) else nested
 
 
 def read_imagenet_ground_truth(dataset: Dataset) -> GroundTruthSet:
@@ -108,7 +108,7 @@ def read_imagenet_ground_truth(dataset: Dataset) -> GroundTruthSet:
     ambiguous = 0
     for image in dataset.images:
         path = annotation_of(dataset, image)
-        if not path.is_file():
+        if not is_there(path):
             continue
         try:
             truth, told, mended = _read_annotation(path, image, names)

@@ -79,6 +79,14 @@ def leaves(root: Path, file: str) -> bool:
     return not Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder))
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file exists; a name that is too long for the file system is that of none, where pathlib raises."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
     """Refuse a table that names files outside the data set.
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from wsloc.datasets.dataset import Dataset
 from wsloc.datasets.frames import frame_of, header_of, turn_masks
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import MAX_PIXELS
 from wsloc.records import TrueMasks
 
@@ -63,7 +63,10 @@ def _read_masks(folder: Path, class_names: Sequence[str], image_paths: Mapping[s
     if image_id not in image_paths:
         raise ItemError(f"the data set has no image {image_id}")
     objects = _read_indices(folder / "SegmentationObject" / f"{image_id}.png")
-    classes = _read_indices(folder / "SegmentationClass" / f"{image_id}.png")
+    try:
+        classes = _read_indices(folder / "SegmentationClass" / f"{image_id}.png")
+    except MissingMaskError as error:
+        raise ItemError(str(error)) from error  # half of a mask is a fault
     if objects.shape != classes.shape:
         raise ItemError(f"the two masks of {image_id} differ in size")
     mask_wh = (objects.shape[1], objects.shape[0])
@@ -101,6 +104,6 @@ def _read_indices(path: Path) -> NDArray[np.uint8]:
     except ItemError:
         raise
     except FileNotFoundError as error:
-        raise ItemError(f"there is no mask {path.parent.name}/{path.name}") from error
+        raise MissingMaskError(f"there is no mask {path.parent.name}/{path.name}") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
         raise ItemError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error

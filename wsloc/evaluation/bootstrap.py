@@ -33,6 +33,8 @@ Statistic = Callable[[NDArray[np.float64], ByImage], NDArray[np.float64]]
 def estimate(statistic: Statistic[ByImage], judged: ByImage, other: ByImage | None = None, seed: int = 0) -> Estimate:
     """A metric with its interval; with ``other`` the difference to it, paired by image.
 
+    A resample in which the metric is not defined (NaN) is left out of the interval.
+
     Args:
         statistic: the metric.
         judged: at least one image.
@@ -55,5 +57,8 @@ def estimate(statistic: Statistic[ByImage], judged: ByImage, other: ByImage | No
             for size in [min(chunk, RESAMPLES - start)]
         ]
     )
-    low, high = np.quantile(drawn, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
+        return Estimate(point, float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
     return Estimate(point, float(low), float(high))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, MissingMaskError
 from wsloc.evaluation import wsol
 from wsloc.evaluation.items import Items, ItemValues
 from wsloc.evaluation.map_boxes import Protocol
@@ -32,7 +32,8 @@ class JudgedMasks:
         iou: of each item's mask with the best true mask of its class, 0 where it has none; None where no masks were
             given.
         without_map: numbers of the items that have no map; it counts as one that is 0 everywhere.
-        problems: one sentence for each image whose masks cannot be read, and each mask of a box that is damaged.
+        problems: one sentence for each image whose masks cannot be read, and each mask of a box that is damaged; an
+            image that has none is none.
     """
 
     items: Items
@@ -64,7 +65,7 @@ def judge_masks(
         track: watches the images go by.
 
     Returns:
-        None if no image has a mask of a class that is asked for.
+        None if no image has a mask of a class that is asked for, and none is damaged.
     """
     rles = {
         (record.image_id, record.class_name): record.mask_rle
@@ -79,6 +80,8 @@ def judge_masks(
     for image_id in track(image_ids):
         try:
             truth = read_masks(image_id)
+        except MissingMaskError:
+            continue
         except ItemError as error:
             problems.append(f"{image_id}: {error}")
             continue
@@ -97,9 +100,11 @@ def judge_masks(
                 iou.append(0.0)
                 problems.append(f"{image_id}, {class_name}: {error}")
             found.append(pair)
-    if not found:
+    if not found and not problems:
         return None
     items = _items(found)
+    if not found:
+        return JudgedMasks(items, None, None, (), tuple(problems))
     histograms = None if map_of is None else _by_image(items, np.array(pixels))
     values = ItemValues(items, np.array(iou)) if rles else None
     return JudgedMasks(items, histograms, values, tuple(without_map), tuple(problems))

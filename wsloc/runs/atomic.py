@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,8 +35,8 @@ def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}; make room and try again.") from error
+        _remove(temporary)
+        raise UserError(f"{path} cannot be written: {error.strerror}; make room, or give another folder.") from error
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -54,9 +55,14 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(temporary, format=kind, quality=92)
         temporary.replace(path)
     except (OSError, ValueError) as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be written: {reason}; make room, or give another --out.") from error
+
+
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder of that name was the reason
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,12 +6,13 @@ import re
 
 from wsloc.randomness import item_seed
 
-_LONGEST = 100
+_LONGEST = 200
+"""Bytes; most file systems take 255, and a hash and a suffix follow."""
 
 
 def safe_name(text: str) -> str:
     """A name that every file system takes; a hash tells apart what it would make equal."""
-    plain = re.sub(r"[^\w.-]+", "_", text)[-_LONGEST:]
+    plain = re.sub(r"[^\w.-]+", "_", text).encode()[-_LONGEST:].decode(errors="ignore")
     return plain if plain == text and plain.strip(".") else f"{plain}-{item_seed(0, text, ''):08x}"
 
 

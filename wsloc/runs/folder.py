@@ -20,14 +20,17 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from wsloc.errors import UserError
-from wsloc.pipeline.results import ImageResult
 from wsloc.records import Failure, Localization
 from wsloc.runs.atomic import write_atomic
+
+if TYPE_CHECKING:
+    # Reading a run back must not load torch.
+    from wsloc.pipeline.results import ImageResult
 
 SCHEMA_VERSION = 1
 LOCK = ".lock"

@@ -15,7 +15,7 @@ from wsloc.datasets import Dataset, GroundTruthSet, read_ground_truth
 from wsloc.evaluation import BASELINES, Evaluation
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.summary import RUN, judge_with_baselines
-from wsloc.records import Localization
+from wsloc.records import GroundTruth, Localization
 from wsloc.runs.atomic import write_atomic
 from wsloc.runs.reading import RunContents
 
@@ -50,14 +50,27 @@ def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -
     truth = read_ground_truth(settings, dataset)
     if truth is None:
         return JudgedRun(contents, None, None, "No ground truth, so no metrics.")
-    images = truth.images
-    if not contents.complete:
-        reached = contents.image_ids()
-        images = {image_id: image for image_id, image in images.items() if image_id in reached}
-    asked = (settings.class_name,) if settings.class_name else settings.classes or None
-    judged = judge_with_baselines(contents.localizations, images, asked)
-    why = "" if judged else "No image has a true box of the classes asked for, so there are no metrics."
-    return JudgedRun(contents, truth, judged, why)
+    judged = judge_with_baselines(contents.localizations, reached_truth(contents, truth), classes_asked(settings))
+    if judged is not None:
+        return JudgedRun(contents, truth, judged)
+    if not contents.complete and not contents.image_ids():
+        return JudgedRun(contents, truth, None, "The run has not finished any image yet, so there are no metrics.")
+    return JudgedRun(
+        contents, truth, None, "No image has a true box of the classes asked for, so there are no metrics."
+    )
+
+
+def reached_truth(contents: RunContents, truth: GroundTruthSet) -> dict[str, GroundTruth]:
+    """The truth of the images that a run is judged on: of an unfinished one those that it has reached."""
+    if contents.complete:
+        return truth.images
+    reached = contents.image_ids()
+    return {image_id: image for image_id, image in truth.images.items() if image_id in reached}
+
+
+def classes_asked(settings: DataSettings) -> tuple[str, ...] | None:
+    """The classes that a run looked for; None for all that its images are labelled with, or the classifier's best."""
+    return (settings.class_name,) if settings.class_name else settings.classes or None
 
 
 def write_metrics(

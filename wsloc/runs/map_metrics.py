@@ -93,7 +93,7 @@ def mask_metrics(
     protocol: Protocol = "wsloc",
     track: Track = iter,
 ) -> MetricGroup | None:
-    """PxAP of maps and the mean IoU of the boxes' masks, where the data set has true masks.
+    """PxAP of maps and the mean IoU of the boxes' masks; None where the data set has no true masks.
 
     Args:
         items: what is judged.
@@ -110,17 +110,15 @@ def mask_metrics(
         items.image_ids, truth.read_masks, map_of, localizations, frozenset(items.pairs()), protocol, track
     )
     if judged is None:
-        return None
+        return MetricGroup("masks", {}, ("No judged image has a true mask of its classes.",))
     metrics = {}
-    if judged.histograms is not None:
+    if judged.histograms is not None and judged.histograms.on_object.any():
         metrics["PxAP"] = estimate(pxap, judged.histograms)
     if judged.iou is not None:
         metrics["mean mask IoU"] = estimate(mean_over_items, judged.iou)
-    return (
-        MetricGroup(f"masks, {len(judged.items)} items, protocol {protocol}", metrics, _mask_notes(judged))
-        if metrics
-        else None
-    )
+    notes = _mask_notes(judged)
+    title = f"masks, {len(judged.items)} items in {len(judged.items.image_ids)} images, protocol {protocol}"
+    return MetricGroup(title, metrics, notes)
 
 
 def held_out_curves(
@@ -136,4 +134,6 @@ def _notes(missing: int, items: int, maps: MapFolder) -> tuple[str, ...]:
 
 
 def _mask_notes(judged: JudgedMasks) -> tuple[str, ...]:
-    return tuple(f"{problem}." for problem in judged.problems)
+    empty = judged.histograms is not None and not judged.histograms.on_object.any()
+    said = ["No true mask has a pixel, so there is no PxAP."] if empty else []
+    return (*said, *(f"{problem}." for problem in judged.problems))

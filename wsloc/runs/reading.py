@@ -53,18 +53,11 @@ def read_run(path: Path) -> RunContents:
     Raises:
         UserError: if the folder is no run of this version, or a file of it is damaged.
     """
-    manifest = read_manifest(path)
-    if manifest is None:
-        raise UserError(f"{path} is no run folder: it has no manifest.json; give the folder that wsloc localize wrote.")
-    if (version := manifest.get("schema_version")) != SCHEMA_VERSION:
-        raise UserError(
-            f"{path} was written by another version of wsloc (schema {version}, this one reads {SCHEMA_VERSION}); "
-            "run it again, or read it with that version."
-        )
+    manifest = read_run_manifest(path)
     found: dict[tuple[str, str, int], Localization] = {}
     failed: dict[tuple[str, str], Failure] = {}
     twice = no_box = no_score = 0
-    for record in _records(path):
+    for record in iter_records(path):
         if isinstance(record, Failure):
             failed.setdefault((record.image_id, record.class_name), record)
             continue
@@ -90,9 +83,33 @@ def _sound(score: float) -> float:
     return score if math.isfinite(score) else 0.0
 
 
-def _records(path: Path) -> Iterator[Localization | Failure]:
-    parts = sorted((path / "parts").glob("*.jsonl"))
-    for file in parts or [path / "localizations.jsonl", path / "failures.jsonl"]:
+def read_run_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        UserError: if the folder is no run of this version.
+    """
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise UserError(f"{path} is no run folder: it has no manifest.json; give the folder that wsloc localize wrote.")
+    if (version := manifest.get("schema_version")) != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} was written by another version of wsloc (schema {version}, this one reads {SCHEMA_VERSION}); "
+            "run it again, or read it with that version."
+        )
+    return manifest
+
+
+def iter_records(path: Path) -> Iterator[Localization | Failure]:
+    """The records of a run folder one by one, as they were written: nothing is mended, and few are in memory.
+
+    A finished run has its boxes first, then its failures, each in the order of the images; the parts of an unfinished
+    one have both, image by image.
+
+    Raises:
+        UserError: if a file cannot be read, or holds a line that is no record.
+    """
+    for file in _record_files(path):
         for fields in read_lines(file):
             try:
                 yield Failure(**fields) if "reason" in fields else localization(fields)
@@ -100,11 +117,21 @@ def _records(path: Path) -> Iterator[Localization | Failure]:
                 raise UserError(f"{file} holds a line that is no record of a run ({error}); run it again.") from error
 
 
+def _record_files(path: Path) -> list[Path]:
+    parts = sorted((path / "parts").glob("*.jsonl"))
+    joined = [path / "localizations.jsonl", path / "failures.jsonl"]
+    if (read_manifest(path) or {}).get("complete"):
+        # A process that was killed while it removed the parts leaves some of them.
+        return joined
+    return parts or [file for file in joined if file.is_file()]
+
+
 def localization(fields: dict[str, Any]) -> Localization:
-    """A box from the fields of its line."""
+    """A box from the fields of its line; a score that is null is NaN."""
     x0, y0, x1, y1 = (float(value) for value in fields["box_xyxy"])
     width, height = fields["size_wh"]
-    return Localization(**{**fields, "box_xyxy": (x0, y0, x1, y1), "size_wh": (width, height)})
+    scores = {name: math.nan if fields[name] is None else float(fields[name]) for name in ("probability", "quality")}
+    return Localization(**{**fields, **scores, "box_xyxy": (x0, y0, x1, y1), "size_wh": (width, height)})
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

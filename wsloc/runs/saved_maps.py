@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wsloc.config import MapKind
 from wsloc.datasets import Dataset
+from wsloc.datasets.tables import is_there, leaves
 from wsloc.errors import ItemError, UserError
 from wsloc.evaluation.wsol import score_map
 from wsloc.pipeline.results import ImageResult
@@ -73,7 +74,7 @@ def read_map(folder: Path, image_id: str, class_name: str) -> NDArray[np.float32
         ItemError: if the file is no array of two dimensions, or holds an infinite value.
     """
     for path in _candidates(image_id, class_name):
-        if (folder / path).is_file():
+        if not leaves(folder, str(path)) and is_there(folder / path):
             return _load(folder / path)
     return None
 
