@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from markdown_page import fill
 
-from wsloc import boxes
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
@@ -25,6 +24,7 @@ from wsloc.evaluation import BASELINES, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise, image_wise, per_class_corloc
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
+from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth
 from wsloc.runs import read_manifest, read_run
@@ -35,7 +35,6 @@ LISTS = REPOSITORY / "docs" / "voc12-animals-920"
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "densenet121")
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 THRESHOLDS = ("0.15", "0.25", "0.35", "0.45")
-SIZE_EDGES = (0.15, 0.4)
 SEGMENTERS = ("threshold", "graphcut-2013", "grabcut")
 
 
@@ -164,16 +163,7 @@ def corloc_table(class_names: Sequence[str], cells: list[Cell]) -> list[str]:
 
 
 def size_table(true: TrueBoxes, cells: list[Cell]) -> list[str]:
-    own = true.item >= 0
-    largest = np.zeros(len(true.items))
-    np.maximum.at(largest, true.item[own], boxes.area(true.boxes_xyxy[own]))
-    share = largest / true.size_wh.prod(axis=1)[true.items.image_index]
-    small, large = SIZE_EDGES
-    groups = {
-        f"below {100 * small:.0f} %": share < small,
-        f"{100 * small:.0f} to {100 * large:.0f} %": (share >= small) & (share < large),
-        f"above {100 * large:.0f} %": share >= large,
-    }
+    groups = size_groups(true)
     heads = [f"{name} ({group.sum()} items)" for name, group in groups.items()]
     lines = [f"| network | boxes from | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(groups)]
     for cell in cells:

@@ -45,6 +45,7 @@ OcclusionFill = Literal["data-mean", "image-mean", "blur"]
 ViewsName = Literal["whole", "mirror", "ten-crop", "multi-scale"]
 MapKind = Literal["float32", "float16", "wsol"]
 SegmenterName = Literal["grabcut", "graphcut-2013", "threshold"]
+ExportFormat = Literal["coco", "voc", "yolo", "imagefolder", "label-studio", "cvat"]
 
 
 def optional(metavar: str, default: str) -> object:
@@ -115,6 +116,9 @@ class ClassifierSettings:
     """network: a torchvision name, timm:NAME, package.module:function (which returns an nn.Module), or demo"""
     weights: Annotated[Path | None, optional("FILE", "torchvision's own, fetched on first use")] = None
     """weights file, .pth or .safetensors"""
+    checkpoint: Annotated[Path | None, optional("FILE", "none")] = None
+    """classifier that wsloc train-classifier wrote: network, classes and preprocessing in one file, in place of --arch,
+    --weights and --classes-file"""
     classes_file: Annotated[Path | None, optional("FILE", "names that come with the weights")] = None
     """text file that names the network's outputs, one a line"""
     label_map: Annotated[str | None, optional("NAME|FILE", "by name, else the built-in map")] = None
@@ -125,7 +129,9 @@ class ClassifierSettings:
     """what turns the network's outputs into probabilities"""
     input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
     """side of the network's input in pixels; the shorter side with --resize short-side (>= 16)"""
-    resize: Literal["squash", "short-side"] = "squash"
+    resize: Annotated[
+        Literal["squash", "short-side"] | None, optional("squash|short-side", "the checkpoint's own, else squash")
+    ] = None
     """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
     mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
     """channel means of the normalisation, for values in [0, 1]; one number for a grey network"""
@@ -144,6 +150,10 @@ class ClassifierSettings:
         require(
             self.std is None or all(value > 0 for value in self.std),
             "--std must hold positive numbers.",
+        )
+        require(
+            self.checkpoint is None or (self.weights is None and self.classes_file is None),
+            "--checkpoint brings its own weights and classes: leave out --weights and --classes-file.",
         )
         require((self.layer is None) == (not self.unit), "--layer NAME and --unit K belong together: give both.")
         require(all(number >= 0 for number in self.unit), "--unit takes whole numbers from 0.")
@@ -302,6 +312,8 @@ class OutputSettings:
     """keep the saliency maps: float32, float16 (not exact), or wsol (224 x 224 in [0, 1], for wsolevaluation)"""
     report: bool = False
     """write report.html at the end"""
+    export: Annotated[ExportFormat | None, optional("FORMAT", "none")] = None
+    """write the boxes into exports/FORMAT of the run folder at the end, as wsloc export does by default"""
     checkpoint_every: int = 256
     """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 

@@ -44,7 +44,8 @@ def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) 
     """The network that ``--arch`` names.
 
     Args:
-        arch: ``demo``, ``timm:NAME``, ``package.module:function``, or the name of a torchvision classifier.
+        arch: ``demo``, ``small_cnn`` (the demo's network without its weights), ``timm:NAME``,
+            ``package.module:function``, or the name of a torchvision classifier.
         pretrained: with the weights that torchvision or timm hold for it; without any effect on the
             others.
         num_outputs: of a network to be built without those weights; None for its default.
@@ -54,6 +55,8 @@ def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) 
     """
     if arch == "demo":
         return _build_demo()
+    if arch == "small_cnn":
+        return Architecture(SmallCNN(num_outputs or 2), Preprocessing((112, 112)), None, "softmax")
     if arch.startswith("timm:"):
         return _build_timm(arch.removeprefix("timm:"), pretrained, num_outputs)
     if ":" in arch:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from wsloc.classifiers.architectures import build_architecture
+from wsloc.classifiers.architectures import Architecture, build_architecture
+from wsloc.classifiers.checkpoint import load_checkpoint
+from wsloc.classifiers.pooled_head import PooledLinear, head_name, remove_head
 from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
@@ -33,6 +36,7 @@ class Classifier:
         output_names: one for each output, or None.
         activation: what makes probabilities of its outputs.
         name: short, for run folders and tables.
+        trained_here: whether it is a checkpoint of wsloc, whose classes are those of a data set.
     """
 
     network: nn.Module
@@ -40,6 +44,7 @@ class Classifier:
     output_names: tuple[str, ...] | None
     activation: Literal["softmax", "sigmoid"]
     name: str
+    trained_here: bool = False
 
 
 def load_classifier(settings: ClassifierSettings) -> Classifier:
@@ -50,11 +55,14 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
             settings contradict each other.
     """
     names = _read_names(settings.classes_file) if settings.classes_file else None
-    built = build_architecture(
-        settings.arch, pretrained=settings.weights is None, num_outputs=len(names) if names else None
-    )
-    if settings.weights is not None:
-        _load_weights(built.network, settings.weights, settings.arch)
+    if settings.checkpoint is not None:
+        arch, built = build_from_checkpoint(settings.checkpoint, settings.arch)
+        arch += "-trained"
+    else:
+        arch = settings.arch
+        built = build_architecture(arch, pretrained=settings.weights is None, num_outputs=len(names) if names else None)
+        if settings.weights is not None:
+            load_weights(built.network, settings.weights, arch)
     mean = settings.mean or built.preprocessing.mean
     std = settings.std or built.preprocessing.std
     if len(mean) != len(std) or len(mean) not in (1, 3):
@@ -62,31 +70,76 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
             f"--mean and --std need three numbers each, or one each for a grey network, not {len(mean)} and {len(std)}."
         )
     size_hw = (settings.input_size,) * 2 if settings.input_size else built.preprocessing.input_size_hw
-    preprocessing = replace(built.preprocessing, input_size_hw=size_hw, mean=mean, std=std, resize=settings.resize)
+    resize = settings.resize or built.preprocessing.resize
+    preprocessing = replace(built.preprocessing, input_size_hw=size_hw, mean=mean, std=std, resize=resize)
     if settings.layer is not None:
         return Classifier(
             network=UnitActivity(built.network, settings.layer, settings.unit),
             preprocessing=preprocessing,
             output_names=(settings.unit_name,),
             activation="softmax",
-            name=_plain(f"{settings.arch} {settings.unit_name}"),
+            name=_plain(f"{arch} {settings.unit_name}"),
         )
     return Classifier(
         network=built.network,
         preprocessing=preprocessing,
         output_names=names or built.output_names,
         activation=settings.activation or built.activation,
-        name=_plain(settings.arch),
+        name=_plain(arch),
+        trained_here=settings.checkpoint is not None,
     )
+
+
+def build_from_checkpoint(path: Path, allowed_arch: str = "") -> tuple[str, Architecture]:
+    """The network of a checkpoint that wsloc's training wrote, and what it is called.
+
+    Args:
+        path: of the safetensors file.
+        allowed_arch: the user's own ``package.module:function`` that may be run to build it; a file alone runs nothing.
+
+    Raises:
+        UserError: if the file is none, or its weights do not fit its network.
+    """
+    state, info = load_checkpoint(path)
+    if ":" in info.arch and not info.arch.startswith("timm:") and info.arch != allowed_arch:
+        raise UserError(
+            f"The checkpoint {path} is of a network of your own; add --arch {info.arch}, which allows its code to run."
+        )
+    built = build_architecture(info.arch, pretrained=False, num_outputs=None)
+    name = head_name(built.network, info.arch)
+    remove_head(built.network, name)
+    weight = state.get(f"{name}.weight", torch.zeros(0))
+    try:
+        setattr(built.network, name, PooledLinear(weight.shape[1], len(info.class_names)))
+        built.network.load_state_dict(state)
+    except (RuntimeError, IndexError) as error:
+        raise UserError(
+            f"The weights of the checkpoint {path} do not fit a {info.arch} with {len(info.class_names)} classes "
+            f"({one_line(error)[:150]}); train it anew."
+        ) from error
+    preprocessing = Preprocessing(info.input_size_hw, info.mean, info.std, info.resize, Image.Resampling[info.resample])
+    return info.arch, Architecture(built.network, preprocessing, info.class_names, info.activation)
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name)
 
 
-def _load_weights(network: nn.Module, path: Path, arch: str) -> None:
+def load_weights(network: nn.Module, path: Path, arch: str, without: tuple[str, ...] = ()) -> None:
+    """Give a network the weights of a file.
+
+    Args:
+        network: changed in place.
+        path: .pth or .safetensors; nothing in it is executed.
+        arch: what messages call the network.
+        without: first parts of the names of those weights that are left out.
+
+    Raises:
+        UserError: if the file is missing, holds no weights or those of another network.
+    """
     own = network.state_dict()
     state = {_current_name(key, own): value for key, value in _read_state(path).items()}
+    state = {key: value for key, value in state.items() if key.removeprefix("module.").split(".")[0] not in without}
     # Files from before PyTorch 0.4.1 lack these counters, which evaluation does not use.
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]

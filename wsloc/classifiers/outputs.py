@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wsloc.classifiers.labelmap import LabelMap, identity_label_map, load_label_map
+from wsloc.classifiers.labelmap import LabelMap, MappedClass, identity_label_map, load_label_map
 from wsloc.errors import UserError, listed
 
 _IMAGENET_ENDS = ("tench", "toilet tissue")
@@ -18,6 +18,7 @@ def resolve_label_map(
     label_map: str | None = None,
     builtin: str | None = None,
     in_order: Sequence[str] = (),
+    trained_here: bool = False,
 ) -> LabelMap:
     """The label map for some classes.
 
@@ -33,6 +34,8 @@ def resolve_label_map(
         label_map: what the user named: ``voc``, ``coco``, ``imagenet`` or a file.
         builtin: the data set's own built-in map, or ``in-order``.
         in_order: all classes of the data set, for ``in-order``.
+        trained_here: whether the outputs are classes that wsloc trained; a class that is not among them has no output
+            then, with a note that says so.
 
     Raises:
         UserError: if a class cannot be mapped.
@@ -54,6 +57,8 @@ def resolve_label_map(
     elif builtin is not None and (is_imagenet or (builtin == "imagenet" and output_names is None)):
         return load_label_map(builtin, num_outputs, output_names).restrict(class_names)
     own = identity_label_map(output_names) if output_names else None
+    if own is not None and trained_here:
+        return LabelMap(own.source, tuple(own.find(name) or _untrained(name, own) for name in class_names))
     if own is not None and all(own.find(name) for name in class_names):
         return own.restrict(class_names)
     if not is_imagenet:
@@ -66,6 +71,11 @@ def resolve_label_map(
     maps = (own, load_label_map("coco"), load_label_map("voc"))
     known_classes = {mapped.name: mapped for known_map in maps if known_map for mapped in known_map.classes}
     return LabelMap("of ImageNet's, COCO's and VOC's classes", tuple(known_classes.values())).restrict(class_names)
+
+
+def _untrained(name: str, own: LabelMap) -> MappedClass:
+    note = f"the checkpoint was not trained on it; its classes are {listed(own.class_names, 20)}"
+    return MappedClass(name, (), "none", note)
 
 
 def _is_imagenet(output_names: tuple[str, ...] | None) -> bool:

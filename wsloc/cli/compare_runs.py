@@ -6,7 +6,7 @@ import csv
 import io
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +19,7 @@ from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.evaluation import Estimate
-    from wsloc.evaluation.comparison import ClassRow, Comparison, Contender, Row
-    from wsloc.records import GroundTruth
-    from wsloc.runs import RunContents
+    from wsloc.evaluation.comparison import ClassRow, Comparison, Row
 
 _ITEMS_SHOWN = 10
 _P_LIMIT = 0.05
@@ -53,11 +51,14 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer at once.
     from wsloc.evaluation.comparison import compare
     from wsloc.runs import read_run
+    from wsloc.runs.judged import common_truth, contender
 
     runs = [read_run(path) for path in config.runs]
-    truth = _read_truth(config, runs)
+    root = [] if config.root is None else ["--root", str(config.root)]
+    settings = [parse_localize(["--config", str(path / "config.yaml")]).data for path in config.runs]
+    _, truth = common_truth(runs, parse_localize(["--config", str(config.runs[0] / "config.yaml"), *root]).data)
     comparison = compare(
-        [_contender(letter, contents) for letter, contents in zip(_LETTERS, runs, strict=False)],
+        [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)],
         truth,
         lambda tasks: tqdm(tasks, unit="figure", dynamic_ncols=True, leave=False),
     )
@@ -82,41 +83,6 @@ def _refuse_taken(config: CompareRunsConfig) -> None:
         raise UserError(f"{config.csv} is a folder; give another --csv.")
     if config.csv.exists() and not config.overwrite:
         raise UserError(f"{config.csv} exists; give another --csv, or --overwrite to replace it.")
-
-
-def _read_truth(config: CompareRunsConfig, runs: Sequence[RunContents]) -> dict[str, GroundTruth]:
-    """The true boxes of all images of the runs, from the data set of the first."""
-    from wsloc.datasets import open_dataset, read_ground_truth
-
-    first = config.runs[0]
-    root = [] if config.root is None else ["--root", str(config.root)]
-    settings = parse_localize(["--config", str(first / "config.yaml"), *root]).data
-    # Which of its images count is told by the runs themselves.
-    settings = replace(settings, ids=None, limit=None, classes=(), download=False)
-    dataset = open_dataset(settings)
-    wanted = frozenset.union(*(contents.image_ids() for contents in runs))
-    images = tuple(image for image in dataset.images if image.image_id in wanted)
-    truth = read_ground_truth(settings, replace(dataset, images=images))
-    if truth is None:
-        raise UserError(
-            f"The data set of {first} has no true boxes to judge by; compare runs on one that has, such as voc or coco."
-        )
-    return truth.images
-
-
-def _contender(letter: str, contents: RunContents) -> Contender:
-    from wsloc.evaluation.comparison import Contender
-    from wsloc.runs.judged import classes_asked
-
-    asked = classes_asked(parse_localize(["--config", str(contents.path / "config.yaml")]).data)
-    return Contender(
-        letter,
-        contents.localizations,
-        contents.image_ids(),
-        None if asked is None else frozenset(asked),
-        contents.manifest.get("dataset_fingerprint"),
-        contents.complete,
-    )
 
 
 def _tables(comparison: Comparison, number: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from wsloc.cli.options import parse_localize, to_yaml
 
 if TYPE_CHECKING:
+    from wsloc.config import OutputSettings
     from wsloc.datasets import Dataset
     from wsloc.pipeline import Localizer
     from wsloc.runs import Run
@@ -43,10 +44,22 @@ def run(arguments: Sequence[str]) -> int:
         finish(run, summary.counts)
     print(summary.text)
     print(f"\nRun folder: {run.folder.path}")
+    if config.output.report:
+        from wsloc.cli.report import write_run_report
+
+        # Read again for its manifest, which is whole by now.
+        judged = dataclasses.replace(judged, contents=read_run(run.folder.path))
+        write_run_report(judged, config, dataset, localizer)
     print("Next:")
-    for text, command in _next_commands(run, config.output.overlays):
+    for text, command in _next_commands(run, config.output):
         print(f"  {text:<22}{command}")
-    return 1 if summary.counts["failures"] or summary.counts["images_without_truth"] else 0
+    status = 1 if summary.counts["failures"] or summary.counts["images_without_truth"] else 0
+    if config.output.export:
+        from wsloc.cli.export import ExportConfig, export_and_say
+
+        print()
+        status = max(status, export_and_say(ExportConfig(run.folder.path, config.output.export)))
+    return status
 
 
 def _announce(dataset: Dataset, localizer: Localizer, run: Run) -> None:
@@ -66,12 +79,13 @@ def _passes(localizer: Localizer) -> str:
     return f"{method.cost} {'a view' if method.shares_passes else 'a view and class'}"
 
 
-def _next_commands(run: Run, overlays: int) -> list[tuple[str, str]]:
+def _next_commands(run: Run, output: OutputSettings) -> list[tuple[str, str]]:
     config = shlex.quote(str(run.folder.path / "config.yaml"))
     boxes = shlex.quote(str(run.folder.path / "localizations.jsonl"))
+    report = ("a page to look at", f"wsloc report {shlex.quote(str(run.folder.path))}")
     look = ("look at 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
     rest = [
         ("another segmenter", f"wsloc localize --config {config} --segmenter graphcut-2013"),
         ("the boxes", f"head -n 3 {boxes}"),
     ]
-    return rest if overlays else [look, *rest]
+    return [*([] if output.report else [report]), *([] if output.overlays else [look]), *rest]

@@ -14,6 +14,8 @@ from wsloc.errors import UserError
 VERBS = {
     "localize": "boxes from image-level labels, and how good they are",
     "evaluate": "every metric of a run, or of saved maps",
+    "export": "the boxes of a run for a detector or an annotation tool",
+    "report": "a page of figures, charts and pictures about one run or several",
     "compare": "maps of one image by many methods, side by side",
     "compare-runs": "which of two runs finds more, by how much, and where",
     "check-dataset": "what is wrong with the files of a data set",
@@ -21,6 +23,8 @@ VERBS = {
 }
 """Each is a module of this package (a dash is an underscore) with ``run(arguments) -> exit status``; imported only when
 asked for."""
+RESUMABLE = frozenset({"localize"})
+"""Verbs that take ``--resume``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Weakly supervised localisation: image-level labels in, boxes out.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="verbs:\n"
-        + "\n".join(f"  {verb:<15}{text}" for verb, text in VERBS.items())
+        + "\n".join(f"  {verb:<18}{text}" for verb, text in VERBS.items())
         + "\n\nwsloc VERB --help lists the flags of a verb.",
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
@@ -51,7 +55,8 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         print(f"wsloc: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("wsloc: interrupted; wsloc localize --resume goes on with a run folder.", file=sys.stderr)
+        resume = f"; wsloc {verb} --resume goes on" if verb in RESUMABLE else ""
+        print(f"wsloc: interrupted{resume}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more when it closes it.

@@ -24,7 +24,7 @@ from wsloc.config import DatasetName, LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
 
 FLAG_OF_FIELD = {"class_name": "class"}
-NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report"})
+NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
 """Settings of one call, which no file may hold and which do not tell two configurations apart."""
 
 

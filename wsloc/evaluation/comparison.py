@@ -16,19 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc import boxes
 from wsloc.errors import UserError, listed
 from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
 from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
+from wsloc.evaluation.object_groups import count_groups, largest_share, object_counts, size_groups
 from wsloc.evaluation.summary import Track
 from wsloc.records import GroundTruth, Localization
 
-SIZE_EDGES = (0.15, 0.4)
-"""Shares of the image between small, medium and large objects."""
-OBJECT_EDGES = (2, 4)
-"""Objects of the class in the image from which on there are some, and many."""
 _MOST_NAMED = 3
 
 Box = tuple[float, float, float, float]
@@ -163,11 +159,10 @@ def compare(
         if not any(np.isnan(metric(np.ones((1, len(run))), run)[0]) for run in judged)
     ]
     hits = [(run.iou > IOU_THRESHOLD).astype(np.float64) for run in judged]
-    share, counts = _largest_share(true), np.bincount(true.item[true.item >= 0], minlength=len(items))
     groups = {
         **{("class", name): items.class_index == k for k, name in enumerate(items.class_names)},
-        **{("size", name): kept for name, kept in _size_groups(share).items()},
-        **{("count", name): kept for name, kept in _count_groups(counts).items()},
+        **{("size", name): kept for name, kept in size_groups(true).items()},
+        **{("count", name): kept for name, kept in count_groups(true).items()},
     }
     metrics, rows = [], {}
     for task in track([*shown, *(key for key, kept in groups.items() if kept.any())]):
@@ -182,7 +177,7 @@ def compare(
         tuple(_class_row(row, groups[key], hits) for key, row in rows.items() if key[0] == "class"),
         tuple(row for key, row in rows.items() if key[0] == "size"),
         tuple(row for key, row in rows.items() if key[0] == "count"),
-        _item_rows(items, share, counts, judged, contenders),
+        _item_rows(true, judged, contenders),
         tuple(notes),
     )
 
@@ -285,36 +280,8 @@ def _class_row(corloc: Row, kept: NDArray[np.bool_], hits: Sequence[NDArray[np.f
     return ClassRow(corloc, alone, tuple(mcnemar_p(*counts) for counts in alone))
 
 
-def _largest_share(true: TrueBoxes) -> NDArray[np.float64]:
-    """Share of the image that the largest true box of each item covers, ``(N,)``."""
-    own = true.item >= 0
-    largest = np.zeros(len(true.items))
-    np.maximum.at(largest, true.item[own], boxes.area(true.boxes_xyxy[own]))
-    return np.asarray(largest / true.size_wh.prod(axis=1)[true.items.image_index])
-
-
-def _size_groups(share: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    small, large = SIZE_EDGES
-    return {
-        f"below {100 * small:.0f} %": share < small,
-        f"{100 * small:.0f} to {100 * large:.0f} %": (share >= small) & (share < large),
-        f"above {100 * large:.0f} %": share >= large,
-    }
-
-
-def _count_groups(counts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    some, many = OBJECT_EDGES
-    return {
-        "1 object": counts < some,
-        f"{some} or {many - 1} objects": (counts >= some) & (counts < many),
-        f"{many} or more": counts >= many,
-    }
-
-
 def _item_rows(
-    items: Items,
-    share: NDArray[np.float64],
-    counts: NDArray[np.int64],
+    true: TrueBoxes,
     judged: Sequence[Judged],
     contenders: Sequence[Contender],
 ) -> tuple[ItemRow, ...]:
@@ -322,7 +289,9 @@ def _item_rows(
     ious = np.stack([run.iou for run in judged], axis=1).tolist()
     return tuple(
         ItemRow(*pair, of_image, objects, tuple(of_runs), tuple(boxes_of.get(pair) for boxes_of in found))
-        for pair, of_image, objects, of_runs in zip(items.pairs(), share.tolist(), counts.tolist(), ious, strict=True)
+        for pair, of_image, objects, of_runs in zip(
+            true.items.pairs(), largest_share(true).tolist(), object_counts(true).tolist(), ious, strict=True
+        )
     )
 
 

@@ -85,6 +85,7 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
         config.classifier.label_map,
         dataset.label_map,
         dataset.class_names,
+        classifier.trained_here,
     )
     usable = label_map.usable()
     if not usable.classes:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wsloc.config import DataSettings
-from wsloc.datasets import Dataset, GroundTruthSet, read_ground_truth
+from wsloc.datasets import Dataset, GroundTruthSet, open_dataset, read_ground_truth
+from wsloc.errors import UserError
 from wsloc.evaluation import BASELINES, Evaluation
+from wsloc.evaluation.comparison import Contender
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.summary import RUN, judge_with_baselines
 from wsloc.records import GroundTruth, Localization
@@ -71,6 +73,47 @@ def reached_truth(contents: RunContents, truth: GroundTruthSet) -> dict[str, Gro
 def classes_asked(settings: DataSettings) -> tuple[str, ...] | None:
     """The classes that a run looked for; None for all that its images are labelled with, or the classifier's best."""
     return (settings.class_name,) if settings.class_name else settings.classes or None
+
+
+def contender(name: str, contents: RunContents, settings: DataSettings | None) -> Contender:
+    """A run as :func:`wsloc.evaluation.comparison.compare` takes it.
+
+    Args:
+        name: what tables call it.
+        contents: the run.
+        settings: which images and classes it was asked for; None where that is not known.
+    """
+    asked = None if settings is None else classes_asked(settings)
+    return Contender(
+        name,
+        contents.localizations,
+        contents.image_ids(),
+        None if asked is None else frozenset(asked),
+        contents.manifest.get("dataset_fingerprint"),
+        contents.complete,
+    )
+
+
+def common_truth(runs: Sequence[RunContents], settings: DataSettings) -> tuple[Dataset, dict[str, GroundTruth]]:
+    """The images of some runs, and their true boxes.
+
+    Args:
+        runs: at least one.
+        settings: of the first; which of its images count is told by the runs themselves.
+
+    Raises:
+        UserError: if the data set cannot be opened or has no true boxes.
+    """
+    settings = replace(settings, ids=None, limit=None, classes=(), download=False)
+    dataset = open_dataset(settings)
+    wanted = frozenset.union(*(contents.image_ids() for contents in runs))
+    dataset = replace(dataset, images=tuple(image for image in dataset.images if image.image_id in wanted))
+    truth = read_ground_truth(settings, dataset)
+    if truth is None:
+        raise UserError(
+            f"The data set of {runs[0].path} has no true boxes to judge by; compare runs on one that has, such as voc."
+        )
+    return dataset, truth.images
 
 
 def write_metrics(

@@ -1,0 +1,242 @@
+"""``wsloc report`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wsloc.cli.main import run_verb
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"
+Report = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def here(tiny: Path, tiny_flags: list[str]) -> Path:
+    """A folder with a run over eight images, with true boxes of six of them, and one without any."""
+    rows = ["image,class,x0,y0,x1,y1", *(f"{number:02d}.png,red,5,5,30,30" for number in range(6))]
+    (tiny / "boxes.csv").write_text("\n".join(rows) + "\n")
+    few = [*tiny_flags, "--limit", "8", "--classes", "red", "green", "--segmenter", "threshold"]
+    assert run_verb("localize", [*few, "--boxes", "boxes.csv", "--out", "run"]) in (0, 1)
+    assert run_verb("localize", [*few, "--out", "blind"]) == 0
+    return tiny
+
+
+@pytest.fixture
+def report(here: Path, capsys: pytest.CaptureFixture[str]) -> Report:  # noqa: ARG001
+    """Runs the command; the exit status, standard output and standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = run_verb("report", words)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def shown(here: Path, name: str = "run") -> str:
+    return (here / name / "report.html").read_text()
+
+
+def data_of(html: str) -> dict[str, list[dict[str, object]]]:
+    text = html.split('id="gallery-data">')[1].split("</script>")[0]
+    data: dict[str, list[dict[str, object]]] = json.loads(text)
+    return data
+
+
+def change_manifest(run: Path, **changes: object) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def test_one_run(here: Path, report: Report) -> None:
+    status, printed, _ = report("run")
+    assert status == 0
+    assert printed.startswith("Report: run/report.html (")
+    assert printed.rstrip().endswith("and as text run/report.md")
+    html = shown(here)
+    assert "CorLoc class-wise" in html
+    items = data_of(html)["items"]
+    assert all(item["layers"] and not item["note"] for item in items)
+    assert (here / "run" / "report.md").read_text().startswith("# run\n")
+
+
+def test_the_same_bytes_twice_and_by_the_main_job(here: Path, report: Report, tiny_flags: list[str]) -> None:
+    flags = [*tiny_flags, "--limit", "4", "--out", "again", "--report"]
+    assert run_verb("localize", flags) == 0
+    first = shown(here, "again")
+    assert report("again")[0] == 0
+    assert shown(here, "again") == first
+
+
+def test_out_and_gallery(here: Path, report: Report) -> None:
+    assert report("run", "--out", "page.html", "--gallery", "3")[0] == 0
+    assert len(data_of((here / "page.html").read_text())["items"]) == 3
+    assert (here / "page.md").is_file()
+    assert not (here / "run" / "report.html").exists()
+    assert report("run", "--gallery", "0")[0] == 0
+    assert 'id="gallery"' not in shown(here)
+
+
+def test_a_run_without_truth(here: Path, report: Report) -> None:
+    assert report("blind")[0] == 0
+    html = shown(here, "blind")
+    assert "No ground truth, so no metrics." in html
+    assert all(item["iou"] is None and item["layers"] for item in data_of(html)["items"])
+
+
+def test_an_unfinished_run(here: Path, report: Report) -> None:
+    run = here / "run"
+    lines = (run / "localizations.jsonl").read_text().splitlines(keepends=True)
+    (run / "parts").mkdir()
+    (run / "parts" / "000000.jsonl").write_text("".join(lines[:3]))
+    (run / "localizations.jsonl").unlink()
+    change_manifest(run, complete=False)
+    assert report("run")[0] == 0
+    assert "This run is not finished: 2 of 8 images are there" in shown(here)
+    assert len(data_of(shown(here))["items"]) == 3
+
+
+def test_an_empty_run(here: Path, report: Report) -> None:
+    run = here / "run"
+    (run / "localizations.jsonl").write_text("")
+    change_manifest(run, complete=False)
+    assert report("run")[0] == 0
+    assert "This run is empty" in shown(here)
+
+
+def test_images_that_are_gone(here: Path, report: Report) -> None:
+    for number in range(8):
+        (here / "photos" / f"{number:02d}.png").unlink()
+    assert report("run")[0] == 0
+    html = shown(here)
+    assert "CorLoc class-wise" in html
+    data = data_of(html)
+    assert data["items"]
+    assert not any(item["layers"] for item in data["items"])
+    photos = list(dict(data["photos"]).values())
+    assert all(photo["uri"] == "" and "does not exist" in photo["reason"] for photo in photos)
+
+
+def test_a_network_that_is_gone(here: Path, report: Report) -> None:
+    (here / "tinynet.pth").unlink()
+    assert report("run")[0] == 0
+    html = shown(here)
+    assert "the network cannot be loaded: The weights tinynet.pth do not exist" in html
+    data = data_of(html)
+    assert not any(item["layers"] for item in data["items"])
+    assert all(photo["uri"] for photo in dict(data["photos"]).values())
+
+
+def test_a_data_set_that_has_moved(here: Path, report: Report) -> None:
+    (here / "photos").rename(here / "elsewhere")
+    assert report("run")[0] == 0
+    gone = shown(here)
+    assert "because the data set cannot be opened: The folder photos does not exist" in gone
+    # What the run folder tells stands all the same.
+    assert "CorLoc class-wise" in gone
+    assert "The metrics shown are those of the run folder." in gone
+    assert report("run", "--root", "elsewhere")[0] == 0
+    html = shown(here)
+    assert "cannot be opened" not in html
+    assert all(item["layers"] for item in data_of(html)["items"])
+
+
+def test_a_folder_without_its_configuration(here: Path, report: Report) -> None:
+    (here / "run" / "config.yaml").unlink()
+    assert report("run")[0] == 0
+    assert "cannot be opened: The configuration run/config.yaml cannot be read" in shown(here)
+
+
+def test_records_that_were_mended_are_told(here: Path, report: Report) -> None:
+    path = here / "run" / "localizations.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    fields = json.loads(first)
+    odd = json.dumps({**fields, "probability": float("nan"), "class_name": "<b>&red"})
+    path.write_text(first + first + odd + "\n" + "".join(rest))
+    assert report("run")[0] == 0
+    html = shown(here)
+    assert "1 boxes stand twice; the first of each counts." in html
+    assert "1 boxes have a score that is no number, which counts as 0." in html
+    (item,) = [item for item in data_of(html)["items"] if item["class"] == "<b>&red"]
+    assert (item["probability"], item["layers"]) == (0.0, None)
+    assert "<b>&red" not in html
+
+
+def test_two_runs(here: Path, report: Report) -> None:
+    shutil.copytree(here / "run", here / "other")
+    path = here / "other" / "localizations.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record["box_xyxy"] = [5, 5, 30, 30]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    status, printed, error = report("run", "other")
+    assert status == 0, error
+    assert "Report: report.html (" in printed
+    html = (here / "report.html").read_text()
+    assert "2 runs compared" in html
+    assert [item["ious"][1] for item in data_of(html)["items"]] == [1.0] * 6  # type: ignore[index]
+    assert (here / "report.md").read_text().startswith("# run and other\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "Nothing to report on: name a run folder."),
+        ("none", "none is no run folder: it has no manifest.json"),
+        ("photos", "photos is no run folder"),
+        ("old", "old was written by another version of wsloc (schema 99"),
+        ("damaged", "is damaged"),
+        ("run --gallery -1", "--gallery must lie between 0 and 2000, not -1"),
+        ("run --gallery many", "--gallery"),
+        ("run --out page.txt", "--out must end in .html, not page.txt"),
+        ("run --out none/page.html", "none/page.html cannot be written, because the folder none does not exist"),
+        ("run --out folder.html", "folder.html cannot be written, because it is a folder"),
+        ("blind run", "has no true boxes to judge by"),
+        ("run foreign", "The runs have no image in common"),
+        ("run --rot x", "--rot"),
+    ],
+)
+def test_bad_input_is_one_sentence(here: Path, words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("old", "damaged", "foreign"):
+        shutil.copytree(here / "run", here / name)
+    change_manifest(here / "old", schema_version=99)
+    (here / "damaged" / "localizations.jsonl").write_text("{")
+    records = (here / "run" / "localizations.jsonl").read_text().replace('"image_id": "', '"image_id": "other-')
+    (here / "foreign" / "localizations.jsonl").write_text(records)
+    (here / "folder.html").mkdir()
+    capsys.readouterr()
+    try:
+        status = run_verb("report", words.split())
+    except SystemExit as raised:
+        status = int(str(raised.code))
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.out == ""
+    assert sentence in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_the_script(here: Path) -> None:
+    command = [sys.executable, SCRIPT, "run", "--gallery", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(here)})
+    assert done.returncode == 0, done.stderr
+    assert (here / "run" / "report.html").is_file()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom wsloc.cli import main\ntry:\n    main(['report', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print('loaded:', sorted({'torch', 'torchvision', 'cv2', 'numpy', 'PIL', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []", done.stdout
+    assert all(flag in done.stdout for flag in ("RUN", "--out", "--gallery", "--root"))

@@ -1,0 +1,62 @@
+"""Where a run's images are."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from made_run import write_photos
+
+from wsloc.config import DataSettings, ExportFormat
+from wsloc.errors import UserError
+from wsloc.export.formats import FORMATS
+from wsloc.export.source import Source, open_source
+
+
+def test_all_formats_are_flags() -> None:
+    assert set(get_args(ExportFormat)) == FORMATS.keys()
+
+
+def test_coco_brings_its_own_numbers(shared: Path) -> None:
+    source = open_source(DataSettings(dataset="coco", root=shared / "coco", limit=1))
+    assert source.root == shared / "coco"
+    assert source.category_ids is not None
+    assert dict(zip(source.class_names, source.category_ids, strict=True))["toothbrush"] == 90
+
+
+def test_a_run_over_some_images_keeps_all_classes(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_photos(tmp_path / "photos" / name)
+    (tmp_path / "ids.txt").write_text("gone.jpg\n")
+    settings = DataSettings(dataset="folder", root=tmp_path / "photos", ids=tmp_path / "ids.txt", classes=("cat",))
+    assert open_source(settings) == Source(tmp_path / "photos", ("cat", "dog"))
+
+
+def test_a_data_set_that_moved(tmp_path: Path) -> None:
+    write_photos(tmp_path / "old" / "cat")
+    settings = DataSettings(dataset="folder", root=tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(UserError, match="does not exist; --root names"):
+        open_source(settings)
+    assert open_source(settings, tmp_path / "new").root == tmp_path / "new"
+
+
+def test_a_glob_that_moved(tmp_path: Path) -> None:
+    write_photos(tmp_path / "old")
+    settings = DataSettings(images=str(tmp_path / "old" / "**" / "*.jpg"), class_name="cat")
+    assert open_source(settings) == Source(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(UserError, match="matches no image"):
+        open_source(settings)
+    assert open_source(settings, tmp_path / "new") == Source(tmp_path / "new")
+    with pytest.raises(UserError, match="--root names the one that holds the images"):
+        open_source(settings, tmp_path / "nowhere")
+
+
+def test_nothing_of_the_truth_is_opened(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos" / "cat")
+    settings = DataSettings(dataset="folder", root=tmp_path / "photos")
+    settings = dataclasses.replace(settings, boxes=tmp_path / "gone.csv", masks=tmp_path / "gone")
+    assert open_source(settings).class_names == ("cat",)

@@ -1,0 +1,95 @@
+"""``wsloc export``: the boxes of a run as files that detectors and annotation tools read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tqdm import tqdm
+
+from wsloc.cli.options import parse_localize
+from wsloc.config import ExportFormat, optional
+from wsloc.export.settings import LayoutSettings, SelectionSettings
+
+if TYPE_CHECKING:
+    from wsloc.export.exporting import Export
+    from wsloc.export.plan import ExportImage
+
+EXPORTS = "exports"
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write the boxes of a run for a detector or an annotation tool; says what to type next."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
+    """run folder; it may be unfinished"""
+    format: ExportFormat
+    """files to write: coco (instances JSON), voc (XML), yolo (text files and data.yaml), imagefolder (Hugging Face),
+    label-studio (predictions), or cvat (COCO without outlines)"""
+    out: Annotated[Path | None, optional("DIR", "RUN/exports/FORMAT")] = None
+    """folder to write"""
+    root: Annotated[Path | None, optional("DIR", "as the run had it")] = None
+    """folder of the data set, where it has moved"""
+    overwrite: bool = False
+    """replace the export that --out names"""
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    layout: LayoutSettings = field(default_factory=LayoutSettings)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
+    config = tyro.cli(ExportConfig, prog="wsloc export", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
+    # Only now, so that --help and a misspelt flag answer at once.
+    from wsloc.runs.reading import read_run_manifest
+
+    read_run_manifest(config.run)
+    return export_and_say(config)
+
+
+def export_and_say(config: ExportConfig) -> int:
+    """Write one export and print what it holds; the exit status as of :func:`run`."""
+    from wsloc.export.exporting import export_run
+    from wsloc.export.source import open_source
+    from wsloc.export.stream import PROBLEMS
+
+    settings = parse_localize(["--config", str(config.run / "config.yaml")]).data
+    export = export_run(
+        config.run,
+        open_source(settings, config.root),
+        config.format,
+        config.out or config.run / EXPORTS / config.format,
+        config.selection,
+        config.layout,
+        overwrite=config.overwrite,
+        track=_bar,
+    )
+    _say(export)
+    return 1 if (export.path / PROBLEMS).exists() else 0
+
+
+def _bar(images: Iterator[ExportImage]) -> Iterable[ExportImage]:
+    return tqdm(images, unit="image", dynamic_ncols=True)
+
+
+def _say(export: Export) -> None:
+    from wsloc.export.next_commands import next_commands
+
+    counts = export.manifest["counts"]
+    images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())
+    ignored = f", {counts['ignored']} regions to ignore" if counts["ignored"] else ""
+    print(f"{counts['boxes']} boxes{ignored} on {sum(counts['images'].values())} images ({images})")
+    for what in ("boxes", "images"):
+        for reason, count in counts[f"{what}_left_out"].items():
+            print(f"  left out: {count} {what} {reason}")
+    for warning in export.manifest["warnings"]:
+        print(f"  {warning}")
+    print(f"\nExport: {export.path}")
+    print("Next:")
+    for title, command in next_commands(export):
+        print(f"  {title}:")
+        for line in command.splitlines():
+            print(f"    {line}")

@@ -1,0 +1,162 @@
+"""``wsloc report``: a page about a run, or about several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tqdm import tqdm
+
+from wsloc.cli.options import parse_localize
+from wsloc.config import LocalizeConfig, optional, require
+from wsloc.errors import UserError
+
+if TYPE_CHECKING:
+    from wsloc.datasets import Dataset
+    from wsloc.pipeline import Localizer
+    from wsloc.report import Pictures, RunReport
+    from wsloc.report.gallery import GalleryItem
+    from wsloc.runs import JudgedRun, RunContents
+
+GALLERY = 200
+_MOST_GALLERY = 2000
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """A page of figures, charts and pictures about a run; about several, their differences to the first."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN...]")]
+    """run folders, unfinished ones too"""
+    out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
+    """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
+    gallery: int = GALLERY
+    """most items with pictures (0 to 2000); a run keeps none, so these items are localised once more"""
+    root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
+    """folder of the data set, where it has moved"""
+
+    def __post_init__(self) -> None:
+        require(bool(self.runs), "Nothing to report on: name a run folder.")
+        require(
+            0 <= self.gallery <= _MOST_GALLERY,
+            f"--gallery must lie between 0 and {_MOST_GALLERY}, not {self.gallery}.",
+        )
+        require(
+            self.out is None or self.out.suffix.lower() in (".html", ".htm"),
+            f"--out must end in .html, not {self.out}.",
+        )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the page and its text. Returns 0."""
+    config = tyro.cli(ReportConfig, prog="wsloc report", args=list(arguments))
+    # Only now, so that --help and a misspelt flag answer at once.
+    from wsloc.runs import read_run
+
+    runs = [read_run(path) for path in config.runs]
+    out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
+    if out.is_dir() or not out.parent.is_dir():
+        why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
+        raise UserError(f"{out} cannot be written, because {why}; give another --out.")
+    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_several(runs, config)
+    _write(out, page, text)
+    return 0
+
+
+def write_run_report(run: JudgedRun, config: LocalizeConfig, dataset: Dataset, localizer: Localizer) -> None:
+    """The page of a run that this process has just made, into its folder."""
+    _write(run.contents.path / "report.html", *_illustrated(run, config, dataset, localizer, "", GALLERY))
+
+
+def _write(out: Path, page: str, text: str) -> None:
+    from wsloc.runs.atomic import write_atomic
+
+    write_atomic(out, page)
+    write_atomic(out.with_suffix(".md"), text)
+    print(f"Report: {out} ({len(page.encode()) / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
+
+
+def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
+    from wsloc.datasets import open_dataset
+    from wsloc.pipeline import make_localizer
+    from wsloc.runs import JudgedRun, judge_run
+
+    settings = None
+    try:
+        settings = _settings(contents.path, config.root)
+        dataset = open_dataset(replace(settings.data, download=False))
+        judged = judge_run(contents, settings.data, dataset)
+    except UserError as error:
+        # The run folder alone still tells a lot.
+        sentence = f"There are no true boxes and no pictures, because the data set cannot be opened: {error}"
+        return _illustrated(JudgedRun(contents, None, None, sentence), settings, None, None, "", config.gallery)
+    localizer, why = None, ""
+    if config.gallery and contents.localizations:
+        try:
+            localizer = make_localizer(settings, dataset)
+        except UserError as error:
+            why = f"Map, seeds and mask are not there, because the network cannot be loaded: {error}"
+    return _illustrated(judged, settings, dataset, localizer, why, config.gallery)
+
+
+def _settings(folder: Path, root: Path | None) -> LocalizeConfig:
+    moved = [] if root is None else ["--root", str(root)]
+    return parse_localize(["--config", str(folder / "config.yaml"), *moved])
+
+
+def _illustrated(
+    run: JudgedRun,
+    config: LocalizeConfig | None,
+    dataset: Dataset | None,
+    localizer: Localizer | None,
+    why: str,
+    most_items: int,
+) -> tuple[str, str]:
+    """The page of one run and its text."""
+    from wsloc.report import Pictures, build_run_report, run_page, run_text
+
+    weak = () if localizer is None else localizer.label_map.without_substitute()
+    report: RunReport = build_run_report(run, config, most_items, weak, _track)
+    pictures = Pictures(reason=why)
+    if dataset is not None:
+        _take(report.chosen, dataset, localizer, config, pictures)
+    report = replace(report, pictures=pictures)
+    return run_page(report), run_text(report)
+
+
+def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
+    from wsloc.report import Pictures, build_several_report, several_page, several_text
+    from wsloc.runs.judged import common_truth
+
+    configs = [_settings(runs[0].path, config.root), *(_settings(contents.path, None) for contents in runs[1:])]
+    dataset, truth = common_truth(runs, configs[0].data)
+    report = build_several_report(runs, configs, truth, config.gallery, _track)
+    pictures = Pictures()
+    _take(report.shown, dataset, None, None, pictures)
+    report = replace(report, pictures=pictures)
+    return several_page(report), several_text(report)
+
+
+def _take(
+    items: Sequence[GalleryItem],
+    dataset: Dataset,
+    localizer: Localizer | None,
+    config: LocalizeConfig | None,
+    pictures: Pictures,
+) -> None:
+    from wsloc.pipeline import applied, choose_device, plan_threads
+    from wsloc.report import chosen_images, take_pictures
+
+    images = chosen_images(items, dataset)
+    device = choose_device("cpu") if localizer is None else localizer.scorer.device
+    plan = plan_threads(device, config.compute.workers if config is not None else 0)
+    with applied(plan) as pool, tqdm(total=len(images), unit="picture", dynamic_ncols=True, leave=False) as bar:
+        for _ in take_pictures(items, images, localizer, pictures, pool):
+            bar.update()
+
+
+def _track(tasks: Sequence[Any]) -> Iterable[Any]:
+    return tqdm(tasks, unit="figure", dynamic_ncols=True, leave=False)

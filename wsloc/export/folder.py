@@ -1,0 +1,92 @@
+"""The folder of an export: whole or not there, and only ever replaced by another export."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from wsloc.errors import UserError
+
+MANIFEST = "export.json"
+FORMAT_VERSION = 1
+_LOCK = ".lock"
+
+
+@contextmanager
+def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """An empty folder beside ``out`` that takes its name when the block ends, and goes when it does not end well.
+
+    Args:
+        out: the export's folder.
+        overwrite: replace an export that is there.
+
+    Raises:
+        UserError: if ``out`` exists and is not to be replaced, if another process writes it, or if the disk forbids it.
+    """
+    out = out.absolute()
+    _require_free(out, overwrite)
+    growing = out.with_name(f".{out.name}.growing")
+    try:
+        growing.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(growing / _LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"Another process is writing {out}; wait for it, or give another --out.") from error
+    except OSError as error:
+        raise UserError(f"{growing} cannot be made: {error.strerror}; give another --out.") from error
+    try:
+        # What a killed process left there.
+        _empty(growing)
+        yield growing
+        _require_free(out, overwrite)
+    except BaseException as error:
+        lock.release()
+        shutil.rmtree(growing, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{out} cannot be written: {error.strerror or error}; make room and try again.") from error
+        raise
+    lock.release()
+    (growing / _LOCK).unlink(missing_ok=True)
+    _rename(growing, out)
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of an export; None where the folder is none."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "format_version" in manifest else None
+
+
+def _require_free(out: Path, overwrite: bool) -> None:
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not overwrite:
+        raise UserError(f"{out} exists; give another --out, or --overwrite to replace an export.")
+    if out.is_symlink() or read_manifest(out) is None:
+        raise UserError(f"{out} is not the folder of an export, so --overwrite leaves it alone; give another --out.")
+
+
+def _rename(growing: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.old")
+    try:
+        shutil.rmtree(old, ignore_errors=True)
+        if out.exists():
+            out.rename(old)
+        growing.rename(out)
+    except OSError as error:
+        raise UserError(f"{growing} cannot be renamed to {out.name}: {error.strerror}; rename it by hand.") from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.name != _LOCK:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -1,0 +1,103 @@
+"""The boxes of a run, image by image, with what no format can hold sorted out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from wsloc import boxes
+from wsloc.records import Failure, Localization
+from wsloc.runs.reading import iter_records
+
+TWICE = "stands twice"
+NOT_FINITE = "not finite"
+EMPTY = "empty, or outside the image"
+TWO_SIZES = "of another image size than the first box"
+OUTSIDE = "of a file outside the data set"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBoxes:
+    """What a run says of one image.
+
+    Attributes:
+        image_id: as in :class:`wsloc.records.ImageRecord`.
+        file: likewise.
+        boxes: inside the image, not empty, scores in [0, 1]; no item twice.
+        faulty: boxes that cannot be exported, each with its reason.
+        failed: whether an item of the image failed.
+    """
+
+    image_id: str
+    file: str
+    boxes: tuple[Localization, ...]
+    faulty: tuple[tuple[Localization, str], ...]
+    failed: bool
+
+
+def iter_images(run: Path) -> Iterator[ImageBoxes]:
+    """The images of a run in its order; in a finished run those that have nothing but failures come last.
+
+    An image whose failures stand apart from its boxes comes once more, without boxes; boxes that stand there are
+    faulty.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        UserError: if a file of the run cannot be read.
+    """
+    seen: set[str] = set()
+    for image_id, group in itertools.groupby(iter_records(run), key=lambda record: record.image_id):
+        found: dict[tuple[str, int], Localization] = {}
+        faulty: list[tuple[Localization, str]] = []
+        failed, file = False, None
+        for record in group:
+            file = record.file if file is None else file
+            if isinstance(record, Failure):
+                failed = True
+                continue
+            first = next(iter(found.values()), record)
+            mended, fault = _mended(record)
+            key = (record.class_name, record.component)
+            if key in found or image_id in seen:
+                faulty.append((record, TWICE))
+            elif fault:
+                faulty.append((record, fault))
+            elif record.size_wh != first.size_wh:
+                faulty.append((record, TWO_SIZES))
+            else:
+                found[key] = mended
+        assert file is not None
+        seen.add(image_id)
+        yield ImageBoxes(image_id, file, tuple(found.values()), tuple(faulty), failed)
+
+
+def leaves_root(file: str) -> bool:
+    """Whether the name of a file that a run gives leads out of the data set's folder."""
+    return "\\" in file or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts
+
+
+def _mended(record: Localization) -> tuple[Localization, str]:
+    """The box inside its image with sound scores; and its fault, empty where it has none."""
+    if not all(map(math.isfinite, record.box_xyxy)):
+        return record, NOT_FINITE
+    if leaves_root(record.file):
+        return record, OUTSIDE
+    width, height = record.size_wh
+    x0, y0, x1, y1 = record.box_xyxy
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        x0, y0, x1, y1 = boxes.clip(record.box_xyxy, record.size_wh)[0].tolist()
+        if not (x0 < x1 and y0 < y1):
+            return record, EMPTY
+        record = replace(record, box_xyxy=(x0, y0, x1, y1))
+    if not (0 <= record.probability <= 1 and 0 <= record.quality <= 1):
+        record = replace(record, probability=_sound(record.probability), quality=_sound(record.quality))
+    return record, ""
+
+
+def _sound(score: float) -> float:
+    return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0

@@ -1,0 +1,133 @@
+"""A report as Markdown, for who wants text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from wsloc.evaluation.summary import BASELINES
+from wsloc.report.content import RunReport
+from wsloc.report.figures import interval, points
+from wsloc.report.several import SeveralReport
+
+_MOST_FILES = 20
+_INTERVALS = "Percent, with 95 % bootstrap intervals over images."
+
+
+def run_text(report: RunReport) -> str:
+    """The figures of one run; what the page has in pictures is left out."""
+    return _joined(_run_lines(report))
+
+
+def several_text(report: SeveralReport) -> str:
+    """The figures of several runs; differences are to the first."""
+    return _joined(_several_lines(report))
+
+
+def _run_lines(report: RunReport) -> Iterator[str]:
+    yield f"# {plain(report.name)}\n"
+    yield from (f"**{plain(banner)}**\n" for banner in report.banners)
+    yield from _items(plain(sentence) for sentence in report.glance)
+    counts = report.counts
+    yield (
+        f"{counts['images']} images, {counts['items']} items: {counts['boxes']} boxes, {counts['fallbacks']} of them "
+        f"fallbacks, {counts['failures']} failures.\n"
+    )
+    if report.evaluation is not None:
+        yield "## Metrics\n"
+        yield f"{report.evaluation.items} items in {report.evaluation.images} images. {_INTERVALS}\n"
+        rows = report.evaluation.rows
+        yield from _table(
+            ["", *(row.name for row in rows)],
+            ([name, *(interval(row.metrics[name]) for row in rows)] for name in rows[0].metrics),
+        )
+        yield "## Classes\n"
+        yield from _table(
+            ["class", "items", "CorLoc", "mean IoU", *BASELINES],
+            (
+                [
+                    scores.class_name,
+                    str(scores.items),
+                    *(_percent(value) for value in (scores.corloc, scores.mean_iou, *scores.baselines.values())),
+                ]
+                for scores in report.evaluation.classes
+            ),
+        )
+    if report.kinds:
+        yield "## What became of the items\n"
+        yield from _items(f"{kind.name}: {kind.count} ({_percent(kind.share)} %)" for kind in report.kinds)
+    if report.failures:
+        yield "## Failures\n"
+        yield from _table(
+            ["items", "stage", "reason", "files"],
+            ([str(len(group.files)), group.stage, group.reason, _few(group.files)] for group in report.failures),
+        )
+    yield from _section("Notes", report.notes)
+    yield from _section(
+        "Classes without a true substitute among the network's outputs",
+        [f"{mapped.name}: {mapped.note}" for mapped in report.weak_classes],
+    )
+    yield from _section("Problems in the annotations", report.problems)
+    yield "## The run\n"
+    yield from _table(["", ""], ([fact.name, fact.text] for fact in (*report.facts, *report.versions)))
+
+
+def _several_lines(report: SeveralReport) -> Iterator[str]:
+    comparison, names = report.comparison, report.comparison.names
+    yield f"# {plain(' and '.join(names)) if len(names) < 3 else f'{len(names)} runs'}\n"
+    yield from _items(plain(note) for note in comparison.notes)
+    judged = f"{len(comparison.items)} items in {comparison.images} images."
+    yield f"{judged} {_INTERVALS} Differences are paired, in points.\n"
+    heads = [*names, *(f"{name} - {names[0]}" for name in names[1:])]
+    for title, rows in (
+        ("Metrics", comparison.metrics),
+        ("CorLoc by class", [row.corloc for row in comparison.classes]),
+        ("Found by object size", comparison.sizes),
+        ("Found by number of objects", comparison.counts),
+    ):
+        yield f"## {title}\n"
+        yield from _table(
+            ["", "items", *heads],
+            ([row.name, str(row.items), *map(interval, row.values), *map(points, row.differences)] for row in rows),
+        )
+    for run in report.runs:
+        yield f"## {plain(run.name)}\n"
+        yield from _items(plain(note) for note in run.notes)
+        yield from _table(["", ""], ([fact.name, fact.text] for fact in run.facts))
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
+
+
+def _section(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    if sentences:
+        yield f"## {title}\n"
+        yield from _items(plain(sentence) for sentence in sentences)
+
+
+def _items(sentences: Iterable[str]) -> Iterator[str]:
+    """A list, and the empty line after it."""
+    lines = [f"- {sentence}" for sentence in sentences]
+    if lines:
+        yield "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    cells = ([plain(cell) for cell in row] for row in rows)
+    lines = [[plain(cell) for cell in head], ["---"] * len(head), *cells]
+    yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _few(files: Sequence[str]) -> str:
+    more = f", and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
+    return ", ".join(files[:_MOST_FILES]) + more
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _joined(blocks: Iterable[str]) -> str:
+    return "\n".join(blocks).encode(errors="backslashreplace").decode()
