@@ -1,6 +1,7 @@
 # make demo   set up .venv and run the main job on the embedded demo
+# make demo-detector   from the demo's labels to a trained detector and its mAP, in minutes
 # make test   set up .venv and run every test that is not marked slow
-# make peers  set up .venv-peers and compare with grad-cam, which brings a build of OpenCV that would hide ours
+# make peers  set up .venv-peers and compare with other tools, some of which bring a build of OpenCV that would hide ours
 # TORCH=cpu   takes PyTorch's CPU wheels, for those who can reach their index
 
 VENV ?= .venv
@@ -11,10 +12,14 @@ ifeq ($(TORCH),cpu)
 INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-all peers lint clean
+.PHONY: demo demo-detector test test-all peers lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python scripts/localize.py --dataset demo --overlays 6
+
+demo-detector: $(VENV)/.installed
+	rm -rf runs/demo-detector
+	$(VENV)/bin/python scripts/demo_detector.py
 
 test: $(VENV)/.installed-dev lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "not slow"

@@ -13,8 +13,11 @@ from wsloc.errors import UserError
 
 VERBS = {
     "localize": "boxes from image-level labels, and how good they are",
+    "train-classifier": "a classifier of a data set's own classes, from its image-level labels",
     "evaluate": "every metric of a run, or of saved maps",
     "export": "the boxes of a run for a detector or an annotation tool",
+    "train-detector": "a detector from pseudo-labels or true boxes, and its average precision",
+    "self-train": "better boxes from a detector that was trained on the boxes, in rounds",
     "report": "a page of figures, charts and pictures about one run or several",
     "compare": "maps of one image by many methods, side by side",
     "compare-runs": "which of two runs finds more, by how much, and where",
@@ -23,7 +26,7 @@ VERBS = {
 }
 """Each is a module of this package (a dash is an underscore) with ``run(arguments) -> exit status``; imported only when
 asked for."""
-RESUMABLE = frozenset({"localize"})
+RESUMABLE = frozenset({"localize", "train-classifier", "train-detector"})
 """Verbs that take ``--resume``."""
 
 

@@ -1,0 +1,112 @@
+"""Which box an item has after a round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_images import CLASSES, QUICK, as_dataset, write_images
+from torch import Tensor, nn
+
+from wsloc.detection.data import from_truth
+from wsloc.detection.inference import localization
+from wsloc.detection.self_training import fold_of, given, of_fold, relocalize, training_part
+from wsloc.records import ImageRecord, Localization
+
+CPU = torch.device("cpu")
+
+
+class Told(nn.Module):
+    """Answers the same of every image: red at the left twice, green in the middle, both of given scores."""
+
+    def __init__(self, red: float, green: float) -> None:
+        super().__init__()
+        self.scores = torch.tensor([red / 2, red, green])
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        boxes = torch.tensor([[50.0, 0, 60, 10], [0, 0, 10, 10], [40, 40, 60, 60]])
+        return [{"boxes": boxes, "labels": torch.tensor([1, 1, 2]), "scores": self.scores} for _ in images]
+
+
+def old(image: ImageRecord, name: str) -> Localization:
+    return localization(image, name, (5.0, 5.0, 9.0, 9.0), 1.0, (96, 96), method="cam")
+
+
+def test_the_best_box_of_each_labelled_class_or_the_old_one(tmp_path: Path) -> None:
+    dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
+    labels = (("red", "green"), ("green",), ("red", "blue"))
+    images = tuple(replace(image, labels=own) for image, own in zip(dataset.images, labels, strict=True))
+    before = {(image.image_id, name): old(image, name) for image in images for name in image.labels}
+    del before["02.png", "blue"]
+    rounds = list(relocalize(Told(0.8, 0.04), images, before, CLASSES, CPU, least_score=0.05))
+    found = {
+        (r.class_name, done.result.image.image_id): (r.method, r.box_xyxy[:2])
+        for done in rounds
+        for item in done.result.items
+        for r in item.localizations
+    }
+    assert found == {
+        ("red", "00.png"): ("detector", (0, 0)),
+        ("green", "00.png"): ("cam", (5, 5)),  # below the least score
+        ("green", "01.png"): ("cam", (5, 5)),  # red is not labelled here
+        ("red", "02.png"): ("detector", (0, 0)),
+    }
+    assert [done.found for done in rounds] == [1, 0, 1]
+    failure = rounds[2].result.items[1].failure
+    assert failure is not None
+    assert (failure.stage, failure.class_name) == ("detect", "blue")
+    assert "neither the labels nor the detector have a box of blue" in failure.reason
+
+
+def test_an_unreadable_image_keeps_its_boxes(tmp_path: Path) -> None:
+    dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
+    (image,) = dataset.images
+    image.path.write_bytes(b"")
+    before = {(image.image_id, "red"): old(image, "red")}
+    (done,) = relocalize(Told(0.9, 0.9), dataset.images, before, CLASSES, CPU, least_score=0.05)
+    kept, failed = done.result.items
+    assert kept.localizations == (old(image, "red"),)
+    assert failed.failure is not None
+    assert failed.failure.stage == "read"
+
+
+def test_found_boxes_alone_are_refined(tmp_path: Path) -> None:
+    dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
+    (image,) = dataset.images
+    before = {(image.image_id, name): old(image, name) for name in image.labels}
+    (done,) = relocalize(
+        Told(0.9, 0.01),
+        dataset.images,
+        before,
+        CLASSES,
+        CPU,
+        least_score=0.05,
+        refine=lambda _image, box, _mask: box + 1,
+    )
+    red, green = (item.localizations[0] for item in done.result.items)
+    assert (red.method, red.box_xyxy) == ("detector+refined", (1, 1, 11, 11))
+    assert green == old(image, "green")
+
+
+def test_boxes_as_given(tmp_path: Path) -> None:
+    dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
+    (image,) = dataset.images
+    (result,) = given(dataset.images, {(image.image_id, "red"): old(image, "red")})
+    assert result.items[0].localizations == (old(image, "red"),)
+    assert result.items[1].failure is not None
+
+
+@pytest.mark.parametrize("folds", [2, 3])
+def test_no_fold_learns_from_its_own_images(tmp_path: Path, folds: int) -> None:
+    labels = from_truth(*as_dataset(tmp_path, write_images(tmp_path, 12)), CLASSES)
+    own = Counter(fold_of(boxed.image.image_id, folds, 0) for boxed in labels.images)
+    assert set(own) == set(range(folds))
+    for fold in range(folds):
+        part = training_part(labels, fold, folds, 0)
+        assert len(part.images) == 12 - own[fold]
+        assert all(fold_of(boxed.image.image_id, folds, 0) != fold for boxed in part.images)
+    assert training_part(labels, 0, 1, 0) is labels
+    assert len({of_fold(QUICK, number, fold).seed for number in (1, 2) for fold in range(folds)}) == 2 * folds

@@ -1,0 +1,63 @@
+"""Backbones: weights from a file without its head, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from wsloc.errors import UserError
+from wsloc.fitting.backbone import open_backbone
+from wsloc.fitting.settings import FittingSettings
+
+
+@pytest.mark.parametrize("outputs", [1000, 7])
+def test_the_head_of_the_file_does_not_count(tmp_path: Path, outputs: int) -> None:
+    torch.manual_seed(0)
+    network = torchvision.models.squeezenet1_1(num_classes=outputs).eval()
+    torch.save({f"module.{key}": value for key, value in network.state_dict().items()}, tmp_path / "net.pth")
+    backbone = open_backbone(FittingSettings(arch="squeezenet1_1", weights=tmp_path / "net.pth", input_size=64))
+    assert (backbone.head, backbone.channels, backbone.has_weights) == ("classifier", 512, True)
+    images = torch.randn((2, 3, 64, 64))
+    with torch.no_grad():
+        expected = network.features(images).mean(dim=(2, 3))
+        assert torch.allclose(backbone.network(images), expected, atol=1e-5)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save(torchvision.models.squeezenet1_0().state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"The weights .*net\.pth do not belong to squeezenet1_1"):
+        open_backbone(FittingSettings(arch="squeezenet1_1", weights=tmp_path / "net.pth"))
+
+
+def test_a_network_without_weights_cannot_stay_as_it_is() -> None:
+    with pytest.raises(UserError, match="small_cnn has no trained weights to keep; add --fine-tune"):
+        open_backbone(FittingSettings(arch="small_cnn"))
+    assert not open_backbone(FittingSettings(arch="small_cnn", fine_tune=True)).has_weights
+
+
+def test_the_demo_is_stored_under_the_name_of_its_network() -> None:
+    backbone = open_backbone(FittingSettings(arch="demo"))
+    assert (backbone.arch, backbone.channels, backbone.has_weights) == ("small_cnn", 128, True)
+    assert backbone.preprocessing.input_size_hw == (112, 112)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.slow
+def test_a_normalisation_inside_the_network_becomes_that_of_the_image(tmp_path: Path) -> None:
+    """torchvision's GoogLeNet turns ImageNet's normalisation into one by 0.5, but only if it fetched the weights."""
+    torch.manual_seed(0)
+    network = torchvision.models.googlenet(init_weights=False, aux_logits=False).eval()
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    backbone = open_backbone(FittingSettings(arch="googlenet", weights=tmp_path / "net.pth"))
+    assert backbone.preprocessing.mean == backbone.preprocessing.std == (0.5,) * 3
+    image = torch.rand((1, 3, 64, 64))
+    network.transform_input = True
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    seen: list[torch.Tensor] = []
+    network.fc.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network((image - mean[:, None, None]) / std[:, None, None])
+        assert torch.allclose(backbone.network((image - 0.5) / 0.5), seen[0], atol=1e-4)

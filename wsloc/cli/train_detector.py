@@ -1,0 +1,276 @@
+"""``wsloc train-detector``: a detector from pseudo-labels, or from true boxes for comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tqdm import tqdm
+
+from wsloc.cli.detector_flags import Labels, TrainingImages, data_yaml, open_labels, plan_training, train_with_bar
+from wsloc.config import DatasetName, DataSettings, optional, require
+from wsloc.detection.settings import DetectorSettings, TrainingSettings
+from wsloc.errors import UserError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    import torch
+
+    from wsloc.datasets import Dataset
+    from wsloc.detection.checkpoint import Detector
+    from wsloc.detection.loop import TrainingLog
+    from wsloc.runs import RunFolder
+
+_MOST_TOP = 50
+
+
+@dataclass(frozen=True)
+class _TestImages:
+    """The images to test on, with true boxes; what is not given is as for the images to train on."""
+
+    test_dataset: Annotated[DatasetName | None, optional("NAME", "that of the training, if --test-split is given")] = (
+        None
+    )
+    """data set to test on"""
+    test_split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
+    """its split"""
+    test_root: Annotated[Path | None, optional("DIR", "that of the training, else the data set's own")] = None
+    """its folder"""
+    test_year: Annotated[str | None, optional("YEAR", "that of the training")] = None
+    """voc: year of the data set"""
+    test_annotations: Annotated[Path | None, optional("PATH", "below --test-root")] = None
+    """coco: the instances JSON file"""
+    test_image_labels: Annotated[Path | None, optional("CSV", "none")] = None
+    """folder: CSV file with rows image,label[;label...]"""
+    test_boxes: Annotated[Path | None, optional("CSV", "none")] = None
+    """folder: its true boxes"""
+    test_classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
+    """only these classes"""
+    test_ids: Annotated[Path | None, optional("FILE", "all")] = None
+    """only the images whose ids this text file lists, one a line"""
+    test_limit: Annotated[int | None, optional("N", "all")] = None
+    """only the first N images (>= 1)"""
+
+    def settings(self, data: DataSettings) -> DataSettings | None:
+        """As settings of a data set; None where there is none to test on."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if all(value in (None, ()) for value in given.values()):
+            return None
+        same = self.test_dataset in (None, data.dataset)
+        if self.test_dataset is None and data.dataset is None:
+            raise UserError("--test-split and the like need --test-dataset NAME, the data set to test on.")
+        base = data if same else DataSettings()
+        return DataSettings(
+            dataset=self.test_dataset or data.dataset,
+            root=self.test_root or base.root,
+            year=self.test_year or base.year,  # type: ignore[arg-type]
+            split=self.test_split or base.split,
+            labels=self.test_image_labels or base.labels,
+            annotations=self.test_annotations,
+            boxes=self.test_boxes or base.boxes,
+            classes=self.test_classes,
+            ids=self.test_ids,
+            limit=self.test_limit,
+        )
+
+
+@dataclass(frozen=True)
+class TrainDetectorConfig:
+    """Train a detector on the boxes of an export, of a run, or on true ones, and test it against true boxes.
+
+    Writes a run folder: wsloc evaluate and wsloc report read its detections like the boxes of any run.
+    """
+
+    labels_from: Annotated[str, tyro.conf.arg(name="labels", metavar="EXPORT|RUN|truth")]
+    """boxes to train on: a COCO export (folder or instances file), a run folder, or truth (together with --dataset)"""
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    drop_empty: bool = False
+    """leave out images without a box; else they show what no object looks like"""
+    data: TrainingImages = field(default_factory=TrainingImages)
+    test: _TestImages = field(default_factory=_TestImages)
+    out: Annotated[Path | None, optional("DIR", "runs/detector-LABELS-ARCH-NNN")] = None
+    """run folder"""
+    resume: bool = False
+    """go on with an unfinished training: --out, or the newest one of the same settings"""
+    overwrite: bool = False
+    """replace the run folder that --out names"""
+
+    def __post_init__(self) -> None:
+        require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, test, and print the table.
+
+    Returns 1 if an image was left out or an annotation was bad, 130 if interrupted, else 0.
+    """
+    config = tyro.cli(
+        TrainDetectorConfig, prog="wsloc train-detector", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
+    )
+    try:
+        return _train_and_test(config, ["wsloc", "train-detector", *arguments])
+    except KeyboardInterrupt:
+        print("wsloc: interrupted; the same command with --resume goes on with the training.", file=sys.stderr)
+        return 130
+
+
+def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
+    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    from wsloc.detection.checkpoint import Detector, save_detector
+    from wsloc.detection.folder import DETECTOR, describe, finish, require_same, write_problems
+    from wsloc.pipeline import applied, choose_device
+    from wsloc.runs.opening import open_run_folder
+
+    device = choose_device(config.training.device)
+    labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)
+    test, settings = _open_test(config, labels)
+    plan = plan_training(device)
+    text = _config_yaml(config, settings)
+    stem = f"detector-{labels.boxed.name}-{config.detector.arch}"
+    folder, resumed = open_run_folder(config.out, stem, text, resume=config.resume, overwrite=config.overwrite)
+    with folder:
+        manifest = describe(
+            labels.boxed,
+            config.detector,
+            config.training,
+            device,
+            plan.network,
+            command,
+            test.fingerprint() if test is not None else None,
+        )
+        if resumed:
+            require_same(folder, manifest)
+        folder.write_manifest(manifest)
+        _announce(config, labels, folder.path, resumed)
+        with applied(plan) as pool:
+            model, log = train_with_bar(
+                folder.path, labels.boxed, config.detector, config.training, device, pool, resumed=resumed
+            )
+            detector = Detector(model, config.detector, labels.boxed.class_names)
+            save_detector(folder.path / DETECTOR, detector)
+            left_out = write_problems(folder.path, labels.boxed, log)
+            counts: dict[str, int] = {}
+            if test is None or settings is None:
+                folder.join()
+            else:
+                counts = _test(config, folder, test, settings, detector, device, pool)
+        finish(folder, {**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
+    _say(folder.path, log, left_out, tested=test is not None)
+    return 1 if left_out or counts.get("failures") or counts.get("images_without_truth") else 0
+
+
+def _open_test(config: TrainDetectorConfig, labels: Labels) -> tuple[Dataset | None, DataSettings | None]:
+    """The images to test on, labelled or not: a detector has to see for itself that a class is not there."""
+    from wsloc.datasets import open_dataset, read_ground_truth
+    from wsloc.detection.data import require_same_classes
+
+    given = config.test.settings(labels.settings or config.data)
+    if given is None:
+        return None, None
+    whole = open_dataset(replace(given, targets=f"top{_MOST_TOP}"))
+    classes = given.classes or whole.class_names
+    if unknown := [name for name in given.classes if name not in whole.class_names]:
+        raise UserError(f"--test-classes: the test set has no class {unknown[0]!r}.")
+    require_same_classes(labels.boxed.class_names, classes)
+    if read_ground_truth(given, replace(whole, images=whole.images[:1])) is None:
+        raise UserError(
+            f"{whole.name} has no true boxes to test against; --test-dataset folder takes --test-boxes CSV."
+        )
+    seen = {boxed.image.path.resolve() for boxed in labels.boxed.images}
+    if shared := sum(image.path.resolve() in seen for image in whole.images):
+        raise UserError(
+            f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
+            "another --test-split."
+        )
+    return whole, replace(given, targets=f"top{min(_MOST_TOP, len(classes))}")
+
+
+def _config_yaml(config: TrainDetectorConfig, settings: DataSettings | None) -> str:
+    """The images of the test, which whoever reads the run needs; the training's settings stand above as comments."""
+    from wsloc.detection.folder import as_comments
+
+    groups = (config.detector, config.training)
+    trained = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+    labels = {"labels": config.labels_from, "drop_empty": config.drop_empty}
+    return (
+        "# A detector of wsloc train-detector, trained with\n"
+        + as_comments(labels | trained)
+        + "# and tested on\n"
+        + data_yaml(config.detector.arch, settings)
+    )
+
+
+def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path, resumed: bool) -> None:
+    counts = labels.boxed.counts()
+    ignored = f", {counts['ignored']} regions to ignore" if counts["ignored"] else ""
+    empty = f", {counts['empty']} of them without a box" if counts["empty"] else ""
+    print(
+        f"{counts['boxes']} boxes{ignored} of {len(labels.boxed.class_names)} classes on {counts['images']} "
+        f"images{empty}; {config.detector.arch}.\n{'Going on with' if resumed else 'Writing'} {folder}",
+        file=sys.stderr,
+    )
+
+
+def _test(
+    config: TrainDetectorConfig,
+    folder: RunFolder,
+    dataset: Dataset,
+    settings: DataSettings,
+    detector: Detector,
+    device: torch.device,
+    pool: Executor | None,
+) -> dict[str, int]:
+    """Write the detections on the test images and what they are worth, and print it."""
+    from wsloc.detection.folder import write_results
+    from wsloc.detection.inference import detect
+    from wsloc.runs import judge_run, read_run, write_summary
+    from wsloc.runs.detection_metrics import average_precision
+
+    ask = partial(
+        detect,
+        detector.model,
+        class_names=detector.class_names,
+        device=device,
+        batch_size=config.training.batch_size,
+        pool=pool,
+    )
+    with tqdm(total=len(dataset.images), unit="image", desc="test", dynamic_ncols=True) as bar:
+        for _ in write_results(folder, dataset.images, ask):
+            bar.update()
+    judged = judge_run(replace(read_run(folder.path), complete=True), settings, dataset)
+    more: dict[str, dict[str, Any]] = {}
+    if judged.judged is not None and judged.truth is not None:
+        found = average_precision(
+            judged.truth.images, judged.contents.localizations, "probability", settings.classes or None, _bar
+        )
+        more["average precision"] = found
+    summary = write_summary(judged, dataset, more=more, track=_bar)
+    print(summary.text)
+    if more:
+        print("\naverage precision; percent")
+        for name, value in more["average precision"].items():
+            print(f"  {name:<20}{100 * value:>6.1f}")
+    return summary.counts
+
+
+def _bar(sequence: Sequence[Any]) -> Iterable[Any]:
+    return tqdm(sequence, unit="figure", dynamic_ncols=True, leave=False)
+
+
+def _say(folder: Path, log: TrainingLog, left_out: int, *, tested: bool) -> None:
+    from wsloc.detection.folder import DETECTOR, PROBLEMS
+
+    if left_out:
+        print(f"\n{left_out} images or labels were left out of the training or mended: {folder / PROBLEMS}")
+    print(f"\nRun folder: {folder}\nDetector: {folder / DETECTOR}, {len(log.epochs)} epochs")
+    if tested:
+        print(f"Next:\n  every metric          wsloc evaluate {shlex.quote(str(folder))}")

@@ -1,0 +1,274 @@
+"""What a detector is trained on: images with boxes, be they true or pseudo-labels.
+
+A class is a number from 1 on; 0 is the background. Regions to be ignored are neither object nor background: crowd
+regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, and difficult objects of VOC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc import boxes
+from wsloc.datasets import Dataset, GroundTruthSet
+from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.errors import UserError, listed
+from wsloc.records import GroundTruth, ImageRecord, Localization
+from wsloc.runs import RunContents
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxedImage:
+    """One image to train on.
+
+    Attributes:
+        image: its record.
+        boxes_xyxy: float64 ``(N, 4)``, half-open, pixels of the image after EXIF transposition.
+        classes: int64 ``(N,)``, from 1.
+        ignored_xyxy: float64 ``(M, 4)``, regions that are neither object nor background.
+    """
+
+    image: ImageRecord
+    boxes_xyxy: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    ignored_xyxy: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxedImages:
+    """The images to train on.
+
+    Attributes:
+        name: short, for run folders.
+        class_names: name of class 1, 2 and so on.
+        images: at least one, at least one of them with a box.
+        problems: one sentence for each image or annotation that was left out or mended.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    images: tuple[BoxedImage, ...]
+    problems: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """A SHA-256 over classes, images and boxes: equal ones train equal detectors."""
+        digest = hashlib.sha256("\x1f".join(self.class_names).encode(errors="surrogateescape"))
+        for boxed in self.images:
+            digest.update(boxed.image.file.encode(errors="surrogateescape") + b"\x1e")
+            for values in (boxed.boxes_xyxy, boxed.classes, boxed.ignored_xyxy):
+                digest.update(values.tobytes() + b"\x1d")
+        return digest.hexdigest()
+
+    def counts(self) -> dict[str, int]:
+        """Images, boxes, ignored regions, and images without any box."""
+        return {
+            "images": len(self.images),
+            "boxes": sum(len(boxed.boxes_xyxy) for boxed in self.images),
+            "ignored": sum(len(boxed.ignored_xyxy) for boxed in self.images),
+            "empty": sum(len(boxed.boxes_xyxy) == 0 for boxed in self.images),
+        }
+
+
+def from_truth(
+    dataset: Dataset, truth: GroundTruthSet, class_names: Sequence[str], *, drop_empty: bool = False
+) -> BoxedImages:
+    """Images with the boxes of an annotation; difficult objects and crowd regions are ignored.
+
+    Args:
+        dataset: the images; one whose annotation cannot be read is left out.
+        truth: their boxes; those of other classes are left out.
+        class_names: in the order of the detector's classes.
+        drop_empty: leave out images without a box; else they show what no object looks like.
+
+    Raises:
+        UserError: if no box is left.
+    """
+    number_of = {name: number for number, name in enumerate(class_names, start=1)}
+    images = tuple(
+        _boxed(record, truth.images[record.image_id], number_of)
+        for record in dataset.images
+        if record.image_id in truth.images
+    )
+    return _checked(BoxedImages(dataset.name, tuple(class_names), images, truth.problems), drop_empty)
+
+
+def from_localizations(
+    dataset: Dataset,
+    localizations: Iterable[Localization],
+    class_names: Sequence[str],
+    *,
+    drop_empty: bool = False,
+    without: Iterable[str] = (),
+) -> BoxedImages:
+    """Images with the boxes that were found on them, of each item the first alone.
+
+    Args:
+        dataset: the images.
+        localizations: boxes on other images, of other classes and of further components are left out.
+        class_names: in the order of the detector's classes.
+        drop_empty: leave out images without a box.
+        without: ids of images to leave out, because an object of theirs has no box and would pass for background.
+
+    Raises:
+        UserError: if no box is left.
+    """
+    number_of = {name: number for number, name in enumerate(class_names, start=1)}
+    found: dict[str, list[Localization]] = {image.image_id: [] for image in dataset.images}
+    for record in localizations:
+        if record.component == 0 and record.class_name in number_of and record.image_id in found:
+            found[record.image_id].append(record)
+    left_out = frozenset(without)
+    images = tuple(
+        BoxedImage(
+            image,
+            boxes.as_boxes([record.box_xyxy for record in found[image.image_id]]),
+            np.array([number_of[record.class_name] for record in found[image.image_id]], dtype=np.int64),
+            np.zeros((0, 4)),
+        )
+        for image in dataset.images
+        if image.image_id not in left_out
+    )
+    problems = tuple(
+        f"{image.file}: a labelled class has no box, so the image was left out"
+        for image in dataset.images
+        if image.image_id in left_out
+    )
+    return _checked(BoxedImages(dataset.name, tuple(class_names), images, problems), drop_empty)
+
+
+def from_run(
+    dataset: Dataset, contents: RunContents, class_names: Sequence[str] = (), *, drop_empty: bool = False
+) -> BoxedImages:
+    """Images with the boxes of a run on them; images with an item that failed are left out.
+
+    Args:
+        dataset: the images of the run.
+        contents: the run.
+        class_names: in the order of the detector's classes; none for those that have a box, by name.
+        drop_empty: leave out images without a box.
+
+    Raises:
+        UserError: if the run has no box.
+    """
+    names = class_names or sorted({record.class_name for record in contents.localizations})
+    failed = {failure.image_id for failure in contents.failures}
+    return from_localizations(dataset, contents.localizations, names, drop_empty=drop_empty, without=failed)
+
+
+def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTruthSet]:
+    """The images and the pseudo-labels of an export: a COCO instances file and the images beside it.
+
+    Args:
+        path: the file, or a folder that holds it, itself or in ``annotations``; the file of the training split of two.
+        root: folder of the images, where they do not lie beside the file.
+
+    Raises:
+        UserError: if there is no such file, or none of its images is there.
+    """
+    file = _instances_file(path)
+    beside = file.parent.parent if file.parent.name == "annotations" else file.parent
+    split = file.stem.removeprefix("instances_")
+    dataset = open_coco(root or beside, file, split)
+    return replace(dataset, name=path.resolve().stem or "export"), read_coco_ground_truth(dataset, file, split)
+
+
+def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Dataset, GroundTruthSet]:
+    """An export's labels on a data set's own images, found by their files: the same path, or else the same file name.
+
+    Args:
+        dataset: whose images, ids and image-level labels count.
+        other: the export's images.
+        truth: the export's boxes.
+
+    Returns:
+        The images of ``dataset`` that the export has, and its boxes by their ids.
+
+    Raises:
+        UserError: if an image of the export is none of the data set's, or two share a file name.
+    """
+    by_file: dict[str, list[ImageRecord]] = {}
+    for record in dataset.images:
+        for name in {record.file, Path(record.file).name, Path(record.file).stem}:
+            by_file.setdefault(name, []).append(record)
+    found: dict[str, GroundTruth] = {}
+    for record in other.images:
+        names = (record.file, Path(record.file).name, Path(record.file).stem)
+        candidates = next((by_file[name] for name in names if name in by_file), [])
+        if len(candidates) != 1:
+            what = "no image" if not candidates else "several images"
+            raise UserError(
+                f"{dataset.name} has {what} of the name {record.file}; give the data set and split that the boxes were "
+                "made on."
+            )
+        if record.image_id in truth.images:
+            found[candidates[0].image_id] = replace(truth.images[record.image_id], image_id=candidates[0].image_id)
+    images = tuple(record for record in dataset.images if record.image_id in found)
+    return replace(dataset, images=images, class_names=other.class_names), replace(truth, images=found)
+
+
+def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
+    """Refuse a test set of other classes than those that were learnt; their order does not matter.
+
+    Raises:
+        UserError: which says what each of them lacks.
+    """
+    unknown = [name for name in tested if name not in trained]
+    untested = [name for name in trained if name not in tested]
+    if not unknown and not untested:
+        return
+    said = [f"the test set has no {listed(untested, _MOST_NAMED)}"] if untested else []
+    said += [f"the training labels have no {listed(unknown, _MOST_NAMED)}"] if unknown else []
+    remedy = "give --test-classes with those that both have" if not untested else "give a test set of the same classes"
+    raise UserError(f"The classes differ: {' and '.join(said)}; {remedy}.")
+
+
+def labels_by_image(truth: Mapping[str, GroundTruth]) -> dict[str, tuple[str, ...]]:
+    """The classes that each image has a box of."""
+    return {image_id: tuple(dict.fromkeys(own.class_names)) for image_id, own in truth.items()}
+
+
+def _boxed(record: ImageRecord, own: GroundTruth, number_of: Mapping[str, int]) -> BoxedImage:
+    known = np.array([name in number_of for name in own.class_names], dtype=bool)
+    kept = known & ~own.difficult
+    classes = np.array([number_of.get(name, 0) for name in own.class_names], dtype=np.int64)
+    crowd = np.array([name in number_of for name in own.crowd_class_names], dtype=bool)
+    ignored = np.concatenate([own.boxes_xyxy[known & own.difficult], own.crowd_xyxy[crowd]])
+    return BoxedImage(record, own.boxes_xyxy[kept], classes[kept], ignored)
+
+
+def _checked(labels: BoxedImages, drop_empty: bool) -> BoxedImages:
+    if not any(len(boxed.boxes_xyxy) for boxed in labels.images):
+        raise UserError(
+            f"{labels.name} has no box of {listed(labels.class_names, _MOST_NAMED) or 'any class'} to train on; give "
+            "other --labels."
+        )
+    if not drop_empty:
+        return labels
+    return replace(labels, images=tuple(boxed for boxed in labels.images if len(boxed.boxes_xyxy)))
+
+
+def _instances_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path} does not exist; --labels names an export, a run folder, or truth.")
+    places = (path, path / "annotations")
+    found = [file for folder in places for file in sorted(folder.glob("*.json")) if _is_instances_name(file.name)]
+    of_training = found if len(found) == 1 else [file for file in found if "train" in file.stem]
+    if len(of_training) != 1:
+        raise UserError(
+            f"{path} holds {'several COCO instances files' if found else 'no COCO instances file'}; --labels takes the "
+            "file itself, such as annotations/instances_train.json."
+        )
+    return of_training[0]
+
+
+def _is_instances_name(name: str) -> bool:
+    return name.startswith("instances") or name in ("annotations.json", "_annotations.coco.json", "train.json")

@@ -1,0 +1,111 @@
+"""The point where a refiner of one's own is plugged in: a function that makes a better box, or mask, of a box.
+
+    refine(image, box, mask) -> box | mask | None
+
+- ``image``: RGB uint8 ``(H, W, 3)``, EXIF orientation applied.
+- ``box``: float64 ``(4,)``, ``x0, y0, x1, y1``, half-open, pixels of the image.
+- ``mask``: bool ``(H, W)``, or None where the box has none (a detector gives boxes alone).
+- the answer: a box ``(4,)`` in the same frame, a mask ``(H, W)`` whose box counts, or None to keep the box.
+
+``docs/training.md`` has an example with a promptable segmenter. wsloc depends on none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_masks
+
+from wsloc import boxes
+from wsloc.errors import ItemError, UserError, one_line
+from wsloc.records import Localization
+
+Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
+
+
+def load_refine(name: str) -> Refine:
+    """The function that ``package.module:function`` names; the current folder is searched, too.
+
+    Raises:
+        UserError: if there is none.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise UserError(f"--refine takes package.module:function, not {name!r}.")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        function = getattr(importlib.import_module(module_name), function_name, None)
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"--refine {name}: importing {module_name} raised {_named(error)}; mend the module.") from error
+    if not callable(function):
+        raise UserError(f"--refine {name}: the module {module_name} has no function {function_name}.")
+    found: Refine = function
+    return found
+
+
+def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) -> Localization:
+    """A record with its box refined; the same record where the refiner keeps it.
+
+    Args:
+        record: its mask, where it has one, is handed on at the size of the image.
+        image_rgb: uint8 ``(H, W, 3)``.
+        refine: the refiner.
+
+    Raises:
+        ItemError: if the refiner raises, or gives neither a box nor a mask with anything in it.
+    """
+    height, width = image_rgb.shape[:2]
+    try:
+        answer = refine(image_rgb, np.array(record.box_xyxy), mask_of(record, (width, height)))
+    except Exception as error:  # the user's own code may raise anything
+        raise ItemError(f"the refiner raised {_named(error)}") from error
+    if answer is None:
+        return record
+    found = np.asarray(answer)
+    if found.shape == (height, width):
+        inside = found.astype(bool)
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        if not len(rows):
+            raise ItemError("the refiner gave an empty mask")
+        found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+    if found.shape != (4,):
+        raise ItemError(
+            f"the refiner gave an array of shape {found.shape}, neither a box (4,) nor a mask ({height}, {width})"
+        )
+    box = boxes.clip(found.astype(np.float64), (width, height))
+    if not np.isfinite(box).all() or boxes.area(box)[0] == 0:
+        raise ItemError(f"the refiner gave a box without area: {found.tolist()}")
+    x0, y0, x1, y1 = box[0].tolist()
+    share = (x1 - x0) * (y1 - y0) / (width * height)
+    return replace(
+        record, box_xyxy=(x0, y0, x1, y1), area_share=share, method=f"{record.method}+refined", mask_rle=None
+    )
+
+
+def mask_of(record: Localization, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """The mask of a record at the size of its image, bool ``(H, W)``; None where it has none.
+
+    Raises:
+        ItemError: if it is damaged.
+    """
+    if record.mask_rle is None:
+        return None
+    try:
+        mask = coco_masks.decode(dict(record.mask_rle))
+    except Exception as error:  # pycocotools raises whatever a damaged string leads it to
+        raise ItemError(f"the mask of the box is damaged: {one_line(error)}") from error
+    whole: NDArray[np.bool_] = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    return whole
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__} ({one_line(error)})"

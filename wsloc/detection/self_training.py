@@ -1,0 +1,156 @@
+"""Self-training: a detector learns the pseudo-boxes, looks for better ones where the labels say, and so on.
+
+After each round the best box of each labelled class of each training image takes the place of the one before. No true
+box is opened here.
+
+With folds (Cinbis et al. 2014, multi-fold training), the boxes of one part of the images come from a detector that
+was trained on the others: a detector that has seen an image finds there, more or less, the box that it was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from wsloc.detection.data import BoxedImages
+from wsloc.detection.inference import detect
+from wsloc.detection.refine import Refine, refined
+from wsloc.detection.settings import TrainingSettings
+from wsloc.errors import ItemError
+from wsloc.images import read_image
+from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
+from wsloc.randomness import item_seed
+from wsloc.records import Failure, ImageRecord, Localization
+
+Boxes = Mapping[tuple[str, str], Localization]
+"""The box of an item, by image id and class name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relocalized:
+    """One image after a round.
+
+    Attributes:
+        result: its boxes, one for each labelled class that has one.
+        found: how many of them the detector found.
+        problems: one sentence for each box that could not be refined.
+    """
+
+    result: ImageResult
+    found: int
+    problems: tuple[str, ...] = ()
+
+
+def fold_of(image_id: str, folds: int, seed: int) -> int:
+    """The fold of an image, from 0; it depends on nothing but the arguments."""
+    return item_seed(seed, image_id, "fold") % folds
+
+
+def training_part(labels: BoxedImages, fold: int, folds: int, seed: int) -> BoxedImages:
+    """What the detector of a fold learns from: all other folds; everything where there is one fold."""
+    if folds == 1:
+        return labels
+    others = tuple(boxed for boxed in labels.images if fold_of(boxed.image.image_id, folds, seed) != fold)
+    return replace(labels, images=others)
+
+
+def of_fold(settings: TrainingSettings, number: int, fold: int) -> TrainingSettings:
+    """The settings of one training, with a seed of its own."""
+    return replace(settings, seed=item_seed(settings.seed, f"round {number}", f"fold {fold}"))
+
+
+def relocalize(
+    model: nn.Module,
+    images: Sequence[ImageRecord],
+    before: Boxes,
+    class_names: Sequence[str],
+    device: torch.device,
+    *,
+    least_score: float,
+    batch_size: int = 8,
+    pool: Executor | None = None,
+    refine: Refine | None = None,
+) -> Iterator[Relocalized]:
+    """The detector's best box of each labelled class, in the order of the images.
+
+    Args:
+        model: in evaluation mode, on the device.
+        images: with their image-level labels; classes that the detector does not know keep their box.
+        before: the boxes of the round before; one stays where the detector finds none.
+        class_names: of the detector's outputs 1, 2 and so on.
+        device: where the model is.
+        least_score: of a box that takes the place of another.
+        batch_size: images that are seen at once.
+        pool: reads the images.
+        refine: see :mod:`wsloc.detection.refine`.
+    """
+    for result in detect(model, images, class_names, device, batch_size=batch_size, pool=pool):
+        image = result.image
+        best = {item.class_name: item.localizations[0] for item in result.items if item.localizations}
+        unread = next((item.failure.reason for item in result.items if item.failure is not None), "")
+        items, found = [], 0
+        for name in image.labels:
+            record = best.get(name)
+            if record is not None and record.probability >= least_score:
+                found += 1
+            else:
+                record = before.get((image.image_id, name))
+            items.append(_item(image, name, record, unread))
+        changed = ImageResult(image, tuple(items), StageSeconds())
+        if refine is None:
+            yield Relocalized(changed, found)
+        else:
+            changed, problems = refine_image(changed, refine, lambda record: record.method == "detector")
+            yield Relocalized(changed, found, problems)
+
+
+def given(images: Iterable[ImageRecord], boxes: Boxes) -> Iterator[ImageResult]:
+    """Boxes that are there already, in the order of the images."""
+    for image in images:
+        items = (_item(image, name, boxes.get((image.image_id, name)), "") for name in image.labels)
+        yield ImageResult(image, tuple(items), StageSeconds())
+
+
+def refine_image(
+    result: ImageResult, refine: Refine, wanted: Callable[[Localization], bool] = lambda _record: True
+) -> tuple[ImageResult, tuple[str, ...]]:
+    """The boxes of an image refined, and a sentence for each that could not be and stays as it was."""
+    if not any(wanted(record) for item in result.items for record in item.localizations):
+        return result, ()
+    try:
+        image_rgb = read_image(result.image.path)
+    except ItemError as error:
+        return result, (f"{result.image.file}: {error}",)
+    items, problems = [], []
+    for item in result.items:
+        records = []
+        for record in item.localizations:
+            try:
+                records.append(refined(record, image_rgb, refine) if wanted(record) else record)
+            except ItemError as error:
+                problems.append(f"{result.image.file}, {item.class_name}: {error}")
+                records.append(record)
+        items.append(replace(item, localizations=tuple(records)))
+    return replace(result, items=tuple(items)), tuple(problems)
+
+
+def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], Localization]:
+    """The boxes by item."""
+    return {
+        (record.image_id, record.class_name): record
+        for result in results
+        for item in result.items
+        for record in item.localizations
+    }
+
+
+def _item(image: ImageRecord, class_name: str, record: Localization | None, unread: str) -> ItemResult:
+    if record is not None:
+        return ItemResult(class_name, (record,))
+    reason = unread or f"neither the labels nor the detector have a box of {class_name}"
+    stage = "read" if unread else "detect"
+    return ItemResult(class_name, failure=Failure(image.image_id, image.file, class_name, stage, reason))

@@ -1,0 +1,76 @@
+"""An image changed at random: cropped, mirrored, its colours shifted.
+
+Each change is drawn from a seed of its own, so that it depends on neither the order of the images nor the workers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from wsloc.classifiers.preprocessing import Preprocessing, whole
+
+_ASPECTS = (3 / 4, 4 / 3)
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How strongly images are changed.
+
+    Attributes:
+        crop_scale: least area of the crop, as a share of the image, in (0, 1].
+        jitter: largest change of brightness, contrast and saturation, as a share, in [0, 1).
+    """
+
+    crop_scale: float
+    jitter: float
+
+
+def augmented(
+    image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, augmentation: Augmentation, seed: int
+) -> Tensor:
+    """A network input float32 ``(C, H, W)``, normalised, of the network's input size.
+
+    Args:
+        image_rgb: ``(H, W, 3)``.
+        preprocessing: of the network; a crop is squashed to the input size, whatever its ``resize``.
+        augmentation: how strongly.
+        seed: of the change.
+    """
+    generator = np.random.default_rng(seed)
+    x0, y0, x1, y1 = random_crop((image_rgb.shape[1], image_rgb.shape[0]), augmentation.crop_scale, generator)
+    cropped = image_rgb[y0:y1, x0:x1]
+    if generator.random() < 0.5:
+        cropped = cropped[:, ::-1]
+    picture = Image.fromarray(np.ascontiguousarray(cropped))
+    height, width = preprocessing.input_size_hw
+    picture = picture.resize((width, height), preprocessing.resample)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        picture = enhance(picture).enhance(1 + augmentation.jitter * (2 * generator.random() - 1))
+    squashed = Preprocessing((height, width), preprocessing.mean, preprocessing.std, "squash", preprocessing.resample)
+    return whole(np.asarray(picture), squashed).views[0].pixels
+
+
+def random_crop(
+    size_wh: tuple[int, int], least_area: float, generator: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """A half-open box ``xyxy`` in whole pixels inside the image.
+
+    Its area is drawn from ``least_area`` to 1 of the image's, its aspect, log-uniformly, from 3/4 to 4/3 (Szegedy et
+    al. 2015, as torchvision's RandomResizedCrop); the whole image where no such box fits in ten tries.
+    """
+    width, height = size_wh
+    for _ in range(_TRIES):
+        area = width * height * generator.uniform(least_area, 1)
+        aspect = math.exp(generator.uniform(math.log(_ASPECTS[0]), math.log(_ASPECTS[1])))
+        crop_w, crop_h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < crop_w <= width and 0 < crop_h <= height:
+            x0, y0 = int(generator.integers(width - crop_w + 1)), int(generator.integers(height - crop_h + 1))
+            return x0, y0, x0 + crop_w, y0 + crop_h
+    return 0, 0, width, height

@@ -1,0 +1,125 @@
+"""From the image-level labels of a data set to what a classifier is trained on, and what is held out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc.datasets import Dataset
+from wsloc.errors import UserError, listed
+from wsloc.records import ImageRecord
+
+Loss = Literal["bce", "cross-entropy"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Labelled images.
+
+    Attributes:
+        images: N records, in the order of the data set.
+        class_names: K classes.
+        present: bool ``(N, K)``: whether an image is labelled to show a class.
+    """
+
+    images: tuple[ImageRecord, ...]
+    class_names: tuple[str, ...]
+    present: NDArray[np.bool_]
+
+
+def make_examples(dataset: Dataset, class_names: Sequence[str] | None = None) -> Examples:
+    """The images of a data set that show at least one of some classes.
+
+    Args:
+        dataset: its images and labels are all that is looked at.
+        class_names: the classes; None for all that label an image, in the data set's order.
+    """
+    counts = Counter(label for image in dataset.images for label in image.labels)
+    known = [name for name in dataset.class_names if counts[name]]
+    names = tuple(class_names) if class_names is not None else (*known, *sorted(counts.keys() - set(known)))
+    place = {name: number for number, name in enumerate(names)}
+    images = tuple(image for image in dataset.images if any(label in place for label in image.labels))
+    present = np.zeros((len(images), len(names)), dtype=bool)
+    for row, image in enumerate(images):
+        present[row, [place[label] for label in image.labels if label in place]] = True
+    return Examples(images, names, present)
+
+
+def check_trainable(examples: Examples, val_share: float) -> None:
+    """Refuse labels that nothing can be learnt from.
+
+    Raises:
+        UserError: if there is no label, only one class, or a class with one image, which cannot be held out as well.
+    """
+    if not examples.images:
+        raise UserError("No image has a label, so there is nothing to learn; give --labels CSV or another --split.")
+    if len(examples.class_names) == 1:
+        raise UserError(
+            f"All images show the one class {examples.class_names[0]}, and a classifier learns by telling classes "
+            "apart; add images that show another class."
+        )
+    single = [
+        name for name, count in zip(examples.class_names, examples.present.sum(axis=0), strict=True) if count == 1
+    ]
+    if single and val_share > 0:
+        raise UserError(
+            f"{'The class' if len(single) == 1 else 'The classes'} {listed(single, 5)} "
+            f"{'labels' if len(single) == 1 else 'label'} one image only, which cannot be trained on and held out: "
+            "label more images, name the other classes with --classes, or hold out none with --val-share 0."
+        )
+
+
+def choose_loss(examples: Examples, asked: Loss | None) -> Loss:
+    """The loss that fits the labels: cross-entropy where every image has exactly one.
+
+    Raises:
+        UserError: if the loss asked for is cross-entropy, and an image has several labels.
+    """
+    several = np.flatnonzero(examples.present.sum(axis=1) > 1)
+    if asked == "cross-entropy" and len(several):
+        image = examples.images[several[0]]
+        raise UserError(
+            f"--loss cross-entropy takes one label an image, but {len(several)} have several, {image.image_id} for "
+            f"one ({listed(image.labels, 3)}); leave it out, or give --loss bce."
+        )
+    return asked or ("bce" if len(several) else "cross-entropy")
+
+
+def hold_out(examples: Examples, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which images are not trained on, chosen by a hash of their ids.
+
+    Of each class, the rarest first, images are taken in the order of their hash until the share of them is reached,
+    one at the least; none is taken that is the last of a class to train on.
+
+    Args:
+        examples: two images of each class at the least, unless the share is 0.
+        share: of the images of each class, in [0, 0.5].
+        seed: of the run.
+
+    Returns:
+        bool ``(N,)``.
+    """
+    held = np.zeros(len(examples.images), dtype=bool)
+    if share == 0:
+        return held
+    present = examples.present
+    hashes = [hashlib.blake2b(f"{seed}\x1f{image.image_id}".encode(errors="surrogateescape")).digest()
+              for image in examples.images]  # fmt: skip
+    order = sorted(range(len(hashes)), key=hashes.__getitem__)
+    left = present.sum(axis=0)
+    for column in np.argsort(left, kind="stable"):
+        own = [row for row in order if present[row, column]]
+        wanted = max(1, round(share * len(own)))
+        for row in own:
+            if present[held, column].sum() >= wanted:
+                break
+            if not held[row] and (left[present[row]] > 1).all():
+                held[row] = True
+                left = left - present[row]
+    return held

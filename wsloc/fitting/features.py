@@ -1,0 +1,160 @@
+"""Features of images by a network that does not change, computed once and kept on the disk.
+
+A file of float32 rows, one for each image and view, in the order of the images; a row of NaN is an image that could not
+be read. Rows are appended batch by batch, so a killed process loses one batch, and memory stays flat for any number of
+images. The name of the file holds a fingerprint of all that the values depend on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wsloc.classifiers import VIEWS
+from wsloc.errors import ItemError, UserError
+from wsloc.fitting.backbone import Backbone, network_hash
+from wsloc.images import read_image
+from wsloc.pipeline.ordered import ordered_map
+from wsloc.records import ImageRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureJob:
+    """Which features, and how they are computed.
+
+    Attributes:
+        backbone: its network lies on ``device``.
+        images: N images.
+        views: ``whole``, or ``mirror`` for the whole image and its mirror image.
+        batch_size: images in a batch.
+        device: of the network.
+        precision: float32, or the type that autocast uses.
+    """
+
+    backbone: Backbone
+    images: Sequence[ImageRecord]
+    views: str
+    batch_size: int
+    device: torch.device
+    precision: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, views of an image, features."""
+        return len(self.images), 2 if self.views == "mirror" else 1, self.backbone.channels
+
+    def path(self, folder: Path) -> Path:
+        """The file in ``folder`` for these features alone: it changes with weights, images and transforms."""
+        digest = hashlib.sha256(network_hash(self.backbone.network).encode())
+        how = (*map(str, astuple(self.backbone.preprocessing)), self.views, self.batch_size, self.precision)
+        digest.update(repr((how, self.device.type)).encode())
+        for image in self.images:
+            digest.update(f"{image.image_id}\x1f{_stamp(image.path)}\x1e".encode(errors="surrogateescape"))
+        return folder / f"{self.backbone.arch.replace(':', '-')}-{digest.hexdigest()[:16]}.f32"
+
+
+def open_features(path: Path, job: FeatureJob) -> NDArray[np.float32]:
+    """The features ``(N, views, C)``, mapped from the finished file, not read into memory."""
+    return np.memmap(path, dtype=np.float32, mode="r", shape=job.shape)
+
+
+def compute_features(path: Path, job: FeatureJob, pool: Executor | None) -> Iterator[int]:
+    """Compute what the file lacks, one batch for each number that is asked for.
+
+    Yields:
+        How many images are done, first those of an earlier process; nothing if the file is complete.
+
+    Raises:
+        UserError: if another process computes the same, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"The features {path} are being computed by another process; wait for it.") from error
+    except OSError as error:
+        raise UserError(f"{path.parent} cannot be written: {error.strerror}; give another --out.") from error
+    with lock:
+        if path.exists():
+            return
+        try:
+            yield from _append(path, job, pool)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written: {error.strerror}; make room and go on with --resume."
+            ) from error
+
+
+def _append(path: Path, job: FeatureJob, pool: Executor | None) -> Iterator[int]:
+    partial = path.with_suffix(".partial")
+    batch_bytes = 4 * job.batch_size * job.shape[1] * job.shape[2]
+    with partial.open("ab") as file:
+        # Whole batches only, so that each batch holds the same images as in an undisturbed run.
+        batches = file.tell() // batch_bytes
+        file.truncate(batches * batch_bytes)
+        done = batches * job.batch_size
+        yield min(done, len(job.images))
+        views = ordered_map(pool, lambda image: _read(job, image), job.images[done:], window=2 * job.batch_size)
+        while batch := list(itertools.islice(views, job.batch_size)):
+            file.write(_features(job, batch).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            done += len(batch)
+            yield done
+    partial.replace(path)
+
+
+def _read(job: FeatureJob, image: ImageRecord) -> Tensor | None:
+    """The views of an image ``(V, C, H, W)``, or None where it cannot be read."""
+    try:
+        views = VIEWS[job.views](read_image(image.path), job.backbone.preprocessing)
+    except ItemError:
+        return None
+    return torch.stack([view.pixels for view in views.views])
+
+
+def _features(job: FeatureJob, batch: Sequence[Tensor | None]) -> NDArray[np.float32]:
+    """Features ``(B, V, C)``; images of one size go through the network together."""
+    rows = np.full((len(batch), *job.shape[1:]), np.nan, dtype=np.float32)
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for row, views in enumerate(batch):
+        if views is not None:
+            by_size.setdefault(tuple(views.shape), []).append(row)
+    for own in by_size.values():
+        pixels = torch.cat([views for row in own if (views := batch[row]) is not None]).to(job.device)
+        with torch.inference_mode(), torch.autocast(
+            job.device.type, job.precision, enabled=job.precision != torch.float32
+        ):  # fmt: skip
+            features = job.backbone.network(pixels)
+        rows[own] = features.float().cpu().numpy().reshape(len(own), *job.shape[1:])
+    return rows
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file; what it holds is not read for that."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def why_unreadable(image: ImageRecord) -> str:
+    """The reason why an image has no features."""
+    try:
+        read_image(image.path)
+    except ItemError as error:
+        return str(error)
+    return f"{image.path.name} cannot be brought to the network's input, or its features are not finite"

@@ -1,0 +1,157 @@
+"""What the training loop is fed with: features that were computed before, or images that are read each time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wsloc.classifiers.pooled_head import PooledLinear
+from wsloc.classifiers.preprocessing import Preprocessing, whole
+from wsloc.errors import ItemError
+from wsloc.fitting.augmentation import Augmentation, augmented
+from wsloc.fitting.examples import Examples
+from wsloc.images import read_image
+from wsloc.pipeline.ordered import ordered_map
+from wsloc.randomness import item_seed
+
+Rows = NDArray[np.int64]
+"""Numbers of images, int64 ``(B,)``."""
+_LEAST_SPREAD = 0.1
+"""A feature that hardly varies is divided by no less than this share of the mean deviation of all."""
+
+
+class Material(Protocol):
+    """Images by their numbers, as inputs of a module."""
+
+    module: nn.Module
+
+    def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
+        """Augmented inputs of each batch, and the numbers of those images of it that could be read."""
+        ...
+
+    def plain(self, batches: list[Rows]) -> Iterator[tuple[Tensor, Rows]]:
+        """The inputs as they are, likewise."""
+        ...
+
+
+class FeatureMaterial:
+    """Cached features, standardised; the module is a linear head."""
+
+    def __init__(
+        self, head: PooledLinear, features: NDArray[np.float32], training: Rows, device: torch.device, seed: int
+    ) -> None:
+        """Wrap features.
+
+        Args:
+            head: takes standardised features.
+            features: ``(N, 2, C)``: of the image and its mirror image; or ``(N, 1, C)``, which are never changed.
+            training: numbers of the images that mean and deviation are taken over, all of finite features.
+            device: of the head.
+            seed: of the choice between an image and its mirror image.
+        """
+        self.module: nn.Module = head
+        self._features, self._device, self._seed = features, device, seed
+        # Column sums one block at a time: the file may be larger than the memory.
+        blocks = np.array_split(training, max(1, len(training) // 4096))
+        mean = sum(features[block, 0].sum(axis=0, dtype=np.float64) for block in blocks) / len(training)
+        square = sum(((features[block, 0] - mean) ** 2).sum(axis=0) for block in blocks) / len(training)
+        spread = np.sqrt(square)
+        self._mean = torch.from_numpy(np.asarray(mean, dtype=np.float32))
+        self._spread = torch.from_numpy(np.maximum(spread, max(_LEAST_SPREAD * spread.mean(), 1e-6)).astype(np.float32))
+
+    def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
+        generator = np.random.default_rng([self._seed, epoch])
+        for rows in batches:
+            yield self._inputs(rows, generator.integers(2, size=len(rows))), rows
+
+    def plain(self, batches: list[Rows]) -> Iterator[tuple[Tensor, Rows]]:
+        for rows in batches:
+            yield self._inputs(rows, np.zeros(len(rows), dtype=np.int64)), rows
+
+    def _inputs(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
+        values = torch.from_numpy(self._features[rows, views])
+        return ((values - self._mean) / self._spread).to(self._device)
+
+    def over(self, features: NDArray[np.float32]) -> FeatureMaterial:
+        """Other images for the same head, standardised as these are."""
+        other = copy.copy(self)
+        other._features = features
+        return other
+
+    def folded(self) -> PooledLinear:
+        """A head for features as the network gives them: the standardisation becomes part of its weights."""
+        head = self.module
+        assert isinstance(head, PooledLinear)
+        weight = head.weight.detach().cpu() / self._spread
+        folded = PooledLinear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            folded.weight.copy_(weight)
+            folded.bias.copy_(head.bias.detach().cpu() - weight @ self._mean)
+        return folded
+
+
+@dataclass(eq=False)
+class ImageMaterial:
+    """Images read from their files each time; the module is the whole network.
+
+    Attributes:
+        module: on ``device``.
+        examples: the images.
+        preprocessing: of the network.
+        augmentation: of the images that are trained on.
+        device: where inputs go.
+        seed: of the run.
+        pool: reads the images; None to read them in between.
+        problems: why an image could not be read, by its number; filled on the way.
+    """
+
+    module: nn.Module
+    examples: Examples
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    device: torch.device
+    seed: int
+    pool: Executor | None
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
+        def read(row: int) -> Tensor:
+            image = self.examples.images[row]
+            seed = item_seed(self.seed, image.image_id, f"epoch {epoch}")
+            return augmented(read_image(image.path), self.preprocessing, self.augmentation, seed)
+
+        return self._batches(batches, read)
+
+    def plain(self, batches: list[Rows]) -> Iterator[tuple[Tensor, Rows]]:
+        def read(row: int) -> Tensor:
+            return whole(read_image(self.examples.images[row].path), self.preprocessing).views[0].pixels
+
+        return self._batches(batches, read)
+
+    def _batches(self, batches: list[Rows], read: Callable[[int], Tensor]) -> Iterator[tuple[Tensor, Rows]]:
+        def attempt(row: int) -> Tensor | None:
+            try:
+                return read(row)
+            except ItemError as error:
+                self.problems[row] = str(error)
+                return None
+
+        largest = max(map(len, batches), default=1)
+        inputs = ordered_map(self.pool, attempt, (int(row) for rows in batches for row in rows), window=2 * largest)
+        for rows in batches:
+            read_rows = [(row, pixels) for row in rows for pixels in [next(inputs)] if pixels is not None]
+            # Images of which the aspect is kept differ in size.
+            by_size: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
+            for row, pixels in read_rows:
+                by_size.setdefault(tuple(pixels.shape), []).append((row, pixels))
+            for group in by_size.values():
+                stacked = torch.stack([pixels for _, pixels in group]).to(self.device)
+                yield stacked, np.array([row for row, _ in group], dtype=np.int64)

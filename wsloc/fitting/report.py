@@ -1,0 +1,126 @@
+"""What a training leaves: files in its folder, and the table for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from wsloc.classifiers.checkpoint import checkpoint_bytes
+from wsloc.evaluation.table import format_interval
+from wsloc.fitting.job import Job
+from wsloc.fitting.loop import EpochRecord
+from wsloc.fitting.scoring import ScoredImages, Scores, score_images
+from wsloc.runs.atomic import write_atomic
+
+_MOST_PROBLEMS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A finished training.
+
+    Attributes:
+        network: with its head.
+        history: all epochs.
+        best_epoch: whose weights the network has.
+        held_out: the images that chose the epoch, scored; None where none was held out.
+        test: the test images, scored; None where there are none.
+        problems: why an image could not be read, by its file.
+    """
+
+    network: nn.Module
+    history: Sequence[EpochRecord]
+    best_epoch: int
+    held_out: ScoredImages | None
+    test: ScoredImages | None
+    problems: Mapping[str, str]
+
+    def figures(self) -> dict[str, Scores]:
+        """What the classifier is worth on the held-out images and on the test images."""
+        sets = {"held_out": self.held_out, "test": self.test}
+        return {name: score_images(images) for name, images in sets.items() if images is not None and len(images)}
+
+
+def write_outcome(folder: Path, job: Job, outcome: Outcome) -> dict[str, Scores]:
+    """Write classifier.safetensors, classes.csv, metrics.json and failures.jsonl.
+
+    Returns:
+        What the classifier is worth on the held-out images and on the test images.
+
+    Raises:
+        UserError: if the disk is full.
+    """
+    figures = outcome.figures()
+    write_atomic(folder / "classifier.safetensors", checkpoint_bytes(outcome.network, job.info()))
+    write_atomic(folder / "classes.csv", _classes_csv(job, figures))
+    metrics = {"best_epoch": outcome.best_epoch, "epochs": len(outcome.history)} | {
+        name: {
+            "images": scores.images,
+            "mAP": dataclasses.asdict(scores.mean_ap),
+            "top1_accuracy": dataclasses.asdict(scores.accuracy),
+        }
+        for name, scores in figures.items()
+    }
+    write_atomic(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    lines = (json.dumps({"file": file, "reason": reason}) + "\n" for file, reason in outcome.problems.items())
+    write_atomic(folder / "failures.jsonl", lines)
+    return figures
+
+
+def format_outcome(job: Job, outcome: Outcome, figures: Mapping[str, Scores]) -> str:
+    """The figures as plain text, in percent: for all classes together, then class by class."""
+    last = outcome.history[outcome.best_epoch - 1]
+    lines = [f"Epoch {outcome.best_epoch} of {len(outcome.history)} is the best; training loss {last.train_loss:.4f}."]
+    for name, scores in figures.items():
+        lines.append(
+            f"{_title(name)}: mAP {format_interval(scores.mean_ap)}, best class right "
+            f"{format_interval(scores.accuracy)} in {scores.images} images (95 % bootstrap intervals over images)"
+        )
+    width = max(17, *(len(name) + 2 for name in job.examples.class_names))
+    heads = "".join(f"{_title(name) + ' images':>18}{'AP':>7}" for name in figures)
+    lines += ["", f"{'class':<{width}}{'trained on':>11}{heads}"]
+    for row in _rows(job, figures):
+        cells = "".join(f"{row[f'{name}_images']:>18}{_percent(row[f'{name}_ap']):>7}" for name in figures)
+        lines.append(f"{row['class']:<{width}}{row['training_images']:>11}{cells}")
+    if outcome.problems:
+        lines += ["", f"{len(outcome.problems)} images could not be read (failures.jsonl):"]
+        lines += [f"  {reason}" for reason in list(outcome.problems.values())[:_MOST_PROBLEMS_SHOWN]]
+    return "\n".join(lines)
+
+
+def _rows(job: Job, figures: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    training = job.examples.present[~job.held_out].sum(axis=0).tolist()
+    rows: list[dict[str, Any]] = []
+    for number, name in enumerate(job.examples.class_names):
+        row: dict[str, Any] = {"class": name, "training_images": training[number]}
+        for kind, scores in figures.items():
+            row |= {f"{kind}_images": scores.class_images[number], f"{kind}_ap": scores.class_ap[number]}
+        rows.append(row)
+    return rows
+
+
+def _classes_csv(job: Job, figures: Mapping[str, Scores]) -> str:
+    rows = _rows(job, figures)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    # A class that no image of a set shows has no average precision there.
+    writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"

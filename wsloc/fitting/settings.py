@@ -1,0 +1,108 @@
+"""How a classifier is trained: frozen plain values, each the flag of its name, as in :mod:`wsloc.config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from wsloc.config import optional, require
+
+
+@dataclass(frozen=True)
+class FittingSettings:
+    """The network and its training."""
+
+    arch: str = "resnet50"
+    """backbone: a convolutional network of torchvision, timm:NAME, package.module:function, demo, or small_cnn (the
+    demo's network without weights)"""
+    weights: Annotated[Path | None, optional("FILE", "torchvision's own, fetched on first use")] = None
+    """the backbone's weights, .pth or .safetensors; those of its head are left out"""
+    frozen: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """train the head alone, on features that are computed once (the default)"""
+    fine_tune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """train all layers, on augmented images"""
+    loss: Annotated[Literal["bce", "cross-entropy"] | None, optional("bce|cross-entropy", "as the labels are")] = None
+    """bce where an image may show several classes, cross-entropy where each shows one"""
+    epochs: Annotated[int | None, optional("N", "100; 30 with --fine-tune")] = None
+    """most passes over the training images (>= 1)"""
+    patience: Annotated[int | None, optional("N", "20; 8 with --fine-tune")] = None
+    """stop after N epochs without a lower loss on the held-out images (>= 1)"""
+    val_share: float = 0.2
+    """share of the training images that are held out to choose the epoch by (0 to 0.5; 0: none, and no early stop)"""
+    optimizer: Annotated[Literal["adamw", "sgd"] | None, optional("adamw|sgd", "sgd; adamw with --fine-tune")] = None
+    """sgd has a momentum of 0.9"""
+    learning_rate: Annotated[
+        float | None,
+        optional("X", "sgd 0.3, adamw 0.01; with --fine-tune 0.01 and 0.0001, without weights 0.05 and 0.003"),
+    ] = None
+    """peak of the learning rate, reached after the warm-up and falling to 0 by a cosine (> 0)"""
+    head_factor: float = 10.0
+    """--fine-tune: learning rate of the new head over that of layers with weights (> 0)"""
+    weight_decay: float = 0.01
+    """weight decay (>= 0)"""
+    warmup: float = 0.05
+    """share of all steps over which the learning rate rises (0 to 0.5)"""
+    batch_norm: Annotated[Literal["frozen", "trained"] | None, optional("frozen|trained", "frozen with weights")] = None
+    """--fine-tune: statistics of batch normalisation as the weights have them, or taken from each batch"""
+    crop_scale: float = 0.35
+    """--fine-tune: least area of a random crop, as a share of the image (above 0 to 1; 1: none)"""
+    jitter: float = 0.2
+    """--fine-tune: largest change of brightness, contrast and saturation, as a share (0 to 0.9)"""
+    input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
+    """side of the network's input in pixels; the shorter side with --resize short-side (>= 16)"""
+    resize: Literal["squash", "short-side"] = "squash"
+    """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
+    mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
+    """channel means of the normalisation, for values in [0, 1]; one number for a grey network"""
+    std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
+    """channel standard deviations of the normalisation; one number for a grey network"""
+
+    def __post_init__(self) -> None:
+        require(not (self.frozen and self.fine_tune), "--frozen and --fine-tune exclude each other: give one of them.")
+        for name in ("epochs", "patience"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"--{name} must be at least 1, not {value}.")
+        require(0 <= self.val_share <= 0.5, f"--val-share must lie between 0 and 0.5, not {self.val_share}.")
+        require(
+            self.learning_rate is None or 0 < self.learning_rate < float("inf"),
+            f"--learning-rate must be above 0, not {self.learning_rate}.",
+        )
+        require(0 < self.head_factor < float("inf"), f"--head-factor must be above 0, not {self.head_factor}.")
+        require(0 <= self.weight_decay < float("inf"), f"--weight-decay must be at least 0, not {self.weight_decay}.")
+        require(0 <= self.warmup <= 0.5, f"--warmup must lie between 0 and 0.5, not {self.warmup}.")
+        require(0 < self.crop_scale <= 1, f"--crop-scale must be above 0 and at most 1, not {self.crop_scale}.")
+        require(0 <= self.jitter <= 0.9, f"--jitter must lie between 0 and 0.9, not {self.jitter}.")
+        require(
+            self.input_size is None or self.input_size >= 16,
+            f"--input-size must be at least 16 pixels, not {self.input_size}.",
+        )
+        require(self.std is None or all(value > 0 for value in self.std), "--std must hold positive numbers.")
+
+    @property
+    def most_epochs(self) -> int:
+        """``epochs``, or the default of the mode."""
+        return self.epochs or (30 if self.fine_tune else 100)
+
+    @property
+    def most_patience(self) -> int:
+        """``patience``, or the default of the mode."""
+        return self.patience or (8 if self.fine_tune else 20)
+
+    @property
+    def chosen_optimizer(self) -> str:
+        """``optimizer``, or the default of the mode."""
+        return self.optimizer or ("adamw" if self.fine_tune else "sgd")
+
+    def peak_rate(self, has_weights: bool) -> float:
+        """``learning_rate``, or the default of the mode, for a backbone with trained weights or without."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        adamw = self.chosen_optimizer == "adamw"
+        if not self.fine_tune:
+            return 1e-2 if adamw else 0.3
+        if not has_weights:
+            return 3e-3 if adamw else 0.05
+        return 1e-4 if adamw else 1e-2
