@@ -1,6 +1,8 @@
-"""Processor time of the metrics on 100 000 boxes of 50 000 made-up images, on one core; no bootstrap.
+"""The table of docs/benchmarks.md on the evaluation: processor time of the metrics on one core, without the bootstrap.
 
-python scripts/benchmark_evaluation.py
+On 100 000 boxes of 50 000 made-up images.
+
+    python scripts/benchmark_evaluation.py
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+from markdown_page import fill
 
 from wsloc.evaluation.coco_ap import coco_ap
 from wsloc.evaluation.histograms import box_errors, iou_histogram
@@ -33,35 +36,43 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--boxes", type=int, default=100_000)
     parser.add_argument("--classes", type=int, default=80)
-    parser.add_argument("--coco", action="store_true", help="the AP of COCO as well, which takes ten times as long")
     options = parser.parse_args()
 
     truth, localizations = make_run(options.images, options.boxes, options.classes)
-    print(f"{len(localizations)} boxes in {len(truth)} images, {options.classes} classes")
-    began = time.process_time()
+    seconds: dict[str, float] = {}
 
-    judged = timed("judge_with_baselines", lambda: judge_with_baselines(localizations, truth))
+    def timed(name: str, work: Callable[[], Result]) -> Result:
+        began = time.process_time()
+        result = work()
+        seconds[name] = time.process_time() - began
+        return result
+
+    judged = timed("judging boxes and baselines", lambda: judge_with_baselines(localizations, truth))
     assert judged is not None
-    timed("iou_histogram", lambda: iou_histogram(judged[RUN]))
-    true = timed("true_boxes", lambda: true_boxes(judged_items(truth), truth))
-    timed("box_errors", lambda: box_errors(true, localizations))
-    boxes = timed("judge_boxes", lambda: judge_boxes(truth, localizations))
+    timed("IoU histogram", lambda: iou_histogram(judged[RUN]))
+    true = true_boxes(judged_items(truth), truth)
+    timed("size and aspect errors", lambda: box_errors(true, localizations))
+    boxes = timed("judging each box", lambda: judge_boxes(truth, localizations))
     assert boxes is not None
     scores = np.array([record.quality for record in localizations])
-    timed("kept_curve", lambda: kept_curve(boxes, scores, boxes.right))
-    timed("voc_ap", lambda: voc_ap(truth, localizations, lambda record: record.probability))
-    print(f"{'together':<24}{time.process_time() - began:>8.2f} s")
-    if options.coco:
-        timed("coco_ap", lambda: coco_ap(truth, localizations, lambda record: record.probability))
-    print(f"{'most memory':<24}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:>8.2f} GiB")
+    timed("precision of the boxes kept", lambda: kept_curve(boxes, scores, boxes.right))
+    timed("VOC average precision", lambda: voc_ap(truth, localizations, lambda record: record.probability))
+    together = sum(seconds.values())
+    timed("COCO average precision", lambda: coco_ap(truth, localizations, lambda record: record.probability))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    table = "\n".join(
+        [
+            f"{len(localizations)} boxes, {len(truth)} images, {options.classes} classes; at most {memory:.2f} GiB.",
+            "",
+            "| step | seconds | share of all but COCO's |",
+            "|---|---:|---:|",
+            *(f"| {name} | {value:.2f} | {value / together:.2f} |" for name, value in seconds.items()),
+            f"| all but COCO's | {together:.2f} | 1.00 |",
+        ]
+    )
+    fill("benchmark_evaluation", table)
+    print(table)
     return 0
-
-
-def timed(name: str, work: Callable[[], Result]) -> Result:
-    began = time.process_time()
-    result = work()
-    print(f"{name:<24}{time.process_time() - began:>8.2f} s", flush=True)
-    return result
 
 
 def make_run(images: int, boxes: int, classes: int) -> tuple[dict[str, GroundTruth], list[Localization]]:
