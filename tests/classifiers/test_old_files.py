@@ -34,7 +34,7 @@ def test_old_files_of_densenet(tmp_path: Path, origin: str) -> None:
     assert set(renamed) != set(trained.state_dict())
     torch.save(renamed, tmp_path / "old.pth")
     (tmp_path / "names.txt").write_text("cat\ndog\n")
-    settings = ClassifierSettings("densenet121", tmp_path / "old.pth", tmp_path / "names.txt")
+    settings = ClassifierSettings("densenet121", tmp_path / "old.pth", classes_file=tmp_path / "names.txt")
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(load_classifier(settings).network.eval()(images), trained(images))

@@ -17,6 +17,7 @@ from wsloc.cli.options import NOT_IN_FILES, flatten, parse_localize, shipped_con
 from wsloc.config import (
     Combination,
     DatasetName,
+    ExportFormat,
     LocalizeConfig,
     MapKind,
     MethodName,
@@ -301,10 +302,17 @@ def test_the_ends_of_the_ranges_are_in(flags: list[str]) -> None:
 def test_every_choice_has_its_entry_in_a_registry() -> None:
     from wsloc.classifiers import VIEWS
     from wsloc.datasets import GROUND_TRUTH_READERS, OPENERS
+    from wsloc.export.formats import FORMATS
     from wsloc.saliency import METHODS
     from wsloc.segmentation import SEGMENTERS
 
-    registries = {DatasetName: OPENERS, MethodName: METHODS, ViewsName: VIEWS, SegmenterName: SEGMENTERS}
+    registries = {
+        DatasetName: OPENERS,
+        ExportFormat: FORMATS,
+        MethodName: METHODS,
+        SegmenterName: SEGMENTERS,
+        ViewsName: VIEWS,
+    }
     for choices, registry in registries.items():
         assert sorted(get_args(choices)) == sorted(registry)
     assert set(GROUND_TRUTH_READERS) <= set(OPENERS)
