@@ -131,6 +131,22 @@ def test_a_run_folder_that_cannot_be_written(
     monkeypatch.setattr("os.access", lambda *_: False)
     assert run_verb("evaluate", ["first"]) == 2
     assert "first cannot be written, and the metrics go there" in capsys.readouterr().err
+    before = Path("first/metrics.json").read_text()
+    assert run_verb("evaluate", ["first", "--out", "elsewhere.json"]) == 0
+    assert "average precision" in json.loads(Path("elsewhere.json").read_text())
+    assert Path("first/metrics.json").read_text() == before
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("part", [["--classes", "red"], ["--class", "red"], ["--limit", "6"], ["--ids", "part.txt"]])
+def test_a_part_of_a_run_leaves_the_metrics_of_the_whole(part: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("part.txt").write_text("00.png\n03.png\n")
+    before = {path.name: path.read_bytes() for path in Path("first").iterdir() if path.is_file()}
+    assert run_verb("evaluate", ["first", *part]) == 0
+    assert f"{part[0]}: a part of the run, so first keeps its metrics" in capsys.readouterr().out
+    assert run_verb("evaluate", ["first", *part, "--out", "part.json"]) == 0
+    assert {path.name: path.read_bytes() for path in Path("first").iterdir() if path.is_file()} == before
+    assert 0 < json.loads(Path("part.json").read_text())["items"] < metrics_of("first")["items"]  # type: ignore[operator]
 
 
 @pytest.mark.usefixtures("runs")
@@ -219,7 +235,6 @@ def test_class_names_of_every_kind(tiny: Path, tiny_flags: list[str], capsys: py
         ("first --held-out photos", "photos is no run folder"),
         ("first --maps nowhere", "There is no folder of maps nowhere"),
         ("first --insertion-deletion -1", "--insertion-deletion must be at least 0"),
-        ("first --out first.json", "--out goes with --maps and no run"),
         ("--maps first/maps", "--maps without a run folder needs --dataset NAME"),
         ("--maps first/maps --dataset folder --root photos --insertion-deletion 1", "give a run folder, too"),
         ("--maps first/maps --dataset folder --root photos --out photos", "photos is a folder"),

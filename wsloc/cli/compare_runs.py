@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tqdm import tqdm
 
-from wsloc.cli.options import parse_localize
+from wsloc.cli.options import settings_of_run
 from wsloc.config import optional, require
 from wsloc.errors import UserError
 
@@ -54,9 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     from wsloc.runs.judged import common_truth, contender
 
     runs = [read_run(path) for path in config.runs]
-    root = [] if config.root is None else ["--root", str(config.root)]
-    settings = [parse_localize(["--config", str(path / "config.yaml")]).data for path in config.runs]
-    _, truth = common_truth(runs, parse_localize(["--config", str(config.runs[0] / "config.yaml"), *root]).data)
+    settings = [settings_of_run(path).data for path in config.runs]
+    _, truth = common_truth(runs, settings_of_run(config.runs[0], config.root).data)
     comparison = compare(
         [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)],
         truth,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from wsloc.cli.options import parse_localize
+from wsloc.cli.options import settings_of_run
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset
-    from wsloc.evaluation.box_curves import BoxCurves
-    from wsloc.evaluation.items import Items
-    from wsloc.records import GroundTruth
-    from wsloc.runs import JudgedRun, RunContents
+    from wsloc.evaluation.summary import Track
+    from wsloc.runs import JudgedRun
+    from wsloc.runs.evaluating import Judging, MoreMetrics
     from wsloc.runs.map_metrics import MapFolder, MetricGroup
+
+
+_PARTS = {"classes": "--classes", "class_name": "--class", "ids": "--ids", "limit": "--limit"}
+"""Settings that choose a part of a run, and their flags."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class EvaluateConfig:
     """Judge a run by every metric, or the maps of another tool (--maps and --dataset).
 
     The data set is the run's own; flags such as --root say where it lies now. Writes metrics.json,
-    metrics_per_class.csv and items.csv into the run folder.
+    metrics_per_class.csv and items.csv into the run folder, but not where flags choose a part of the run.
     """
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
@@ -47,7 +50,7 @@ class EvaluateConfig:
     insertion_deletion: int = 0
     """insertion and deletion AUC of this many items, spread evenly; asks the network (>= 0)"""
     out: Annotated[Path | None, optional("FILE", "none")] = None
-    """with --maps and no run: a JSON file for the metrics"""
+    """JSON file for the metrics, in place of the run folder's files"""
     data: DataSettings = field(default_factory=DataSettings)
 
     def __post_init__(self) -> None:
@@ -60,22 +63,17 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer at once.
     from wsloc.datasets import open_dataset
 
+    if config.out is not None and config.out.is_dir():
+        raise UserError(f"{config.out} is a folder; --out names a JSON file.")
     if (folder := config.run) is None:
         _refuse_for_maps_alone(config)
         return _judge_maps_alone(config, open_dataset(config.data))
-    of_run = _config_of_run(folder)
+    of_run = settings_of_run(folder)
     # Once more, for the run's own settings lie below the flags.
     config = _parse(arguments, of_run.data)
-    _refuse_for_a_run(config, folder)
-    return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data))
-
-
-def _config_of_run(folder: Path) -> LocalizeConfig:
-    """The settings that a run had."""
-    from wsloc.runs.reading import read_run_manifest
-
-    read_run_manifest(folder)
-    return parse_localize(["--config", str(folder / "config.yaml")])
+    part = [flag for name, flag in _PARTS.items() if getattr(config.data, name) != getattr(of_run.data, name)]
+    _refuse_for_a_run(config, folder, part)
+    return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data), part)
 
 
 def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
@@ -85,20 +83,18 @@ def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
         raise UserError("--maps without a run folder needs --dataset NAME, the data set that the maps are of.")
     if config.insertion_deletion:
         raise UserError("--insertion-deletion asks the network of a run: give a run folder, too.")
-    if config.out is not None and config.out.is_dir():
-        raise UserError(f"{config.out} is a folder; --out names a JSON file.")
 
 
-def _refuse_for_a_run(config: EvaluateConfig, folder: Path) -> None:
+def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
     """Looked at before the work rather than after."""
-    if config.out is not None:
-        raise UserError("--out goes with --maps and no run; the metrics of a run are written into its folder.")
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written, and the metrics go there; copy the run folder to another place.")
+    if config.out is None and not part and not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written, and the metrics go there; name another place by --out FILE.json.")
     if config.held_out is not None and _map_folder(config, folder) is None:
         raise UserError(
             f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
         )
+    if config.insertion_deletion and _map_folder(config, folder) is None:
+        raise UserError("--insertion-deletion needs the run's maps; run wsloc localize with --save-maps.")
 
 
 def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
@@ -119,161 +115,91 @@ def _parse(arguments: Sequence[str], data: DataSettings) -> EvaluateConfig:
     )
 
 
-def _judge_run(config: EvaluateConfig, folder: Path, of_run: LocalizeConfig, dataset: Dataset) -> int:
-    from wsloc.evaluation.summary import RUN
-    from wsloc.runs import judge_run, read_run, write_summary
+def _judge_run(
+    config: EvaluateConfig, folder: Path, of_run: LocalizeConfig, dataset: Dataset, part: Sequence[str]
+) -> int:
+    from wsloc.runs import judge_run, read_run
+    from wsloc.runs.evaluating import differences, evaluate_run
 
     contents = read_run(folder)
     judged = judge_run(contents, config.data, dataset)
-    groups: list[MetricGroup] = []
-    more: dict[str, Mapping[str, Any]] = {}
-    if judged.judged is not None and judged.truth is not None:
-        items = judged.judged[RUN].items
-        map_folder = _map_folder(config, folder)
-        maps = None if map_folder is None else _opened_maps(map_folder)
-        groups = [*_score_groups(config, judged), *_map_groups(config, items, judged, maps)]
-        more["average precision"] = _average_precision(config, judged)
-        if config.insertion_deletion:
-            groups.append(_insertion_deletion(config, of_run, dataset, items, maps))
-    more |= {group.title: {name: asdict(value) for name, value in group.metrics.items()} for group in groups}
-    summary = write_summary(judged, dataset, more=more, track=partial(_bar, what="metrics", unit="metric"))
+    how = _judging(config, _map_folder(config, folder))
+    more = evaluate_run(judged, config.data, how, _watch)
+    if config.insertion_deletion and judged.judged is not None:
+        more = replace(more, groups=(*more.groups, _insertion_deletion(config, of_run, dataset, judged, how.maps)))
     if not contents.complete:
-        print(
-            f"{contents.path} is unfinished: {len(contents.image_ids())} of {len(dataset.images)} images are judged.\n"
-        )
-    for line in _differences(contents, dataset):
-        print(line)
-    print(summary.text)
-    if "average precision" in more:
+        print(f"{folder} is unfinished: {len(contents.image_ids())} of {len(dataset.images)} images are judged.\n")
+    for line in differences(contents, dataset):
+        print(line + "\n")
+    counts, text, written = _written(config, judged, dataset, more, part)
+    print(text)
+    if more.average_precision:
         print(f"\naverage precision, boxes sorted by {config.score}; percent")
-        _print_rows((name, f"{100 * value:.1f}") for name, value in more["average precision"].items())
-    noted = _print_groups(groups)
-    print(f"\nWritten: {contents.path / 'metrics.json'}, metrics_per_class.csv, items.csv" if judged.judged else "")
-    return 1 if summary.counts["images_without_truth"] or contents.notes or noted else 0
+        _print_rows((name, f"{100 * value:.1f}") for name, value in more.average_precision.items())
+    noted = _print_groups(more.groups)
+    print(f"\n{written}")
+    return 1 if counts["images_without_truth"] or contents.notes or noted else 0
+
+
+def _written(
+    config: EvaluateConfig, run: JudgedRun, dataset: Dataset, more: MoreMetrics, part: Sequence[str]
+) -> tuple[dict[str, int], str, str]:
+    """The run's counts, what is known of its boxes, and where that was written."""
+    from wsloc.runs.atomic import write_atomic
+    from wsloc.runs.judged import metrics_json
+    from wsloc.runs.summary import summarize_run, write_summary
+
+    track, folder = _watch("metrics", "metric"), run.contents.path
+    if config.out is None and not part:
+        summary = write_summary(run, dataset, more=more.as_json(), track=track)
+        files = f"Written: {folder / 'metrics.json'}, metrics_per_class.csv, items.csv"
+        return summary.counts, summary.text, files if summary.evaluation is not None else ""
+    summary = summarize_run(run, dataset, track=track)
+    if summary.evaluation is None:
+        return summary.counts, summary.text, ""
+    if config.out is None:
+        kept = f"{', '.join(part)}: a part of the run, so {folder} keeps its metrics; --out FILE.json writes these."
+        return summary.counts, summary.text, kept
+    write_atomic(config.out, metrics_json(run, summary.evaluation, more.as_json()))
+    return summary.counts, summary.text, f"Written: {config.out}"
 
 
 def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
-    from wsloc.datasets import read_ground_truth
-    from wsloc.evaluation.items import judged_items
     from wsloc.runs.atomic import write_atomic
-    from wsloc.runs.judged import classes_asked
-    from wsloc.runs.map_metrics import map_metrics, mask_metrics
+    from wsloc.runs.evaluating import evaluate_maps
 
-    assert config.maps is not None
-    truth = read_ground_truth(config.data, dataset)
-    items = judged_items(truth.images, classes_asked(config.data)) if truth is not None else None
-    if truth is None or not items:
-        raise UserError("The data set has no true box to judge the maps by; --dataset folder takes --boxes CSV.")
-    maps = _opened_maps(config.maps)
-    track = partial(_bar, what="maps", unit="item")
-    held_out = _held_out(config, frozenset(items.image_ids))
-    groups = [map_metrics(items, truth.images, maps, config.protocol, held_out, track)]
-    masks = mask_metrics(items, truth, (), maps, config.protocol, track)
-    groups += [masks] if masks else []
-    print(f"{len(items)} items in {len(items.image_ids)} images of {dataset.name}")
-    noted = _print_groups(groups)
+    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), _watch)
+    print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
+    noted = _print_groups(judged.metrics.groups)
     if config.out is not None:
-        document = {group.title: {name: asdict(value) for name, value in group.metrics.items()} for group in groups}
-        write_atomic(config.out, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    return 1 if truth.problems or noted else 0
+        write_atomic(config.out, json.dumps(judged.metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
+    return 1 if judged.problems or noted else 0
 
 
-def _opened_maps(folder: Path) -> MapFolder:
+def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:
+    from wsloc.runs.evaluating import Judging
     from wsloc.runs.map_metrics import MapFolder
 
-    return MapFolder(folder)
-
-
-def _differences(contents: RunContents, dataset: Dataset) -> Iterator[str]:
-    """What the run and the data set of today do not have in common."""
-    recorded = contents.image_ids()
-    known = {image.image_id for image in dataset.images}
-    if lost := recorded - known:
-        yield f"{len(lost)} images of the run are not in the data set, or not chosen by the flags, and are left out.\n"
-    if contents.complete and (new := known - recorded):
-        yield f"{len(new)} images of the data set have no record in the run; their items count as missed.\n"
-
-
-def _score_groups(config: EvaluateConfig, run: JudgedRun) -> list[MetricGroup]:
-    from wsloc.runs.detection_metrics import score_metrics
-    from wsloc.runs.judged import classes_asked
-
-    group = score_metrics(_truth_of(run), run.contents.localizations, classes_asked(config.data))
-    return [group] if group else []
-
-
-def _average_precision(config: EvaluateConfig, run: JudgedRun) -> dict[str, float]:
-    from wsloc.runs.detection_metrics import average_precision
-    from wsloc.runs.judged import classes_asked
-
-    track = partial(_bar, what="average precision", unit="class")
-    asked = classes_asked(config.data)
-    return average_precision(_truth_of(run), run.contents.localizations, config.score, asked, track)
-
-
-def _map_groups(config: EvaluateConfig, items: Items, run: JudgedRun, maps: MapFolder | None) -> list[MetricGroup]:
-    from wsloc.runs.map_metrics import map_metrics, mask_metrics
-
-    assert run.truth is not None
-    track = partial(_bar, what="maps", unit="item")
-    groups = []
-    if maps is not None:
-        held_out = _held_out(config, frozenset(items.image_ids))
-        groups.append(map_metrics(items, _truth_of(run), maps, config.protocol, held_out, track))
-    masks = mask_metrics(items, run.truth, run.contents.localizations, maps, config.protocol, track)
-    return [*groups, masks] if masks else groups
-
-
-def _held_out(config: EvaluateConfig, judged: frozenset[str]) -> tuple[str, BoxCurves] | None:
-    """The curves of the held-out run.
-
-    Raises:
-        UserError: if it shares an image with those that are judged, or has no maps or no truth.
-    """
-    if config.held_out is None:
-        return None
-    from wsloc.datasets import open_dataset, read_ground_truth
-    from wsloc.evaluation.items import judged_items
-    from wsloc.runs import read_run
-    from wsloc.runs.judged import classes_asked, reached_truth
-    from wsloc.runs.map_metrics import held_out_curves
-    from wsloc.runs.saved_maps import MAPS
-
-    contents = read_run(config.held_out)
-    settings = parse_localize(["--config", str(config.held_out / "config.yaml")]).data
-    dataset = open_dataset(settings)
-    truth = read_ground_truth(settings, dataset)
-    images = {} if truth is None else reached_truth(contents, truth)
-    items = judged_items(images, classes_asked(settings))
-    if not items:
-        raise UserError(f"{config.held_out} has no true box, so it cannot choose a threshold.")
-    if common := judged.intersection(items.image_ids):
-        raise UserError(
-            f"--held-out {config.held_out} has {len(common)} of the judged images; thresholds are chosen on others."
-        )
-    maps = _opened_maps(config.held_out / MAPS)
-    track = partial(_bar, what="held-out maps", unit="item")
-    return contents.name, held_out_curves(items, images, maps, config.protocol, track)
+    held_out = None if config.held_out is None else (config.held_out, settings_of_run(config.held_out).data)
+    return Judging(None if maps is None else MapFolder(maps), config.protocol, config.score, held_out)
 
 
 def _insertion_deletion(
-    config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset, items: Items, maps: MapFolder | None
+    config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset, run: JudgedRun, maps: MapFolder | None
 ) -> MetricGroup:
+    from wsloc.evaluation.summary import RUN
     from wsloc.pipeline import make_localizer
     from wsloc.runs.faithfulness import insertion_and_deletion
 
-    if maps is None:
-        raise UserError("--insertion-deletion needs the run's maps; run wsloc localize with --save-maps.")
-    localizer = make_localizer(of_run, dataset)
-    track = partial(_bar, what="insertion, deletion", unit="item")
+    assert run.judged is not None
+    assert maps is not None
+    localizer, items = make_localizer(of_run, dataset), run.judged[RUN].items
+    track = _watch("insertion, deletion", "item")
     return insertion_and_deletion(localizer, dataset, items, maps, config.insertion_deletion, track)
 
 
-def _truth_of(run: JudgedRun) -> dict[str, GroundTruth]:
-    from wsloc.runs.judged import reached_truth
-
-    assert run.truth is not None
-    return reached_truth(run.contents, run.truth)
+def _watch(what: str, unit: str) -> Track:
+    return partial(_bar, what=what, unit=unit)
 
 
 def _bar(sequence: Sequence[Any], what: str, unit: str) -> Iterable[Any]:

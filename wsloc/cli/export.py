@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tqdm import tqdm
 
-from wsloc.cli.options import parse_localize
+from wsloc.cli.options import settings_of_run
 from wsloc.config import ExportFormat, optional
 from wsloc.export.settings import LayoutSettings, SelectionSettings
 
@@ -43,20 +43,17 @@ class ExportConfig:
 def run(arguments: Sequence[str]) -> int:
     """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
     config = tyro.cli(ExportConfig, prog="wsloc export", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
-    # Only now, so that --help and a misspelt flag answer at once.
-    from wsloc.runs.reading import read_run_manifest
-
-    read_run_manifest(config.run)
     return export_and_say(config)
 
 
 def export_and_say(config: ExportConfig) -> int:
     """Write one export and print what it holds; the exit status as of :func:`run`."""
+    # Only now, so that --help and a misspelt flag answer at once.
     from wsloc.export.exporting import export_run
     from wsloc.export.source import open_source
     from wsloc.export.stream import PROBLEMS
 
-    settings = parse_localize(["--config", str(config.run / "config.yaml")]).data
+    settings = settings_of_run(config.run).data
     export = export_run(
         config.run,
         open_source(settings, config.root),

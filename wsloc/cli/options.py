@@ -50,6 +50,24 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     return _with_unit_as_class(_parse(arguments, config))
 
 
+def settings_of_run(folder: Path, root: Path | None = None) -> LocalizeConfig:
+    """The settings that a run had.
+
+    Args:
+        folder: of the run.
+        root: where its data set lies now; None for where the run had it.
+
+    Raises:
+        UserError: if the folder is no run of this version, and as :func:`parse_localize`.
+    """
+    # Only now, so that --help answers at once.
+    from wsloc.runs.reading import read_run_manifest
+
+    read_run_manifest(folder)
+    moved = [] if root is None else ["--root", str(root)]
+    return parse_localize(["--config", str(folder / "config.yaml"), *moved])
+
+
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
     """A bare ``--save-maps`` means float32."""
     words = list(arguments)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tqdm import tqdm
 
-from wsloc.cli.options import parse_localize
+from wsloc.cli.options import settings_of_run
 from wsloc.config import LocalizeConfig, optional, require
 from wsloc.errors import UserError
 
@@ -86,7 +86,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
 
     settings = None
     try:
-        settings = _settings(contents.path, config.root)
+        settings = settings_of_run(contents.path, config.root)
         dataset = open_dataset(replace(settings.data, download=False))
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
@@ -100,11 +100,6 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         except UserError as error:
             why = f"Map, seeds and mask are not there, because the network cannot be loaded: {error}"
     return _illustrated(judged, settings, dataset, localizer, why, config.gallery)
-
-
-def _settings(folder: Path, root: Path | None) -> LocalizeConfig:
-    moved = [] if root is None else ["--root", str(root)]
-    return parse_localize(["--config", str(folder / "config.yaml"), *moved])
 
 
 def _illustrated(
@@ -131,7 +126,7 @@ def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple
     from wsloc.report import Pictures, build_several_report, several_page, several_text
     from wsloc.runs.judged import common_truth
 
-    configs = [_settings(runs[0].path, config.root), *(_settings(contents.path, None) for contents in runs[1:])]
+    configs = [settings_of_run(runs[0].path, config.root), *(settings_of_run(contents.path) for contents in runs[1:])]
     dataset, truth = common_truth(runs, configs[0].data)
     report = build_several_report(runs, configs, truth, config.gallery, _track)
     pictures = Pictures()

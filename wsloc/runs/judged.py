@@ -127,8 +127,7 @@ def write_metrics(
         evaluation: its metrics.
         more: further groups of metrics for metrics.json, by name.
     """
-    document = {"complete": run.contents.complete, **asdict(evaluation), **(more or {})}
-    write_atomic(folder / "metrics.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(folder / "metrics.json", metrics_json(run, evaluation, more))
     head = ["class", "items", "corloc", "mean_iou", *(f"corloc {name}" for name in BASELINES)]
     classes = (
         [scores.class_name, scores.items, scores.corloc, scores.mean_iou, *scores.baselines.values()]
@@ -138,6 +137,12 @@ def write_metrics(
     if run.judged is not None:
         rows = item_rows(run.judged[RUN], run.contents.localizations)
         write_atomic(folder / "items.csv", _csv_lines([_ITEM_COLUMNS, *rows]))
+
+
+def metrics_json(run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """The text of metrics.json; arguments as in :func:`write_metrics`."""
+    document = {"complete": run.contents.complete, **asdict(evaluation), **(more or {})}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def item_rows(judged: Judged, localizations: tuple[Localization, ...]) -> Iterator[list[object]]:

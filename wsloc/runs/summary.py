@@ -10,6 +10,7 @@ from typing import Any
 
 from wsloc.classifiers import LabelMap
 from wsloc.datasets import Dataset
+from wsloc.evaluation import Evaluation
 from wsloc.evaluation.summary import Track, summarize
 from wsloc.evaluation.table import format_evaluation
 from wsloc.runs.atomic import write_atomic
@@ -21,41 +22,33 @@ _MOST_PROBLEMS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a finished run says of itself.
+    """What a run says of itself.
 
     Attributes:
         counts: as :func:`count_records` gives them.
+        evaluation: its metrics; None where there is nothing to judge by.
         text: for a terminal.
     """
 
     counts: dict[str, int]
+    evaluation: Evaluation | None
     text: str
 
 
-def write_summary(
-    run: JudgedRun,
-    dataset: Dataset,
-    label_map: LabelMap | None = None,
-    more: Mapping[str, Mapping[str, Any]] | None = None,
-    track: Track = iter,
+def summarize_run(
+    run: JudgedRun, dataset: Dataset, label_map: LabelMap | None = None, track: Track = iter
 ) -> RunSummary:
-    """Write what is known of a run's boxes into its folder, and say it.
-
-    Writes metrics.json, metrics_per_class.csv and items.csv where there is ground truth, and annotation_problems.txt
-    where there are any.
+    """What is known of a run's boxes.
 
     Args:
         run: as judged.
         dataset: its images.
         label_map: of the run; the summary names its classes that have no true substitute.
-        more: further groups of metrics for metrics.json, by name.
         track: watches the metrics being computed.
     """
-    folder, truth = run.contents.path, run.truth
-    headline = run.headless
-    if run.judged is not None:
-        evaluation = summarize(run.judged, track)
-        write_metrics(folder, run, evaluation, more)
+    truth, headline = run.truth, run.headless
+    evaluation = None if run.judged is None else summarize(run.judged, track)
+    if evaluation is not None:
         headline = format_evaluation(evaluation)
     counts = count_records(dataset, run)
     lines = [
@@ -65,11 +58,36 @@ def write_summary(
     lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
     lines += run.contents.notes
     if truth is not None:
-        if truth.problems:
-            write_atomic(folder / "annotation_problems.txt", (f"{problem}\n" for problem in truth.problems))
         lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
     lines += _substitute_lines(label_map) if label_map is not None else []
-    return RunSummary(counts, headline + "\n\n" + "\n".join(lines))
+    return RunSummary(counts, evaluation, headline + "\n\n" + "\n".join(lines))
+
+
+def write_summary(
+    run: JudgedRun,
+    dataset: Dataset,
+    label_map: LabelMap | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+    track: Track = iter,
+) -> RunSummary:
+    """Write what is known of a run's boxes into its folder.
+
+    Writes metrics.json, metrics_per_class.csv and items.csv where there is ground truth, and annotation_problems.txt
+    where there are any.
+
+    Args:
+        run: as judged.
+        dataset: its images.
+        label_map: as :func:`summarize_run` takes it.
+        more: further groups of metrics for metrics.json, by name.
+        track: watches the metrics being computed.
+    """
+    summary = summarize_run(run, dataset, label_map, track)
+    if summary.evaluation is not None:
+        write_metrics(run.contents.path, run, summary.evaluation, more)
+    if run.truth is not None and run.truth.problems:
+        write_atomic(run.contents.path / "annotation_problems.txt", (f"{line}\n" for line in run.truth.problems))
+    return summary
 
 
 def count_records(dataset: Dataset, run: JudgedRun) -> dict[str, int]:
