@@ -14,13 +14,14 @@ The data set's README calls the boxes "measured in pixels" and says no more. The
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, place_boxes, turn_masks
 from wsloc.datasets.tables import (
@@ -111,29 +112,22 @@ def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
         if number in names.files and label in names.classes
     }
     box_of, bad_rows = _read_boxes(folder / "bounding_boxes.txt", names.files)
-    images: dict[str, GroundTruth] = {}
-    problems, ambiguous = bad_rows, 0
-    for image in dataset.images:
+
+    def read(image: ImageRecord) -> Annotation:
         file = image.image_id
         if file not in class_of or file not in box_of:
-            problems.append(f"{file}: bounding_boxes.txt has no box of it, or image_class_labels.txt no label")
-            continue
-        try:
-            header = header_of(image.path, None)
-        except ItemError as error:
-            problems.append(f"{file}: {error}")
-            continue
+            raise ItemError("bounding_boxes.txt has no box of it, or image_class_labels.txt no label")
+        header = header_of(image.path, None)
         in_stored_frame, told = frame_of(None, header)
         x, y, width, height = box_of[file]
         box = (x, y, x + width + 1, y + height + 1)
         placed = place_boxes([box], [class_of[file]], header, in_stored_frame, tolerance=1)
         kept = len(placed.kept)
-        images[file] = GroundTruth(
-            file, placed.boxes_xyxy, (class_of[file],) * kept, np.zeros(kept, dtype=bool), header.size_wh
-        )
-        problems += [f"{file}: {sentence}" for sentence in placed.problems]
-        ambiguous += not told
-    return GroundTruthSet(images, tuple(problems), ambiguous, _mask_reader(folder, dataset, class_of))
+        names, difficult = (class_of[file],) * kept, np.zeros(kept, dtype=bool)
+        return Annotation(GroundTruth(file, placed.boxes_xyxy, names, difficult, header.size_wh), told, placed.problems)
+
+    truth = read_annotations(dataset.images, read, lambda image: image.image_id, bad_rows)
+    return replace(truth, read_masks=_mask_reader(folder, dataset, class_of))
 
 
 def _folder(root: Path) -> Path:

@@ -17,16 +17,18 @@ LOC_val_solution.csv and, unchanged, in the tables of wsolevaluation (Choe et al
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from wsloc.boxes import as_boxes
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, place_boxes
 from wsloc.datasets.tables import Listing, Rows, is_there, one_of, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_xml import annotated_size, parse_xml, read_corners
-from wsloc.errors import ItemError, UserError
+from wsloc.errors import UserError
 from wsloc.images import IMAGE_SUFFIXES
 from wsloc.records import GroundTruth, ImageRecord
 
@@ -103,27 +105,16 @@ def read_imagenet_ground_truth(dataset: Dataset) -> GroundTruthSet:
     an EXIF orientation as VOC's do.
     """
     names = {name.partition(" ")[0]: name for name in dataset.class_names}
-    images: dict[str, GroundTruth] = {}
-    problems: list[str] = []
-    ambiguous = 0
-    for image in dataset.images:
-        path = annotation_of(dataset, image)
-        if not is_there(path):
-            continue
-        try:
-            truth, told, mended = _read_annotation(path, image, names)
-        except ItemError as error:
-            problems.append(f"{path.name}: {error}")
-            continue
-        images[image.image_id] = truth
-        problems += [f"{path.name}: {sentence}" for sentence in mended]
-        ambiguous += not told
-    return GroundTruthSet(images, tuple(problems), ambiguous, partial=True)
+    paths = {image.image_id: annotation_of(dataset, image) for image in dataset.images}
+    truth = read_annotations(
+        (image for image in dataset.images if is_there(paths[image.image_id])),
+        lambda image: _read_annotation(paths[image.image_id], image, names),
+        lambda image: paths[image.image_id].name,
+    )
+    return replace(truth, partial=True)
 
 
-def _read_annotation(
-    path: Path, image: ImageRecord, class_names: dict[str, str]
-) -> tuple[GroundTruth, bool, tuple[str, ...]]:
+def _read_annotation(path: Path, image: ImageRecord, class_names: dict[str, str]) -> Annotation:
     root = parse_xml(path)
     annotated_wh = annotated_size(root)
     header = header_of(image.path, annotated_wh)
@@ -136,7 +127,7 @@ def _read_annotation(
     names = tuple(class_names.get(wnids[index], wnids[index]) for index in placed.kept)
     difficult = np.zeros(len(names), dtype=bool)
     truth = GroundTruth(image.image_id, placed.boxes_xyxy, names, difficult, header.size_wh)
-    return truth, told, placed.problems
+    return Annotation(truth, told, placed.problems)
 
 
 def _ilsvrc_folder(root: Path) -> Path:

@@ -8,16 +8,18 @@ difficult instances are present; the last are left out. The XML files, which hol
 from __future__ import annotations
 
 import urllib.error
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from wsloc import boxes
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, place_boxes
 from wsloc.datasets.voc_masks import voc_masks_of
 from wsloc.datasets.voc_xml import annotated_size, is_difficult, parse_xml, read_corners
-from wsloc.errors import ItemError, UserError
+from wsloc.errors import UserError
 from wsloc.records import GroundTruth, ImageRecord
 
 
@@ -61,21 +63,14 @@ def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
     Boxes are in the frame of the image after EXIF transposition. An annotation whose size is the
     stored size, and not also the transposed one, was drawn on the stored image, and its boxes turn with it.
     """
-    images: dict[str, GroundTruth] = {}
-    problems: list[str] = []
-    ambiguous = 0
-    for image in dataset.images:
-        image_id = image.image_id
-        path = dataset.root / "Annotations" / f"{image_id}.xml"
-        try:
-            truth, told, mended = _read_annotation(path, image_id, image.path)
-        except ItemError as error:
-            problems.append(f"{path.name}: {error}")
-            continue
-        images[image_id] = truth
-        problems += [f"{path.name}: {sentence}" for sentence in mended]
-        ambiguous += not told
-    return GroundTruthSet(images, tuple(problems), ambiguous, voc_masks_of(dataset))
+
+    def path_of(image: ImageRecord) -> Path:
+        return dataset.root / "Annotations" / f"{image.image_id}.xml"
+
+    truth = read_annotations(
+        dataset.images, lambda image: _read_annotation(path_of(image), image), lambda image: path_of(image).name
+    )
+    return replace(truth, read_masks=voc_masks_of(dataset))
 
 
 def download_voc(root: Path, year: str, split: str) -> None:
@@ -130,21 +125,20 @@ def _read_positives(path: Path) -> list[str]:
     return positives
 
 
-def _read_annotation(path: Path, image_id: str, image_path: Path) -> tuple[GroundTruth, bool, list[str]]:
-    """The truth, whether the frame of its boxes could be told, and what had to be mended."""
+def _read_annotation(path: Path, image: ImageRecord) -> Annotation:
     root = parse_xml(path)
     annotated_wh = annotated_size(root)
-    header = header_of(image_path, annotated_wh)
+    header = header_of(image.path, annotated_wh)
     in_stored_frame, told = frame_of(annotated_wh, header)
     elements = root.findall("object")
     names = [(element.findtext("name") or "").strip() for element in elements]
     read = [boxes.from_voc(*read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
     placed = place_boxes(read, names, header, in_stored_frame)
     truth = GroundTruth(
-        image_id,
+        image.image_id,
         placed.boxes_xyxy,
         tuple(names[index] for index in placed.kept),
         np.array([is_difficult(elements[index]) for index in placed.kept], dtype=bool),
         header.size_wh,
     )
-    return truth, told, list(placed.problems)
+    return Annotation(truth, told, placed.problems)

@@ -18,7 +18,7 @@ rounded: subtracting the ones gives back the published numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsloc import boxes
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, turn_masks
 from wsloc.datasets.tables import (
@@ -204,31 +205,24 @@ def read_wsol_ground_truth(
         masks: folder that the masks lie in; None for the data set's root.
     """
     tables = read_wsol_tables(find_wsol_folder(dataset.root, annotations, split))
-    images: dict[str, GroundTruth] = {}
-    problems = list(tables.bad_rows)
-    ambiguous = 0
-    for image in dataset.images:
-        image_id = image.image_id
-        try:
-            truth, told, kept_anyway = _truth_of(tables, image, dataset)
-        except ItemError as error:
-            problems.append(f"{image_id}: {error}")
-            continue
-        images[image_id] = truth
-        problems += [f"{image_id}: {sentence}" for sentence in kept_anyway]
-        ambiguous += not told
+    truth = read_annotations(
+        dataset.images,
+        lambda image: _annotation_of(tables, image, dataset),
+        lambda image: image.image_id,
+        tables.bad_rows,
+    )
     if not tables.mask_files:
-        return GroundTruthSet(images, tuple(problems), ambiguous)
+        return truth
     paths = {image.image_id: image.path for image in dataset.images}
     folder = masks or dataset.root
 
     def read(image_id: str) -> TrueMasks:
         return _read_masks(tables, image_id, paths[image_id], folder, dataset)
 
-    return GroundTruthSet(images, tuple(problems), ambiguous, read)
+    return replace(truth, read_masks=read)
 
 
-def _truth_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> tuple[GroundTruth, bool, list[str]]:
+def _annotation_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> Annotation:
     image_id = image.image_id
     given = tables.boxes.get(image_id, ())
     if image_id not in tables.labels:
@@ -255,7 +249,7 @@ def _truth_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> tuple
     difficult = np.zeros(len(half_open), dtype=bool)
     truth = GroundTruth(image_id, half_open, (name,) * len(half_open), difficult, header.size_wh)
     # Without boxes there is nothing whose frame could be mistaken.
-    return truth, told or not given, sentences
+    return Annotation(truth, told or not given, sentences)
 
 
 def _read_masks(tables: WsolTables, image_id: str, path: Path, folder: Path, dataset: Dataset) -> TrueMasks:
