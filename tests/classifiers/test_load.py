@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -274,3 +275,28 @@ def test_real_weights_load_strictly(shared: Path, name: str) -> None:
     assert check_network(_scorer(classifier.network), (3, 64, 64)) == 1000
     with scoring_mode(classifier.network):
         assert not any(parameter.requires_grad for parameter in classifier.network.parameters())
+
+
+def test_a_normalisation_inside_the_network_becomes_that_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchvision's GoogLeNet turns ImageNet's normalisation into one by 0.5, but only if it fetched the weights."""
+    torch.manual_seed(0)
+    published = torchvision.models.googlenet(init_weights=False, aux_logits=False).eval()
+    torch.save(published.state_dict(), tmp_path / "net.pth")
+    published.transform_input = True
+
+    monkeypatch.setattr(
+        torchvision.models,
+        "get_model",
+        lambda name, weights: torchvision.models.get_model_builder(name)(
+            weights=weights, init_weights=False, aux_logits=False
+        ),
+    )  # drawing the weights would take long
+    loaded = load_classifier(ClassifierSettings(arch="googlenet", weights=tmp_path / "net.pth"))
+    assert loaded.preprocessing.mean == loaded.preprocessing.std == (0.5,) * 3
+    image = torch.rand((1, 3, 64, 64))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        expected = published((image - mean) / std)
+        assert torch.allclose(loaded.network.eval()((image - 0.5) / 0.5), expected, atol=1e-4)

@@ -42,22 +42,3 @@ def test_the_demo_is_stored_under_the_name_of_its_network() -> None:
     backbone = open_backbone(FittingSettings(arch="demo"))
     assert (backbone.arch, backbone.channels, backbone.has_weights) == ("small_cnn", 128, True)
     assert backbone.preprocessing.input_size_hw == (112, 112)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.slow
-def test_a_normalisation_inside_the_network_becomes_that_of_the_image(tmp_path: Path) -> None:
-    """torchvision's GoogLeNet turns ImageNet's normalisation into one by 0.5, but only if it fetched the weights."""
-    torch.manual_seed(0)
-    network = torchvision.models.googlenet(init_weights=False, aux_logits=False).eval()
-    torch.save(network.state_dict(), tmp_path / "net.pth")
-    backbone = open_backbone(FittingSettings(arch="googlenet", weights=tmp_path / "net.pth"))
-    assert backbone.preprocessing.mean == backbone.preprocessing.std == (0.5,) * 3
-    image = torch.rand((1, 3, 64, 64))
-    network.transform_input = True
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    seen: list[torch.Tensor] = []
-    network.fc.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    with torch.no_grad():
-        network((image - mean[:, None, None]) / std[:, None, None])
-        assert torch.allclose(backbone.network((image - 0.5) / 0.5), seen[0], atol=1e-4)

@@ -91,10 +91,15 @@ def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> 
             arch, weights=None, **({"num_classes": num_outputs} if num_outputs else {})
         )
     preset = entry.transforms()
+    mean, std = tuple(preset.mean), tuple(preset.std)
+    if hasattr(network, "transform_input"):
+        # GoogLeNet and Inception change ImageNet's normalisation to this one inside, but only around fetched weights.
+        setattr(network, "transform_input", False)  # noqa: B010 (typed as a module otherwise)
+        mean, std = (0.5,) * 3, (0.5,) * 3
     preprocessing = Preprocessing(
         (preset.crop_size[0], preset.crop_size[-1]),
-        tuple(preset.mean),
-        tuple(preset.std),
+        mean,
+        std,
         resample=Image.Resampling[preset.interpolation.name],
     )
     names_known = num_outputs in (None, len(entry.meta["categories"]))

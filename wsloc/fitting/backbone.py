@@ -59,7 +59,7 @@ def open_backbone(settings: FittingSettings, seed: int = 0) -> Backbone:
     remove_head(network, head)
     if settings.weights is not None:
         load_weights(network, settings.weights, settings.arch, without=(head, *AUXILIARY))
-    preprocessing = _preprocessing(settings, network, built.preprocessing)
+    preprocessing = _preprocessing(settings, built.preprocessing)
     shape = (preprocessing.channels, *preprocessing.input_size_hw)
     channels = check_pooling(network.eval(), shape, settings.arch)
     # The demo's weights come with its name; a checkpoint brings its own.
@@ -67,11 +67,7 @@ def open_backbone(settings: FittingSettings, seed: int = 0) -> Backbone:
     return Backbone(network, head, channels, arch, preprocessing, has_weights)
 
 
-def _preprocessing(settings: FittingSettings, network: nn.Module, own: Preprocessing) -> Preprocessing:
-    if hasattr(network, "transform_input"):
-        # GoogLeNet and Inception change ImageNet's normalisation to this one inside; no state dict says so.
-        setattr(network, "transform_input", False)  # noqa: B010 (typed as a module otherwise)
-        own = replace(own, mean=(0.5,) * 3, std=(0.5,) * 3)
+def _preprocessing(settings: FittingSettings, own: Preprocessing) -> Preprocessing:
     mean, std = settings.mean or own.mean, settings.std or own.std
     if len(mean) != len(std) or len(mean) not in (1, 3):
         raise UserError(
