@@ -4,9 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco_masks
 from torch import nn
@@ -22,7 +19,7 @@ from wsloc.pipeline.saliency_maps import ImageMaps
 from wsloc.records import Failure, ImageRecord
 from wsloc.saliency import BoundMethod
 from wsloc.saliency.gradient import gradient
-from wsloc.segmentation import SEGMENTERS, Segmentation, contrast
+from wsloc.segmentation import SEGMENTERS, Segmentation
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
 NAN = float("nan")
@@ -75,48 +72,6 @@ def _rectangle(top: int, bottom: int, left: int, right: int, value: float = 1) -
 def _only(localizer: Localizer, image_maps: ImageMaps) -> ItemResult:
     (item,) = cut(localizer, image_maps).items
     return item
-
-
-def test_contrast_by_hand() -> None:
-    saliency = np.array([[1, 3], [2, 0]], dtype=np.float32)
-    upper = np.array([[True, True], [False, False]])
-    assert contrast(saliency, upper) == pytest.approx(2 / (2 + 1))
-    assert contrast(saliency, ~upper) == pytest.approx(1 / (2 + 1))
-    all_but_last = np.array([[True, True], [True, False]])
-    assert contrast(saliency, all_but_last) == 1
-    assert contrast(saliency, ~all_but_last) == 0
-
-
-def test_contrast_without_a_comparison() -> None:
-    saliency = np.array([[1, 3], [2, NAN]], dtype=np.float32)
-    known = ~np.isnan(saliency)
-    assert contrast(saliency, np.zeros((2, 2), dtype=bool)) == 0.5
-    assert contrast(saliency, np.ones((2, 2), dtype=bool)) == 0.5
-    assert contrast(saliency, known) == 0.5
-    assert contrast(saliency, ~known) == 0.5
-    assert contrast(np.zeros((2, 2), dtype=np.float32), known) == 0.5
-
-
-def test_nan_pixels_do_not_count() -> None:
-    saliency = np.array([[1, 3, NAN], [2, 0, NAN]], dtype=np.float32)
-    mask = np.array([[True, True, True], [False, False, False]])
-    assert contrast(saliency, mask) == pytest.approx(2 / 3)
-
-
-@given(
-    arrays(np.float32, (4, 5), elements=st.floats(0, 1, width=32) | st.just(NAN)),
-    arrays(np.bool_, (4, 5)),
-    st.sampled_from([0.25, 1.0, 1024.0]),
-)
-@settings(max_examples=100, deadline=None)
-def test_contrast_of_a_mask_and_its_complement(
-    saliency: NDArray[np.float32], mask: NDArray[np.bool_], factor: float
-) -> None:
-    value = contrast(saliency, mask)
-    assert 0 <= value <= 1
-    assert value + contrast(saliency, ~mask) == pytest.approx(1)
-    if not 0 < np.nan_to_num(saliency).max() < 1e-30:  # where a factor would lose digits
-        assert contrast(saliency * np.float32(factor), mask) == pytest.approx(value, rel=1e-5)
 
 
 def test_the_box_is_in_original_pixels() -> None:

@@ -18,7 +18,7 @@ from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds, Trace
 from wsloc.pipeline.saliency_maps import ImageMaps
 from wsloc.randomness import item_seed
 from wsloc.records import Failure, Localization
-from wsloc.segmentation import SEGMENTERS, Component, Segmentation, contrast, largest_components, working_map
+from wsloc.segmentation import SEGMENTERS, Component, Segmentation, agreement, largest_components, working_map
 from wsloc.segmentation.seeds import FOREGROUND
 
 
@@ -97,7 +97,7 @@ def _localization(
         class_name=class_name,
         box_xyxy=(x0, y0, x1, y1),
         probability=image_maps.probabilities[class_name],
-        quality=contrast(saliency, component.mask),
+        quality=agreement(saliency, component.mask),
         area_share=float(share),
         method=localizer.method_name,
         segmenter=localizer.segmentation.segmenter,

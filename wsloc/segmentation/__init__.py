@@ -2,7 +2,7 @@
 
 from wsloc.segmentation.components import Component, largest_components
 from wsloc.segmentation.graphcut import fit_color_models, grabcut, graphcut_2013
-from wsloc.segmentation.quality import contrast
+from wsloc.segmentation.quality import agreement
 from wsloc.segmentation.seeds import make_seeds
 from wsloc.segmentation.segment import SEGMENTERS, Segmentation, Segmenter
 from wsloc.segmentation.working import working_image, working_map
@@ -12,7 +12,7 @@ __all__ = [
     "Component",
     "Segmentation",
     "Segmenter",
-    "contrast",
+    "agreement",
     "fit_color_models",
     "grabcut",
     "graphcut_2013",
