@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from wsloc.cli.compare import CompareConfig
-from wsloc.cli.options import flatten
-from wsloc.cli.visualize import VisualizeConfig
-from wsloc.config import LocalizeConfig
+from wsloc.cli.main import run_verb
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md")))]
@@ -30,23 +29,36 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert len(namespace["box"]) == 4  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("verb", "settings", "at_least"),
-    [
-        ("localize", LocalizeConfig(), 15),
-        ("compare", CompareConfig(Path("photo.jpg"), ("dog",)), 2),
-        ("visualize", VisualizeConfig("dog"), 2),
-    ],
-)
-def test_commands_name_flags_that_exist(verb: str, settings: object, at_least: int) -> None:
-    known = {"--" + re.sub("^class_names?$", "class", name).replace("_", "-") for name in flatten(settings)}
-    used = set()
-    for command in "\n".join(blocks("README.md", "bash")).replace("\\\n", " ").splitlines():
-        words = shlex.split(command, comments=True)
-        if verb in " ".join(words[:2]):
-            used |= {word for word in words if word.startswith("--")}
-    assert used <= known
-    assert len(used) >= at_least
+def flags_of(program: str, verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The flags that the help of a verb or script lists."""
+    monkeypatch.setattr("sys.argv", [verb, "--help"])
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    script = str(REPOSITORY / verb)
+    show = (
+        partial(runpy.run_path, script, run_name="__main__")
+        if program == "python"
+        else partial(run_verb, verb, ["--help"])
+    )
+    with pytest.raises(SystemExit) as stopped:
+        show()
+    assert not stopped.value.code
+    return set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_name_verbs_and_flags_that_exist(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known: dict[tuple[str, str], set[str]] = {}
+    for line in "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["wsloc"] and not " ".join(words).startswith("python scripts/"):
+            continue
+        command = (words[0], words[1])
+        if command not in known:
+            known[command] = flags_of(*command, monkeypatch, capsys)
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known[command], line
+    assert known or page not in ("README.md", "docs/training.md", "docs/evaluation.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
