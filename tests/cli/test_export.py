@@ -66,7 +66,7 @@ def test_with_the_main_job(tiny: Path, tiny_flags: list[str], capsys: pytest.Cap
 
 def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = json.loads((run / "localizations.jsonl").read_text().splitlines()[0])
-    sure = {**first, "probability": 1.0}  # so that its image is surely one of those that are written
+    sure = {**first, "quality": 1.0}  # so that its image is surely one of those that are written
     (run / "localizations.jsonl").write_text(
         "\n".join([json.dumps(sure), *(run / "localizations.jsonl").read_text().splitlines()[1:]]) + "\n"
     )

@@ -129,10 +129,10 @@ def test_a_data_set_keeps_its_own_numbers(tmp_path: Path) -> None:
 
 def test_uncertain_boxes_become_regions_to_ignore(source: Source, tmp_path: Path) -> None:
     first, *others = scene_records()
-    second = replace(first, component=1, box_xyxy=(1, 1, 9, 9), probability=0.2)
+    second = replace(first, component=1, box_xyxy=(1, 1, 9, 9), quality=0.2)
     scores = (0.3, 0.4, 0.5, 0.6)
-    graded = [replace(one, probability=score) for one, score in zip(others, scores, strict=True)]
-    run = write_run(tmp_path / "run", [replace(first, probability=0.9), second, *graded])
+    graded = [replace(one, quality=score) for one, score in zip(others, scores, strict=True)]
+    run = write_run(tmp_path / "run", [replace(first, quality=0.9), second, *graded])
     settings = SelectionSettings(ignore_below=0.35, uncertain="ignore")
     export = export_run(run, source, "coco", tmp_path / "out", settings)
     found = [(one["iscrowd"], one["score"]) for one in instances(export)["annotations"]]
@@ -151,7 +151,7 @@ def test_uncertain_boxes_become_regions_to_ignore(source: Source, tmp_path: Path
 def test_top_share_of_each_class(source: Source, tmp_path: Path) -> None:
     scores = [0.5, 0.9, 0.7, 0.1]
     records = [
-        replace(scene_records()[0], image_id=f"{number}{name}", class_name=name, probability=score)
+        replace(scene_records()[0], image_id=f"{number}{name}", class_name=name, quality=score)
         for number, score in enumerate(scores)
         for name in CLASSES[:2]
     ]
@@ -180,7 +180,7 @@ def test_images_without_a_box_when_asked_for(name: str, source: Source, tmp_path
 
 def test_an_image_whose_other_class_has_no_box_is_told(source: Source, tmp_path: Path) -> None:
     failure = Failure("a.jpg", "a.jpg", "1e3", "cut", "nothing was found")
-    other = replace(scene_records()[0], class_name=CLASSES[1], probability=0.1)
+    other = replace(scene_records()[0], class_name=CLASSES[1], quality=0.1)
     for name, run in (
         ("failed", write_run(tmp_path / "run", scene_records(), [failure])),
         ("dropped", write_run(tmp_path / "run2", [scene_records()[0], other, *scene_records()[1:]])),
@@ -242,7 +242,7 @@ def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
         replace(good, component=2, box_xyxy=(70, 0, 80, 5)),
         replace(good, component=3, box_xyxy=(30, 10, 20, 20)),
         replace(good, component=4, size_wh=(61, 40)),
-        replace(good, component=5, box_xyxy=(-5, -5, 20, 99), probability=float("nan")),
+        replace(good, component=5, box_xyxy=(-5, -5, 20, 99), quality=float("nan")),
         replace(good, image_id="outside", file="../photos/a.jpg"),
         *scene_records()[1:],
         replace(good, component=6),  # once more, behind other images

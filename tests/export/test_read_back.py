@@ -177,7 +177,7 @@ def test_voc_by_wsloc(tmp_path: Path) -> None:
     write_photo(source.root / "z.jpg", (50, 40), (10, 10, 30, 30))
     boxes = [
         record("x y.png", "dog", (10, 10, 30, 30), (50, 40)),
-        record("x y.png", "cat", (1, 1, 9, 9), (50, 40), probability=0.1),
+        record("x y.png", "cat", (1, 1, 9, 9), (50, 40), quality=0.1),
         record("z.jpg", "cat", (10, 10, 30, 30), (50, 40)),
     ]
     run, selection = write_run(tmp_path / "run", boxes), SelectionSettings(ignore_below=0.3, uncertain="ignore")

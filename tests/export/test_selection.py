@@ -19,10 +19,10 @@ from wsloc.records import Localization
 
 WH = (100, 100)
 BOXES = [
-    record("i", "cat", (0, 0, 50, 50), WH, probability=0.9, quality=0.1),
-    record("i", "cat", (0, 0, 50, 45), WH, probability=0.4, quality=0.8, component=1),
-    record("i", "cat", (60, 60, 70, 70), WH, probability=0.6, quality=0.5, component=2),
-    record("i", "dog", (0, 0, 50, 50), WH, probability=0.2, quality=0.9, fallback="seeds"),
+    record("i", "cat", (0, 0, 50, 50), WH, quality=0.9, probability=0.1),
+    record("i", "cat", (0, 0, 50, 45), WH, quality=0.4, probability=0.8, component=1),
+    record("i", "cat", (60, 60, 70, 70), WH, quality=0.6, probability=0.5, component=2),
+    record("i", "dog", (0, 0, 50, 50), WH, quality=0.2, probability=0.9, fallback="seeds"),
 ]
 
 
@@ -32,7 +32,7 @@ BOXES = [
         ({}, [0, 1, 2, 3], {}),
         ({"min_score": 0.5}, [0, 2], {1: "below --min-score", 3: "below --min-score"}),
         ({"min_score": 0.4}, [0, 1, 2], {3: "below --min-score"}),
-        ({"min_score": 0.5, "score": "quality"}, [1, 2, 3], {0: "below --min-score"}),
+        ({"min_score": 0.5, "score": "probability"}, [1, 2, 3], {0: "below --min-score"}),
         ({"min_area": 0.01}, [0, 1, 2, 3], {}),
         ({"min_area": 0.02}, [0, 1, 3], {2: "below --min-area"}),
         ({"fallbacks": "drop"}, [0, 1, 2], {3: "fallback"}),
@@ -41,10 +41,10 @@ BOXES = [
         # IoU of the first two is 0.9; of other classes' boxes nothing is said.
         ({"nms": 0.9}, [0, 1, 2, 3], {}),
         ({"nms": 0.89}, [0, 2, 3], {1: "duplicate by --nms"}),
-        ({"nms": 0.5, "score": "quality"}, [1, 2, 3], {0: "duplicate by --nms"}),
+        ({"nms": 0.5, "score": "probability"}, [1, 2, 3], {0: "duplicate by --nms"}),
         ({"nms": 0.5, "boxes_per_class": 2}, [0, 2, 3], {1: "duplicate by --nms"}),
         # What is too weak to stay takes no other with it.
-        ({"nms": 0.5, "score": "quality", "min_score": 0.85}, [3], dict.fromkeys(range(3), "below --min-score")),
+        ({"nms": 0.5, "score": "probability", "min_score": 0.85}, [3], dict.fromkeys(range(3), "below --min-score")),
     ],
 )
 def test_what_is_kept(settings: dict[str, Any], kept: list[int], reasons: dict[int, str]) -> None:
@@ -88,11 +88,11 @@ def test_of_many_equal_scores_the_first_are_best() -> None:
 )
 def test_duplicates_as_torchvision_finds_them(rows: list[tuple[int, ...]], most: float) -> None:
     records: list[Localization] = [
-        record("i", "cat", (x, y, x + w, y + h), WH, probability=score / 10**6, component=place)
+        record("i", "cat", (x, y, x + w, y + h), WH, quality=score / 10**6, component=place)
         for place, (x, y, w, h, score) in enumerate(rows)
     ]
     boxes = torch.tensor([one.box_xyxy for one in records], dtype=torch.float64)
-    theirs = nms(boxes, torch.tensor([one.probability for one in records], dtype=torch.float64), most)
+    theirs = nms(boxes, torch.tensor([one.quality for one in records], dtype=torch.float64), most)
     found = select(records, SelectionSettings(nms=most))
     assert [box.record.component for box in found.kept] == sorted(theirs.tolist())
 

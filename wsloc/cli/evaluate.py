@@ -45,7 +45,7 @@ class EvaluateConfig:
     """arithmetic of MaxBoxAcc and PxAP: exact, or that of the code published by Choe et al. 2020"""
     held_out: Annotated[Path | None, optional("RUN", "none: the oracle threshold alone")] = None
     """a run on other images, with saved maps, that chooses the thresholds of MaxBoxAcc"""
-    score: Literal["probability", "quality"] = "probability"
+    score: Literal["quality", "probability"] = "quality"
     """what sorts the boxes for average precision"""
     insertion_deletion: int = 0
     """insertion and deletion AUC of this many items, spread evenly; asks the network (>= 0)"""

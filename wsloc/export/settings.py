@@ -15,8 +15,8 @@ Outline = Literal["polygons", "boxes", "rle", "none"]
 class SelectionSettings:
     """Which boxes are exported."""
 
-    score: Literal["probability", "quality"] = "probability"
-    """what tells how certain a box is: the classifier's probability, or how well mask and map agree"""
+    score: Literal["quality", "probability"] = "quality"
+    """what tells how certain a box is: how well mask and map agree, or the classifier's probability"""
     min_score: float = 0.0
     """leave out boxes with a lower score (0 to 1)"""
     top_share: float = 1.0

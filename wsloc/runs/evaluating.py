@@ -43,7 +43,7 @@ class Judging:
 
     maps: MapFolder | None
     protocol: Protocol = "wsloc"
-    score: str = "probability"
+    score: str = "quality"
     held_out: tuple[Path, DataSettings] | None = None
 
 
