@@ -144,7 +144,7 @@ class Scored:
     scores: dict[str, NDArray[np.float64]]
 
     def difference(self, name: str) -> Estimate:
-        """CorLoc of the better half less that of the other."""
+        """Share of right boxes in the better half less that in the other."""
         return estimate(half_difference, rank(self.boxes, self.scores[name], self.boxes.right))
 
 
@@ -222,8 +222,8 @@ def train_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[
         for name in (*CANDIDATES, *PRODUCTS)
     }
     yield (
-        f"On train ({counted(judged[networks[0], 'train']['all'])}): CorLoc of the better half of the boxes less that "
-        "of the other half, in points."
+        f"On train ({counted(judged[networks[0], 'train']['all'])}): share of right boxes (IoU > 0.5) in the better "
+        "half less that in the other half, in points."
     )
     yield ""
     yield f"| score | {' | '.join(networks)} | mean |"
@@ -242,7 +242,7 @@ def val_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[st
         "order."
     )
     yield ""
-    yield "| network | boxes | CorLoc | better half - other half by quality | gain | by probability | gain |"
+    yield "| network | boxes | right | better half - other half by quality | gain | by probability | gain |"
     yield "|---|---|---:|---:|---:|---:|---:|"
     for network in options.networks:
         for title, those in judged[network, "val"].items():
