@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from wsloc.errors import ItemError
 
@@ -59,8 +60,8 @@ def read_header(path: Path) -> ImageHeader:
             raise ItemError(f"{path.name} has EXIF data that cannot be read: {error}") from error
         # Like Pillow's own transposition: what is no orientation turns nothing.
         if isinstance(orientation, int) and 1 <= orientation <= 8:
-            return ImageHeader(image.size, orientation)
-        return ImageHeader(image.size, 1)
+            return ImageHeader(_stored_wh(image), orientation)
+        return ImageHeader(_stored_wh(image), 1)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -86,6 +87,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             raise ItemError(f"{path.name} cannot be decoded: {error}") from error
 
 
+def _stored_wh(image: Image.Image) -> tuple[int, int]:
+    # The size that Pillow gives of a TIFF has its orientation applied before a pixel is read.
+    if isinstance(image, TiffImageFile):
+        return int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
+    return image.size
+
+
 def _open(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
@@ -96,6 +104,8 @@ def _open(path: Path) -> Image.Image:
         raise ItemError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ItemError(f"{path.name} has more than {MAX_PIXELS // 10**6} million pixels") from error
+    except UnidentifiedImageError as error:
+        raise ItemError(f"{path.name} is not an image that can be read") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
         raise ItemError(f"{path.name} is not an image that can be read: {error}") from error
 

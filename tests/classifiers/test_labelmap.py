@@ -337,3 +337,8 @@ def _network_input(path: Path) -> torch.Tensor:
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     image = (image - mean[:, None, None]) / std[:, None, None]
     return torch.nn.functional.interpolate(image, (224, 224), mode="bilinear", antialias=True)
+
+
+def test_a_name_in_other_letters_is_the_first_guess() -> None:
+    with pytest.raises(UserError, match=r"lacks the class Cat \(did you mean cat\?\)"):
+        LabelMap("own", tuple(MappedClass(name, (0,)) for name in ("cat", "cats", "rat"))).restrict(["Cat"])

@@ -117,7 +117,7 @@ def test_a_sound_run_succeeds(here: Path, localize: Localize) -> None:
         ((*FOLDER, "--arch", "resnet5O"), "did you mean resnet50?"),
         ((*FOLDER, "--mean", "0.5", "--std", "0.5"), "The network cannot take an image of shape (1, 32, 32)"),
         ((*FOLDER, "--config", "none.yaml"), "The configuration none.yaml cannot be read"),
-        ((*FOLDER, "--labels", "none.csv"), "The labels none.csv cannot be read"),
+        ((*FOLDER, "--labels", "none.csv"), "The labels none.csv do not exist"),
         (("--images", "none/*.jpg", "--class", "cat"), "--images 'none/*.jpg' matches no image"),
         ((*FOLDER, "--background-quantile", "2"), "--background-quantile must lie below --foreground-quantile"),
         ((*FOLDER, "--resume", "--out", "none"), "none is no run folder; start a run without --resume"),

@@ -91,7 +91,7 @@ def test_a_missing_image_is_found_out_only_when_it_is_read(photos: Path) -> None
     [
         ("a.jpg\n", r"labels\.csv, row 1: expected image,label\[;label\.\.\.\] but found 1 columns\.$"),
         ("image,label\na.jpg,cat,3\n", r"labels\.csv, row 2: .* but found 3 columns\.$"),
-        ("a.jpg;cat\n", r"row 1: .* but found 1 columns\.$"),
+        ("a.jpg;cat\n", r"row 1: .* but found 1 columns; separate image and labels by a comma\.$"),
         ("../a.jpg,cat\n", r"row 1: \.\./a\.jpg lies outside"),
         ("cat/../../a.jpg,cat\n", r"row 1: cat/\.\./\.\./a\.jpg lies outside"),
         ("/etc/passwd,cat\n", r"row 1: /etc/passwd lies outside"),
@@ -115,10 +115,10 @@ def test_a_relative_root_holds_its_files_too(photos: Path, monkeypatch: pytest.M
 
 
 def test_a_csv_file_that_cannot_be_read_is_a_users_error(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"The labels .*none\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"The labels .*none\.csv do not exist"):
         open_labelled_images(photos, photos / "none.csv")
     (photos / "latin.csv").write_bytes("a.jpg,Tür\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"The labels .*latin\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"The labels .*latin\.csv are no UTF-8 text"):
         open_labelled_images(photos, photos / "latin.csv")
 
 

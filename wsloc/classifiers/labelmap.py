@@ -111,7 +111,8 @@ class LabelMap:
         if missing := [name for name, mapped in found.items() if mapped is None]:
             raise UserError(
                 f"The label map {self.source} lacks {_some(missing)}{_did_you_mean(missing[0], self.class_names)}; "
-                "add a line 'class: outputs' for each to a label map of your own, or leave these classes out."
+                "add a line 'class: outputs' for each to a file of your own (--label-map FILE), leave them out by "
+                "--classes, or teach a classifier these classes (wsloc train-classifier)."
             )
         return LabelMap(self.source, tuple(mapped for mapped in found.values() if mapped is not None))
 
@@ -364,7 +365,9 @@ def _refuse_unknown_keys(mapping: Mapping[str, object], known: set[str], where: 
 
 
 def _did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, candidates, n=3)
+    names = list(candidates)
+    same_letters = [candidate for candidate in names if candidate.casefold() == name.casefold()]
+    close = same_letters or difflib.get_close_matches(name, names, n=3)
     return f" (did you mean {_listing(close, 'or')}?)" if close else ""
 
 

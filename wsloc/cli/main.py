@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + "\n\nwsloc VERB --help lists the flags of a verb.",
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
     verb = parser.parse_args(words[:1]).verb
     return run_verb(verb, words[1:])
 
@@ -58,7 +61,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         print(f"wsloc: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resume = f"; wsloc {verb} --resume goes on" if verb in RESUMABLE else ""
+        resume = f"; if a run folder was named above, wsloc {verb} --resume goes on" if verb in RESUMABLE else ""
         print(f"wsloc: interrupted{resume}.", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -48,8 +48,9 @@ def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
         if number == 1 and is_header(row):
             continue
         if len(row) != 2:
+            remedy = "; separate image and labels by a comma" if len(row) == 1 and ";" in row[0] else ""
             raise UserError(
-                f"{labels_csv}, row {number}: expected image,label[;label...] but found {len(row)} columns."
+                f"{labels_csv}, row {number}: expected image,label[;label...] but found {len(row)} columns{remedy}."
             )
         file = Path(row[0].strip()).as_posix()
         if file == ".":
@@ -121,5 +122,9 @@ def read_csv(path: Path, what: str) -> list[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"The {what} {path} are no UTF-8 text; save the table as 'CSV UTF-8'.") from error
+    except FileNotFoundError as error:
+        raise UserError(f"The {what} {path} do not exist; check the path.") from error
+    except (OSError, csv.Error) as error:
         raise UserError(f"The {what} {path} cannot be read: {error}.") from error

@@ -56,6 +56,8 @@ def summarize_run(
         f"{counts['fallbacks']} of them fallbacks, {counts['failures']} failures"
     ]
     lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
+    if counts["failures"]:
+        lines.append(f"  which ones: {run.contents.path / 'failures.jsonl'}")
     lines += run.contents.notes
     if truth is not None:
         lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
