@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=Path("data"), help="folder that holds VOCdevkit")
     parser.add_argument("--weights-dir", type=Path, help="folder of NAME.pth files (default: torchvision's weights)")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark-classifier"), help="folder of all results")
-    parser.add_argument("--methods", nargs="+", default=["gradient", "cam"], help="saliency methods (default: gradient cam)")
+    parser.add_argument("--methods", nargs="+", default=["gradient", "cam"], help="default: gradient cam")
     options = parser.parse_args()
 
     for network in NETWORKS:

@@ -1,4 +1,9 @@
-"""The whole chain on the demo: classifier, boxes, export, detectors on pseudo-labels and on true boxes, mAP."""
+"""The whole chain on the demo: classifier, boxes, export, detectors on pseudo-labels and on true boxes, mAP.
+
+The classifier's head is trained on the frozen features of the network that wsloc ships, as one would with ImageNet's,
+which takes seconds. Training all of its layers anew takes too long for a demo: after 10 epochs, a minute and a half of
+one core, 59 % of the boxes on train are right (CorLoc), against 74 % here, and 30 epochs take four minutes.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +28,13 @@ def main() -> int:
     if out.exists():
         parser.error(f"{out} exists; delete it, or give another --out")
     demo = ["--dataset", "demo", "--root", str(arguments.root), "--split", "train"]
-    detector = [*DETECTOR, "--test-root", str(arguments.root), "--seed", arguments.seed]
+    classifier = f"{out}/classifier/classifier.safetensors"
+    detector = [*DETECTOR, "--backbone", classifier, "--test-root", str(arguments.root), "--seed", arguments.seed]
     steps = {
-        "Boxes from image-level labels, by the demo's classifier": ["localize", *demo, "--out", f"{out}/boxes"],
+        "A classifier from image-level labels": [
+            "train-classifier", *demo, "--arch", "demo", "--test-split", "test", "--out", f"{out}/classifier",
+        ],
+        "Boxes by the classifier": ["localize", *demo, "--checkpoint", classifier, "--out", f"{out}/boxes"],
         "Export": ["export", f"{out}/boxes", "--format", "coco", "--out", f"{out}/export"],
         "A detector on the pseudo-labels": [
             "train-detector", "--labels", f"{out}/export", *detector, "--out", f"{out}/pseudo",

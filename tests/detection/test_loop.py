@@ -99,6 +99,15 @@ def test_a_killed_training_goes_on_to_the_same_bytes(labels: BoxedImages, tmp_pa
     assert any(not torch.equal(value, with_other_seed[name]) for name, value in undisturbed.items())
 
 
+def test_going_on_after_the_last_epoch_leaves_a_detector_that_can_be_asked(labels: BoxedImages, tmp_path: Path) -> None:
+    weights, _ = trained(labels, QUICK, tmp_path)
+    model = build_detector(TINY, CLASSES)
+    state = read_state(tmp_path)
+    assert list(train(model, labels, TINY, QUICK, CPU, TrainingLog([], []), state=state)) == []
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert len(list(detect(model, [labels.images[0].image], CLASSES, CPU))) == 1
+
+
 def test_the_momentum_is_part_of_the_state(labels: BoxedImages, tmp_path: Path) -> None:
     settings = replace(QUICK, epochs=2)
     undisturbed, _ = trained(labels, settings, tmp_path)

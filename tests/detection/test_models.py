@@ -79,6 +79,8 @@ def test_the_demo_classifier_is_the_default_of_the_small_one() -> None:
         ("fasterrcnn_mobilenet_v3_large_320_fpn", "mobilenet_v3_large", "features.1.block.0.0.weight"),
         ("ssdlite320_mobilenet_v3_large", "mobilenet_v3_large", "features.1.block.0.0.weight"),
         ("fasterrcnn_mobilenet_v2_fpn", "mobilenet_v2", "features.1.conv.0.0.weight"),
+        ("fasterrcnn_mobilenet_v2_320_fpn", "mobilenet_v2", "features.1.conv.0.0.weight"),
+        ("fasterrcnn_densenet121_fpn", "densenet121", "features.conv0.weight"),
     ],
 )
 def test_weights_from_a_file_of_a_classifier_with_other_classes(
@@ -123,7 +125,11 @@ def test_bad_weights_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "file"),
-    [("fasterrcnn_densenet121_fpn", "densenet121.pth"), ("fasterrcnn_mobilenet_v2_fpn", "mobilenet_v2.pth")],
+    [
+        ("fasterrcnn_densenet121_fpn", "densenet121.pth"),
+        ("fasterrcnn_mobilenet_v2_fpn", "mobilenet_v2.pth"),
+        ("fasterrcnn_mobilenet_v2_320_fpn", "mobilenet_v2.pth"),
+    ],
 )
 def test_real_weights(shared: Path, arch: ArchName, file: str) -> None:
     """Frozen statistics and first layers; features of a photograph are those of the classifier."""

@@ -62,6 +62,7 @@ def made_mask() -> NDArray[np.bool_]:
         ([-4, 2, 70, 30], (0, 2, 60, 30)),
         (made_mask(), (5, 3, 21, 9)),
         (made_mask().astype(np.uint8) * 255, (5, 3, 21, 9)),
+        (made_mask().astype(np.float32), (5, 3, 21, 9)),
     ],
 )
 def test_what_it_may_answer(answer: Any, box: tuple[float, ...]) -> None:
@@ -80,6 +81,9 @@ def test_what_it_may_answer(answer: Any, box: tuple[float, ...]) -> None:
         ([5.0, 5, 5, 9], "without area"),
         ([np.nan, 5, 6, 9], "without area"),
         ([100.0, 5, 200, 9], "without area"),
+        (np.full((40, 60), 0.25), "other numbers than 0 and 1"),
+        ([[1, 2], [3]], "what is no array"),
+        (["1", "2", "3", "4"], "neither a box nor a mask"),
     ],
 )
 def test_other_answers_are_sentences(answer: Any, sentence: str) -> None:

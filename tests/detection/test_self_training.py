@@ -94,9 +94,14 @@ def test_found_boxes_alone_are_refined(tmp_path: Path) -> None:
 def test_boxes_as_given(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
     (image,) = dataset.images
-    (result,) = given(dataset.images, {(image.image_id, "red"): old(image, "red")})
+    (result,) = given(dataset.images, {(image.image_id, "red"): old(image, "red")}, {})
     assert result.items[0].localizations == (old(image, "red"),)
     assert result.items[1].failure is not None
+    assert result.items[1].failure.stage == "detect"
+    (result,) = given(dataset.images, {}, {image.image_id: "it is gone"})
+    assert [(item.failure.stage, item.failure.reason) for item in result.items if item.failure] == [
+        ("read", "it is gone")
+    ] * 2
 
 
 @pytest.mark.parametrize("folds", [2, 3])

@@ -88,6 +88,8 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     if (path / "localizations.jsonl").is_file() or read_manifest(path) is not None:
         if data.dataset is not None:
             raise UserError(f"{path} is a run and knows its data set; leave out --dataset (--root says where it lies).")
+        if (read_manifest(path) or {}).get("kind") == "self-training":
+            raise UserError(f"{path} holds rounds of self-training; give one of them, such as {path / 'round-1'}.")
         contents = read_run(path)
         if not contents.complete:
             raise UserError(f"{path} is unfinished; wsloc localize --resume goes on with it.")
@@ -102,6 +104,10 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
         asked = (settings.class_name,) if settings.class_name else settings.classes or dataset.class_names
         return Labels(from_run(dataset, contents, asked, drop_empty=drop_empty), dataset, settings, contents)
     own, truth = open_export(path, data.root if data.dataset is None else None)
+    if unknown := [name for name in data.classes if name not in own.class_names]:
+        raise UserError(f"--classes: the export has no class {unknown[0]!r}, only {', '.join(own.class_names[:20])}.")
+    # An export names all classes of its data set, also those that its boxes were not sought of.
+    own = replace(own, class_names=data.classes or own.class_names)
     if data.dataset is not None:
         dataset, truth = matched(open_dataset(data), own, truth)
         return Labels(from_truth(dataset, truth, own.class_names, drop_empty=drop_empty), dataset, data)
@@ -111,23 +117,32 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     return Labels(from_truth(own, truth, own.class_names, drop_empty=drop_empty), own, None)
 
 
-def boxes_by_item(labels: Labels) -> dict[tuple[str, str], Localization]:
-    """One box for each item that has one: that of the run, or the first of the class in the export."""
+def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], Localization], dict[str, str]]:
+    """One box for each item that has one: that of the run, or the first of the class in the export.
+
+    Returns:
+        The boxes by image id and class name, and by its id why an image cannot be read, whose boxes are then left out.
+    """
     from wsloc.detection.inference import localization
+    from wsloc.errors import ItemError
     from wsloc.images import read_header
 
     if labels.run is not None:
-        return {
-            (record.image_id, record.class_name): record for record in labels.run.localizations if record.component == 0
-        }
+        records = (record for record in labels.run.localizations if record.component == 0)
+        return {(record.image_id, record.class_name): record for record in records}, {}
     found: dict[tuple[str, str], Localization] = {}
+    unread: dict[str, str] = {}
     for boxed in labels.boxed.images:
-        size_wh = read_header(boxed.image.path).size_wh
+        try:
+            size_wh = read_header(boxed.image.path).size_wh
+        except ItemError as error:
+            unread[boxed.image.image_id] = str(error)
+            continue
         for box, number in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
             name = labels.boxed.class_names[number - 1]
             record = localization(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
             found.setdefault((boxed.image.image_id, name), record)
-    return found
+    return found, unread
 
 
 def data_yaml(arch: str, data: DataSettings | None) -> str:

@@ -127,6 +127,7 @@ def run(arguments: Sequence[str]) -> int:
 def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.detection.folder import as_comments, describe, require_same
+    from wsloc.detection.models import require_backbone
     from wsloc.detection.refine import load_refine
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.opening import open_run_folder
@@ -134,6 +135,7 @@ def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
     refine = load_refine(config.refine) if config.refine else None
     device = choose_device(config.training.device)
     labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)
+    require_backbone(config.detector)
     plan = plan_training(device)
     text = "# Settings of wsloc self-train\n" + as_comments(_plain(config))
     stem = f"self-train-{labels.boxed.name}-{config.detector.arch}"
@@ -154,20 +156,24 @@ def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
                 rounds.append(_round(job, folder.path, number, rounds[-1].boxes))
         _write_table(folder.path / "rounds.csv", rounds)
         folder.finish({**manifest, "images": len(labels.dataset.images)})
-    _say(folder.path, rounds)
+    _say(folder.path, rounds, readable=labels.settings is not None)
     return 1 if any(done.problems for done in rounds) else 0
 
 
 def _round_zero(job: _Job, out: Path) -> _Round:
     """The boxes as given, as a run."""
     from wsloc.detection.self_training import given, refine_image
+    from wsloc.runs import read_manifest
 
-    results = list(given(job.labels.dataset.images, boxes_by_item(job.labels)))
-    problems: list[str] = []
+    path = out / "round-0"
+    if (read_manifest(path) or {}).get("complete"):
+        return _read_back(job, path, 0)
+    results = list(given(job.labels.dataset.images, *boxes_by_item(job.labels)))
+    problems = list(job.labels.boxed.problems)
     if job.refine is not None:
         mended = [refine_image(result, job.refine) for result in tqdm(results, unit="image", desc="refine")]
         results = [result for result, _ in mended]
-        problems = [sentence for _, sentences in mended for sentence in sentences]
+        problems += [sentence for _, sentences in mended for sentence in sentences]
     return _as_run(job, out, 0, results, 0, problems)
 
 
@@ -282,7 +288,8 @@ def _read_back(job: _Job, path: Path, number: int) -> _Round:
     contents = read_run(path)
     judged = judge_run(contents, job.labels.settings or DataSettings(), job.labels.dataset)
     boxes = {(record.image_id, record.class_name): record for record in contents.localizations}
-    return _Round(number, contents.manifest["found"], boxes, judged, contents.manifest["problems"])
+    told = contents.manifest
+    return _Round(number, told["found"], boxes, judged, told["problems"] + told["counts"]["images_without_truth"])
 
 
 def _rows(rounds: Sequence[_Round]) -> list[list[object]]:
@@ -316,7 +323,7 @@ def _write_table(path: Path, rounds: Sequence[_Round]) -> None:
     write_atomic(path, table.getvalue())
 
 
-def _say(out: Path, rounds: Sequence[_Round]) -> None:
+def _say(out: Path, rounds: Sequence[_Round], *, readable: bool) -> None:
     from wsloc.evaluation import Estimate
     from wsloc.evaluation.table import format_interval
 
@@ -329,9 +336,28 @@ def _say(out: Path, rounds: Sequence[_Round]) -> None:
             told = f"{format_interval(Estimate(*numbers[:3])):<22}{format_interval(Estimate(*numbers[-3:]))}"
         print(f"{number:<7}{boxes:>7}{found:>7}   {told}")
     folders = [shlex.quote(str(out / f"round-{done.number}")) for done in rounds]
-    print(f"\nRounds: {out / 'rounds.csv'}\nNext:")
+    print(f"\nRounds: {out / 'rounds.csv'}")
+    if not readable:
+        print("The rounds know no data set, so nothing else reads them; --dataset NAME beside the export changes that.")
+        return
+    best, note = _best_round(rounds)
+    print(note)
+    print("Next:")
     print(f"  a page to look at     wsloc report {' '.join(folders)}")
-    print(f"  a detector of them    wsloc train-detector --labels {folders[-1]}")
+    print(f"  a detector of them    wsloc train-detector --labels {folders[best]}")
+
+
+def _best_round(rounds: Sequence[_Round]) -> tuple[int, str]:
+    """The round whose boxes to train on, and why; the last, where no true boxes tell."""
+    from wsloc.evaluation import METRICS, estimate
+    from wsloc.evaluation.summary import RUN
+
+    judged = [done.judged.judged for done in rounds]
+    if any(result is None for result in judged):
+        return len(rounds) - 1, "Which round is best cannot be told without true boxes."
+    values = [estimate(METRICS[_COLUMNS[0]], result[RUN]).value for result in judged if result is not None]
+    best = max(range(len(values)), key=lambda number: values[number])
+    return best, f"The highest {_COLUMNS[0]} is that of round {best}; whoever chooses by it has looked at true boxes."
 
 
 def _plain(config: SelfTrainConfig) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import shlex
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -127,12 +129,14 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
     from wsloc.detection.checkpoint import Detector, save_detector
     from wsloc.detection.folder import DETECTOR, describe, finish, require_same, write_problems
+    from wsloc.detection.models import require_backbone
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.opening import open_run_folder
 
     device = choose_device(config.training.device)
     labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)
     test, settings = _open_test(config, labels)
+    require_backbone(config.detector)
     plan = plan_training(device)
     text = _config_yaml(config, settings)
     stem = f"detector-{labels.boxed.name}-{config.detector.arch}"
@@ -185,13 +189,28 @@ def _open_test(config: TrainDetectorConfig, labels: Labels) -> tuple[Dataset | N
         raise UserError(
             f"{whole.name} has no true boxes to test against; --test-dataset folder takes --test-boxes CSV."
         )
-    seen = {boxed.image.path.resolve() for boxed in labels.boxed.images}
-    if shared := sum(image.path.resolve() in seen for image in whole.images):
+    trained = (boxed.image.path for boxed in labels.boxed.images)
+    if shared := _count_shared(trained, (image.path for image in whole.images)):
         raise UserError(
             f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
             "another --test-split."
         )
     return whole, replace(given, targets=f"top{min(_MOST_TOP, len(classes))}")
+
+
+def _count_shared(trained: Iterable[Path], tested: Iterable[Path]) -> int:
+    """How many tested files are among the trained ones, also as the copies of the same name that an export holds."""
+    of_name: dict[str, list[Path]] = defaultdict(list)
+    for path in trained:
+        of_name[path.name].append(path)
+    return sum(any(_same_file(path, other) for other in of_name[path.name]) for path in tested)
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return path.resolve() == other.resolve()
 
 
 def _config_yaml(config: TrainDetectorConfig, settings: DataSettings | None) -> str:

@@ -225,7 +225,9 @@ def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
         return
     said = [f"the test set has no {listed(untested, _MOST_NAMED)}"] if untested else []
     said += [f"the training labels have no {listed(unknown, _MOST_NAMED)}"] if unknown else []
-    remedy = "give --test-classes with those that both have" if not untested else "give a test set of the same classes"
+    remedy = "give --test-classes with those that both have"
+    if untested:
+        remedy = "give a test set of the same classes, or --classes with those that have boxes"
     raise UserError(f"The classes differ: {' and '.join(said)}; {remedy}.")
 
 

@@ -128,7 +128,8 @@ def train(
     Raises:
         UserError: if the loss is no longer finite, no image can be read, or the state is of another detector.
     """
-    model.to(device)
+    # Also where every epoch is done already, and nothing but asking the detector is left.
+    model.to(device).eval()
     precision = _precision(settings.precision, device)
     peak = peak_learning_rate(settings, detector)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]

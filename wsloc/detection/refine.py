@@ -70,9 +70,16 @@ def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) 
         raise ItemError(f"the refiner raised {_named(error)}") from error
     if answer is None:
         return record
-    found = np.asarray(answer)
+    try:
+        found = np.asarray(answer)
+    except Exception as error:  # a tensor on a GPU, a list of unequal lists
+        raise ItemError(f"the refiner gave what is no array: {_named(error)}") from error
+    if found.dtype.kind not in "biuf":
+        raise ItemError(f"the refiner gave an array of {found.dtype}, neither a box nor a mask")
     if found.shape == (height, width):
         inside = found.astype(bool)
+        if found.dtype.kind == "f" and not np.array_equal(inside, found):
+            raise ItemError("the refiner gave a mask of other numbers than 0 and 1; compare it with a threshold")
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         if not len(rows):
             raise ItemError("the refiner gave an empty mask")

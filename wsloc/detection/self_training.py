@@ -108,10 +108,17 @@ def relocalize(
             yield Relocalized(changed, found, problems)
 
 
-def given(images: Iterable[ImageRecord], boxes: Boxes) -> Iterator[ImageResult]:
-    """Boxes that are there already, in the order of the images."""
+def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]) -> Iterator[ImageResult]:
+    """Boxes that are there already, in the order of the images.
+
+    Args:
+        images: with their image-level labels.
+        boxes: their boxes; an item without one becomes a failure.
+        unread: by the id of an image, why it cannot be read.
+    """
     for image in images:
-        items = (_item(image, name, boxes.get((image.image_id, name)), "") for name in image.labels)
+        reason = unread.get(image.image_id, "")
+        items = (_item(image, name, boxes.get((image.image_id, name)), reason) for name in image.labels)
         yield ImageResult(image, tuple(items), StageSeconds())
 
 

@@ -13,6 +13,7 @@ ArchName = Literal[
     "retinanet_resnet50_fpn_v2",
     "ssdlite320_mobilenet_v3_large",
     "fasterrcnn_mobilenet_v2_fpn",
+    "fasterrcnn_mobilenet_v2_320_fpn",
     "fasterrcnn_densenet121_fpn",
     "fasterrcnn_small_cnn",
 ]
@@ -23,7 +24,7 @@ class DetectorSettings:
     """Which detector, and what it begins with."""
 
     arch: ArchName = "fasterrcnn_mobilenet_v3_large_320_fpn"
-    """torchvision's detectors, Faster R-CNN on two more backbones, and a small one for the demo"""
+    """torchvision's detectors, Faster R-CNN on more backbones (with 320: small enough for a CPU), one for the demo"""
     backbone: Annotated[str, optional("FILE|default|none", "default")] = "default"
     """weights of the backbone: a classifier's file, default (torchvision's ImageNet weights; the demo classifier's for
     fasterrcnn_small_cnn), or none"""
@@ -68,9 +69,10 @@ class TrainingSettings:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """device of the network (auto: cuda or mps where there is one)"""
     seed: int = 0
-    """seed of the first weights, the order of the images and their changes"""
+    """seed of the first weights, the order of the images and their changes (>= 0)"""
 
     def __post_init__(self) -> None:
+        require(self.seed >= 0, f"--seed must not be negative, not {self.seed}.")
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, f"--{name.replace('_', '-')} must be at least 1.")
         require(
