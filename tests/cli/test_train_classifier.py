@@ -151,9 +151,10 @@ def test_workers_change_no_byte_and_the_seed_does(voc: Path) -> None:
 
 KILLED = """
 import sys
-import wsloc.cli.train_classifier as module
+import wsloc.fitting.fit as module
+from wsloc.cli.train_classifier import run
 module.SECONDS_BETWEEN_STATES = 0
-sys.exit(module.run(sys.argv[1:]))
+sys.exit(run(sys.argv[1:]))
 """
 
 
@@ -194,9 +195,17 @@ def test_changed_labels_are_not_mixed_into_an_unfinished_training(
     assert "wsloc train-classifier --resume goes on" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.chdir(voc)
+    image = voc / "VOCdevkit/VOC2012/JPEGImages/003.jpg"
+    os.utime(image, (1, 1))
+    assert train(*FROZEN, "--out", "net", "--resume") == 2
+    assert "was begun with other image files; start a training without --resume" in capsys.readouterr().err
     make_voc(voc, lambda number: list(COLOURS)[number % 2 :])
     assert train(*FROZEN, "--out", "net", "--resume") == 2
     assert "was begun with other labels" in capsys.readouterr().err
+    config = voc / "net" / "config.yaml"
+    config.write_text(config.read_text() + "more: 1\n")
+    assert train(*FROZEN, "--out", "net", "--resume") == 2
+    assert "'more: 1' there, 'nothing' here; give the same flags as then" in capsys.readouterr().err
 
 
 def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
@@ -310,6 +319,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
         ("--split nothing", "There is no split 'nothing'"),
         ("--ids none.txt", "The list of ids none.txt cannot be read"),
         ("--frozen --fine-tune", "--frozen and --fine-tune exclude each other"),
+        ("--learning-rate 1e38", "--learning-rate must be above 0 and at most 1e6, not 1e+38"),
         ("--val-share 0.7", "--val-share must lie between 0 and 0.5, not 0.7"),
         ("--resume --out none", "none is no run folder"),
     ],

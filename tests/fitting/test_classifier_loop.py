@@ -45,6 +45,7 @@ def trainer_of(
     rate: float = 0.05,
     held: int = 15,
     optimizer: str = "adamw",
+    batch_size: int = 8,
 ) -> tuple[Trainer, FeatureMaterial]:
     features, present = made()
     if loss == "cross-entropy":
@@ -55,7 +56,7 @@ def trainer_of(
     made_optimizer = (
         torch.optim.AdamW(parameters, lr=1.0) if optimizer == "adamw" else torch.optim.SGD(parameters, lr=1.0)
     )
-    plan = Plan(loss, epochs, patience, 8, rate, 0.1, False, torch.float32, seed=3)
+    plan = Plan(loss, epochs, patience, batch_size, rate, 0.1, False, torch.float32, seed=3)
     return make_trainer(plan, material, present, training, held_out, made_optimizer), material
 
 
@@ -149,6 +150,27 @@ def test_a_loss_that_is_not_finite_is_a_users_error() -> None:
         next(material.module.parameters()).fill_(math.inf)
     with pytest.raises(UserError, match=r"The loss is no longer finite in epoch 1; give a lower --learning-rate"):
         run(trainer)
+
+
+@pytest.mark.parametrize(("held", "value"), [(15, math.nan), (0, math.nan), (15, 3e38)])
+def test_a_loss_that_the_last_step_blew_up_is_a_users_error(held: int, value: float) -> None:
+    trainer, material = trainer_of(held=held, epochs=1, batch_size=60)
+
+    def blow_up(_done: int) -> None:
+        next(material.module.parameters()).data.fill_(value)
+
+    with pytest.raises(UserError, match=r"The loss is no longer finite in epoch 1; give a lower --learning-rate"):
+        train_epoch(trainer, blow_up)
+    assert not trainer.history
+
+
+def test_images_that_could_not_be_read_are_part_of_the_state() -> None:
+    begun, material = trainer_of()
+    train_epoch(begun)
+    material.problems[3] = "3.jpg is no image"
+    again, other = trainer_of()
+    restore(again, state_bytes(begun))
+    assert other.problems == {3: "3.jpg is no image"}
 
 
 def test_frozen_statistics_of_batch_normalisation_stay() -> None:

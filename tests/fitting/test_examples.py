@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError
-from wsloc.fitting.examples import Examples, Loss, check_trainable, choose_loss, hold_out, make_examples
+from wsloc.fitting.examples import Examples, Loss, check_trainable, choose_loss, for_loss, hold_out, make_examples
 from wsloc.records import ImageRecord
 
 
@@ -27,10 +28,16 @@ def dataset(*labels: str, class_names: str = "abcdefgh") -> Dataset:
 def test_examples_by_hand() -> None:
     examples = make_examples(dataset("b", "", "az", "ab"))
     assert examples.class_names == ("a", "b", "z")  # the data set's order, then what it does not know
-    assert [image.image_id for image in examples.images] == ["000", "002", "003"]
-    assert examples.present.tolist() == [[False, True, False], [True, False, True], [True, True, False]]
+    assert examples.present.tolist() == [
+        [False, True, False], [False, False, False], [True, False, True], [True, True, False],
+    ]  # fmt: skip
+    assert for_loss(examples, "bce") is examples
+    labelled = for_loss(examples, "cross-entropy")
+    assert [image.image_id for image in labelled.images] == ["000", "002", "003"]
+    assert labelled.present.tolist() == [[False, True, False], [True, False, True], [True, True, False]]
+    assert labelled.left_out == 1
     of_test = make_examples(dataset("bc", "c"), ("a", "b"))
-    assert of_test.present.tolist() == [[False, True]]
+    assert of_test.present.tolist() == [[False, True], [False, False]]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,7 @@ def test_examples_by_hand() -> None:
         (["a", "bc", "a"], 0.2, "The classes b, c label one image only"),
         (["a", "a", "b"], 0, None),
         (["a", "a", "b", "b"], 0.5, None),
+        (["a", "a", ""], 0.2, None),
     ],
 )
 def test_labels_that_nothing_can_be_learnt_from(labels: list[str], share: float, message: str | None) -> None:
@@ -83,6 +91,36 @@ def test_each_class_is_on_both_sides(words: list[str], share: float, seed: int) 
     assert examples.present[~held].any(axis=0).all()
     counts = examples.present.sum(axis=0)
     assert (examples.present[held].sum(axis=0) >= np.maximum(1, np.round(share * counts)) - 1).all()
+
+
+def slowly_held_out(examples: Examples, share: float, seed: int) -> list[bool]:
+    """The definition word by word, for images that all show a class."""
+    held = np.zeros(len(examples.images), dtype=bool)
+    hashes = [hashlib.blake2b(f"{seed}\x1f{image.image_id}".encode()).digest() for image in examples.images]
+    order = sorted(range(len(hashes)), key=hashes.__getitem__)
+    for column in np.argsort(examples.present.sum(axis=0), kind="stable"):
+        own = [row for row in order if examples.present[row, column]]
+        for row in own:
+            if examples.present[held, column].sum() >= max(1, round(share * len(own))):
+                break
+            left = examples.present[~held].sum(axis=0)
+            held[row] = held[row] or bool((left[examples.present[row]] > 1).all())
+    return held.tolist()  # type: ignore[no-any-return]
+
+
+@given(WORDS, st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 3))
+def test_held_out_by_its_definition(words: list[str], share: float, seed: int) -> None:
+    examples = make_examples(dataset(*"aabbcc", *words))
+    assert hold_out(examples, share, seed).tolist() == slowly_held_out(examples, share, seed)
+
+
+@given(WORDS, st.integers(2, 9), st.integers(0, 3))
+def test_images_without_a_class_are_on_both_sides(words: list[str], count: int, seed: int) -> None:
+    examples = make_examples(dataset(*"aabbccddee", *words, *[""] * count))
+    held = hold_out(examples, 0.2, seed)
+    assert held[-count:].sum() == max(1, round(0.2 * count))
+    # The others are held out as without them.
+    assert np.array_equal(held[:-count], hold_out(make_examples(dataset(*"aabbccddee", *words)), 0.2, seed))
 
 
 def test_the_split_depends_on_ids_and_seed_alone() -> None:

@@ -32,8 +32,9 @@ def test_by_hand() -> None:
     assert by_class[0, :2] == pytest.approx([(1 + 2 / 3) / 2, 2 / 3])
     assert math.isnan(by_class[0, 2])
     assert mean_average_precision(once, BY_HAND) == pytest.approx([((1 + 2 / 3) / 2 + 2 / 3) / 2])
-    # Best classes are 0, 1, 1 and 0; the labels of the images are {0}, {}, {0, 1} and {1}.
-    assert top1_accuracy(once, BY_HAND) == pytest.approx([2 / 4])
+    # Best classes are 0, 1, 1 and 0; the labels of the images are {0}, {}, {0, 1} and {1}; the second has none to find.
+    assert top1_accuracy(once, BY_HAND) == pytest.approx([2 / 3])
+    assert top1_accuracy(np.array([[1, 5, 0, 1], [0, 1, 0, 0]]), BY_HAND) == pytest.approx([1 / 2, np.nan], nan_ok=True)
 
 
 def test_figures_of_perfect_scores() -> None:

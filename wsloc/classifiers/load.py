@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from wsloc.classifiers.architectures import Architecture, build_architecture
 from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.pooled_head import PooledLinear, head_name, remove_head
-from wsloc.classifiers.preprocessing import Preprocessing
+from wsloc.classifiers.preprocessing import Preprocessing, adjusted
 from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError, listed, one_line
@@ -63,15 +63,7 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
         built = build_architecture(arch, pretrained=settings.weights is None, num_outputs=len(names) if names else None)
         if settings.weights is not None:
             load_weights(built.network, settings.weights, arch)
-    mean = settings.mean or built.preprocessing.mean
-    std = settings.std or built.preprocessing.std
-    if len(mean) != len(std) or len(mean) not in (1, 3):
-        raise UserError(
-            f"--mean and --std need three numbers each, or one each for a grey network, not {len(mean)} and {len(std)}."
-        )
-    size_hw = (settings.input_size,) * 2 if settings.input_size else built.preprocessing.input_size_hw
-    resize = settings.resize or built.preprocessing.resize
-    preprocessing = replace(built.preprocessing, input_size_hw=size_hw, mean=mean, std=std, resize=resize)
+    preprocessing = adjusted(built.preprocessing, settings.mean, settings.std, settings.input_size, settings.resize)
     if settings.layer is not None:
         return Classifier(
             network=UnitActivity(built.network, settings.layer, settings.unit),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,6 +50,27 @@ class Preprocessing:
     def channels(self) -> int:
         """3 for colour, 1 for grey."""
         return len(self.mean)
+
+
+def adjusted(
+    own: Preprocessing,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    input_size: int | None,
+    resize: Literal["squash", "short-side"] | None,
+) -> Preprocessing:
+    """A network's own preprocessing with what the user asked for in its place; None where nothing was asked for.
+
+    Raises:
+        UserError: if mean and standard deviation are not those of three channels or of one.
+    """
+    mean, std = mean or own.mean, std or own.std
+    if len(mean) != len(std) or len(mean) not in (1, 3):
+        raise UserError(
+            f"--mean and --std need three numbers each, or one each for a grey network, not {len(mean)} and {len(std)}."
+        )
+    size_hw = (input_size, input_size) if input_size else own.input_size_hw
+    return replace(own, input_size_hw=size_hw, mean=mean, std=std, resize=resize or own.resize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,26 +16,12 @@ import yaml
 from tqdm import tqdm
 
 from wsloc.config import ComputeSettings, DataSettings, optional, require
-from wsloc.errors import UserError
 from wsloc.fitting.settings import FittingSettings
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import nn
-
-    from wsloc.fitting.examples import Examples
+    from wsloc.fitting.fit import Progress
     from wsloc.fitting.job import Job
-    from wsloc.fitting.loop import Trainer
-    from wsloc.fitting.material import FeatureMaterial, ImageMaterial
-    from wsloc.fitting.report import Outcome
-    from wsloc.fitting.scoring import ScoredImages
 
-_TRAINING_SPLITS = {"voc": "train", "demo": "train", "coco": "train2017", "imagenet": "train", "cub": "train"}
-SECONDS_BETWEEN_STATES = 2.0
-"""A longer epoch is written as soon as it is done; of shorter ones, a killed training loses as many seconds."""
 _OF_ONE_CALL = frozenset({"out", "resume", "overwrite", "workers", "download"})
 
 
@@ -86,11 +72,13 @@ def run(arguments: Sequence[str]) -> int:
         TrainClassifierConfig, prog="wsloc train-classifier", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
     )
     # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    from wsloc.fitting.fit import fit
     from wsloc.fitting.folder import finish_folder, open_folder
+    from wsloc.fitting.opening import open_job
     from wsloc.fitting.report import format_outcome, write_outcome
     from wsloc.pipeline import applied, plan_threads
 
-    job, test = _opened(config)
+    job = open_job(config.data, config.test_split, config.fitting, config.compute)
     plan = plan_threads(job.device, config.compute.workers)
     stem = f"classifier-{config.data.dataset}-{job.backbone.arch.replace(':', '-')}"
     text = _to_yaml(config)
@@ -98,146 +86,58 @@ def run(arguments: Sequence[str]) -> int:
     opened = open_folder(config.out, stem, text, job, plan, command, config.resume, config.overwrite)
     with opened.folder, applied(plan) as pool:
         print(_announcement(job, opened.folder.path, opened.resumed), file=sys.stderr)
-        outcome = _train(job, test, opened.folder.path, opened.resumed, pool)
+        with _bars() as show:
+            outcome = fit(job, opened.folder.path, opened.resumed, pool, show)
         figures = write_outcome(opened.folder.path, job, outcome)
         finish_folder(opened, outcome)
     checkpoint = opened.folder.path / "classifier.safetensors"
     print(format_outcome(job, outcome, figures))
-    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {_next_command(config, checkpoint)}")
+    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {next_command(config, checkpoint)}")
     return 1 if outcome.problems else 0
-
-
-def _opened(config: TrainClassifierConfig) -> tuple[Job, Examples | None]:
-    """Everything that can be wrong before the first image is read."""
-    from wsloc.datasets import open_dataset
-    from wsloc.fitting.backbone import open_backbone
-    from wsloc.fitting.examples import check_trainable, choose_loss, hold_out, make_examples
-    from wsloc.fitting.job import Job, shared_images
-    from wsloc.pipeline import choose_device
-
-    device = choose_device(config.compute.device)
-    if config.compute.precision == "float16" and device.type != "cuda":
-        raise UserError("--precision float16 trains on CUDA only; take bfloat16 or float32 here.")
-    split = config.data.split or _TRAINING_SPLITS.get(str(config.data.dataset))
-    data = replace(config.data, split=split)
-    examples = make_examples(open_dataset(data))
-    check_trainable(examples, config.fitting.val_share)
-    loss = choose_loss(examples, config.fitting.loss)
-    test = None
-    if config.test_split is not None:
-        of_test = replace(data, split=config.test_split, ids=None, limit=None, download=False)
-        test = make_examples(open_dataset(of_test), examples.class_names)
-        if shared := shared_images(examples, test):
-            raise UserError(
-                f"{shared} of the {len(test.images)} images of --test-split {config.test_split} are also trained on "
-                f"(--split {split}), so the test would say nothing; give splits without common images."
-            )
-    backbone = open_backbone(config.fitting, config.compute.seed)
-    backbone.network.to(device)
-    held_out = hold_out(examples, config.fitting.val_share, config.compute.seed)
-    return Job(config.fitting, config.compute, backbone, examples, held_out, loss, device), test
 
 
 def _announcement(job: Job, folder: Path, resumed: bool) -> str:
     held, count = int(job.held_out.sum()), len(job.examples.images)
-    what = "all layers" if job.settings.fine_tune else "a linear head on frozen features"
-    return (
+    trained = "all layers" if job.settings.fine_tune else "a linear head on frozen features"
+    lines = [
         f"{count - held} images to train on, {held} held out, {len(job.examples.class_names)} classes; "
-        f"{job.backbone.arch}, {what}, {job.loss} on {job.device}.\n"
-        f"{'Going on with' if resumed else 'Writing'} {folder}"
-    )
-
-
-def _train(job: Job, test: Examples | None, folder: Path, resumed: bool, pool: Executor | None) -> Outcome:
-    from wsloc.fitting.job import head_trainer, network_trainer
-    from wsloc.fitting.loop import take_best
-
-    cache = folder.parent / "features"
-    material: FeatureMaterial | ImageMaterial
-    if job.settings.fine_tune:
-        trainer, material = network_trainer(job, pool)
-    else:
-        features = _features(job, job.examples, cache, pool, mirrored=True)
-        trainer, material = head_trainer(job, features)
-    _epochs(trainer, folder, resumed)
-    take_best(trainer)
-    return _outcome(job, trainer, material, test, cache, pool)
-
-
-def _features(
-    job: Job, examples: Examples, folder: Path, pool: Executor | None, *, mirrored: bool
-) -> NDArray[np.float32]:
-    from wsloc.fitting.features import compute_features, open_features
-
-    wanted = job.features_of(examples, mirrored=mirrored)
-    path = wanted.path(folder)
-    with tqdm(total=len(examples.images), unit="image", desc="features", dynamic_ncols=True) as bar:
-        for done in compute_features(path, wanted, pool):
-            bar.update(done - bar.n)
-    return open_features(path, wanted)
-
-
-def _epochs(trainer: Trainer, folder: Path, resumed: bool) -> None:
-    from wsloc.fitting.folder import STATE
-    from wsloc.fitting.loop import history_csv, restore, state_bytes, train_epoch
-    from wsloc.runs.atomic import write_atomic
-
-    if resumed and (folder / STATE).exists():
-        restore(trainer, (folder / STATE).read_bytes())
-    written = time.monotonic()
-    with tqdm(total=trainer.plan.epochs, initial=len(trainer.history), unit="epoch", dynamic_ncols=True) as bar:
-        while not trainer.finished:
-            record = train_epoch(trainer)
-            # Forcing a file to the disk takes longer than an epoch of a linear head.
-            if trainer.finished or time.monotonic() - written >= SECONDS_BETWEEN_STATES:
-                write_atomic(folder / "epochs.csv", history_csv(trainer.history))
-                write_atomic(folder / STATE, state_bytes(trainer))
-                written = time.monotonic()
-            bar.set_postfix_str(
-                f"loss {record.train_loss:.3f}, held out {record.val_loss:.3f}, mAP {record.val_map:.3f}"
+        f"{job.backbone.arch}, {trained}, {job.loss} on {job.device}."
+    ]
+    for what, examples in (("images", job.examples), ("test images", job.test)):
+        if examples is not None and (negatives := int((~examples.shows_any).sum())):
+            lines.append(f"{negatives} of the {len(examples.images)} {what} show none of the classes.")
+        if examples is not None and examples.left_out:
+            lines.append(
+                f"{examples.left_out} {what} show none of the classes and are left out; --loss bce would use them."
             )
-            bar.update()
+    return "\n".join([*lines, f"{'Going on with' if resumed else 'Writing'} {folder}"])
 
 
-def _outcome(
-    job: Job,
-    trainer: Trainer,
-    material: FeatureMaterial | ImageMaterial,
-    test: Examples | None,
-    cache: Path,
-    pool: Executor | None,
-) -> Outcome:
-    import numpy as np
+@contextmanager
+def _bars() -> Iterator[Callable[[Progress], None]]:
+    """A bar for each stage, one after another."""
+    bar: tqdm[Any] | None = None
+    stage, epoch = "", 0
 
-    from wsloc.fitting.features import why_unreadable
-    from wsloc.fitting.job import image_material, scored, with_head
-    from wsloc.fitting.material import FeatureMaterial
-    from wsloc.fitting.report import Outcome
+    def show(progress: Progress) -> None:
+        nonlocal bar, stage, epoch
+        if bar is None or progress.stage != stage:
+            if bar is not None:
+                bar.close()
+            stage = progress.stage
+            bar = tqdm(total=progress.total, initial=progress.done, unit="image", desc=stage, dynamic_ncols=True)
+        if progress.last is not None and progress.last.epoch != epoch:
+            last, epoch = progress.last, progress.last.epoch
+            bar.set_postfix_str(
+                f"epoch {epoch}: loss {last.train_loss:.3f}, held out {last.val_loss:.3f}, mAP {last.val_map:.3f}"
+            )
+        bar.update(progress.done - bar.n)
 
-    problems: dict[str, str] = {}
-    network: nn.Module
-    scored_test: ScoredImages | None = None
-    held_out = scored(job, material, job.examples, trainer.held_out) if len(trainer.held_out) else None
-    if isinstance(material, FeatureMaterial):
-        used = {*trainer.training.tolist(), *trainer.held_out.tolist()}
-        missing = [image for row, image in enumerate(job.examples.images) if row not in used]
-        if test is not None:
-            features = _features(job, test, cache, pool, mirrored=False)
-            finite = np.isfinite(features).all(axis=(1, 2))
-            missing += [test.images[row] for row in np.flatnonzero(~finite)]
-            scored_test = scored(job, material.over(features), test, np.flatnonzero(finite))
-        problems = {image.file: why_unreadable(image) for image in missing}
-        network = with_head(job.backbone, material.folded())
-    else:
-        network = material.module
-        problems = {job.examples.images[row].file: reason for row, reason in sorted(material.problems.items())}
-        if test is not None:
-            of_test = image_material(job, test, network, pool)
-            with tqdm(total=len(test.images), unit="image", desc="test", dynamic_ncols=True) as bar:
-                scored_test = scored(job, of_test, test, np.arange(len(test.images)))
-                bar.update(len(test.images))
-            problems |= {test.images[row].file: reason for row, reason in sorted(of_test.problems.items())}
-    return Outcome(network, trainer.history, trainer.best_epoch, held_out, scored_test, problems)
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _to_yaml(config: TrainClassifierConfig) -> str:
@@ -253,9 +153,20 @@ def _to_yaml(config: TrainClassifierConfig) -> str:
     return yaml.safe_dump(plain, sort_keys=False)
 
 
-def _next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
-    data = config.data
-    words = ["wsloc", "localize", "--dataset", str(data.dataset)]
-    for flag, value in (("--root", data.root), ("--labels", data.labels), ("--split", config.test_split)):
-        words += [flag, str(value)] if value is not None else []
-    return shlex.join([*words, "--checkpoint", str(checkpoint)])
+def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
+    """The same images, or those of the test split, localised: all settings of the data that are not the default."""
+    from wsloc.fitting.opening import of_test_split, with_training_split
+
+    data: DataSettings = with_training_split(config.data)
+    if config.test_split is not None:
+        data = of_test_split(data, config.test_split)
+    words = ["wsloc", "localize"]
+    for setting in dataclasses.fields(data):
+        value = getattr(data, setting.name)
+        if value != setting.default and setting.name not in _OF_ONE_CALL:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{setting.name.replace('_', '-')}", *map(str, values)]
+    # Code of the user's own runs only where it is named.
+    arch = config.fitting.arch
+    own = ["--arch", arch] if ":" in arch and not arch.startswith("timm:") else []
+    return shlex.join([*words, "--checkpoint", str(checkpoint), *own])

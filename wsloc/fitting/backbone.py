@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from wsloc.classifiers.architectures import build_architecture
 from wsloc.classifiers.load import load_weights
 from wsloc.classifiers.pooled_head import AUXILIARY, check_pooling, head_name, remove_head
-from wsloc.classifiers.preprocessing import Preprocessing
+from wsloc.classifiers.preprocessing import Preprocessing, adjusted
 from wsloc.errors import UserError
 from wsloc.fitting.settings import FittingSettings
 
@@ -59,22 +59,12 @@ def open_backbone(settings: FittingSettings, seed: int = 0) -> Backbone:
     remove_head(network, head)
     if settings.weights is not None:
         load_weights(network, settings.weights, settings.arch, without=(head, *AUXILIARY))
-    preprocessing = _preprocessing(settings, built.preprocessing)
+    preprocessing = adjusted(built.preprocessing, settings.mean, settings.std, settings.input_size, settings.resize)
     shape = (preprocessing.channels, *preprocessing.input_size_hw)
     channels = check_pooling(network.eval(), shape, settings.arch)
     # The demo's weights come with its name; a checkpoint brings its own.
     arch = "small_cnn" if settings.arch == "demo" else settings.arch
     return Backbone(network, head, channels, arch, preprocessing, has_weights)
-
-
-def _preprocessing(settings: FittingSettings, own: Preprocessing) -> Preprocessing:
-    mean, std = settings.mean or own.mean, settings.std or own.std
-    if len(mean) != len(std) or len(mean) not in (1, 3):
-        raise UserError(
-            f"--mean and --std need three numbers each, or one each for a grey network, not {len(mean)} and {len(std)}."
-        )
-    size_hw = (settings.input_size,) * 2 if settings.input_size else own.input_size_hw
-    return replace(own, input_size_hw=size_hw, mean=mean, std=std, resize=settings.resize)
 
 
 def network_hash(network: nn.Module) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,15 +26,22 @@ class Examples:
         images: N records, in the order of the data set.
         class_names: K classes.
         present: bool ``(N, K)``: whether an image is labelled to show a class.
+        left_out: further images, which show none of the classes.
     """
 
     images: tuple[ImageRecord, ...]
     class_names: tuple[str, ...]
     present: NDArray[np.bool_]
+    left_out: int = 0
+
+    @property
+    def shows_any(self) -> NDArray[np.bool_]:
+        """Whether an image shows one of the classes, bool ``(N,)``."""
+        return np.asarray(self.present.any(axis=1))
 
 
 def make_examples(dataset: Dataset, class_names: Sequence[str] | None = None) -> Examples:
-    """The images of a data set that show at least one of some classes.
+    """All images of a data set, also those that show none of the classes.
 
     Args:
         dataset: its images and labels are all that is looked at.
@@ -44,25 +51,55 @@ def make_examples(dataset: Dataset, class_names: Sequence[str] | None = None) ->
     known = [name for name in dataset.class_names if counts[name]]
     names = tuple(class_names) if class_names is not None else (*known, *sorted(counts.keys() - set(known)))
     place = {name: number for number, name in enumerate(names)}
-    images = tuple(image for image in dataset.images if any(label in place for label in image.labels))
-    present = np.zeros((len(images), len(names)), dtype=bool)
-    for row, image in enumerate(images):
+    present = np.zeros((len(dataset.images), len(names)), dtype=bool)
+    for row, image in enumerate(dataset.images):
         present[row, [place[label] for label in image.labels if label in place]] = True
-    return Examples(images, names, present)
+    return Examples(dataset.images, names, present)
+
+
+def chosen_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The data set with labels of some classes alone, or as it is where none is named; all images stay.
+
+    Raises:
+        UserError: if the data set has no such class.
+    """
+    if not classes:
+        return dataset
+    if unknown := [name for name in classes if name not in dataset.class_names]:
+        raise UserError(
+            f"--classes: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
+        )
+    images = (
+        replace(image, labels=tuple(name for name in image.labels if name in classes)) for image in dataset.images
+    )
+    return replace(dataset, images=tuple(images))
+
+
+def for_loss(examples: Examples, loss: Loss) -> Examples:
+    """What the loss can make use of: cross-entropy leaves out images that show none of the classes."""
+    shows = examples.shows_any
+    if loss == "bce" or shows.all():
+        return examples
+    images = tuple(image for image, kept in zip(examples.images, shows, strict=True) if kept)
+    return Examples(images, examples.class_names, examples.present[shows], left_out=int((~shows).sum()))
 
 
 def check_trainable(examples: Examples, val_share: float) -> None:
     """Refuse labels that nothing can be learnt from.
 
     Raises:
-        UserError: if there is no label, only one class, or a class with one image, which cannot be held out as well.
+        UserError: if there is no label, one class that all images show, or a class with one image, which cannot be
+            held out as well.
     """
-    if not examples.images:
+    if not examples.present.any():
         raise UserError("No image has a label, so there is nothing to learn; give --labels CSV or another --split.")
-    if len(examples.class_names) == 1:
+    if len(examples.class_names) == 1 and examples.present.all():
+        others = "; add images that show another class."
+        if examples.left_out:
+            others = f", or with --loss bce the class from the {examples.left_out} images without it."
         raise UserError(
             f"All images show the one class {examples.class_names[0]}, and a classifier learns by telling classes "
-            "apart; add images that show another class."
+            f"apart{others}"
         )
     single = [
         name for name, count in zip(examples.class_names, examples.present.sum(axis=0), strict=True) if count == 1
@@ -96,6 +133,7 @@ def hold_out(examples: Examples, share: float, seed: int) -> NDArray[np.bool_]:
 
     Of each class, the rarest first, images are taken in the order of their hash until the share of them is reached,
     one at the least; none is taken that is the last of a class to train on.
+    Images that show no class count as a class.
 
     Args:
         examples: two images of each class at the least, unless the share is 0.
@@ -109,17 +147,23 @@ def hold_out(examples: Examples, share: float, seed: int) -> NDArray[np.bool_]:
     if share == 0:
         return held
     present = examples.present
+    if not (shows_any := examples.shows_any).all():
+        present = np.column_stack([present, ~shows_any])
     hashes = [hashlib.blake2b(f"{seed}\x1f{image.image_id}".encode(errors="surrogateescape")).digest()
               for image in examples.images]  # fmt: skip
-    order = sorted(range(len(hashes)), key=hashes.__getitem__)
+    ranks = np.empty(len(hashes), dtype=np.int64)
+    ranks[sorted(range(len(hashes)), key=hashes.__getitem__)] = np.arange(len(hashes))
     left = present.sum(axis=0)
+    taken = np.zeros_like(left)
+    rows, columns = np.nonzero(present)
+    by_class = np.split(rows[np.lexsort((ranks[rows], columns))], left.cumsum()[:-1])
     for column in np.argsort(left, kind="stable"):
-        own = [row for row in order if present[row, column]]
-        wanted = max(1, round(share * len(own)))
-        for row in own:
-            if present[held, column].sum() >= wanted:
+        wanted = max(1, round(share * len(by_class[column])))
+        for row in by_class[column]:
+            if taken[column] >= wanted:
                 break
             if not held[row] and (left[present[row]] > 1).all():
                 held[row] = True
                 left = left - present[row]
+                taken += present[row]
     return held

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -59,14 +59,20 @@ class FeatureJob:
         digest = hashlib.sha256(network_hash(self.backbone.network).encode())
         how = (*map(str, astuple(self.backbone.preprocessing)), self.views, self.batch_size, self.precision)
         digest.update(repr((how, self.device.type)).encode())
-        for image in self.images:
-            digest.update(f"{image.image_id}\x1f{_stamp(image.path)}\x1e".encode(errors="surrogateescape"))
+        digest.update(images_hash(self.images).encode())
         return folder / f"{self.backbone.arch.replace(':', '-')}-{digest.hexdigest()[:16]}.f32"
 
 
 def open_features(path: Path, job: FeatureJob) -> NDArray[np.float32]:
     """The features ``(N, views, C)``, mapped from the finished file, not read into memory."""
     return np.memmap(path, dtype=np.float32, mode="r", shape=job.shape)
+
+
+def finite_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which images have features, bool ``(N,)``."""
+    # One block at a time: the file may be larger than the memory.
+    blocks = (features[start : start + 4096] for start in range(0, len(features), 4096))
+    return np.concatenate([np.isfinite(block).all(axis=(1, 2)) for block in blocks])
 
 
 def compute_features(path: Path, job: FeatureJob, pool: Executor | None) -> Iterator[int]:
@@ -142,8 +148,15 @@ def _features(job: FeatureJob, batch: Sequence[Tensor | None]) -> NDArray[np.flo
     return rows
 
 
+def images_hash(images: Iterable[ImageRecord]) -> str:
+    """A SHA-256 over ids, and size and time of change of the files; what they hold is not read for that."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{image.image_id}\x1f{_stamp(image.path)}\x1e".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file; what it holds is not read for that."""
     try:
         status = path.stat()
     except OSError:

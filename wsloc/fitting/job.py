@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from wsloc.classifiers.checkpoint import CheckpointInfo
 from wsloc.classifiers.pooled_head import PooledLinear, new_head
@@ -18,7 +18,7 @@ from wsloc.errors import UserError
 from wsloc.fitting.augmentation import Augmentation
 from wsloc.fitting.backbone import Backbone
 from wsloc.fitting.examples import Examples, Loss
-from wsloc.fitting.features import FeatureJob
+from wsloc.fitting.features import FeatureJob, finite_rows
 from wsloc.fitting.loop import Plan, Trainer, class_scores, make_trainer
 from wsloc.fitting.material import FeatureMaterial, ImageMaterial, Material, Rows
 from wsloc.fitting.scoring import ScoredImages
@@ -37,6 +37,7 @@ class Job:
         held_out: bool ``(N,)``.
         loss: of the class scores.
         device: where to compute.
+        test: images to test on, of the same classes; None where there are none.
     """
 
     settings: FittingSettings
@@ -46,6 +47,7 @@ class Job:
     held_out: NDArray[np.bool_]
     loss: Loss
     device: torch.device
+    test: Examples | None = None
 
     @property
     def precision(self) -> torch.dtype:
@@ -81,10 +83,7 @@ def head_trainer(job: Job, features: NDArray[np.float32]) -> tuple[Trainer, Feat
     Raises:
         UserError: if no image to train on has features.
     """
-    # One block at a time: the file may be larger than the memory.
-    finite = np.concatenate(
-        [np.isfinite(features[start : start + 4096]).all(axis=(1, 2)) for start in range(0, len(features), 4096)]
-    )
+    finite = finite_rows(features)
     training, held_out = np.flatnonzero(finite & ~job.held_out), np.flatnonzero(finite & job.held_out)
     if not len(training):
         raise UserError("None of the training images can be read; wsloc check-dataset says why.")
@@ -121,10 +120,12 @@ def with_head(backbone: Backbone, head: nn.Module) -> nn.Module:
     return backbone.network
 
 
-def scored(job: Job, material: Material, examples: Examples, rows: Rows) -> ScoredImages:
-    """Scores and labels of those images that can be read."""
+def scored(
+    job: Job, material: Material, examples: Examples, rows: Rows, show: Callable[[int], None] = lambda _done: None
+) -> ScoredImages:
+    """Scores and labels of those images that can be read; ``show`` is told how many are done."""
     num_classes, precision = len(job.examples.class_names), job.precision
-    scores, read = class_scores(material, rows, num_classes, job.compute.batch_size, precision)
+    scores, read = class_scores(material, rows, num_classes, job.compute.batch_size, precision, show)
     return ScoredImages(scores, examples.present[read])
 
 
@@ -134,9 +135,20 @@ def shared_images(training: Examples, test: Examples) -> int:
     return sum(image.path.resolve() in known for image in test.images)
 
 
+class _ExactHead(PooledLinear):
+    """Reckons in float32 under autocast, too: rounded scores of many images would be equal, and their ranks chance."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.float())
+
+
 def _head(job: Job) -> PooledLinear:
     """A new head, which begins with what the labels alone tell: how many images show a class."""
-    head = new_head(job.backbone.channels, len(job.examples.class_names), job.compute.seed)
+    usual = new_head(job.backbone.channels, len(job.examples.class_names), job.compute.seed)
+    with torch.random.fork_rng(devices=[]):
+        head = _ExactHead(usual.in_features, usual.out_features)
+    head.load_state_dict(usual.state_dict())
     # Half an image more on either side, since a class may be on every image or on none but held-out ones.
     training = job.examples.present[~job.held_out]
     share = (training.sum(axis=0) + 0.5) / (len(training) + 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class EpochRecord:
         train_loss: mean over the images that were trained on, while the weights changed.
         val_loss: mean over the held-out images.
         val_map: mean average precision on the held-out images, in [0, 1].
-        val_accuracy: share of the held-out images whose best class is one of theirs.
+        val_accuracy: share of the held-out images with a class whose best-scored class is one of theirs.
     """
 
     epoch: int
@@ -127,11 +127,15 @@ def make_trainer(
     return Trainer(plan, material, present, training, held_out, optimizer, [], 0, {}, scaler)
 
 
-def train_epoch(trainer: Trainer) -> EpochRecord:
+def train_epoch(trainer: Trainer, show: Callable[[int], None] = lambda _done: None) -> EpochRecord:
     """One pass over the training images, and one over the held-out ones.
 
+    Args:
+        trainer: the training, which changes.
+        show: is told how many images of the epoch are done, after each step.
+
     Raises:
-        UserError: if no image can be read any more, or the loss is no longer finite.
+        UserError: if no image can be read any more, or the loss or a weight is no longer finite.
     """
     plan, module, epoch = trainer.plan, trainer.material.module, len(trainer.history) + 1
     batches = _batches(trainer.training, plan.batch_size, epoch, plan.seed)
@@ -147,10 +151,15 @@ def train_epoch(trainer: Trainer) -> EpochRecord:
                 group["lr"] = rate * group["share"]
             loss = _step(trainer, inputs, rows)
             total, count = total + loss * len(rows), count + len(rows)
+            show(count)
     module.eval()
     if count == 0:
         raise UserError("None of the training images can be read; wsloc check-dataset says why.")
     record = EpochRecord(epoch, rate, total / count, *_held_out_figures(trainer))
+    # The loss before the last step was finite; what that step did is seen here alone.
+    weights_finite = all(bool(value.isfinite().all()) for value in module.parameters())
+    if not weights_finite or (len(trainer.held_out) and not math.isfinite(record.val_loss)):
+        raise _not_finite(epoch)
     trainer.history.append(record)
     lowest = min((past.val_loss for past in trainer.history[:-1]), default=math.inf)
     if not len(trainer.held_out) or record.val_loss < lowest:
@@ -160,9 +169,17 @@ def train_epoch(trainer: Trainer) -> EpochRecord:
 
 
 def class_scores(
-    material: Material, rows: Rows, num_classes: int, batch_size: int, precision: torch.dtype
+    material: Material,
+    rows: Rows,
+    num_classes: int,
+    batch_size: int,
+    precision: torch.dtype,
+    show: Callable[[int], None] = lambda _done: None,
 ) -> tuple[NDArray[np.float32], Rows]:
-    """Scores ``(M, K)`` of the images that can be read, by a module in evaluation mode, and their numbers ``(M,)``."""
+    """Scores ``(M, K)`` of the images that can be read, by a module in evaluation mode, and their numbers ``(M,)``.
+
+    ``show`` is told how many images are done, after each batch.
+    """
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     scores, read = [np.zeros((0, num_classes), dtype=np.float32)], [np.zeros(0, dtype=np.int64)]
     with torch.inference_mode():
@@ -171,6 +188,7 @@ def class_scores(
                 answers = material.module(inputs)
             scores.append(answers.float().cpu().numpy())
             read.append(own)
+            show(sum(map(len, read)))
     return np.concatenate(scores), np.concatenate(read)
 
 
@@ -183,6 +201,7 @@ def state_bytes(trainer: Trainer) -> bytes:
         "best": trainer.best,
         "best_epoch": trainer.best_epoch,
         "history": [asdict(record) for record in trainer.history],
+        "problems": trainer.material.problems,
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -202,6 +221,7 @@ def restore(trainer: Trainer, content: bytes) -> None:
         trainer.scaler.load_state_dict(state["scaler"])
         trainer.best, trainer.best_epoch = state["best"], state["best_epoch"]
         trainer.history[:] = [EpochRecord(**record) for record in state["history"]]
+        trainer.material.problems.update(state["problems"])
     except Exception as error:  # the unpickler raises whatever it trips over
         raise UserError("The state of the unfinished training cannot be read; --overwrite begins anew.") from error
 
@@ -243,15 +263,18 @@ def _step(trainer: Trainer, inputs: Tensor, rows: Rows) -> float:
     loss = _loss(scores.float(), trainer.present[rows], trainer.plan.loss)
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise UserError(
-            f"The loss is no longer finite in epoch {len(trainer.history) + 1}; give a lower --learning-rate, or "
-            "--precision float32."
-        )
+        raise _not_finite(len(trainer.history) + 1)
     trainer.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(trainer.scaler.scale(loss))
     trainer.scaler.step(trainer.optimizer)
     trainer.scaler.update()
     return value
+
+
+def _not_finite(epoch: int) -> UserError:
+    return UserError(
+        f"The loss is no longer finite in epoch {epoch}; give a lower --learning-rate, or --precision float32."
+    )
 
 
 def _loss(scores: Tensor, present: NDArray[np.bool_], kind: Loss) -> Tensor:

@@ -29,9 +29,15 @@ _LEAST_SPREAD = 0.1
 
 
 class Material(Protocol):
-    """Images by their numbers, as inputs of a module."""
+    """Images by their numbers, as inputs of a module.
+
+    Attributes:
+        module: what is trained.
+        problems: why an image could not be read, by its number; filled on the way.
+    """
 
     module: nn.Module
+    problems: dict[int, str]
 
     def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
         """Augmented inputs of each batch, and the numbers of those images of it that could be read."""
@@ -58,6 +64,7 @@ class FeatureMaterial:
             seed: of the choice between an image and its mirror image.
         """
         self.module: nn.Module = head
+        self.problems: dict[int, str] = {}
         self._features, self._device, self._seed = features, device, seed
         # Column sums one block at a time: the file may be larger than the memory.
         blocks = np.array_split(training, max(1, len(training) // 4096))

@@ -82,8 +82,8 @@ def format_outcome(job: Job, outcome: Outcome, figures: Mapping[str, Scores]) ->
     lines = [f"Epoch {outcome.best_epoch} of {len(outcome.history)} is the best; training loss {last.train_loss:.4f}."]
     for name, scores in figures.items():
         lines.append(
-            f"{_title(name)}: mAP {format_interval(scores.mean_ap)}, best class right "
-            f"{format_interval(scores.accuracy)} in {scores.images} images (95 % bootstrap intervals over images)"
+            f"{_title(name)}: mAP {format_interval(scores.mean_ap)}, best class right where an image has one "
+            f"{format_interval(scores.accuracy)}; {scores.images} images (95 % bootstrap intervals over images)"
         )
     width = max(17, *(len(name) + 2 for name in job.examples.class_names))
     heads = "".join(f"{_title(name) + ' images':>18}{'AP':>7}" for name in figures)

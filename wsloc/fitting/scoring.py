@@ -1,8 +1,9 @@
 """How well a classifier tells which classes an image shows.
 
-The average precision is that of VOC since 2010: the area under precision over recall, precision made to fall
+The average precision is reckoned as VOC does since 2010: the area under precision over recall, precision made to fall
 monotonically. Equal scores keep the order of the images. An image that is not labelled with a class counts as one that
-does not show it; VOC's pairs with difficult objects only, which its own tool leaves out, are among those.
+does not show it; VOC's pairs with difficult objects only, which its own tool leaves out, are among those, so that its
+tool's figures would be no lower.
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ def mean_average_precision(weights: NDArray[np.float64], images: ScoredImages) -
 
 
 def top1_accuracy(weights: NDArray[np.float64], images: ScoredImages) -> NDArray[np.float64]:
-    """Share of the images whose best-scored class is one of their labels, ``(B,)``."""
+    """Share of the images with a label whose best-scored class is one of their labels, ``(B,)``; NaN without any."""
     right = np.take_along_axis(images.present, images.scores.argmax(axis=1)[:, None], axis=1)[:, 0]
-    shares: NDArray[np.float64] = (weights * right).sum(axis=1) / weights.sum(axis=1)
+    labelled = (weights * images.present.any(axis=1)).sum(axis=1)
+    shares: NDArray[np.float64] = np.where(
+        labelled > 0, (weights * right).sum(axis=1) / np.maximum(labelled, 1e-12), np.nan
+    )
     return shares
 
 
@@ -72,7 +76,7 @@ class Scores:
     Attributes:
         images: how many.
         mean_ap: mean over classes, with its bootstrap interval over images.
-        accuracy: share of the images whose best-scored class is one of their labels, likewise.
+        accuracy: share of the images with a label whose best-scored class is one of their labels, likewise.
         class_ap: of each class; NaN where no image shows it.
         class_images: images that show each class.
     """

@@ -38,9 +38,9 @@ class FittingSettings:
         float | None,
         optional("X", "sgd 0.3, adamw 0.01; with --fine-tune 0.01 and 0.0001, without weights 0.05 and 0.003"),
     ] = None
-    """peak of the learning rate, reached after the warm-up and falling to 0 by a cosine (> 0)"""
+    """peak of the learning rate, reached after the warm-up and falling to 0 by a cosine (above 0 to 1e6)"""
     head_factor: float = 10.0
-    """--fine-tune: learning rate of the new head over that of layers with weights (> 0)"""
+    """--fine-tune: learning rate of the new head over that of layers with weights (above 0 to 1e6)"""
     weight_decay: float = 0.01
     """weight decay (>= 0)"""
     warmup: float = 0.05
@@ -67,10 +67,10 @@ class FittingSettings:
             require(value is None or value >= 1, f"--{name} must be at least 1, not {value}.")
         require(0 <= self.val_share <= 0.5, f"--val-share must lie between 0 and 0.5, not {self.val_share}.")
         require(
-            self.learning_rate is None or 0 < self.learning_rate < float("inf"),
-            f"--learning-rate must be above 0, not {self.learning_rate}.",
+            self.learning_rate is None or 0 < self.learning_rate <= 1e6,
+            f"--learning-rate must be above 0 and at most 1e6, not {self.learning_rate}.",
         )
-        require(0 < self.head_factor < float("inf"), f"--head-factor must be above 0, not {self.head_factor}.")
+        require(0 < self.head_factor <= 1e6, f"--head-factor must be above 0 and at most 1e6, not {self.head_factor}.")
         require(0 <= self.weight_decay < float("inf"), f"--weight-decay must be at least 0, not {self.weight_decay}.")
         require(0 <= self.warmup <= 0.5, f"--warmup must lie between 0 and 0.5, not {self.warmup}.")
         require(0 < self.crop_scale <= 1, f"--crop-scale must be above 0 and at most 1, not {self.crop_scale}.")
