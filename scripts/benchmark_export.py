@@ -1,4 +1,4 @@
-"""Seconds and memory of ``wsloc export`` on a made-up run of many boxes.
+"""Seconds and memory of ``wsloc export`` on made-up runs of many boxes.
 
 python scripts/benchmark_export.py --boxes 1000000
 """
@@ -6,72 +6,146 @@ python scripts/benchmark_export.py --boxes 1000000
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco_masks
 
 from wsloc.records import Localization
 
 SIZE_WH, WORKING_HW = (500, 375), (168, 224)
 CLASSES = [f"class {number:02d}" for number in range(20)]
-SELECTIONS: dict[str, list[str]] = {
-    "coco": ["--format", "coco", "--media", "none"],
-    "coco, best half": ["--format", "coco", "--media", "none", "--top-share", "0.5"],
-    "coco, boxes alone": ["--format", "coco", "--media", "none", "--segmentation", "boxes"],
-    "voc": ["--format", "voc", "--media", "none"],
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a run is of.
+
+    Attributes:
+        boxes_an_image: each of another class.
+        dataset: ``folder``, with a CSV file of labels, or ``coco``.
+        recorded: whether the manifest names the classes, so that the data set need not be opened.
+    """
+
+    boxes_an_image: int = 2
+    dataset: Literal["folder", "coco"] = "folder"
+    recorded: bool = True
+
+
+ROWS: dict[str, tuple[Shape, list[str]]] = {
+    "coco": (Shape(), ["--format", "coco", "--media", "none"]),
+    "coco, best half": (Shape(), ["--format", "coco", "--media", "none", "--top-share", "0.5"]),
+    "coco, boxes alone": (Shape(), ["--format", "coco", "--media", "none", "--segmentation", "boxes"]),
+    "voc": (Shape(), ["--format", "voc", "--media", "none"]),
+    "coco, one box an image": (Shape(1), ["--format", "coco", "--media", "none"]),
+    "coco, one box an image, its CSV file opened": (
+        Shape(1, recorded=False),
+        ["--format", "coco", "--media", "none"],
+    ),
+    "coco, of a COCO data set": (Shape(dataset="coco"), ["--format", "coco", "--media", "none"]),
+    "coco, of a COCO data set, its instances file opened": (
+        Shape(dataset="coco", recorded=False),
+        ["--format", "coco", "--media", "none"],
+    ),
 }
+"""Of each row of the table: the run, and the flags of its export."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--boxes", type=int, default=1_000_000, help="boxes of the run, two an image")
-    parser.add_argument("--only", choices=SELECTIONS, help="one row of the table")
+    parser.add_argument("--boxes", type=int, default=1_000_000, help="boxes of the run")
+    parser.add_argument("--only", choices=ROWS, help="one row of the table")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_run(folder, arguments.boxes)
-        print(f"| {arguments.boxes:,} boxes | seconds | peak memory | files |\n|---|---:|---:|---:|")
-        for title, flags in SELECTIONS.items():
-            if arguments.only in (None, title):
+    print(f"| {arguments.boxes:,} boxes | seconds | peak memory | files |\n|---|---:|---:|---:|")
+    rows = [(shape, title, flags) for title, (shape, flags) in ROWS.items() if arguments.only in (None, title)]
+    for shape, same in itertools.groupby(rows, key=lambda row: row[0]):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_run(folder, arguments.boxes, shape)
+            for _, title, flags in same:
                 seconds, peak = measure(folder, flags)
                 size = sum(path.stat().st_size for path in (folder / "out").rglob("*.json"))
                 print(f"| {title} | {seconds:.0f} | {peak / 2**20:.0f} MiB | {size / 2**20:.0f} MiB |", flush=True)
     return 0
 
 
-def write_run(folder: Path, count: int) -> None:
-    """A run of ``count`` boxes, two an image, whose masks are ragged discs; the images themselves are missing."""
+def write_run(folder: Path, count: int, shape: Shape) -> None:
+    """A run of ``count`` boxes, whose masks are ragged discs; all images but the first are missing."""
     generator = np.random.default_rng(0)
     items = [made_item(generator) for _ in range(50)]
-    (folder / "photos").mkdir()
-    (folder / "run").mkdir()
-    (folder / "run" / "config.yaml").write_text(
-        f"dataset: folder\nroot: {folder}/photos\nlabels: {folder}/labels.csv\n"
-    )
-    (folder / "run" / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": True}))
-    (folder / "run" / "failures.jsonl").write_text("")
-    with (folder / "labels.csv").open("w") as labels, (folder / "run" / "localizations.jsonl").open("w") as records:
-        labels.write("image,label\n")
-        for number in range((count + 1) // 2):
-            file = f"part{number % 100:02d}/{number:07d}.jpg"
-            names = (CLASSES[number % 20], CLASSES[(number + 7) % 20])
-            labels.write(f"{file},{';'.join(names)}\n")
-            for place, class_name in enumerate(names[: count - 2 * number]):
+    run, root, images = folder / "run", folder / "photos", -(-count // shape.boxes_an_image)
+    run.mkdir()
+    (root / file_of(0, shape)).parent.mkdir(parents=True)
+    Image.new("RGB", SIZE_WH).save(root / file_of(0, shape))
+    write_dataset(folder, root, images, shape)
+    data = {
+        "root": str(root),
+        "class_names": CLASSES,
+        "category_ids": list(range(1, len(CLASSES) + 1)) if shape.dataset == "coco" else None,
+    }
+    manifest = {"schema_version": 1, "complete": True, **({"data": data} if shape.recorded else {})}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "failures.jsonl").write_text("")
+    with (run / "localizations.jsonl").open("w") as records:
+        for number in range(images):
+            file = file_of(number, shape)
+            left = count - shape.boxes_an_image * number
+            for place, class_name in enumerate(classes_of(number, shape)[:left]):
                 box, share, mask_rle = items[(number + 13 * place) % len(items)]
                 probability = float(generator.random())
                 record = Localization(
-                    file, file, class_name, box, probability, probability / 2, share, "gradient", "grabcut", None, 0,
-                    SIZE_WH, 1, mask_rle,
+                    str(number + 1) if shape.dataset == "coco" else file, file, class_name, box, probability,
+                    probability / 2, share, "gradient", "grabcut", None, 0, SIZE_WH, 1, mask_rle,
                 )  # fmt: skip
                 records.write(json.dumps(asdict(record)) + "\n")
+
+
+def write_dataset(folder: Path, root: Path, images: int, shape: Shape) -> None:
+    """The lists of a data set, and the configuration of the run that names them."""
+    if shape.dataset == "folder":
+        (folder / "run" / "config.yaml").write_text(f"dataset: folder\nroot: {root}\nlabels: {folder}/labels.csv\n")
+        with (folder / "labels.csv").open("w") as labels:
+            labels.write("image,label\n")
+            for number in range(images):
+                labels.write(f"{file_of(number, shape)},{';'.join(classes_of(number, shape))}\n")
+        return
+    (folder / "run" / "config.yaml").write_text(f"dataset: coco\nroot: {root}\nsplit: train2017\n")
+    (root / "annotations").mkdir()
+    # As long as COCO's own on average.
+    outline = [[round(0.37 * place, 2) for place in range(50)]]
+    with (root / "annotations" / "instances_train2017.json").open("w") as file:
+        categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
+        file.write(json.dumps({"categories": categories})[:-1] + ', "images": [')
+        for number in range(images):
+            entry = {"id": number + 1, "file_name": Path(file_of(number, shape)).name, "width": 500, "height": 375}
+            file.write((",\n" if number else "") + json.dumps(entry))
+        file.write('], "annotations": [')
+        for number in range(images):
+            for place, class_name in enumerate(classes_of(number, shape)):
+                annotation = {
+                    "id": number * shape.boxes_an_image + place + 1, "image_id": number + 1, "iscrowd": 0, "area": 9.5,
+                    "category_id": CLASSES.index(class_name) + 1, "bbox": [10, 20, 30, 40], "segmentation": outline,
+                }  # fmt: skip
+                file.write((",\n" if number or place else "") + json.dumps(annotation))
+        file.write("]}")
+
+
+def file_of(number: int, shape: Shape) -> str:
+    return f"train2017/{number:012d}.jpg" if shape.dataset == "coco" else f"part{number % 100:02d}/{number:07d}.jpg"
+
+
+def classes_of(number: int, shape: Shape) -> list[str]:
+    return [CLASSES[(number + 7 * place) % len(CLASSES)] for place in range(shape.boxes_an_image)]
 
 
 def made_item(generator: np.random.Generator) -> tuple[tuple[float, float, float, float], float, dict[str, object]]:

@@ -36,9 +36,10 @@ def _huge_header(path: Path, width: int, height: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
-    image, path = _gradient(), tmp_path / "turned.jpg"
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
+    image, path = _gradient(), tmp_path / f"turned.{suffix}"
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
     image.save(path, exif=exif, quality=95, subsampling=0)
@@ -51,6 +52,28 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     assert header.stored_wh == (20, 12)
     assert header.orientation == orientation
     assert header.size_wh == (found.shape[1], found.shape[0])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_tiff_is_the_same_as_one_that_was_saved_upright(
+    tmp_path: Path, orientation: int, compression: str | None, mode: str
+) -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(_gradient().convert("L")).astype(np.uint16) * 200)
+    else:
+        image = _gradient().convert(mode)
+    image.save(tmp_path / "turned.tif", exif=exif, compression=compression)
+    # Not by Pillow's reader, which turns a TIFF itself.
+    image.save(tmp_path / "lying.tif", compression=compression)
+    lying = Image.fromarray(read_image(tmp_path / "lying.tif"))
+    lying.getexif()[EXIF_ORIENTATION] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(lying))
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.tif"), expected)
+    assert read_header(tmp_path / "turned.tif").stored_wh == (20, 12)
 
 
 def _raw_exif(kind: int, count: int, value: bytes) -> bytes:

@@ -53,7 +53,7 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         ItemError: if the file is missing or not an image.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         try:
             orientation = image.getexif().get(_EXIF_ORIENTATION)
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
@@ -71,7 +71,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         ItemError: if the file is missing, empty, truncated or not an image, if a side is shorter
             than 8 px, or if the image has more than 100 million pixels.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ItemError(f"{path.name} has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
@@ -94,12 +94,17 @@ def _stored_wh(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """An image file as Pillow has it, to be closed; its pixels are not decoded yet.
+
+    Raises:
+        ItemError: if the file is missing or not an image.
+    """
     try:
         with warnings.catch_warnings():
             # Our own limit is checked by read_image, before any pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
+            image = Image.open(path)
     except FileNotFoundError as error:
         raise ItemError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
@@ -108,6 +113,11 @@ def _open(path: Path) -> Image.Image:
         raise ItemError(f"{path.name} is not an image that can be read") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
         raise ItemError(f"{path.name} is not an image that can be read: {error}") from error
+    if isinstance(image, TiffImageFile):
+        # Without its name it is read. Pillow would map an uncompressed one into memory by its turned size, which
+        # scrambles its pixels where the orientation swaps the sides.
+        image.filename = ""
+    return image
 
 
 def _to_rgb(image: Image.Image, path: Path, is_16_bit: bool) -> NDArray[np.uint8]:

@@ -108,6 +108,23 @@ def test_what_is_refused(words: str, sentence: str, capsys: pytest.CaptureFixtur
     assert said.startswith("wsloc: ")
 
 
+def test_the_run_says_where_its_images_are(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["data"] == {
+        "root": str(Path("photos").absolute()),
+        "class_names": ["blue", "green", "red"],
+        "category_ids": None,
+    }
+    # What it says is what an opened data set says.
+    assert run_verb("export", ["run", "--format", "coco"]) == 0
+    del manifest["data"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert run_verb("export", ["run", "--format", "coco", "--out", "opened"]) == 0
+    for file in ("annotations/instances_train2017.json", "images.csv"):
+        assert Path("opened", file).read_bytes() == (run / "exports" / "coco" / file).read_bytes()
+    assert "12/12" in capsys.readouterr().err
+
+
 def test_the_data_set_has_moved(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos").rename("moved")
     assert run_verb("export", ["run", "--format", "voc"]) == 2

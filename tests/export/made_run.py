@@ -55,22 +55,35 @@ def scene_records() -> list[Localization]:
 def write_photos(root: Path) -> Source:
     """The images of the scene."""
     for file, size_wh, _, box in SCENE:
-        write_photo(root / file, size_wh, box, turned=file == "turned.jpg")
+        write_photo(root / file, size_wh, box, orientation=6 if file == "turned.jpg" else 1)
     return Source(root, CLASSES)
 
 
-def write_photo(path: Path, size_wh: tuple[int, int], box: Box, turned: bool = False) -> None:
-    """A bright rectangle on black; ``turned`` stores it a quarter turn to the left, with EXIF orientation 6."""
+_AS_STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What an EXIF orientation undoes."""
+
+
+def write_photo(path: Path, size_wh: tuple[int, int], box: Box, orientation: int = 1, mode: str = "RGB") -> None:
+    """A bright rectangle on black, stored so that the EXIF orientation puts it upright."""
     pixels = np.zeros((size_wh[1], size_wh[0], 3), dtype=np.uint8)
     x0, y0, x1, y1 = (round(value) for value in box)
     pixels[y0:y1, x0:x1] = 250
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not turned:
-        Image.fromarray(pixels).save(path, quality=95)
+    image = Image.fromarray(pixels).convert(mode)
+    if orientation == 1:
+        image.save(path, quality=95)
         return
     exif = Image.Exif()
-    exif[274] = 6
-    Image.fromarray(np.ascontiguousarray(np.rot90(pixels))).save(path, quality=95, exif=exif)
+    exif[274] = orientation
+    image.transpose(_AS_STORED[orientation]).save(path, quality=95, exif=exif)
 
 
 def write_run(

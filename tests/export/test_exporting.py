@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from made_run import CLASSES, SCENE, record, scene_records, tree, write_photo, write_photos, write_run
-from PIL import Image
 
 from wsloc.errors import UserError
 from wsloc.export.exporting import Export, export_run
@@ -39,13 +37,13 @@ def instances(export: Export, name: str = "train2017") -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("media", ["copy", "none"])
+@pytest.mark.parametrize(
+    ("name", "media"),
+    [(name, media) for name in ALL for media in ("copy", "none") if media == "copy" or not FORMATS[name].needs_images],
+)
 def test_the_same_bytes_each_time_and_nothing_else_is_touched(
     name: str, media: Media, run: Path, source: Source, tmp_path: Path
 ) -> None:
-    if FORMATS[name].needs_images and media == "none":
-        return
     before = tree(tmp_path)
     layout = LayoutSettings(media=media, mask_pictures=True)
     exports = [tree(export_run(run, source, name, tmp_path / f"out{i}", layout=layout).path) for i in range(3)]
@@ -70,6 +68,7 @@ def test_the_manifest(source: Source, tmp_path: Path) -> None:
         "boxes": 5,
         "ignored": 0,
         "boxes_left_out": {"below --min-area": 1, "fallback": 1},
+        "boxes_mended": {},
         "images_left_out": {},
         "media": {"copied": 4, "written upright": 1},
     }
@@ -244,7 +243,8 @@ def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
         replace(good, component=4, size_wh=(61, 40)),
         replace(good, component=5, box_xyxy=(-5, -5, 20, 99), quality=float("nan")),
         replace(good, image_id="outside", file="../photos/a.jpg"),
-        *scene_records()[1:],
+        replace(scene_records()[1], probability=1.5),
+        *scene_records()[2:],
         replace(good, component=6),  # once more, behind other images
     ]
     export = export_run(write_run(tmp_path / "run", records), source, "coco", tmp_path / "out")
@@ -255,6 +255,13 @@ def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
     second = instances(export)["annotations"][1]
     assert (second["bbox"], second["score"]) == ([0, 0, 20, 40], 0)
     assert export.manifest["counts"]["boxes"] == 6
+    # The second box's sides and score, and the score of the one of the next image; what is left out is not mended.
+    assert export.manifest["counts"]["boxes_mended"] == {
+        "cut off at the border of the image": 1, "with a score outside 0 to 1, or none": 2,
+    }  # fmt: skip
+    warnings = " ".join(export.manifest["warnings"])
+    assert "1 boxes reach over the border of their image, and were cut off there." in warnings
+    assert "2 boxes have a score outside 0 to 1, which counts as the nearer of the two" in warnings
 
 
 def test_boxes_without_a_mask_are_their_own_outline(source: Source, tmp_path: Path) -> None:
@@ -271,19 +278,6 @@ def test_boxes_without_a_mask_are_their_own_outline(source: Source, tmp_path: Pa
     assert (first["segmentation"], first["area"]) == ([[10, 5, 40, 5, 40, 30, 10, 30]], 750)
     assert any(warning.startswith("5 boxes have no mask; their outline") for warning in export.manifest["warnings"])
     assert not (export.path / "mask_pictures").exists()
-
-
-def test_mask_pictures(run: Path, source: Source, tmp_path: Path) -> None:
-    layout = LayoutSettings(mask_pictures=True)
-    export = export_run(run, source, "yolo", tmp_path / "out", layout=layout)
-    assert len(list((export.path / "mask_pictures").rglob("*.png"))) == 5
-    mask = np.asarray(Image.open(export.path / "mask_pictures" / "no" / "a.png"))
-    assert mask.shape == (40, 60)
-    assert set(np.unique(mask)) == {0, 255}
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    # At 16 pixels a side the box (10, 5, 40, 30) reaches from (2, 2) to (11, 12).
-    assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (8, 5, 42, 30)
-    assert not (export.path / "masks").exists()
 
 
 def test_an_unfinished_run(source: Source, tmp_path: Path) -> None:
@@ -340,6 +334,12 @@ def test_what_a_killed_export_left_is_no_hindrance(run: Path, source: Source, tm
         ("label-studio", {}, {"val_share": 0.5}, "--format label-studio has no splits"),
         ("voc", {}, {"segmentation": "rle"}, "--segmentation goes with --format coco"),
         ("imagefolder", {}, {"media": "none"}, "has its images beside the table"),
+        (
+            "coco",
+            {"ignore_below": 1.0, "uncertain": "ignore"},
+            {},
+            "No image of .*/run has a box to learn from: all boxes that are left are uncertain",
+        ),
         ("coco", {"min_score": 0.9}, {}, "None of the 5 boxes of .* is left to export: 5 are below --min-score"),
     ],
 )
@@ -365,7 +365,7 @@ def test_a_run_without_boxes(source: Source, tmp_path: Path) -> None:
 
 def test_a_data_set_without_its_images(run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"No image of .* can be used .*does not exist.*--root names their folder"):
+    with pytest.raises(UserError, match=r"None of the 5 images of .* can be used .*does not exist.*--root names their"):
         export_run(run, Source(tmp_path / "empty", CLASSES), "coco", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

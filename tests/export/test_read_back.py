@@ -17,8 +17,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from made_run import CLASSES, SCENE, record, scene_records, shows, write_photo, write_photos, write_run
+from made_run import CLASSES, SCENE, mask_rle, record, scene_records, shows, write_photo, write_photos, write_run
 from PIL import Image
+from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision.datasets import CocoDetection, VOCDetection
@@ -55,13 +56,17 @@ def test_coco_by_pycocotools(outline: str, tmp_path: Path) -> None:
         coco.dataset["annotations"], BOXES, SIZES, SCENE, strict=True
     ):
         x, y, width, height = annotation["bbox"]
+        x0, y0, x1, y1 = box
+        cells = coco_masks.decode(mask_rle(box, size_wh)).sum()
+        area = cells * size_wh[0] * size_wh[1] / 16**2
         assert (x, y, x + width, y + height) == pytest.approx(box, abs=0.1)
         assert coco.loadCats(annotation["category_id"])[0]["name"] == class_name
         assert annotation["iscrowd"] == 0
         mask = coco.annToMask(annotation)
         assert mask.shape == size_wh[::-1]
-        # Drawn by whole pixels, which the border of the outline cuts.
-        assert mask.sum() == pytest.approx(annotation["area"], rel=0.04)
+        # Drawn by whole pixels, which the border of the outline cuts; the area is the mask's also where the box is it.
+        assert mask.sum() == pytest.approx((x1 - x0) * (y1 - y0) if outline == "boxes" else area, rel=0.04)
+        assert annotation["area"] == pytest.approx(area)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         reach = 1 if outline == "boxes" else max(size_wh) / 16 + 1
         assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == pytest.approx(box, abs=reach)
@@ -110,6 +115,28 @@ def test_a_turned_image_is_the_same_for_each_reader(name: str, media: str, tmp_p
     assert Image.open(path).getexif().get(274) in (None, 1)
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [("jpg", "RGB"), ("jpg", "CMYK"), ("png", "RGB"), ("webp", "RGB"), ("tif", "RGB"), ("tif", "CMYK"), ("tif", "L")],
+)
+def test_all_turns_of_all_types(suffix: str, mode: str, orientation: int, tmp_path: Path) -> None:
+    box, size_wh = (4, 50, 20, 78), (48, 80)
+    write_photo(tmp_path / "photos" / f"x.{suffix}", size_wh, box, orientation, mode)
+    run = write_run(tmp_path / "run", [record(f"x.{suffix}", "cat", box, size_wh)])
+    export = export_run(run, Source(tmp_path / "photos", ("cat",)), "coco", tmp_path / "out")
+    (path,) = export.image_folders["train"].iterdir()
+    for pixels in (
+        np.asarray(Image.open(path).convert("RGB")),
+        cv2.imread(str(path)),
+        cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION),
+    ):
+        assert pixels is not None
+        assert pixels.shape[:2] == (80, 48)
+        assert shows(pixels, box)
+    assert Image.open(path).getexif().get(274) in (None, 1)
+
+
 def test_a_turned_image_that_stays_is_warned_of(tmp_path: Path) -> None:
     export = exported(tmp_path, "coco", media="none")
     (warning,) = export.manifest["warnings"]
@@ -152,6 +179,8 @@ def test_cvat_has_boxes_alone(tmp_path: Path) -> None:
     export = exported(tmp_path, "cvat")
     document = json.loads((export.path / "annotations/instances_default.json").read_text())
     assert [one["segmentation"] for one in document["annotations"]] == [[]] * 5
+    # At 16 pixels a side the mask of the first box has 9 x 10 of them, 3.75 x 2.5 pixels of the image each.
+    assert document["annotations"][0]["area"] == 843.75
     assert [image["file_name"] for image in document["images"]] == [file for file, *_ in SCENE]
 
 
@@ -248,7 +277,10 @@ def test_image_folder_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("media", "url"),
-    [("none", "/data/local-files/?d=images/odd%20n%C3%A4me%20%231.jpg"), ("copy", "/data/local-files/?d=images/odd_n")],
+    [
+        ("none", "/data/local-files/?d=photos/images/odd%20n%C3%A4me%20%231.jpg"),
+        ("copy", "/data/local-files/?d=images/odd_n"),
+    ],
 )
 def test_label_studio_by_hand(media: str, url: str, tmp_path: Path) -> None:
     export = exported(tmp_path, "label-studio", media=media)

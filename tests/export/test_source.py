@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from made_run import write_photos
@@ -41,6 +41,43 @@ def test_a_data_set_that_moved(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist; --root names"):
         open_source(settings)
     assert open_source(settings, tmp_path / "new").root == tmp_path / "new"
+
+
+def test_a_run_that_wrote_it_down_needs_no_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = {"data": {"root": str(tmp_path), "class_names": ["dog", "cat"], "category_ids": [18, 17]}}
+    settings = DataSettings(dataset="coco", root=tmp_path / "gone")
+
+    def fail(_settings: DataSettings) -> None:
+        raise AssertionError("the data set was opened")
+
+    monkeypatch.setattr("wsloc.export.source.open_images", fail)
+    assert open_source(settings, manifest=manifest) == Source(tmp_path, ("dog", "cat"), (18, 17))
+    manifest["data"]["category_ids"] = None  # type: ignore[assignment]
+    assert open_source(settings, manifest=manifest) == Source(tmp_path, ("dog", "cat"))
+
+
+def test_a_data_set_that_moved_keeps_the_classes_of_the_run(tmp_path: Path) -> None:
+    write_photos(tmp_path / "new" / "cat")
+    manifest = {"data": {"root": str(tmp_path / "old"), "class_names": ["dog", "cat"], "category_ids": None}}
+    settings = DataSettings(dataset="folder", root=tmp_path / "old")
+    assert open_source(settings, tmp_path / "new", manifest) == Source(tmp_path / "new", ("dog", "cat"))
+    with pytest.raises(UserError, match="does not exist; --root names"):
+        open_source(settings, None, manifest)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None, [], {}, {"root": "."}, {"root": 1, "class_names": ["dog"]}, {"root": ".", "class_names": [1]},
+        {"root": ".", "class_names": ["dog"], "category_ids": [1, 2]},
+        {"root": ".", "class_names": ["dog"], "category_ids": ["1"]},
+        {"root": ".", "class_names": ["dog"], "category_ids": 1},
+    ],
+)  # fmt: skip
+def test_a_run_that_did_not_write_it_down(data: Any, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos" / "cat")
+    settings = DataSettings(dataset="folder", root=tmp_path / "photos")
+    assert open_source(settings, manifest={"data": data}) == Source(tmp_path / "photos", ("cat",))
 
 
 def test_a_glob_that_moved(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from wsloc.export.settings import LayoutSettings, SelectionSettings
 
 if TYPE_CHECKING:
     from wsloc.export.exporting import Export
-    from wsloc.export.plan import ExportImage
+    from wsloc.export.reading import ImageBoxes
 
 EXPORTS = "exports"
 
@@ -52,11 +52,12 @@ def export_and_say(config: ExportConfig) -> int:
     from wsloc.export.exporting import export_run
     from wsloc.export.source import open_source
     from wsloc.export.stream import PROBLEMS
+    from wsloc.runs.reading import read_run_manifest
 
     settings = settings_of_run(config.run).data
     export = export_run(
         config.run,
-        open_source(settings, config.root),
+        open_source(settings, config.root, read_run_manifest(config.run)),
         config.format,
         config.out or config.run / EXPORTS / config.format,
         config.selection,
@@ -68,8 +69,8 @@ def export_and_say(config: ExportConfig) -> int:
     return 1 if (export.path / PROBLEMS).exists() else 0
 
 
-def _bar(images: Iterator[ExportImage]) -> Iterable[ExportImage]:
-    return tqdm(images, unit="image", dynamic_ncols=True)
+def _bar(images: Iterator[ImageBoxes], total: int) -> Iterable[ImageBoxes]:
+    return tqdm(images, total=total, unit="image", dynamic_ncols=True)
 
 
 def _say(export: Export) -> None:

@@ -6,6 +6,7 @@ Both are in pixels of the image as it is shown, after EXIF orientation; a mask o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,13 @@ from wsloc.datasets.frames import place_boxes, turn_masks
 from wsloc.datasets.tables import is_there, leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import ImageHeader, read_header
+from wsloc.randomness import item_seed
 from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
 _VOID = 255
+_NOT_IN_FOLDERS = re.compile(r'[\x00-\x1f%<>:"/\\|?*]|^\.|[. ]$')
+_LONGEST = 60
+"""Characters; most file systems take 255 bytes, and a character may have four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,10 @@ def read_folder_ground_truth(
     """The true boxes and masks of own images; None where there is neither file nor folder.
 
     ``MASKS/CLASS/IMAGE.png`` shows the object of a class, ``MASKS/IMAGE.png`` that of the image's only label, ``IMAGE``
-    being the image's file, with its sub-folders, without its suffix. A pixel that is not 0 is object; in a
-    picture with a palette 255 is neither object nor background, as in VOC. Without a CSV file the box of a mask is the
-    one that encloses it. An image that neither names has no truth and is not judged.
+    being the image's file, with its sub-folders, with or without its suffix; :func:`mask_place` is where an export puts
+    them. A pixel that is not 0 is object; in a picture with a palette 255 is neither object nor background, as in VOC.
+    Without a CSV file the box of a mask is the one that encloses it. An image that neither names has no truth and is
+    not judged.
 
     Args:
         dataset: whose images are judged.
@@ -113,13 +119,30 @@ def read_folder_ground_truth(
 
 def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, Path]:
     """The mask of each class of an image that has one."""
-    name = Path(image_id).with_suffix(".png")
+    short = Path(image_id).with_suffix(".png")
     labels = tuple(labels)
-    # A label that holds ../ is no folder of masks.
-    places = {label: masks / label / name for label in labels if not leaves(masks, label)}
-    if len(labels) == 1 and not (labels[0] in places and is_there(places[labels[0]])):
-        places[labels[0]] = masks / name
-    return {label: path for label, path in places.items() if is_there(path)}
+    found = {}
+    for label in labels:
+        places = [masks / mask_place(label, image_id)]
+        # A label that holds ../ is no folder of masks.
+        places += [] if leaves(masks, label) else [masks / label / short]
+        places += [masks / f"{image_id}.png", masks / short] if len(labels) == 1 else []
+        if path := next(filter(is_there, places), None):
+            found[label] = path
+    return found
+
+
+def mask_place(class_name: str, file: str) -> Path:
+    """Where the mask of a class in an image lies below a folder of masks, apart from that of any other.
+
+    Args:
+        class_name: what no folder can be called in it stands as in a URL: ``a/b`` is ``a%2Fb``.
+        file: of the image, with its suffix, relative to the data set's folder.
+    """
+    folder = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", class_name)
+    if len(folder) > _LONGEST:
+        folder = f"{folder[:_LONGEST]}-{item_seed(0, class_name, ''):08x}"
+    return Path(folder, f"{file}.png")
 
 
 def _boxes_of(image: ImageRecord, rows: BoxRows) -> tuple[GroundTruth, tuple[str, ...]]:

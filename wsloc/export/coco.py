@@ -47,16 +47,17 @@ def bbox_of(box_xyxy: tuple[float, float, float, float]) -> list[float]:
 def outline_of(box: ScoredBox, kind: Outline) -> tuple[Any, float, bool]:
     """``segmentation``, ``area`` in square pixels, and whether a mask is missing that should have given them.
 
-    A box without a mask is its own outline.
+    The area is the mask's, whatever the outline is. A box without a mask is its own outline.
     """
     record = box.record
     x0, y0, x1, y1 = (round(value, 2) for value in record.box_xyxy)
     rectangle, area = [[x0, y0, x1, y0, x1, y1, x0, y1]], round((x1 - x0) * (y1 - y0), 2)
+    if (mask := outlines.mask_of(record)) is not None:
+        area = round(outlines.area_of(mask, record.size_wh), 2)
     if kind in ("none", "boxes"):
         return ([] if kind == "none" else rectangle), area, False
-    if (mask := outlines.mask_of(record)) is None:
+    if mask is None:
         return rectangle, area, True
-    area = round(outlines.area_of(mask, record.size_wh), 2)
     if kind == "rle":
         return outlines.run_lengths_of(mask, record.size_wh), area, False
     return outlines.polygons_of(mask, record.size_wh), area, False

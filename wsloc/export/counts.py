@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsloc.export import media
+from wsloc.export.reading import CUT_OFF, SCORE_MENDED
 from wsloc.records import Localization
 
 NO_BOX = "without a box"
@@ -32,6 +33,7 @@ class Counts:
         classes: by name, all that the export knows.
         images: of each split.
         images_left_out: by reason.
+        boxes_mended: by what was wrong with them.
         media: what was done with the images.
         incomplete: images that lack the box of a class they were asked for, so that its object is background.
         without_mask: boxes whose mask picture is missing.
@@ -40,6 +42,7 @@ class Counts:
     classes: dict[str, ClassCounts]
     images: Counter[str] = field(default_factory=Counter)
     images_left_out: Counter[str] = field(default_factory=Counter)
+    boxes_mended: Counter[str] = field(default_factory=Counter)
     media: Counter[str] = field(default_factory=Counter)
     incomplete: int = 0
     without_mask: int = 0
@@ -67,6 +70,7 @@ class Counts:
             "boxes": self.boxes(),
             "ignored": self.ignored(),
             "boxes_left_out": _sorted(self.boxes_left_out()),
+            "boxes_mended": _sorted(self.boxes_mended),
             "images_left_out": _sorted(self.images_left_out),
             "media": _sorted(self.media),
         }
@@ -96,6 +100,12 @@ class Counts:
                 self.images_left_out[NOT_USABLE],
                 "images are missing, unreadable or of another size than in the run, and were left out; problems.txt "
                 "names them",
+            ),
+            (self.boxes_mended[CUT_OFF], "boxes reach over the border of their image, and were cut off there"),
+            (
+                self.boxes_mended[SCORE_MENDED],
+                "boxes have a score outside 0 to 1, which counts as the nearer of the two, or one that is no number, "
+                "which counts as 0",
             ),
             (
                 self.media[media.MISSING],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,17 +13,20 @@ from typing import Any
 import yaml
 
 from wsloc.errors import UserError
-from wsloc.export.counts import ClassCounts, Counts
+from wsloc.export.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.export.folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.export.formats import FORMATS
-from wsloc.export.plan import TRAIN, VAL, ExportImage, Plan
+from wsloc.export.plan import TRAIN, VAL, Plan
+from wsloc.export.reading import ImageBoxes
 from wsloc.export.settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.source import Source
-from wsloc.export.stream import Stream
+from wsloc.export.stream import Stream, Track
 from wsloc.export.survey import Survey, survey
-from wsloc.runs.reading import read_run_manifest
+from wsloc.runs.reading import read_run_manifest, record_files
 
-Track = Callable[[Iterator[ExportImage]], Iterable[ExportImage]]
+
+def _unwatched(images: Iterator[ImageBoxes], _total: int) -> Iterable[ImageBoxes]:
+    return images
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def export_run(
     layout: LayoutSettings | None = None,
     *,
     overwrite: bool = False,
-    track: Track = iter,
+    track: Track = _unwatched,
 ) -> Export:
     """Write the boxes of a run, which may be unfinished, for a detector or an annotation tool.
 
@@ -66,7 +69,7 @@ def export_run(
         selection: which boxes; None for all.
         layout: how they are laid out; None for what is usual with the format.
         overwrite: replace an export in ``out``.
-        track: watches the images go by.
+        track: watches the images of the run go by.
 
     Raises:
         UserError: if there is nothing to export, the settings do not fit the format, no image is there, or ``out``
@@ -77,18 +80,19 @@ def export_run(
     treatment = layout.media or kind.media
     _require_fit(format_name, selection, layout, treatment)
     run_manifest = read_run_manifest(run)
-    found = survey(run, selection)
+    # Once: a run that is still being written grows between the passes.
+    files = record_files(run)
+    found = survey(run, files, selection)
     plan = _plan(source, found, layout, treatment, _info(run, run_manifest))
     counts = Counts({name: ClassCounts() for name in plan.class_names})
     with new_folder(out, overwrite) as folder:
-        stream = Stream(run, source.root, kind, selection, layout, treatment, found, folder, counts)
+        stream = Stream(files, source.root, kind, selection, layout, treatment, found, folder, counts, track)
         if treatment != "none":
             for split in plan.splits:
                 (folder / kind.image_folders[split]).mkdir(parents=True, exist_ok=True)
-        warnings = list(kind.write(folder, track(stream.images()), plan))
+        warnings = list(kind.write(folder, stream.images(), plan))
         if not counts.images:
-            why = f" ({stream.problem})" if stream.problem else ""
-            raise UserError(f"No image of {run} can be used from {source.root}{why}; --root names their folder.")
+            raise UserError(_no_image(run, source, counts, stream.problem))
         if not run_manifest.get("complete"):
             warnings.append("The run is unfinished: only the images of its finished parts were exported.")
         if VAL in plan.splits and not (counts.images[TRAIN] and counts.images[VAL]):
@@ -116,6 +120,19 @@ def export_run(
     return Export(out, manifest, folders)
 
 
+def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
+    # An image without a box is not even looked for.
+    if not (missing := counts.images_left_out[NOT_USABLE]):
+        return (
+            f"No image of {run} has a box to learn from: all boxes that are left are uncertain; "
+            "give a lower --ignore-below, or --keep-empty."
+        )
+    return (
+        f"None of the {missing} images of {run} that were selected can be used from {source.root} ({problem}); "
+        "--root names their folder."
+    )
+
+
 def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings, treatment: Media) -> None:
     kind = FORMATS[format_name]
     if selection.uncertain == "ignore" and not kind.ignores:
@@ -140,6 +157,7 @@ def _plan(source: Source, found: Survey, layout: LayoutSettings, treatment: Medi
         splits=(TRAIN, VAL) if layout.val_share else (TRAIN,),
         outline=layout.segmentation or "polygons",
         media=treatment,
+        root=source.root.resolve(),
         info=info,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsloc.export import coco, image_folder, voc
-from wsloc.export.label_studio import write_label_studio
+from wsloc.export.label_studio import IMAGES, write_label_studio
 from wsloc.export.plan import TRAIN, VAL, Writer
 from wsloc.export.settings import Media
 from wsloc.export.yolo import write_yolo
@@ -51,7 +51,7 @@ FORMATS: dict[str, Format] = {
         {split: Path(name) for split, name in image_folder.SPLIT_NAMES.items()},
         needs_images=True,
     ),
-    "label-studio": Format(write_label_studio, {TRAIN: Path("images")}, media="none", finds_images_by_path=True),
+    "label-studio": Format(write_label_studio, {TRAIN: Path(IMAGES)}, media="none", finds_images_by_path=True),
     "cvat": Format(coco.write_cvat, {TRAIN: Path("images")}, media="none", finds_images_by_path=True),
 }
 """By the name that ``--format`` takes."""

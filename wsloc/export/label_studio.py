@@ -13,6 +13,7 @@ from wsloc.export.plan import ExportImage, Plan
 from wsloc.export.selection import ScoredBox
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
+IMAGES = "images"
 _FROM, _TO = "label", "image"
 
 
@@ -20,7 +21,8 @@ def write_label_studio(folder: Path, images: Iterable[ExportImage], plan: Plan) 
     """Write ``tasks.json`` and ``interface.xml``.
 
     Corner and sides are percent of the image as the browser shows it, which turns it by its EXIF orientation. Images
-    are named as Label Studio's local storage serves them below its document root. An uncertain box says so in ``meta``.
+    are named as Label Studio serves them where its document root is the parent of their folder; the folder itself is
+    then a storage of the project, which must lie below the root. An uncertain box says so in ``meta``.
     """
     with (folder / TASKS).open("w", encoding="ascii") as file:
         file.write("[")
@@ -37,8 +39,8 @@ def _task(number: int, image: ExportImage, plan: Plan) -> dict[str, Any]:
     if image.boxes:
         # Label Studio sorts tasks by it; the least certain box is what makes a task worth a look.
         prediction["score"] = min(box.score for box in image.boxes)
-    name = image.name if plan.media == "none" else f"images/{image.name}"
-    url = f"/data/local-files/?d={quote(name, errors='surrogateescape')}"
+    folder = plan.root.name if plan.media == "none" else IMAGES
+    url = f"/data/local-files/?d={quote(f'{folder}/{image.name}', errors='surrogateescape')}"
     return {"id": number, "data": {"image": url, "image_id": image.image_id}, "predictions": [prediction]}
 
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.datasets.folder_truth import mask_place
 from wsloc.export import outlines
 from wsloc.export.plan import ExportImage
-from wsloc.runs.file_names import safe_name
 
 FOLDER = "mask_pictures"
 """Not ``masks``: beside a ``data.yaml`` Ultralytics would take that for semantic segmentation."""
@@ -20,8 +20,9 @@ FOLDER = "mask_pictures"
 def write_mask_pictures(folder: Path, image: ExportImage) -> int:
     """Write ``mask_pictures/CLASS/IMAGE.png`` of each class of an image: grey, 255 is object, 0 is not.
 
-    They have the size of the image after EXIF transposition; boxes of one class share a picture, uncertain ones are not
-    in it. ``--dataset folder --masks`` reads such a folder.
+    :func:`wsloc.datasets.folder_truth.mask_place` says where they lie, ``IMAGE`` being the image's exported file with
+    its suffix; ``--dataset folder --masks`` reads such a folder. They have the size of the image after EXIF
+    transposition; boxes of one class share a picture, uncertain ones are not in it.
 
     Returns:
         How many boxes have no mask, and are missing.
@@ -31,8 +32,7 @@ def write_mask_pictures(folder: Path, image: ExportImage) -> int:
         missing += without
         if mask is None:
             continue
-        # The suffix alone goes: a name may hold further dots.
-        path = folder / FOLDER / safe_name(class_name) / f"{image.name.rpartition('.')[0]}.png"
+        path = folder / FOLDER / mask_place(class_name, image.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         written, encoded = cv2.imencode(".png", mask.view(np.uint8) * 255)
         assert written

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections import Counter
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from wsloc.errors import ItemError
 from wsloc.export.settings import Media
-from wsloc.images import ImageHeader, read_header
+from wsloc.images import ImageHeader, open_image, read_header
 
 COPIED = "copied"
 LINKED = "linked"
@@ -27,6 +26,8 @@ MISSING = "not there"
 TURNED = "left in place with an EXIF orientation"
 NOT_LINKED = "copied, for they cannot be linked"
 JPEG_QUALITY = 95
+_IN_PNG = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB"}
+"""What becomes of colours that PNG does not hold."""
 
 
 def look_at(source: Path, size_wh: tuple[int, int], media: Media, counts: Counter[str]) -> ImageHeader | None:
@@ -105,18 +106,19 @@ def place(source: Path, target: Path, header: ImageHeader, media: Media, counts:
 def _upright(source: Path) -> bytes:
     """The image with its orientation applied and taken out; JPEG stays JPEG, anything else becomes PNG."""
     written = io.BytesIO()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
-                profile = image.info.get("icc_profile")
-                turned = ImageOps.exif_transpose(image)
-        if _is_jpeg(source):
-            turned.save(written, "JPEG", quality=JPEG_QUALITY, icc_profile=profile)
-        else:
-            turned.save(written, "PNG", icc_profile=profile)
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise ItemError(f"{source.name} cannot be decoded: {error}") from error
+    with open_image(source) as image:
+        try:
+            profile = image.info.get("icc_profile")
+            turned = ImageOps.exif_transpose(image)
+            if _is_jpeg(source):
+                turned.save(written, "JPEG", quality=JPEG_QUALITY, icc_profile=profile)
+            elif turned.mode in _IN_PNG:
+                # The profile is of the colours that the image had.
+                turned.convert(_IN_PNG[turned.mode]).save(written, "PNG", icc_profile=None)
+            else:
+                turned.save(written, "PNG", icc_profile=profile)
+        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+            raise ItemError(f"{source.name} cannot be decoded: {error}") from error
     return written.getvalue()
 
 

@@ -23,8 +23,14 @@ def next_commands(export: Export) -> Commands:
     """What the detectors' own tools take: a title and a command, or lines of Python, each."""
     commands = _COMMANDS[export.manifest["format"]](export)
     if export.manifest["layout"]["mask_pictures"]:
-        commands.append(("the masks", f"--dataset folder --masks {_quoted(export.path / FOLDER)}"))
+        commands.append(("the masks as truth", _masks_as_truth(export)))
     return commands
+
+
+def _masks_as_truth(export: Export) -> str:
+    images, masks = _quoted(export.image_folders[TRAIN]), _quoted(export.path / FOLDER)
+    # What lies in sub-folders of its class needs no labels; a copy does.
+    return f"wsloc localize --dataset folder --root {images} --labels CSV --masks {masks}"
 
 
 def _coco(export: Export) -> Commands:
@@ -83,6 +89,7 @@ def _voc(export: Export) -> Commands:
     names = [entry["name"] for entry in export.manifest["classes"]]
     devkit = str((export.path / DEVKIT).absolute())
     return [
+        *_images_first(export, DEVKIT / "JPEGImages"),
         ("torchvision", f"torchvision.datasets.VOCDetection({str(export.path)!r}, year='2012', image_set='train')"),
         (
             "Detectron2",
@@ -94,10 +101,16 @@ def _voc(export: Export) -> Commands:
 
 def _yolo(export: Export) -> Commands:
     data = _quoted((export.path / DATA).absolute())
-    commands = [("Ultralytics", f"yolo train data={data} model=yolo11n.pt epochs=100 imgsz=640")]
-    if export.manifest["layout"]["media"] == "none":
-        commands.insert(0, ("first", f"put the images into {export.path / 'images'}, named as images.csv says"))
-    return commands
+    return [
+        *_images_first(export, Path("images")),
+        ("Ultralytics", f"yolo train data={data} model=yolo11n.pt epochs=100 imgsz=640"),
+    ]
+
+
+def _images_first(export: Export, folder: Path) -> Commands:
+    if export.manifest["layout"]["media"] != "none":
+        return []
+    return [("first", f"put the images into {export.path / folder}, named as images.csv says")]
 
 
 def _image_folder(export: Export) -> Commands:
@@ -105,17 +118,23 @@ def _image_folder(export: Export) -> Commands:
 
 
 def _label_studio(export: Export) -> Commands:
-    root = export.image_folders[TRAIN] if export.manifest["layout"]["media"] == "none" else export.path
+    images = export.image_folders[TRAIN].resolve()
     return [
         (
             "Label Studio",
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
-            f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={_quoted(root.absolute())} label-studio start",
+            f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={_quoted(images.parent)} label-studio start",
         ),
-        ("there", f"labelling interface: {export.path / INTERFACE}; import {export.path / TASKS}"),
         (
-            "corrected boxes",
-            f"export as COCO, then wsloc localize --dataset coco --root {_quoted(root)} --annotations FILE",
+            "there, in a new project",
+            f"labelling interface: the code of {export.path / INTERFACE}\n"
+            f"cloud storage: a source storage of local files at {images}; save it, do not sync it\n"
+            f"import: {export.path / TASKS}",
+        ),
+        (
+            "corrected boxes as truth",
+            "export as COCO with images, unzip, and then\n"
+            "wsloc localize --dataset coco --root UNZIPPED --annotations UNZIPPED/result.json",
         ),
     ]
 

@@ -44,6 +44,7 @@ class Plan:
         splits: ``train``, and ``val`` where there is one.
         outline: of the boxes' masks.
         media: what becomes of the images.
+        root: the data set's folder, absolute, without links.
         info: names of the run and of the versions.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     splits: tuple[str, ...]
     outline: Outline
     media: Media
+    root: Path
     info: Mapping[str, object]
 
     def numbers(self) -> dict[str, int]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from wsloc import boxes
 from wsloc.records import Failure, Localization
-from wsloc.runs.reading import iter_records
+from wsloc.runs.reading import finite_score, iter_file_records
 
 TWICE = "stands twice"
 NOT_FINITE = "not finite"
 EMPTY = "empty, or outside the image"
 TWO_SIZES = "of another image size than the first box"
 OUTSIDE = "of a file outside the data set"
+CUT_OFF = "cut off at the border of the image"
+SCORE_MENDED = "with a score outside 0 to 1, or none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class ImageBoxes:
         boxes: inside the image, not empty, scores in [0, 1]; no item twice.
         faulty: boxes that cannot be exported, each with its reason.
         failed: whether an item of the image failed.
+        mended: how many of the boxes were mended, by what was wrong.
     """
 
     image_id: str
@@ -36,32 +40,34 @@ class ImageBoxes:
     boxes: tuple[Localization, ...]
     faulty: tuple[tuple[Localization, str], ...]
     failed: bool
+    mended: Counter[str]
 
 
-def iter_images(run: Path) -> Iterator[ImageBoxes]:
+def iter_images(files: Iterable[Path]) -> Iterator[ImageBoxes]:
     """The images of a run in its order; in a finished run those that have nothing but failures come last.
 
     An image whose failures stand apart from its boxes comes once more, without boxes; boxes that stand there are
     faulty.
 
     Args:
-        run: its folder.
+        files: of the run, as :func:`wsloc.runs.reading.record_files` names them.
 
     Raises:
         UserError: if a file of the run cannot be read.
     """
     seen: set[str] = set()
-    for image_id, group in itertools.groupby(iter_records(run), key=lambda record: record.image_id):
+    for image_id, group in itertools.groupby(iter_file_records(files), key=lambda record: record.image_id):
         found: dict[tuple[str, int], Localization] = {}
         faulty: list[tuple[Localization, str]] = []
         failed, file = False, None
+        mendings: Counter[str] = Counter()
         for record in group:
             file = record.file if file is None else file
             if isinstance(record, Failure):
                 failed = True
                 continue
             first = next(iter(found.values()), record)
-            mended, fault = _mended(record)
+            mended, fault, mending = _mended(record)
             key = (record.class_name, record.component)
             if key in found or image_id in seen:
                 faulty.append((record, TWICE))
@@ -71,9 +77,10 @@ def iter_images(run: Path) -> Iterator[ImageBoxes]:
                 faulty.append((record, TWO_SIZES))
             else:
                 found[key] = mended
+                mendings.update(mending)
         assert file is not None
         seen.add(image_id)
-        yield ImageBoxes(image_id, file, tuple(found.values()), tuple(faulty), failed)
+        yield ImageBoxes(image_id, file, tuple(found.values()), tuple(faulty), failed, mendings)
 
 
 def leaves_root(file: str) -> bool:
@@ -81,23 +88,25 @@ def leaves_root(file: str) -> bool:
     return "\\" in file or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts
 
 
-def _mended(record: Localization) -> tuple[Localization, str]:
-    """The box inside its image with sound scores; and its fault, empty where it has none."""
+def _mended(record: Localization) -> tuple[Localization, str, tuple[str, ...]]:
+    """The box inside its image with sound scores; its fault, empty where it has none; and what was mended."""
+    mended: tuple[str, ...] = ()
     if not all(map(math.isfinite, record.box_xyxy)):
-        return record, NOT_FINITE
+        return record, NOT_FINITE, ()
     if leaves_root(record.file):
-        return record, OUTSIDE
+        return record, OUTSIDE, ()
     width, height = record.size_wh
     x0, y0, x1, y1 = record.box_xyxy
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         x0, y0, x1, y1 = boxes.clip(record.box_xyxy, record.size_wh)[0].tolist()
         if not (x0 < x1 and y0 < y1):
-            return record, EMPTY
-        record = replace(record, box_xyxy=(x0, y0, x1, y1))
+            return record, EMPTY, ()
+        record, mended = replace(record, box_xyxy=(x0, y0, x1, y1)), (CUT_OFF,)
     if not (0 <= record.probability <= 1 and 0 <= record.quality <= 1):
-        record = replace(record, probability=_sound(record.probability), quality=_sound(record.quality))
-    return record, ""
+        record = replace(record, probability=_share(record.probability), quality=_share(record.quality))
+        mended = (*mended, SCORE_MENDED)
+    return record, "", mended
 
 
-def _sound(score: float) -> float:
-    return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0
+def _share(score: float) -> float:
+    return min(max(finite_score(score), 0.0), 1.0)

@@ -66,7 +66,7 @@ class LayoutSettings:
     segmentation: Annotated[Outline | None, optional("polygons|boxes|rle|none", "polygons")] = None
     """coco: outlines of the masks as polygons or run lengths, the boxes as polygons, or none"""
     mask_pictures: bool = False
-    """write masks/CLASS/IMAGE.png, too: 255 is object"""
+    """write mask_pictures/CLASS/IMAGE.png, too: 255 is object"""
 
     def __post_init__(self) -> None:
         require(0 <= self.val_share < 1, f"--val-share must lie between 0 and 1, not {self.val_share}.")

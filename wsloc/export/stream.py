@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ from wsloc.randomness import item_seed
 
 IMAGES, PROBLEMS = "images.csv", "problems.txt"
 _SEEDS = 2**31
+Track = Callable[[Iterator[ImageBoxes], int], Iterable[ImageBoxes]]
+"""Given the images of a run and how many they are, gives them on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +34,7 @@ class Stream:
     """A run on its way into an export.
 
     Attributes:
-        run: its folder.
+        files: of the run, the same that the first pass read.
         root: folder of the data set.
         kind: the format.
         selection: which boxes.
@@ -41,10 +43,11 @@ class Stream:
         found: by the first pass.
         folder: of the export, while it grows.
         counts: filled on the way.
+        track: watches the images of the run go by.
         problem: the first image that cannot be used, one sentence.
     """
 
-    run: Path
+    files: Sequence[Path]
     root: Path
     kind: Format
     selection: SelectionSettings
@@ -53,6 +56,7 @@ class Stream:
     found: Survey
     folder: Path
     counts: Counts
+    track: Track
     problem: str = ""
     _names: FlatNames = field(default_factory=FlatNames)
 
@@ -68,8 +72,9 @@ class Stream:
             table = csv.writer(stack.enter_context(self._open(IMAGES)), lineterminator="\n")
             table.writerow(["image_id", "file", "exported_file", "split", "width", "height"])
             problems: TextIO | None = None
-            for image in iter_images(self.run):
+            for image in self.track(iter_images(self.files), self.found.images):
                 boxes = self._selected(image, top)
+                self.counts.boxes_mended.update(image.mended)
                 if image.image_id in known:
                     continue  # its failures, which stand apart
                 known.add(image.image_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +21,25 @@ class Survey:
     Attributes:
         class_names: of all boxes, sorted.
         failed: ids of the images with a failed item.
+        images: how often :func:`wsloc.export.reading.iter_images` gives one.
         numeric_ids: whether all image ids are whole numbers, written as such.
         scores: of the boxes that :func:`wsloc.export.selection.select` keeps, by class, in the order of the run.
     """
 
     class_names: tuple[str, ...]
     failed: frozenset[str]
+    images: int
     numeric_ids: bool
     scores: dict[str, array[float]]
 
 
-def survey(run: Path, settings: SelectionSettings) -> Survey:
+def survey(run: Path, files: Sequence[Path], settings: SelectionSettings) -> Survey:
     """Read a run once.
+
+    Args:
+        run: its folder, for sentences.
+        files: of the run, as :func:`wsloc.runs.reading.record_files` names them.
+        settings: which boxes to keep.
 
     Raises:
         UserError: if it has no box, or none that the settings keep.
@@ -40,13 +48,14 @@ def survey(run: Path, settings: SelectionSettings) -> Survey:
     failed: set[str] = set()
     reasons: Counter[str] = Counter()
     scores: dict[str, array[float]] = {}
-    numeric, failures = True, 0
-    for image in iter_images(run):
+    numeric, failures, images = True, 0, 0
+    for image in iter_images(files):
         selected = sort_out(image, settings)
         class_names.update(record.class_name for record in image.boxes)
         reasons.update(reason for _, reason in selected.left_out)
         for box in selected.kept:
             scores.setdefault(box.record.class_name, array("d")).append(box.score)
+        images += 1
         failures += image.failed
         if image.failed:
             failed.add(image.image_id)
@@ -58,7 +67,7 @@ def survey(run: Path, settings: SelectionSettings) -> Survey:
         raise UserError(
             f"None of the {sum(reasons.values())} boxes of {run} is left to export: {count} are {reason}; select more."
         )
-    return Survey(tuple(sorted(class_names)), frozenset(failed), numeric, scores)
+    return Survey(tuple(sorted(class_names)), frozenset(failed), images, numeric, scores)
 
 
 def sort_out(image: ImageBoxes, settings: SelectionSettings) -> Selected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def read_run(path: Path) -> RunContents:
         if not all(map(math.isfinite, record.box_xyxy)):
             no_box += 1
             continue
-        sound = replace(record, probability=_sound(record.probability), quality=_sound(record.quality))
+        sound = replace(record, probability=finite_score(record.probability), quality=finite_score(record.quality))
         no_score += not (math.isfinite(record.probability) and math.isfinite(record.quality))
         key = (record.image_id, record.class_name, record.component)
         twice += key in found
@@ -79,7 +79,8 @@ def read_run(path: Path) -> RunContents:
     return RunContents(path, manifest, tuple(found.values()), tuple(failed.values()), complete, notes)
 
 
-def _sound(score: float) -> float:
+def finite_score(score: float) -> float:
+    """The score of a record; what is no number counts as 0."""
     return score if math.isfinite(score) else 0.0
 
 
@@ -109,7 +110,16 @@ def iter_records(path: Path) -> Iterator[Localization | Failure]:
     Raises:
         UserError: if a file cannot be read, or holds a line that is no record.
     """
-    for file in _record_files(path):
+    yield from iter_file_records(record_files(path))
+
+
+def iter_file_records(files: Iterable[Path]) -> Iterator[Localization | Failure]:
+    """The same from the files that :func:`record_files` named: whoever reads a run twice gets the same records twice.
+
+    Raises:
+        UserError: if a file cannot be read, or holds a line that is no record.
+    """
+    for file in files:
         for fields in read_lines(file):
             try:
                 yield Failure(**fields) if "reason" in fields else localization(fields)
@@ -117,7 +127,8 @@ def iter_records(path: Path) -> Iterator[Localization | Failure]:
                 raise UserError(f"{file} holds a line that is no record of a run ({error}); run it again.") from error
 
 
-def _record_files(path: Path) -> list[Path]:
+def record_files(path: Path) -> list[Path]:
+    """The files that hold the records of a run folder by now; those of an unfinished run become more."""
     parts = sorted((path / "parts").glob("*.jsonl"))
     joined = [path / "localizations.jsonl", path / "failures.jsonl"]
     if (read_manifest(path) or {}).get("complete"):

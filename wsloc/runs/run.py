@@ -97,6 +97,12 @@ def open_run(
         **identity,
         **_environment(),
         "images": len(dataset.images),
+        # What an export needs of the data set, so that it need not be opened for that.
+        "data": {
+            "root": str(dataset.root.absolute()),
+            "class_names": list(dataset.class_names),
+            "category_ids": None if dataset.category_ids is None else list(dataset.category_ids),
+        },
         **(
             {"maps": {"kind": settings.save_maps, "exact": settings.save_maps == "float32"}}
             if settings.save_maps
