@@ -32,3 +32,9 @@ def one_line(error: Exception) -> str:
 def listed(names: Sequence[str], most: int) -> str:
     """``a, b, c``, or ``a, b, ...`` where there are more than ``most``."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 item``, ``2,500 items``: the noun is given in the singular and takes an s, or es."""
+    plural = "" if count == 1 else "es" if noun.endswith("x") else "s"
+    return f"{count:,} {noun}{plural}"

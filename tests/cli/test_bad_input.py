@@ -316,7 +316,7 @@ def test_a_bad_image_is_recorded_and_the_run_goes_on(here: Path, localize: Local
     assert failure["file"] == "JPEGImages/1.jpg"
     assert reason in str(failure["reason"])
     assert [line["image_id"] for line in _read(here / "run" / "localizations.jsonl")] == ["0", "2", "3"]
-    assert "4 images, 4 items: 3 boxes, 0 of them fallbacks, 1 failures" in shown
+    assert "4 images, 4 items: 3 boxes, 0 of them fallbacks, 1 failure" in shown
     assert f"1 x failed in read: the image {reason}" in shown or kind == "missing"
     assert json.loads((here / "run" / "manifest.json").read_text())["complete"] is True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import yaml
 from PIL import Image
 
 from wsloc.cli.main import run_verb
+from wsloc.evaluation import Estimate
+from wsloc.evaluation.comparison import differs
 from wsloc.records import Failure, Localization
 from wsloc.runs.folder import SCHEMA_VERSION
 
@@ -142,6 +145,53 @@ def test_a_run_and_itself(make_run: MakeRun, command: Command) -> None:
     assert out.strip().endswith("Every item has the same IoU.")
 
 
+@pytest.mark.parametrize(
+    ("ends", "items", "told"),
+    [
+        ((0.2, 0.8), 10, True),
+        ((-0.8, -0.2), 10, True),
+        ((0.2, 0.8), 9, False),
+        ((-0.1, 0.8), 50, False),
+        ((0.0, 0.8), 50, False),
+        ((1.0, 1.0), 50, False),
+    ],
+)
+def test_what_is_said_to_differ(ends: tuple[float, float], items: int, told: bool) -> None:
+    assert differs(Estimate(sum(ends) / 2, *ends), items) == told
+
+
+def test_one_image_is_no_verdict(make_run: MakeRun, command: Command) -> None:
+    runs = [
+        make_run(name, right, settings={"classes": [CAT]}) for name, right in (("one", range(9)), ("two", range(0)))
+    ]
+    for run in runs:
+        for name in ("localizations.jsonl", "failures.jsonl"):
+            lines = (run / name).read_text().splitlines(keepends=True)
+            (run / name).write_text("".join(line for line in lines if '"image_id": "00"' in line))
+    status, out, _ = command(*runs)
+    assert status == 0
+    assert "1 item in 1 image that all of them judged." in out
+    assert "-100.0 [-100.0, -100.0]" in out
+    assert "A better" not in out
+
+
+def test_columns_do_not_touch(make_run: MakeRun, command: Command) -> None:
+    for names in (("one", "two"), ("four", "three")):
+        right = {"one": range(12), "two": range(0), "three": range(12), "four": range(0)}
+        status, out, _ = command(*(make_run(name, right[name]) for name in names))
+        assert status == 0
+        assert "100.0 [" in out
+        assert not re.search(r"\d[-+]\d|\]\d", out[out.index("Percent, with") :])
+
+
+def test_true_boxes_of_the_second_run_do(make_run: MakeRun, command: Command) -> None:
+    one, two = make_run("one", range(3)), make_run("two", range(12))
+    expected = command(one, two)[1]
+    settings = {"images": "data/VOCdevkit/VOC2012/JPEGImages/*.jpg", "targets": "top2"}
+    (one / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert command(one, two)[:2] == (0, expected)
+
+
 def test_three_runs_make_two_tables(make_run: MakeRun, command: Command) -> None:
     status, out, _ = command(make_run("one", range(3)), make_run("two", range(12)), make_run("three", range(0)))
     assert status == 0
@@ -225,9 +275,10 @@ def _other_data(_one: Path, two: Path) -> None:
     (two / "failures.jsonl").write_text("")
 
 
-def _no_truth(one: Path, _two: Path) -> None:
+def _no_truth(*runs: Path) -> None:
     settings = {"images": "data/VOCdevkit/VOC2012/JPEGImages/*.jpg", "class": "dog"}
-    (one / "config.yaml").write_text(yaml.safe_dump(settings))
+    for run in runs:
+        (run / "config.yaml").write_text(yaml.safe_dump(settings))
 
 
 def _no_config(one: Path, _two: Path) -> None:

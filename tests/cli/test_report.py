@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from wsloc.cli.main import run_verb
 
@@ -89,8 +90,36 @@ def test_out_and_gallery(here: Path, report: Report) -> None:
 def test_a_run_without_truth(here: Path, report: Report) -> None:
     assert report("blind")[0] == 0
     html = shown(here, "blind")
-    assert "No ground truth, so no metrics." in html
+    assert "No ground truth, so no metrics. --boxes CSV or --masks DIR adds true boxes." in html
     assert all(item["iou"] is None and item["layers"] for item in data_of(html)["items"])
+
+
+def test_true_boxes_that_come_later(here: Path, report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report("run", "--gallery", "0")[0] == 0
+    assert report("blind", "--gallery", "0", "--boxes", "boxes.csv")[0] == 0
+
+    def figures(name: str) -> str:
+        text = (here / name / "report.md").read_text()
+        return text[: text.index("## The run")].split("\n", 1)[1]
+
+    assert figures("blind") == figures("run")
+    assert "CorLoc class-wise" in figures("blind")
+    for runs in (["run", "blind"], ["blind", "run"], ["blind", "blind", "--boxes", "boxes.csv"]):
+        assert run_verb("compare-runs", runs) == 0
+        assert "6 items in 6 images that all of them judged." in capsys.readouterr().out
+    for runs in (["blind", "run"], ["blind", "blind", "--boxes", "boxes.csv"]):
+        assert report(*runs, "--gallery", "0")[0] == 0
+
+
+def test_true_masks_that_come_later(here: Path, report: Report) -> None:
+    (here / "masks" / "red").mkdir(parents=True)
+    for number in range(3):
+        size_wh = Image.open(here / "photos" / f"{number:02d}.png").size
+        mask = Image.new("L", size_wh)
+        mask.paste(255, (5, 5, 30, 30))
+        mask.save(here / "masks" / "red" / f"{number:02d}.png")
+    assert report("blind", "--gallery", "0", "--masks", "masks")[0] == 0
+    assert "3 items in 3 images" in (here / "blind" / "report.md").read_text()
 
 
 def test_an_unfinished_run(here: Path, report: Report) -> None:
@@ -136,9 +165,22 @@ def test_a_network_that_is_gone(here: Path, report: Report) -> None:
     assert all(photo["uri"] for photo in dict(data["photos"]).values())
 
 
+@pytest.mark.parametrize("kind", ["detector", "self-training-round"])
+def test_a_detector_has_no_map(here: Path, report: Report, kind: str) -> None:
+    change_manifest(here / "run", kind=kind, detector={"arch": "fasterrcnn_small_cnn"})
+    assert report("run", "--gallery", "2")[0] == 0
+    data = data_of(shown(here))
+    assert not any(item["layers"] for item in data["items"])
+    assert all(photo["uri"] for photo in dict(data["photos"]).values())
+    assert "because a detector and its self-training make none" in str(data["layersReason"])
+
+
 def test_a_data_set_that_has_moved(here: Path, report: Report) -> None:
     (here / "photos").rename(here / "elsewhere")
-    assert report("run")[0] == 0
+    status, _, said = report("run")
+    assert status == 0
+    assert "wsloc: There are no true boxes and no pictures, because the data set cannot be opened: The folder" in said
+    assert "--root" in said
     gone = shown(here)
     assert "because the data set cannot be opened: The folder photos does not exist" in gone
     # What the run folder tells stands all the same.
@@ -200,7 +242,9 @@ def test_two_runs(here: Path, report: Report) -> None:
         ("run --out page.txt", "--out must end in .html, not page.txt"),
         ("run --out none/page.html", "none/page.html cannot be written, because the folder none does not exist"),
         ("run --out folder.html", "folder.html cannot be written, because it is a folder"),
-        ("blind run", "has no true boxes to judge by"),
+        ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes CSV or"),
+        ("blind --boxes none.csv", "The boxes none.csv do not exist"),
+        ("blind --masks none", "The folder none does not exist; --masks names"),
         ("run foreign", "The runs have no image in common"),
         ("run --rot x", "--rot"),
     ],
@@ -239,4 +283,5 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded: []", done.stdout
-    assert all(flag in done.stdout for flag in ("RUN", "--out", "--gallery", "--root"))
+    assert all(flag in done.stdout for flag in ("RUN", "--out", "--gallery", "--root", "--boxes", "--masks"))
+    assert "(default: )" not in done.stdout

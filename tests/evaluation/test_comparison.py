@@ -187,8 +187,8 @@ def test_images_of_another_size_or_without_truth() -> None:
     made = compare([replace(A, image_ids=other.image_ids), other], TRUTH)
     assert "cat1" not in [item.image_id for item in made.items]
     assert made.notes[:2] == (
-        "1 images have no true boxes to read: new.",
-        "1 images had another size in a run than in the data set, and are left out: cat1.",
+        "1 image without true boxes to read: new.",
+        "1 image had another size in a run than in the data set; left out: cat1.",
     )
 
 

@@ -207,6 +207,20 @@ def test_a_box_that_has_changed_is_told(visit: Open, page: Path) -> None:
     assert "Localised again its box is another one" in driver.find_element(By.ID, "viewer-note").text
 
 
+def test_most_certain_is_of_the_highest_quality(visit: Open, tmp_path: Path) -> None:
+    scores = {"a": (0.9, 0.2), "b": (0.1, 0.8), "c": (0.5, 0.5)}
+    run = judged_run(
+        [found(name, "cat", (1, 1, 40, 40), probability=p, quality=q) for name, (p, q) in scores.items()], None
+    )
+    path = tmp_path / "blind.html"
+    path.write_text(run_page(build_run_report(run, None, 9)))
+    driver = visit(path)
+    assert [text[-5:] for text in cards(driver)] == ["b.jpg", "c.jpg", "a.jpg"]
+    click(driver, "[data-preset=worst]")
+    assert [text[-5:] for text in cards(driver)] == ["a.jpg", "c.jpg", "b.jpg"]
+    assert driver.find_element(By.CSS_SELECTOR, "#sort option").text == "quality, highest first"
+
+
 def test_boxes_lie_where_they_belong(visit: Open, page: Path, voc_run: Path) -> None:
     driver = visit(page)
     records = [json.loads(line) for line in (voc_run / "localizations.jsonl").read_text().splitlines()]
@@ -286,6 +300,28 @@ def test_a_phone_need_not_scroll_sideways(visit: Open, page: Path, tmp_path: Pat
     left, right, over = driver.execute_script(script)
     assert 0 <= left < right <= 360
     assert over == 0
+
+
+def test_a_phone_shows_the_whole_of_the_order_and_the_badge_beside_its_line(visit: Open, page: Path) -> None:
+    driver = visit(page, width=360)
+    script = """const select = document.getElementById('sort'), line = document.querySelector('.sub');
+        const text = document.createElement('span'); text.style.font = getComputedStyle(select).font;
+        text.textContent = 'probability, highest first'; text.style.whiteSpace = 'nowrap'; line.append(text);
+        const wanted = text.offsetWidth; text.remove();
+        const pill = document.querySelector('.pill').getBoundingClientRect();
+        return [select.clientWidth - wanted, pill.left - line.getBoundingClientRect().left];"""
+    room, indented = driver.execute_script(script)
+    assert room >= 45  # its borders, and the arrow
+    assert indented == 0
+
+
+def test_a_phone_shows_the_difference(visit: Open, tmp_path: Path) -> None:
+    driver = visit(several(tmp_path), width=400)
+    script = """const cell = document.querySelector('#overview tbody td');
+        return [cell.textContent.trim(), cell.getBoundingClientRect().right];"""
+    text, right = driver.execute_script(script)
+    assert text.startswith(("+", "-"))
+    assert right <= 400
 
 
 def test_names_are_never_markup(visit: Open, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_iou_bars_by_hand() -> None:
     assert (nothing.y, nothing.x1 < 0) == (2, True)
     assert (round(quarter.x0, 3), round(quarter.x1, 3), quarter.y, quarter.faint) == (0.2, 0.25, 1, True)
     assert (round(whole.x0, 3), round(whole.x1, 3), whole.y, whole.faint) == (0.95, 1.0, 1, False)
-    assert chart.summary.startswith("1 of 4 items lie above IoU 0.5")
+    assert chart.summary.startswith("Above IoU 0.5, where a box counts as found: 1 of 4 items.")
 
 
 def test_the_sweep_by_hand() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +58,11 @@ def test_the_choice_holds_best_and_worst_of_each_class_and_all_fallbacks() -> No
     cats = [one.iou for one in chosen if one.class_name == "cat" and one.state == "box"]
     assert cats == [0.0, 0.2, 0.4, 0.59, 0.79, 0.99]
     assert sum(one.class_name == "dog" for one in chosen) == 4
+
+
+def test_without_truth_the_choice_spreads_over_quality() -> None:
+    items = [replace(item(n, "cat", None), quality=n / 100, probability=(37 * n % 100) / 100) for n in range(100)]
+    assert [one.quality for one in choose(items, 5)] == [0.0, 0.25, 0.5, 0.74, 0.99]
 
 
 def test_failures_never_fill_the_gallery_while_there_are_boxes() -> None:

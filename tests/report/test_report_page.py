@@ -19,7 +19,7 @@ from wsloc.classifiers.labelmap import MappedClass
 from wsloc.cli.options import parse_localize
 from wsloc.evaluation import Evaluation
 from wsloc.records import Failure
-from wsloc.report import Pictures, RunReport, build_run_report, build_several_report, run_page, several_page
+from wsloc.report import Pictures, RunReport, build_run_report, build_several_report, run_page, run_text, several_page
 from wsloc.report.replay import Photo
 from wsloc.runs import JudgedRun
 from wsloc.runs.judged import write_metrics
@@ -59,10 +59,92 @@ def test_figures_by_hand() -> None:
     assert any(row.startswith("cat 2 50.0 62.5") for row in rows)
     assert any(row.startswith("dog 2 0.0 0.0") for row in rows)
     assert any(row.startswith("CorLoc class-wise 25.0 [") for row in rows)
-    assert "1 of them fallbacks, 1 failures" in page.text()
+    assert "3 images, 4 items: 2 boxes, 1 fallback among them, 1 failure" in page.text()
+    assert "What became of 4 items" in page.text()
     assert any("1 read the image cannot be decoded: it is cut off c.jpg (dog)" in row for row in rows)
     assert "Of the 3 items not found, most are: nothing of the object (67 %)." in page.text()
     assert page.texts("span", class_="pill") == ["complete"]
+
+
+def test_average_precision_by_hand() -> None:
+    """By quality the wrong box comes first: precision 1/2 up to recall 1/2 for the cat, nothing for the dog."""
+    rows = page_of(hand_run()).texts("tr")
+    assert "VOC mAP, all points 12.5" in rows
+    assert "COCO AP50 12.6" in rows  # 51 of 101 recalls
+
+
+DETECTOR = {"kind": "detector", "detector": {"arch": "fasterrcnn_small_cnn"}}
+ROUND = DETECTOR | {"kind": "self-training-round", "round": 2}
+
+
+def run_by_detector(manifest: dict[str, Any], *methods: str) -> JudgedRun:
+    """One image for each method."""
+    return judged_run(
+        [found(f"{n}", "cat", BOX, method=method, segmenter="none") for n, method in enumerate(methods)],
+        [true_of(f"{n}", {"cat": [BOX]}) for n in range(len(methods))],
+        manifest=manifest,
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "methods", "subtitle", "facts"),
+    [
+        (
+            DETECTOR,
+            ["detector"],
+            "voc · detector · fasterrcnn_small_cnn",
+            ["Detector fasterrcnn_small_cnn", "Boxes 1 by detector"],
+        ),
+        (
+            ROUND,
+            ["rise", "detector", "detector+refined", "detector"],
+            "voc · self-training, round 2 · fasterrcnn_small_cnn",
+            ["Detector fasterrcnn_small_cnn", "Boxes 2 by detector, 1 by rise, 1 by detector+refined"],
+        ),
+        (ROUND | {"round": 0}, ["rise"], "voc · self-training, round 0", ["Boxes 1 by rise"]),
+    ],
+)
+def test_boxes_of_a_detector_claim_no_map(
+    manifest: dict[str, Any], methods: list[str], subtitle: str, facts: list[str]
+) -> None:
+    config = parse_localize(["--dataset", "voc", "--targets", "top6"])
+    report = build_run_report(run_by_detector(manifest, *methods), config, 10)
+    page = Page(run_page(report))
+    assert page.texts("p", class_="sub") == [f"complete {subtitle}"]
+    rows = page.texts("tr")
+    assert [row for row in rows if row.startswith(("Detector", "Boxes"))] == facts
+    assert not any(row.startswith(("Network", "Saliency", "Segmenter")) for row in rows)
+    assert "COCO AP75 100.0" in rows
+    assert ("the classifier's top 6" in page.text()) == (manifest["kind"] != "detector")
+    text = run_text(report)
+    assert "| COCO AP75 | 100.0 |" in text
+    assert "gradient" not in text
+    assert "grabcut" not in text
+
+
+def test_average_precision_comes_first_where_a_detector_made_the_boxes() -> None:
+    names = ["COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points"]
+    heads = page_of(run_by_detector(DETECTOR, "detector")).texts("h3")
+    assert heads[:5] == [*names, "CorLoc class-wise"]
+    assert page_of(hand_run()).texts("h3")[0] == "CorLoc class-wise"
+
+
+@pytest.mark.parametrize(("flags", "told"), [([], True), (["--targets", "top1"], False), (["--class", "cat"], False)])
+def test_it_is_told_that_labels_help(flags: list[str], told: bool) -> None:
+    config = parse_localize(["--dataset", "voc", *flags])
+    page = Page(run_page(build_run_report(hand_run(), config, 0)))
+    assert ("it lies above a detector's" in page.text()) == told
+
+
+def test_one_item_is_no_items() -> None:
+    page = page_of(judged_run([found("a", "cat", (0, 0, 5, 5))], [true_of("a", {"cat": [BOX]})], problems=("odd",)))
+    text = page.text()
+    assert "1 image, 1 item: 1 box, 0 fallbacks among them, 0 failures" in text
+    assert "1 item in 1 image; percent" in text
+    assert "One item is not found: nothing of the object." in text
+    assert "1 problem in the annotations" in text
+    assert ", a difference that may be chance." in text
+    assert not re.search(r"\b1 (items|images|boxes|failures|problems)\b", text)
 
 
 def test_what_the_script_is_told() -> None:
@@ -240,11 +322,12 @@ def test_metrics_of_the_folder_stand_in_where_the_truth_is_gone(tmp_path: Path) 
     judged = hand_run()
     made = report_of(judged)
     assert isinstance(made.evaluation, Evaluation)
-    write_metrics(tmp_path, judged, made.evaluation)
+    write_metrics(tmp_path, judged, made.evaluation, {"average precision": {"COCO AP": 0.123}})
     blind = judged_run(judged.contents.localizations, None, path=tmp_path)
     page = page_of(blind)
     assert page.texts("p", class_="big")[0] == "25.0%"
     assert "The metrics shown are those of the run folder." in page.texts("p", class_="banner")[0]
+    assert "COCO AP 12.3" in page.texts("tr")
     (tmp_path / "metrics.json").write_text('{"rows": [1]}')
     assert page_of(blind).texts("p", class_="big") == []
 
@@ -280,9 +363,13 @@ def test_several_runs() -> None:
     assert page.unbalanced == []
     assert_needs_nothing_else(html)
     (row,) = [row for row in page.texts("tr") if row.startswith("CorLoc class-wise")]
-    assert row == "CorLoc class-wise 4 100.0 [100.0, 100.0] 0.0 [0.0, 0.0] -100.0 [-100.0, -100.0]"
+    assert row == "CorLoc class-wise -100.0 [-100.0, -100.0] 100.0 [100.0, 100.0] 0.0 [0.0, 0.0] 4"
     (row,) = [row for row in page.texts("tr") if row.startswith("cat")]
-    assert row == "cat 1 100.0 0.0 -100.0 [-100.0, -100.0] 1.000"
+    assert row == "cat -100.0 [-100.0, -100.0] 1.000 100.0 0.0 1"
+    (row,) = [row for row in page.texts("tr") if row.startswith("COCO AP50")]
+    assert row == "COCO AP50 100.0 0.0"
+    # Four items tell nothing of chance.
+    assert page.all("td", class_="down") == []
     data = data_of(page)
     assert [run["name"] for run in data["runs"]] == ["first", "<td>second"]
     assert len(data["items"]) == 3

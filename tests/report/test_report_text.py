@@ -18,8 +18,9 @@ def test_figures_by_hand() -> None:
     assert re.search(r"^\| CorLoc class-wise \| 25\.0 \\\[", text, re.M)
     assert "| cat | 2 | 50.0 | 62.5 |" in text
     assert "| 1 | read | the image cannot be decoded: it is cut off | c.jpg (dog) |" in text
-    assert "4 items: 2 boxes, 1 of them fallbacks, 1 failures." in text
+    assert "3 images, 4 items: 2 boxes, 1 fallback among them, 1 failure." in text
     assert "- found: 1 (25.0 %)" in text
+    assert "| VOC mAP, all points | 12.5 |" in text
 
 
 @pytest.mark.parametrize(

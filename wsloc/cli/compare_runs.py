@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _ITEMS_SHOWN = 10
 _P_LIMIT = 0.05
 _LETTERS = string.ascii_uppercase
+_DIFFERENCE = 25
+"""Width of a column of ``+100.0 [+100.0, +100.0]`` and what keeps it from the one before."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class CompareRunsConfig:
     """run folders; unfinished ones count with the images that they have come to"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set"""
+    boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
+    """true boxes of own images (data set folder)"""
+    masks: Annotated[Path | None, optional("DIR", "as a run had it")] = None
+    """true masks of own images (data set folder)"""
     csv: Annotated[Path | None, optional("FILE", "none")] = None
     """table to write, a row for each item: image, class, and of each run IoU and box"""
     overwrite: bool = False
@@ -49,13 +55,18 @@ def run(arguments: Sequence[str]) -> int:
     config = tyro.cli(CompareRunsConfig, prog="wsloc compare-runs", args=list(arguments))
     _refuse_taken(config)
     # Only now, so that --help and a misspelt flag answer at once.
+    from wsloc.errors import counted
     from wsloc.evaluation.comparison import compare
     from wsloc.runs import read_run
     from wsloc.runs.judged import common_truth, contender
 
     runs = [read_run(path) for path in config.runs]
-    settings = [settings_of_run(path).data for path in config.runs]
-    _, truth = common_truth(runs, settings_of_run(config.runs[0], config.root).data)
+    first, *others = config.runs
+    settings = [
+        settings_of_run(first, config.root, config.boxes, config.masks).data,
+        *(settings_of_run(path).data for path in others),
+    ]
+    _, truth = common_truth(runs, settings)
     comparison = compare(
         [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)],
         truth,
@@ -63,7 +74,8 @@ def run(arguments: Sequence[str]) -> int:
     )
     for letter, contents in zip(_LETTERS, runs, strict=False):
         print(f"{letter}  {contents.path}" + "".join(f"\n   {note}" for note in contents.notes))
-    print(f"\n{len(comparison.items)} items in {comparison.images} images that all of them judged.")
+    items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
+    print(f"\n{items} in {images} that all of them judged.")
     for note in comparison.notes:
         print(note)
     for number in range(1, len(runs)):
@@ -86,6 +98,7 @@ def _refuse_taken(config: CompareRunsConfig) -> None:
 
 def _tables(comparison: Comparison, number: int) -> Iterator[str]:
     """The first run beside another."""
+    from wsloc.evaluation.comparison import LEAST_ITEMS
     from wsloc.evaluation.table import format_interval
 
     first, other = comparison.names[0], comparison.names[number]
@@ -95,19 +108,19 @@ def _tables(comparison: Comparison, number: int) -> Iterator[str]:
     width = max(len(row.name) for row in rows) + 2
 
     yield f"Percent, with 95 % bootstrap intervals over images; {difference} is paired, in points, and one run better"
-    yield "where the interval of the difference excludes zero."
-    yield f"{'':<{width}}{first:>22}{other:>22}{difference:>24}"
+    yield f"where the interval of the difference excludes zero, on {LEAST_ITEMS} items or more."
+    yield f"{'':<{width}}{first:>22}{other:>22}{difference:>{_DIFFERENCE}}"
     for row in comparison.metrics:
         yield (
             f"{row.name:<{width}}{format_interval(row.values[0]):>22}{format_interval(row.values[number]):>22}"
-            f"{_points(row.differences[number - 1]):>24}{_verdict(row, number, comparison.names)}"
+            f"{_points(row.differences[number - 1]):>{_DIFFERENCE}}{_verdict(row, number, comparison.names)}"
         )
 
     yield ""
     yield "CorLoc by class; alone: items that one run finds and the other does not; p: McNemar's exact test,"
     yield f"not corrected for {len(classes)} classes, and better where p < {_P_LIMIT}."
     alone = f"{first + ' alone':>9}{other + ' alone':>9}{'p':>8}"
-    yield f"{'class':<{width}}{'items':>7}{first:>8}{other:>8}{difference:>22}{alone}"
+    yield f"{'class':<{width}}{'items':>7}{first:>8}{other:>8}{difference:>{_DIFFERENCE}}{alone}"
     for scored in comparison.classes:
         ours, theirs = scored.found_alone[number - 1]
         yield (
@@ -121,7 +134,7 @@ def _tables(comparison: Comparison, number: int) -> Iterator[str]:
     ):
         yield ""
         yield f"Items found (IoU > 0.5), {title}:"
-        yield f"{'':<{width}}{'items':>7}{first:>8}{other:>8}{difference:>22}"
+        yield f"{'':<{width}}{'items':>7}{first:>8}{other:>8}{difference:>{_DIFFERENCE}}"
         for row in groups:
             yield f"{_figures(row, number, width)}{_verdict(row, number, comparison.names)}"
 
@@ -143,13 +156,15 @@ def _tables(comparison: Comparison, number: int) -> Iterator[str]:
 
 def _figures(row: Row, number: int, width: int) -> str:
     of_runs = f"{100 * row.values[0].value:>8.1f}{100 * row.values[number].value:>8.1f}"
-    return f"{row.name:<{width}}{row.items:>7}{of_runs}{_points(row.differences[number - 1]):>22}"
+    return f"{row.name:<{width}}{row.items:>7}{of_runs}{_points(row.differences[number - 1]):>{_DIFFERENCE}}"
 
 
 def _verdict(row: Row, number: int, names: Sequence[str]) -> str:
-    """Which run is better where the interval of the difference excludes zero."""
+    """Which run is better where the difference is more than chance."""
+    from wsloc.evaluation.comparison import differs
+
     difference = row.differences[number - 1]
-    if difference.low <= 0 <= difference.high:
+    if not differs(difference, row.items):
         return ""
     return f"  {names[number if difference.low > 0 else 0]} better"
 

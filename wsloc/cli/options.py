@@ -50,12 +50,16 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     return _with_unit_as_class(_parse(arguments, config))
 
 
-def settings_of_run(folder: Path, root: Path | None = None) -> LocalizeConfig:
+def settings_of_run(
+    folder: Path, root: Path | None = None, boxes: Path | None = None, masks: Path | None = None
+) -> LocalizeConfig:
     """The settings that a run had.
 
     Args:
         folder: of the run.
         root: where its data set lies now; None for where the run had it.
+        boxes: file of its true boxes; None for that of the run, if it had one.
+        masks: folder of its true masks, likewise.
 
     Raises:
         UserError: if the folder is no run of this version, and as :func:`parse_localize`.
@@ -64,7 +68,8 @@ def settings_of_run(folder: Path, root: Path | None = None) -> LocalizeConfig:
     from wsloc.runs.reading import read_run_manifest
 
     read_run_manifest(folder)
-    moved = [] if root is None else ["--root", str(root)]
+    given = {"--root": root, "--boxes": boxes, "--masks": masks}
+    moved = [word for flag, path in given.items() if path is not None for word in (flag, str(path))]
     return parse_localize(["--config", str(folder / "config.yaml"), *moved])
 
 

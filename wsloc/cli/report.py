@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,9 @@ _MOST_GALLERY = 2000
 class ReportConfig:
     """A page of figures, charts and pictures about a run; about several, their differences to the first."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN...]")]
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN...]", help_behavior_hint="")
+    ]
     """run folders, unfinished ones too"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
@@ -37,6 +40,10 @@ class ReportConfig:
     """most items with pictures (0 to 2000); a run keeps none, so these items are localised once more"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set, where it has moved"""
+    boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
+    """true boxes of own images (data set folder)"""
+    masks: Annotated[Path | None, optional("DIR", "as a run had it")] = None
+    """true masks of own images (data set folder)"""
 
     def __post_init__(self) -> None:
         require(bool(self.runs), "Nothing to report on: name a run folder.")
@@ -86,15 +93,23 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
 
     settings = None
     try:
-        settings = settings_of_run(contents.path, config.root)
+        settings = settings_of_run(contents.path, config.root, config.boxes, config.masks)
         dataset = open_dataset(replace(settings.data, download=False))
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
+        if config.boxes is not None or config.masks is not None:
+            # A page without what was asked for would only hide the error.
+            raise
         # The run folder alone still tells a lot.
         sentence = f"There are no true boxes and no pictures, because the data set cannot be opened: {error}"
+        if settings is not None and settings.data.dataset is not None and "--root" not in sentence:
+            sentence += " If it has moved, --root DIR says where it is."
+        print(f"wsloc: {sentence}", file=sys.stderr)
         return _illustrated(JudgedRun(contents, None, None, sentence), settings, None, None, "", config.gallery)
     localizer, why = None, ""
-    if config.gallery and contents.localizations:
+    if contents.manifest.get("kind") is not None:
+        why = "Map, seeds and mask are not there, because a detector and its self-training make none."
+    elif config.gallery and contents.localizations:
         try:
             localizer = make_localizer(settings, dataset)
         except UserError as error:
@@ -126,8 +141,12 @@ def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple
     from wsloc.report import Pictures, build_several_report, several_page, several_text
     from wsloc.runs.judged import common_truth
 
-    configs = [settings_of_run(runs[0].path, config.root), *(settings_of_run(contents.path) for contents in runs[1:])]
-    dataset, truth = common_truth(runs, configs[0].data)
+    first, *others = (contents.path for contents in runs)
+    configs = [
+        settings_of_run(first, config.root, config.boxes, config.masks),
+        *(settings_of_run(path) for path in others),
+    ]
+    dataset, truth = common_truth(runs, [config.data for config in configs])
     report = build_several_report(runs, configs, truth, config.gallery, _track)
     pictures = Pictures()
     _take(report.shown, dataset, None, None, pictures)

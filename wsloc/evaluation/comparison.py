@@ -1,7 +1,8 @@
 """Runs compared on the same items: which differs, by how much, and where.
 
 Differences are to the first run, paired by image: the bootstrap draws the same images for both. A metric *differs*
-where the 95 % interval of its difference excludes zero.
+where the 95 % interval of its difference excludes zero. On fewer than ten items nothing is said to differ, nor where
+the interval has no width: the items are then too few, or too much alike, for the bootstrap to tell what chance does.
 
 By class, CorLoc also has the exact two-sided McNemar test: of the items that one run alone finds, would so uneven a
 split come from a fair coin? Its p-values are not corrected for the number of classes: of twenty classes between which
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.errors import UserError, listed
+from wsloc.errors import UserError, counted, listed
 from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
 from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
@@ -25,6 +26,8 @@ from wsloc.evaluation.object_groups import count_groups, largest_share, object_c
 from wsloc.evaluation.summary import Track
 from wsloc.records import GroundTruth, Localization
 
+LEAST_ITEMS = 10
+"""On fewer items no run is called better by an interval."""
 _MOST_NAMED = 3
 
 Box = tuple[float, float, float, float]
@@ -182,6 +185,11 @@ def compare(
     )
 
 
+def differs(difference: Estimate, items: int) -> bool:
+    """Whether a difference on so many items is more than chance, as far as its interval tells."""
+    return items >= LEAST_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
+
+
 def mcnemar_p(first_alone: int, second_alone: int) -> float:
     """The exact two-sided p-value of McNemar's test (1947), by the binomial distribution; 1 without any item."""
     total = first_alone + second_alone
@@ -207,7 +215,7 @@ def _common_truth(
     if len({run.fingerprint for run in contenders} - {None}) > 1:
         notes.append("The runs were not asked for the same items; what all of them were asked for is compared.")
     if unknown := sorted(shared.difference(truth)):
-        notes.append(f"{len(unknown)} images have no true boxes to read: {listed(unknown, _MOST_NAMED)}.")
+        notes.append(f"{counted(len(unknown), 'image')} without true boxes to read: {listed(unknown, _MOST_NAMED)}.")
     other_size = {
         record.image_id
         for run in contenders
@@ -218,7 +226,7 @@ def _common_truth(
     }
     if other_size:
         notes.append(
-            f"{len(other_size)} images had another size in a run than in the data set, and are left out: "
+            f"{counted(len(other_size), 'image')} had another size in a run than in the data set; left out: "
             f"{listed(sorted(other_size), _MOST_NAMED)}."
         )
     common = {key: image for key, image in truth.items() if key in shared and key not in other_size}
@@ -248,7 +256,9 @@ def _uncompared(contenders: Sequence[Contender], truth: Mapping[str, GroundTruth
         own = {image_id: image for image_id, image in truth.items() if image_id in run.image_ids}
         every = judged_items(own, None if run.class_names is None else sorted(run.class_names)).pairs()
         if others := [f"{name} in {image_id}" for image_id, name in every if (image_id, name) not in compared]:
-            notes.append(f"{len(others)} items of {run.name} are not compared: {listed(others, _MOST_NAMED)}.")
+            are = "is" if len(others) == 1 else "are"
+            named = listed(others, _MOST_NAMED)
+            notes.append(f"{counted(len(others), 'item')} of {run.name} {are} not compared: {named}.")
     return notes
 
 

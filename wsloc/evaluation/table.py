@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsloc.errors import counted
 from wsloc.evaluation.bootstrap import Estimate
 from wsloc.evaluation.summary import BASELINES, Evaluation
 
@@ -10,7 +11,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
     """Two tables in plain text: run and baselines, then class by class; in percent."""
     names = [name for row in evaluation.rows[:1] for name in row.metrics]
     lines = [
-        f"{evaluation.items} items in {evaluation.images} images; percent, with 95 % bootstrap intervals over images",
+        f"{counted(evaluation.items, 'item')} in {counted(evaluation.images, 'image')}; percent, with 95 % bootstrap "
+        "intervals over images",
         "",
         f"{'':<20}" + "".join(f"{row.name:>22}" for row in evaluation.rows),
     ]

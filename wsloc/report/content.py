@@ -10,7 +10,9 @@ from pathlib import Path
 
 from wsloc.classifiers.labelmap import MappedClass
 from wsloc.config import LocalizeConfig
+from wsloc.errors import counted
 from wsloc.evaluation.bootstrap import Estimate, estimate
+from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.judging import Judged, TrueBoxes, true_boxes
 from wsloc.evaluation.kept_curve import judge_boxes
@@ -18,13 +20,16 @@ from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, Track, summarize
 from wsloc.records import Failure
 from wsloc.report.charts import Chart
-from wsloc.report.facts import Fact, run_facts, version_facts
+from wsloc.report.facts import Fact, is_detector, run_facts, subtitle, version_facts
 from wsloc.report.figures import Share, found_share, miss_kinds, points, run_charts
 from wsloc.report.gallery import GalleryItem, choose, gallery_items
 from wsloc.report.replay import Pictures
-from wsloc.runs.judged import JudgedRun, classes_asked
+from wsloc.runs.detection_metrics import average_precision
+from wsloc.runs.judged import JudgedRun, classes_asked, reached_truth
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
+DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
+"""Of a detector they come first: CorLoc is told which classes are there, and a detector is not."""
 _FEW_ITEMS = 5
 """A class of fewer items is neither the best nor the worst."""
 
@@ -53,6 +58,9 @@ class RunReport:
         versions: what made it.
         config_yaml: its settings as written; empty where the file is gone.
         evaluation: its metrics; None where there are none.
+        average_precision: by name, in [0, 1], its boxes sorted by quality; empty where there is nothing to judge by.
+        detector: whether the boxes are a detector's, on images whose labels it was not told.
+        labelled: whether image-level labels said which classes to look for; False where the settings are not known.
         glance: sentences on where it works and where it fails.
         kinds: what became of the items; empty without ground truth.
         charts: likewise.
@@ -74,6 +82,9 @@ class RunReport:
     versions: tuple[Fact, ...]
     config_yaml: str
     evaluation: Evaluation | None
+    average_precision: Mapping[str, float]
+    detector: bool
+    labelled: bool
     glance: tuple[str, ...]
     kinds: tuple[Share, ...]
     charts: tuple[Chart, ...]
@@ -103,6 +114,7 @@ def build_run_report(
     """
     contents = run.contents
     evaluation = saved_evaluation(contents.path) if run.judged is None else summarize(run.judged, track)
+    precision = saved_average_precision(contents.path) if evaluation is not None and run.judged is None else {}
     glance: tuple[str, ...] = ()
     kinds: tuple[Share, ...] = ()
     charts: tuple[Chart, ...] = ()
@@ -111,13 +123,16 @@ def build_run_report(
         truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
         true = true_boxes(run.judged[RUN].items, run.truth.images)
         kept = judge_boxes(truth, contents.localizations, _asked_for(config))
+        precision = average_precision(
+            reached_truth(contents, run.truth), contents.localizations, "quality", _asked_for(config), track
+        )
         charts = run_charts(run.judged, true, kept, contents.localizations)
         kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
         glance = tuple(_at_a_glance(run.judged, evaluation, kinds, true))
     items = gallery_items(run)
     return RunReport(
         name=contents.name,
-        subtitle=_subtitle(config),
+        subtitle=subtitle(contents, config),
         complete=contents.complete,
         banners=tuple(_banners(run, evaluation)),
         notes=tuple(_notes(run)),
@@ -132,6 +147,9 @@ def build_run_report(
         versions=version_facts(contents),
         config_yaml=_text_of(contents.path / "config.yaml"),
         evaluation=evaluation,
+        average_precision=precision,
+        detector=is_detector(contents),
+        labelled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
         glance=glance,
         kinds=kinds,
         charts=charts,
@@ -162,6 +180,21 @@ def saved_evaluation(folder: Path) -> Evaluation | None:
         return None
 
 
+def precision_note(report: RunReport) -> str:
+    """What must be known of a run's average precision."""
+    told = " The labels said which classes to look for, so it lies above a detector's." if report.labelled else ""
+    return "Percent; boxes sorted by quality." + told
+
+
+def saved_average_precision(folder: Path) -> dict[str, float]:
+    """The average precision that a run folder holds, by name; empty where it has none."""
+    try:
+        saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return {str(name): float(value) for name, value in saved.get("average precision", {}).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
 def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
     """Failures by stage and reason, the most frequent first."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -171,14 +204,6 @@ def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
         groups[failure.stage, reason].append(failure.file + (f" ({failure.class_name})" if failure.class_name else ""))
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return tuple(FailureGroup(stage, reason, tuple(files)) for (stage, reason), files in ordered)
-
-
-def _subtitle(config: LocalizeConfig | None) -> str:
-    if config is None:
-        return ""
-    data = config.data.dataset or config.data.images
-    network = config.classifier.arch
-    return f"{data} · {network} · {config.saliency.method} · {config.segmentation.segmenter}"
 
 
 def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
@@ -201,9 +226,10 @@ def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
 def _notes(run: JudgedRun) -> list[str]:
     notes = list(run.contents.notes)
     if run.truth is not None and run.truth.ambiguous_orientations:
+        images = counted(run.truth.ambiguous_orientations, "image")
         notes.append(
-            f"{run.truth.ambiguous_orientations} images have an EXIF orientation, and their annotation does not tell "
-            "in which frame the boxes are: taken to be that of the stored image."
+            f"{images} with an EXIF orientation, whose annotation does not tell in which frame the boxes are: taken to "
+            "be that of the stored image."
         )
     return notes
 
@@ -213,7 +239,7 @@ def _at_a_glance(
 ) -> list[str]:
     name = max(BASELINES, key=lambda name: _corloc_of(evaluation, name))
     lead = estimate(class_wise, judged[RUN], judged[name])
-    sure = "" if lead.low > 0 or lead.high < 0 else ", a difference that may be chance"
+    sure = "" if differs(lead, evaluation.items) else ", a difference that may be chance"
     said = [
         f"Class-wise CorLoc is {100 * _corloc_of(evaluation, RUN):.1f} %, {points(lead)} points against the better "
         f"baseline, the {name}{sure}."
@@ -230,7 +256,11 @@ def _at_a_glance(
     if missed:
         total = sum(kind.count for kind in missed)
         worst = max(missed, key=lambda kind: kind.count)
-        said.append(f"Of the {total:,} items not found, most are: {worst.name} ({100 * worst.count / total:.0f} %).")
+        if total == 1:
+            said.append(f"One item is not found: {worst.name}.")
+        else:
+            share = 100 * worst.count / total
+            said.append(f"Of the {total:,} items not found, most are: {worst.name} ({share:.0f} %).")
     return said
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.errors import counted
 from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise
 from wsloc.evaluation.histograms import BoxErrors, box_errors, iou_histogram
@@ -69,8 +70,8 @@ def iou_chart(judged: Judged) -> Chart:
     return Chart(
         "iou",
         "IoU of the boxes",
-        f"{found:,} of {len(judged.items):,} items lie above IoU 0.5, where a box counts as found. Apart at the left: "
-        f"{histogram.nothing:,} without a box, or whose box misses the object altogether.",
+        f"Above IoU 0.5, where a box counts as found: {found:,} of {counted(len(judged.items), 'item')}. Apart at "
+        f"the left: {histogram.nothing:,} without a box, or whose box misses the object altogether.",
         "IoU with the best true box",
         "items",
         (-0.18, 1),
@@ -180,7 +181,7 @@ def size_chart(judged: Mapping[str, Judged], true: TrueBoxes) -> Chart:
         "size",
         "CorLoc by object size",
         "Share of items found (IoU > 0.5), by the share of the image that the largest object of the class covers "
-        f"({', '.join(counts)} items). Whiskers: 95 % intervals.",
+        f"(items: {', '.join(counts)}). Whiskers: 95 % intervals.",
         "object over image",
         "found, %",
         (-0.5, len(ticks) - 0.5),

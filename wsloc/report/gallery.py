@@ -125,7 +125,7 @@ def choose(items: Sequence[GalleryItem], most: int) -> tuple[GalleryItem, ...]:
     """At most so many items, in their order, the same ones at each call.
 
     Fallbacks and items without a box come first, up to half of the places. The rest is shared out among the classes as
-    evenly as can be, and in each class spread evenly over the order of IoU (of probability where there is none), its
+    evenly as can be, and in each class spread evenly over the order of IoU (of quality where there is none), its
     best and its worst item included.
     """
     if len(items) <= most:
@@ -148,7 +148,7 @@ def choose(items: Sequence[GalleryItem], most: int) -> tuple[GalleryItem, ...]:
 def _order(item: GalleryItem) -> tuple[float, float]:
     """Items without an IoU among those that have one come first."""
     iou = -1.0 if item.iou is None else item.iou
-    return iou, item.probability or 0.0
+    return iou, item.quality or 0.0
 
 
 def _spread(numbers: Sequence[int], count: int) -> list[int]:

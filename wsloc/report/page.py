@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wsloc.evaluation.bootstrap import Estimate
+from wsloc.errors import counted
+from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
-from wsloc.report.content import HEADLINE, RunReport
+from wsloc.report.content import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
 from wsloc.report.figures import interval, points
 from wsloc.report.gallery import Box, GalleryItem
 from wsloc.report.replay import Pictures
@@ -27,6 +28,8 @@ def run_page(report: RunReport) -> str:
         "run.html.jinja",
         report=report,
         headline=headline(report.evaluation),
+        precision_headline=[name for name in DETECTOR_HEADLINE if report.detector and name in report.average_precision],
+        precision_note=precision_note(report),
         gallery=_run_gallery(report),
     )
 
@@ -62,16 +65,13 @@ def _environment() -> Environment:
         return Markup(loader.get_source(environment, name)[0])
 
     environment.globals |= {"source": source, "run_color": run_color}
-    environment.filters |= {"interval": interval, "points": points, "percent": _percent, "differs": _differs}
+    environment.filters |= {"interval": interval, "points": points, "percent": _percent, "differs": differs}
+    environment.filters["counted"] = counted
     return environment
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-def _differs(difference: Estimate) -> bool:
-    return difference.low > 0 or difference.high < 0
 
 
 def _run_gallery(report: RunReport) -> dict[str, Any]:

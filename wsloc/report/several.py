@@ -19,6 +19,7 @@ from wsloc.report.facts import Fact, run_facts
 from wsloc.report.figures import scores_of, sweep, sweep_of
 from wsloc.report.gallery import GalleryItem, true_boxes_of
 from wsloc.report.replay import Pictures
+from wsloc.runs.detection_metrics import average_precision
 from wsloc.runs.judged import contender
 from wsloc.runs.reading import RunContents
 
@@ -44,6 +45,7 @@ class SeveralReport:
     Attributes:
         runs: at least two.
         comparison: their metrics on the items that all of them were asked for.
+        average_precision: by name, of each run in [0, 1], boxes sorted by quality, on the images that all runs have.
         charts: curves of all runs in one.
         chosen: the items to be shown, those whose IoU differs most first.
         files: of the images of these items.
@@ -54,6 +56,7 @@ class SeveralReport:
 
     runs: tuple[RunHead, ...]
     comparison: Comparison
+    average_precision: Mapping[str, tuple[float, ...]]
     charts: tuple[Chart, ...]
     chosen: tuple[ItemRow, ...]
     shown: tuple[GalleryItem, ...]
@@ -92,6 +95,7 @@ def build_several_report(
             for name, contents, config in zip(names, runs, configs, strict=True)
         ),
         comparison,
+        _average_precision(comparison, contenders, truth, track),
         tuple(_charts(comparison, contenders, truth)),
         tuple(chosen),
         tuple(_shown(item, files, truth[item.image_id]) for item in chosen),
@@ -109,6 +113,17 @@ def run_names(runs: Sequence[RunContents]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         names = [str(contents.path) for contents in runs]
     return tuple(names if len(set(names)) == len(names) else (f"{k} {name}" for k, name in enumerate(names, start=1)))
+
+
+def _average_precision(
+    comparison: Comparison, contenders: Sequence[Contender], truth: Mapping[str, GroundTruth], track: Track
+) -> dict[str, tuple[float, ...]]:
+    # Also images without an item: what a detector finds there is wrong.
+    shared = frozenset.intersection(*(run.image_ids for run in contenders))
+    common = {image_id: image for image_id, image in truth.items() if image_id in shared}
+    classes = [row.corloc.name for row in comparison.classes]
+    of_runs = [average_precision(common, run.localizations, "quality", classes, track) for run in contenders]
+    return {name: tuple(found[name] for found in of_runs) for name in of_runs[0]}
 
 
 def _shown(item: ItemRow, files: Mapping[str, str], truth: GroundTruth) -> GalleryItem:

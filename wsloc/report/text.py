@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from wsloc.errors import counted
 from wsloc.evaluation.summary import BASELINES
-from wsloc.report.content import RunReport
+from wsloc.report.content import RunReport, precision_note
 from wsloc.report.figures import interval, points
 from wsloc.report.several import SeveralReport
 
@@ -30,17 +31,22 @@ def _run_lines(report: RunReport) -> Iterator[str]:
     yield from _items(plain(sentence) for sentence in report.glance)
     counts = report.counts
     yield (
-        f"{counts['images']} images, {counts['items']} items: {counts['boxes']} boxes, {counts['fallbacks']} of them "
-        f"fallbacks, {counts['failures']} failures.\n"
+        f"{counted(counts['images'], 'image')}, {counted(counts['items'], 'item')}: {counted(counts['boxes'], 'box')}, "
+        f"{counted(counts['fallbacks'], 'fallback')} among them, {counted(counts['failures'], 'failure')}.\n"
     )
     if report.evaluation is not None:
         yield "## Metrics\n"
-        yield f"{report.evaluation.items} items in {report.evaluation.images} images. {_INTERVALS}\n"
+        yield f"{_judged(report.evaluation.items, report.evaluation.images)} {_INTERVALS}\n"
         rows = report.evaluation.rows
         yield from _table(
             ["", *(row.name for row in rows)],
             ([name, *(interval(row.metrics[name]) for row in rows)] for name in rows[0].metrics),
         )
+        if report.average_precision:
+            yield "## Average precision\n"
+            yield f"{precision_note(report)}\n"
+            named = ([name, _percent(value)] for name, value in report.average_precision.items())
+            yield from _table(["", "average precision"], named)
         yield "## Classes\n"
         yield from _table(
             ["class", "items", "CorLoc", "mean IoU", *BASELINES],
@@ -76,7 +82,7 @@ def _several_lines(report: SeveralReport) -> Iterator[str]:
     comparison, names = report.comparison, report.comparison.names
     yield f"# {plain(' and '.join(names)) if len(names) < 3 else f'{len(names)} runs'}\n"
     yield from _items(plain(note) for note in comparison.notes)
-    judged = f"{len(comparison.items)} items in {comparison.images} images."
+    judged = _judged(len(comparison.items), comparison.images)
     yield f"{judged} {_INTERVALS} Differences are paired, in points.\n"
     heads = [*names, *(f"{name} - {names[0]}" for name in names[1:])]
     for title, rows in (
@@ -90,10 +96,17 @@ def _several_lines(report: SeveralReport) -> Iterator[str]:
             ["", "items", *heads],
             ([row.name, str(row.items), *map(interval, row.values), *map(points, row.differences)] for row in rows),
         )
+    yield "## Average precision\n"
+    yield "Percent; boxes sorted by quality.\n"
+    yield from _table(["", *names], ([name, *map(_percent, found)] for name, found in report.average_precision.items()))
     for run in report.runs:
         yield f"## {plain(run.name)}\n"
         yield from _items(plain(note) for note in run.notes)
         yield from _table(["", ""], ([fact.name, fact.text] for fact in run.facts))
+
+
+def _judged(items: int, images: int) -> str:
+    return f"{counted(items, 'item')} in {counted(images, 'image')}."
 
 
 def plain(text: str) -> str:

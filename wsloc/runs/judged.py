@@ -51,7 +51,7 @@ def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -
     """
     truth = read_ground_truth(settings, dataset)
     if truth is None:
-        return JudgedRun(contents, None, None, "No ground truth, so no metrics.")
+        return JudgedRun(contents, None, None, "No ground truth, so no metrics." + _way_to_truth(settings))
     judged = judge_with_baselines(contents.localizations, reached_truth(contents, truth), classes_asked(settings))
     if judged is not None:
         return JudgedRun(contents, truth, judged)
@@ -94,26 +94,35 @@ def contender(name: str, contents: RunContents, settings: DataSettings | None) -
     )
 
 
-def common_truth(runs: Sequence[RunContents], settings: DataSettings) -> tuple[Dataset, dict[str, GroundTruth]]:
+def common_truth(
+    runs: Sequence[RunContents], settings: Sequence[DataSettings]
+) -> tuple[Dataset, dict[str, GroundTruth]]:
     """The images of some runs, and their true boxes.
 
     Args:
         runs: at least one.
-        settings: of the first; which of its images count is told by the runs themselves.
+        settings: of each; the first with true boxes counts. Which images count is told by the runs themselves.
 
     Raises:
-        UserError: if the data set cannot be opened or has no true boxes.
+        UserError: if a data set cannot be opened, or none has true boxes.
     """
-    settings = replace(settings, ids=None, limit=None, classes=(), download=False)
-    dataset = open_dataset(settings)
     wanted = frozenset.union(*(contents.image_ids() for contents in runs))
-    dataset = replace(dataset, images=tuple(image for image in dataset.images if image.image_id in wanted))
-    truth = read_ground_truth(settings, dataset)
-    if truth is None:
-        raise UserError(
-            f"The data set of {runs[0].path} has no true boxes to judge by; compare runs on one that has, such as voc."
-        )
-    return dataset, truth.images
+    for of_run in settings:
+        whole = replace(of_run, ids=None, limit=None, classes=(), download=False)
+        dataset = open_dataset(whole)
+        dataset = replace(dataset, images=tuple(image for image in dataset.images if image.image_id in wanted))
+        truth = read_ground_truth(whole, dataset)
+        if truth is not None:
+            return dataset, truth.images
+    raise UserError(
+        f"The data set of {runs[0].path} has no true boxes to judge by; compare runs on one that has, such as voc."
+        + _way_to_truth(settings[0])
+    )
+
+
+def _way_to_truth(settings: DataSettings) -> str:
+    """How true boxes come to a data set that takes them from files of the user's; empty for another."""
+    return " --boxes CSV or --masks DIR adds true boxes." if settings.dataset == "folder" else ""
 
 
 def write_metrics(

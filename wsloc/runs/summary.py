@@ -10,6 +10,7 @@ from typing import Any
 
 from wsloc.classifiers import LabelMap
 from wsloc.datasets import Dataset
+from wsloc.errors import counted
 from wsloc.evaluation import Evaluation
 from wsloc.evaluation.summary import Track, summarize
 from wsloc.evaluation.table import format_evaluation
@@ -52,8 +53,8 @@ def summarize_run(
         headline = format_evaluation(evaluation)
     counts = count_records(dataset, run)
     lines = [
-        f"{counts['images']} images, {counts['items']} items: {counts['boxes']} boxes, "
-        f"{counts['fallbacks']} of them fallbacks, {counts['failures']} failures"
+        f"{counted(counts['images'], 'image')}, {counted(counts['items'], 'item')}: {counted(counts['boxes'], 'box')}, "
+        f"{counts['fallbacks']} of them fallbacks, {counted(counts['failures'], 'failure')}"
     ]
     lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
     if counts["failures"]:

@@ -135,9 +135,9 @@ let found = [];
 let count = PAGE;
 
 const PRESETS = {
-  best: { sort: data.judged ? "iou-down" : "probability-down" },
-  median: { sort: data.judged ? "iou-median" : "probability-median" },
-  worst: { sort: data.judged ? "iou-up" : "probability-up" },
+  best: { sort: data.judged ? "iou-down" : "quality-down" },
+  median: { sort: data.judged ? "iou-median" : "quality-median" },
+  worst: { sort: data.judged ? "iou-up" : "quality-up" },
   fallback: { state: "fallback" },
   failed: { state: "failed" },
   spread: { sort: "iou-down" },
@@ -192,7 +192,7 @@ function show() {
   count = PAGE;
   byId("cards").replaceChildren();
   addCards();
-  byId("shown-count").textContent = `${found.length} of ${data.items.length} items`;
+  byId("shown-count").textContent = `${found.length} of ${data.items.length} ${data.items.length === 1 ? "item" : "items"}`;
   byId("nothing").hidden = found.length > 0;
   for (const button of document.querySelectorAll(".preset")) {
     button.setAttribute("aria-pressed", String(button.dataset.preset === choice.preset));
