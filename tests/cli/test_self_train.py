@@ -13,7 +13,7 @@ import pytest
 from made_splits import QUICK, TEST, entered, files_of, rows_of
 
 from wsloc.cli.main import run_verb
-from wsloc.detection import loop, self_training
+from wsloc.detection import loop, rounds
 from wsloc.detection.inference import localization
 from wsloc.records import ImageRecord
 
@@ -96,7 +96,7 @@ def test_self_training_goes_on_between_the_training_and_the_boxes(monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(self_training, "relocalize", crashing)
+        patched.setattr(rounds, "relocalize", crashing)
         assert run_verb("self-train", [*flags, "--out", "killed"]) == 130
     assert run_verb("self-train", [*flags, "--out", "killed", "--resume"]) == 1
     assert files_of("killed") == files_of("whole")

@@ -11,8 +11,7 @@ import pytest
 from made_splits import QUICK, TEST, TRUTH, entered, files_of, rows_of
 
 from wsloc.cli.main import run_verb
-from wsloc.cli.train_detector import _count_shared
-from wsloc.detection import folder, loop
+from wsloc.detection import loop, testing
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_a_crash_after_the_last_epoch_leaves_no_trace(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "write_results", crashing)
+        patched.setattr(testing, "write_results", crashing)
         assert run_verb("train-detector", [*flags, "--out", "killed"]) == 130
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume"]) == 0
     assert files_of("killed") == files_of("whole")
@@ -137,16 +136,6 @@ def test_a_copy_of_a_test_image_is_not_trained_on(capsys: pytest.CaptureFixture[
     test[test.index("test")] = "train"
     assert run_verb("train-detector", ["--labels", "export", *QUICK, *test, "--out", "run"]) == 2
     assert "8 of the 8 test images are also trained on" in capsys.readouterr().err
-
-
-def test_another_image_of_the_same_name_and_size_is_another_image(tmp_path: Path) -> None:
-    paths = [tmp_path / folder / "1.bmp" for folder in ("trained", "copied", "tested")]
-    for path, pixels in zip(paths, ([1, 2, 3], [1, 2, 3], [1, 2, 4]), strict=True):
-        path.parent.mkdir()
-        path.write_bytes(bytes(pixels))
-    trained, copied, tested = paths
-    assert _count_shared([trained], [copied]) == 1
-    assert _count_shared([trained], [tested]) == 0
 
 
 @pytest.mark.usefixtures("here")

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import filecmp
 import shlex
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
-from wsloc.cli.detector_flags import Labels, TrainingImages, data_yaml, open_labels, plan_training, train_with_bar
+from wsloc.cli.detector_flags import TrainingImages, open_labels, watch
 from wsloc.config import DatasetName, DataSettings, optional, require
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    import torch
-
-    from wsloc.datasets import Dataset
-    from wsloc.detection.checkpoint import Detector
+    from wsloc.detection.labels import Labels
     from wsloc.detection.loop import TrainingLog
-    from wsloc.runs import RunFolder
-
-_MOST_TOP = 50
+    from wsloc.detection.testing import Tested
 
 
 @dataclass(frozen=True)
@@ -130,12 +120,15 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
     from wsloc.detection.checkpoint import Detector, save_detector
     from wsloc.detection.folder import DETECTOR, describe, finish, require_same, write_problems
     from wsloc.detection.models import require_backbone
+    from wsloc.detection.testing import judge_detector, open_test
+    from wsloc.detection.training import plan_training, train_in_folder
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.opening import open_run_folder
 
     device = choose_device(config.training.device)
     labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)
-    test, settings = _open_test(config, labels)
+    given = config.test.settings(labels.settings or config.data)
+    test, settings = (None, None) if given is None else open_test(given, labels.boxed)
     require_backbone(config.detector)
     plan = plan_training(device)
     text = _config_yaml(config, settings)
@@ -156,8 +149,8 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
         folder.write_manifest(manifest)
         _announce(config, labels, folder.path, resumed)
         with applied(plan) as pool:
-            model, log = train_with_bar(
-                folder.path, labels.boxed, config.detector, config.training, device, pool, resumed=resumed
+            model, log = train_in_folder(
+                folder.path, labels.boxed, config.detector, config.training, device, pool, resumed=resumed, watch=watch
             )
             detector = Detector(model, config.detector, labels.boxed.class_names)
             save_detector(folder.path / DETECTOR, detector)
@@ -166,56 +159,27 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
             if test is None or settings is None:
                 folder.join()
             else:
-                counts = _test(config, folder, test, settings, detector, device, pool)
+                tested = judge_detector(
+                    folder,
+                    test,
+                    settings,
+                    detector,
+                    device,
+                    batch_size=config.training.batch_size,
+                    pool=pool,
+                    watch=watch,
+                    track=_bar,
+                )
+                _print_figures(tested)
+                counts = tested.counts
         finish(folder, {**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
     _say(folder.path, log, left_out, tested=test is not None)
     return 1 if left_out or counts.get("failures") or counts.get("images_without_truth") else 0
 
 
-def _open_test(config: TrainDetectorConfig, labels: Labels) -> tuple[Dataset | None, DataSettings | None]:
-    """The images to test on, labelled or not: a detector has to see for itself that a class is not there."""
-    from wsloc.datasets import open_dataset, read_ground_truth
-    from wsloc.detection.data import require_same_classes
-
-    given = config.test.settings(labels.settings or config.data)
-    if given is None:
-        return None, None
-    whole = open_dataset(replace(given, targets=f"top{_MOST_TOP}"))
-    classes = given.classes or whole.class_names
-    if unknown := [name for name in given.classes if name not in whole.class_names]:
-        raise UserError(f"--test-classes: the test set has no class {unknown[0]!r}.")
-    require_same_classes(labels.boxed.class_names, classes)
-    if read_ground_truth(given, replace(whole, images=whole.images[:1])) is None:
-        raise UserError(
-            f"{whole.name} has no true boxes to test against; --test-dataset folder takes --test-boxes CSV."
-        )
-    trained = (boxed.image.path for boxed in labels.boxed.images)
-    if shared := _count_shared(trained, (image.path for image in whole.images)):
-        raise UserError(
-            f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
-            "another --test-split."
-        )
-    return whole, replace(given, targets=f"top{min(_MOST_TOP, len(classes))}")
-
-
-def _count_shared(trained: Iterable[Path], tested: Iterable[Path]) -> int:
-    """How many tested files are among the trained ones, also as the copies of the same name that an export holds."""
-    of_name: dict[str, list[Path]] = defaultdict(list)
-    for path in trained:
-        of_name[path.name].append(path)
-    return sum(any(_same_file(path, other) for other in of_name[path.name]) for path in tested)
-
-
-def _same_file(path: Path, other: Path) -> bool:
-    try:
-        return filecmp.cmp(path, other, shallow=False)
-    except OSError:
-        return path.resolve() == other.resolve()
-
-
 def _config_yaml(config: TrainDetectorConfig, settings: DataSettings | None) -> str:
     """The images of the test, which whoever reads the run needs; the training's settings stand above as comments."""
-    from wsloc.detection.folder import as_comments
+    from wsloc.detection.folder import as_comments, data_yaml
 
     groups = (config.detector, config.training)
     trained = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
@@ -239,46 +203,12 @@ def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path, resumed
     )
 
 
-def _test(
-    config: TrainDetectorConfig,
-    folder: RunFolder,
-    dataset: Dataset,
-    settings: DataSettings,
-    detector: Detector,
-    device: torch.device,
-    pool: Executor | None,
-) -> dict[str, int]:
-    """Write the detections on the test images and what they are worth, and print it."""
-    from wsloc.detection.folder import write_results
-    from wsloc.detection.inference import detect
-    from wsloc.runs import judge_run, read_run, write_summary
-    from wsloc.runs.detection_metrics import average_precision
-
-    ask = partial(
-        detect,
-        detector.model,
-        class_names=detector.class_names,
-        device=device,
-        batch_size=config.training.batch_size,
-        pool=pool,
-    )
-    with tqdm(total=len(dataset.images), unit="image", desc="test", dynamic_ncols=True) as bar:
-        for _ in write_results(folder, dataset.images, ask):
-            bar.update()
-    judged = judge_run(replace(read_run(folder.path), complete=True), settings, dataset)
-    more: dict[str, dict[str, Any]] = {}
-    if judged.judged is not None and judged.truth is not None:
-        found = average_precision(
-            judged.truth.images, judged.contents.localizations, "probability", settings.classes or None, _bar
-        )
-        more["average precision"] = found
-    summary = write_summary(judged, dataset, more=more, track=_bar)
-    print(summary.text)
-    if more:
+def _print_figures(tested: Tested) -> None:
+    print(tested.text)
+    if tested.average_precision is not None:
         print("\naverage precision; percent")
-        for name, value in more["average precision"].items():
+        for name, value in tested.average_precision.items():
             print(f"  {name:<20}{100 * value:>6.1f}")
-    return summary.counts
 
 
 def _bar(sequence: Sequence[Any]) -> Iterable[Any]:

@@ -16,13 +16,15 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
+from wsloc.config import DataSettings
 from wsloc.detection.data import BoxedImages
 from wsloc.detection.loop import EpochRecord, TrainingLog
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
@@ -155,3 +157,15 @@ def finish(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
 def as_comments(settings: Mapping[str, Any]) -> str:
     """Settings as lines of a YAML file that its reader does not see."""
     return "".join(f"# {key}: {json.dumps(value)}\n" for key, value in settings.items())
+
+
+def data_yaml(arch: str, data: DataSettings | None) -> str:
+    """The settings that reading a detector's run takes: its images and, for tables, what it is called."""
+    settings: dict[str, Any] = {"arch": arch}
+    for field in fields(DataSettings) if data is not None else ():
+        if field.name != "download" and (value := getattr(data, field.name)) not in (None, ()):
+            name = "class" if field.name == "class_name" else field.name
+            settings[name] = (
+                str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            )
+    return yaml.safe_dump(settings, sort_keys=False)

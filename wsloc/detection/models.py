@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,17 +17,13 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet, SSDLiteHead
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign
 
-from wsloc.classifiers.load import load_weights
 from wsloc.classifiers.small_cnn import SmallCNN
+from wsloc.detection.backbones import DEMO, freeze, pretrained
 from wsloc.detection.ignoring import make_ignoring
 from wsloc.detection.settings import DetectorSettings
-from wsloc.errors import UserError, one_line
 
-_DEMO = "demo"
-_HEADS = ("classifier", "fc", "head")
-"""What classifiers call their last layers, which a detector has no use for."""
 _SCORE_THRESHOLD = 0.01
 """Least score of a detection: average precision counts the uncertain ones, too."""
 
@@ -71,12 +65,12 @@ def build_detector(settings: DetectorSettings, class_names: tuple[str, ...], see
         UserError: if the weights of the backbone are missing or belong to another one.
     """
     architecture = ARCHITECTURES[settings.arch]
-    pretrained = _pretrained(settings, architecture)
+    classifier = pretrained(settings, architecture.backbone)
     loaded: list[nn.Module] = []
 
     def load(part: nn.Module, prefix: str) -> None:
-        if pretrained is not None:
-            state = pretrained.state_dict()
+        if classifier is not None:
+            state = classifier.state_dict()
             part.load_state_dict({name: state[prefix + name] for name in part.state_dict()})
             loaded.append(part)
 
@@ -85,7 +79,7 @@ def build_detector(settings: DetectorSettings, class_names: tuple[str, ...], see
         model = architecture.build(1 + len(class_names), settings.image_size, load)
     for part in loaded:
         if architecture.frozen:
-            _freeze(part, architecture.frozen)
+            freeze(part, architecture.frozen)
     return make_ignoring(model)
 
 
@@ -95,7 +89,7 @@ def require_backbone(settings: DetectorSettings) -> None:
     Raises:
         UserError: if the weights of the backbone are missing or belong to another one.
     """
-    _pretrained(settings, ARCHITECTURES[settings.arch])
+    pretrained(settings, ARCHITECTURES[settings.arch].backbone)
 
 
 def _sides(image_size: int | None, shorter: int, longer: int) -> dict[str, int]:
@@ -271,7 +265,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "densenet121",
         ("conv0", "norm0", "denseblock1", "transition1"),
     ),
-    "fasterrcnn_small_cnn": Architecture(_small_cnn, _DEMO, (), 0.02),
+    "fasterrcnn_small_cnn": Architecture(_small_cnn, DEMO, (), 0.02),
 }
 """All detectors, by the name that ``--arch`` takes."""
 
@@ -280,47 +274,3 @@ def _typed(model: Any) -> nn.Module:
     """torchvision has no types."""
     assert isinstance(model, nn.Module)
     return model
-
-
-def _pretrained(settings: DetectorSettings, architecture: Architecture) -> nn.Module | None:
-    """The classifier whose layers the detector begins with, without its head; None for none."""
-    if settings.backbone == "none":
-        return None
-    name = architecture.backbone
-    if settings.backbone == "default" and name != _DEMO:
-        entry = torchvision.models.get_model_weights(name).DEFAULT
-        try:
-            return _typed(torchvision.models.get_model(name, weights=entry))
-        except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"torchvision's weights of {name} cannot be fetched ({one_line(error)}); give a file with "
-                "--backbone FILE, or --backbone none."
-            ) from error
-    network = SmallCNN(1) if name == _DEMO else _typed(torchvision.models.get_model(name, weights=None))
-    for head in _HEADS:
-        if hasattr(network, head):
-            setattr(network, head, nn.Identity())
-    if settings.backbone != "default":
-        load_weights(network, Path(settings.backbone), f"{settings.arch}'s backbone", without=_HEADS)
-        return network
-    with resources.as_file(resources.files("wsloc") / "classifiers" / "weights" / "demo.safetensors") as path:
-        load_weights(network, path, name, without=_HEADS)
-    return network
-
-
-def _freeze(part: nn.Module, prefixes: tuple[str, ...]) -> None:
-    """Fix the first layers, and the statistics of all: a detector's batches are too small for its own."""
-    for name, parameter in part.named_parameters():
-        if name.startswith(prefixes):
-            parameter.requires_grad_(False)
-    for module in list(part.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, _frozen(child))
-
-
-def _frozen(norm: nn.BatchNorm2d) -> nn.Module:
-    fixed = FrozenBatchNorm2d(norm.num_features, eps=norm.eps)
-    state = {name: value for name, value in norm.state_dict().items() if name != "num_batches_tracked"}
-    fixed.load_state_dict(state)
-    return _typed(fixed)

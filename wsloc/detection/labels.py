@@ -1,0 +1,140 @@
+"""Where the boxes to train on come from: an annotation, a run, or an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wsloc.config import DataSettings
+from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.detection.data import BoxedImages, from_run, from_truth, labels_by_image, matched, open_export
+from wsloc.detection.inference import localization
+from wsloc.errors import ItemError, UserError
+from wsloc.images import read_header
+from wsloc.records import Localization
+from wsloc.runs import RunContents, read_manifest, read_run
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """Boxes to train on, and the images that they lie on.
+
+    Attributes:
+        boxed: the images and boxes to train on.
+        dataset: the images with their image-level labels.
+        settings: that open the data set; None for an export's own images, of which no truth is known.
+        run: the run that the boxes are of; None for an export and for true boxes.
+    """
+
+    boxed: BoxedImages
+    dataset: Dataset
+    settings: DataSettings | None
+    run: RunContents | None = None
+
+
+def labels_of_truth(data: DataSettings, *, drop_empty: bool = False) -> Labels:
+    """The true boxes of a data set.
+
+    Args:
+        data: which images and classes.
+        drop_empty: leave out images without a box.
+
+    Raises:
+        UserError: if the data set has no true boxes, or none of the classes.
+    """
+    dataset = open_dataset(data)
+    truth = read_ground_truth(data, dataset)
+    if truth is None:
+        raise UserError(f"{dataset.name} has no true boxes; --dataset folder takes --boxes CSV.")
+    boxed = from_truth(dataset, truth, data.classes or dataset.class_names, drop_empty=drop_empty)
+    return Labels(boxed, dataset, data)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is one of a run, rather than an export."""
+    return (path / "localizations.jsonl").is_file() or read_manifest(path) is not None
+
+
+def read_boxes_of_run(path: Path) -> RunContents:
+    """A run whose boxes a detector can learn: a finished one, of one box for each item.
+
+    Raises:
+        UserError: if it is another one, and says which to give.
+    """
+    if (read_manifest(path) or {}).get("kind") == "self-training":
+        raise UserError(f"{path} holds rounds of self-training; give one of them, such as {path / 'round-1'}.")
+    contents = read_run(path)
+    if not contents.complete:
+        raise UserError(f"{path} is unfinished; wsloc localize --resume goes on with it.")
+    if contents.manifest.get("kind") == "detector":
+        raise UserError(
+            f"{path} holds all that a detector found, however uncertain; choose with wsloc export {path} --format "
+            "coco --min-score 0.5, and give the export."
+        )
+    return contents
+
+
+def labels_of_run(contents: RunContents, settings: DataSettings, *, drop_empty: bool = False) -> Labels:
+    """The boxes of a run.
+
+    Args:
+        contents: as :func:`read_boxes_of_run` gives them.
+        settings: of the run's images, with the folder that they lie in now.
+        drop_empty: leave out images without a box.
+
+    Raises:
+        UserError: if the run has no box.
+    """
+    dataset = open_dataset(settings)
+    asked = (settings.class_name,) if settings.class_name else settings.classes or dataset.class_names
+    return Labels(from_run(dataset, contents, asked, drop_empty=drop_empty), dataset, settings, contents)
+
+
+def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False) -> Labels:
+    """The boxes of a COCO export, on its own images or on those of the data set that it was made from.
+
+    Args:
+        path: as :func:`wsloc.detection.data.open_export` takes it.
+        data: the data set, if ``dataset`` is given; else ``root`` says where the export's own images lie, and their
+            labels are the classes of their boxes. With ``classes``, only these.
+        drop_empty: leave out images without a box.
+
+    Raises:
+        UserError: if there is no export, it lacks a class that was asked for, has no box, or is of other images.
+    """
+    own, truth = open_export(path, data.root if data.dataset is None else None)
+    if unknown := [name for name in data.classes if name not in own.class_names]:
+        raise UserError(f"--classes: the export has no class {unknown[0]!r}, only {', '.join(own.class_names[:20])}.")
+    # An export names all classes of its data set, also those that its boxes were not sought of.
+    own = replace(own, class_names=data.classes or own.class_names)
+    if data.dataset is not None:
+        dataset, truth = matched(open_dataset(data), own, truth)
+        return Labels(from_truth(dataset, truth, own.class_names, drop_empty=drop_empty), dataset, data)
+    shown = labels_by_image(truth.images)
+    images = tuple(replace(image, labels=shown.get(image.image_id, ())) for image in own.images)
+    own = replace(own, images=images)
+    return Labels(from_truth(own, truth, own.class_names, drop_empty=drop_empty), own, None)
+
+
+def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], Localization], dict[str, str]]:
+    """One box for each item that has one: that of the run, or the first of the class in the export.
+
+    Returns:
+        The boxes by image id and class name, and by its id why an image cannot be read, whose boxes are then left out.
+    """
+    if labels.run is not None:
+        records = (record for record in labels.run.localizations if record.component == 0)
+        return {(record.image_id, record.class_name): record for record in records}, {}
+    found: dict[tuple[str, str], Localization] = {}
+    unread: dict[str, str] = {}
+    for boxed in labels.boxed.images:
+        try:
+            size_wh = read_header(boxed.image.path).size_wh
+        except ItemError as error:
+            unread[boxed.image.image_id] = str(error)
+            continue
+        for box, number in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
+            name = labels.boxed.class_names[number - 1]
+            record = localization(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
+            found.setdefault((boxed.image.image_id, name), record)
+    return found, unread
