@@ -55,6 +55,9 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A file name may hold bytes that no terminal can show.
             stream.reconfigure(errors="backslashreplace")
+    if not sys.stderr.isatty():
+        # tqdm reads it when it is first imported. In a log each step of a bar is a line.
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
         status: int = importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}").run(arguments)
     except UserError as error:
