@@ -71,6 +71,6 @@ def watch(what: str, unit: str, total: int) -> Iterator[Show]:
         def show(done: int, note: str) -> None:
             bar.update(done - bar.n)
             if note:
-                bar.set_postfix_str(note)
+                bar.set_postfix_str(note, refresh=False)
 
         yield show

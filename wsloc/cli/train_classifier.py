@@ -129,7 +129,8 @@ def _bars() -> Iterator[Callable[[Progress], None]]:
         if progress.last is not None and progress.last.epoch != epoch:
             last, epoch = progress.last, progress.last.epoch
             bar.set_postfix_str(
-                f"epoch {epoch}: loss {last.train_loss:.3f}, held out {last.val_loss:.3f}, mAP {last.val_map:.3f}"
+                f"epoch {epoch}: loss {last.train_loss:.3f}, held out {last.val_loss:.3f}, mAP {last.val_map:.3f}",
+                refresh=False,
             )
         bar.update(progress.done - bar.n)
 
