@@ -82,8 +82,8 @@ def run(arguments: Sequence[str]) -> int:
     plan = plan_threads(job.device, config.compute.workers)
     stem = f"classifier-{config.data.dataset}-{job.backbone.arch.replace(':', '-')}"
     text = _to_yaml(config)
-    command = ["wsloc", "train-classifier", *arguments]
-    opened = open_folder(config.out, stem, text, job, plan, command, config.resume, config.overwrite)
+    words = ["wsloc", "train-classifier", *arguments]
+    opened = open_folder(config.out, stem, text, job, plan, words, config.resume, config.overwrite)
     with opened.folder, applied(plan) as pool:
         print(_announcement(job, opened.folder.path, opened.resumed), file=sys.stderr)
         with _bars() as show:
@@ -92,7 +92,9 @@ def run(arguments: Sequence[str]) -> int:
         finish_folder(opened, outcome)
     checkpoint = opened.folder.path / "classifier.safetensors"
     print(format_outcome(job, outcome, figures))
-    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {next_command(config, checkpoint)}")
+    command = next_command(config, checkpoint)
+    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {command}")
+    print(f"  by the head's maps    {command} --method cam")
     return 1 if outcome.problems else 0
 
 
