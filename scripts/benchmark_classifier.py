@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark_runs import finished, weights_flags
 from markdown_page import fill
 
-from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, Estimate, estimate
@@ -28,7 +28,7 @@ from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth, Localization
-from wsloc.runs import read_manifest, read_run
+from wsloc.runs import read_run
 
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "densenet121")
 LARGE = ("cat", "cow", "dog", "horse", "person", "sheep")
@@ -66,18 +66,7 @@ def data_flags(options: argparse.Namespace, split: str) -> list[str]:
 
 
 def network_flags(options: argparse.Namespace, network: str) -> list[str]:
-    weights = ["--weights", str(options.weights_dir / f"{network}.pth")] if options.weights_dir else []
-    return ["--arch", network, *weights]
-
-
-def finished(folder: Path, verb: str, flags: list[str]) -> Path:
-    """The folder of a training or a run, made or completed unless it is complete."""
-    manifest = read_manifest(folder)
-    if manifest and manifest["complete"]:
-        return folder
-    if run_verb(verb, [*flags, "--out", str(folder), *(["--resume"] if manifest else [])]) > 1:
-        sys.exit(f"{folder} failed.")
-    return folder
+    return ["--arch", network, *weights_flags(options, network)]
 
 
 def trained(options: argparse.Namespace, network: str) -> Path:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark_runs import finished, weights_flags
 from markdown_page import fill
 
 from wsloc.cli.main import run_verb
@@ -90,20 +91,9 @@ def read_truth(flags: list[str]) -> dict[str, GroundTruth]:
     return dict(truth.images)
 
 
-def finished(folder: Path, verb: str, flags: list[str]) -> Path:
-    """The folder of a verb's results, made or completed unless it is complete."""
-    manifest = read_manifest(folder)
-    if manifest and manifest["complete"]:
-        return folder
-    if run_verb(verb, [*flags, "--out", str(folder), *(["--resume"] if manifest else [])]) > 1:
-        sys.exit(f"{folder} failed.")
-    return folder
-
-
 def classifiers(options: argparse.Namespace) -> dict[str, list[str]]:
     """The flags of each classifier that can make boxes, by name."""
-    weights = ["--weights", str(options.weights_dir / f"{NETWORK}.pth")] if options.weights_dir else []
-    found = {"ImageNet and label map": ["--arch", NETWORK, *weights]}
+    found = {"ImageNet and label map": ["--arch", NETWORK, *weights_flags(options, NETWORK)]}
     if options.checkpoint:
         found["trained on image-level labels"] = ["--checkpoint", str(options.checkpoint)]
     return found
@@ -124,7 +114,7 @@ def exported(options: argparse.Namespace, run: Path) -> Path:
 
 
 def training_flags(options: argparse.Namespace) -> list[str]:
-    weights = ["--backbone", str(options.weights_dir / f"{BACKBONE}.pth")] if options.weights_dir else []
+    weights = weights_flags(options, BACKBONE, "--backbone")
     return [*DETECTOR, *weights, "--image-size", options.image_size, "--epochs", options.epochs]
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_runs import weights_flags
 from benchmark_voc import CLASSES, LISTS, add_data_flags, data_flags, read_truth, truth_of
 from markdown_page import fill
 from tqdm import tqdm
@@ -143,8 +144,7 @@ def config_of(options: argparse.Namespace, cell: Cell) -> LocalizeConfig:
         "--method",
         cell.method,
     ]
-    if options.weights_dir:
-        flags += ["--weights", str(options.weights_dir / f"{cell.network}.pth")]
+    flags += weights_flags(options, cell.network)
     if cell.part == "timing":
         flags += ["--batch-size", str(TIMED_IMAGES)]
     return parse_localize([*flags, *cell.flags])

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from benchmark_methods import read_records
+from benchmark_runs import weights_flags
 from benchmark_voc import LISTS, NETWORKS, add_data_flags
 from markdown_page import PAGE, fill
 from matplotlib.figure import Figure
@@ -175,8 +176,7 @@ def scored(items: list[dict[str, Any]], truth: dict[str, GroundTruth]) -> Scored
 def config_of(options: argparse.Namespace, network: str, part: str) -> LocalizeConfig:
     flags = ["--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", options.split]
     flags += ["--ids", str(LISTS / f"{part}.txt"), "--arch", network]
-    if options.weights_dir:
-        flags += ["--weights", str(options.weights_dir / f"{network}.pth")]
+    flags += weights_flags(options, network)
     return parse_localize(flags)
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from benchmark_runs import finished, weights_flags
 from markdown_page import fill
 
-from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, estimate
@@ -71,17 +71,10 @@ def run(options: argparse.Namespace, network: str, part: str, segmenter: str, th
     """The run folder of one cell, computed unless it is complete."""
     name = f"{network}-{part}-{segmenter}" + (f"-{threshold}" if segmenter == "threshold" else "")
     folder: Path = options.runs / name
-    manifest = read_manifest(folder)
-    if manifest and manifest["complete"]:
-        return folder
-    flags = [*data_flags(options, part), "--arch", network, "--segmenter", segmenter, "--out", str(folder)]
+    flags = [*data_flags(options, part), "--arch", network, "--segmenter", segmenter]
     if segmenter == "threshold":
         flags += ["--threshold", threshold]
-    if options.weights_dir:
-        flags += ["--weights", str(options.weights_dir / f"{network}.pth")]
-    if run_verb("localize", [*flags, "--resume"] if manifest else flags) > 1:
-        sys.exit(f"The run {folder} failed.")
-    return folder
+    return finished(folder, "localize", [*flags, *weights_flags(options, network)])
 
 
 def data_flags(options: argparse.Namespace, part: str) -> list[str]:

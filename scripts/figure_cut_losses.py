@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from benchmark_runs import weights_flags
 from benchmark_voc import add_data_flags, data_flags, run, truth_of
 from numpy.typing import NDArray
 from PIL import Image
@@ -53,8 +54,7 @@ def main() -> int:
     worst = np.argsort(-lost, kind="stable")[: options.items]
 
     flags = [*data_flags(options, "val"), "--arch", options.network, "--batch-size", "1"]
-    if options.weights_dir:
-        flags += ["--weights", str(options.weights_dir / f"{options.network}.pth")]
+    flags += weights_flags(options, options.network)
     config = parse_localize(flags)
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)
