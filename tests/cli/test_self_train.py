@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_splits import QUICK, TEST, entered, files_of, rows_of
+from made_splits import QUICK, TEST, entered, files_of, interrupting, rows_of
 
 from wsloc.cli.main import run_verb
 from wsloc.detection import loop, rounds
@@ -92,11 +92,8 @@ def test_self_training_goes_on_between_the_training_and_the_boxes(monkeypatch: p
     flags = ["--labels", "boxes", *QUICK, "--epochs", "1", "--rounds", "1"]
     assert run_verb("self-train", [*flags, "--out", "whole"]) == 1
 
-    def crashing(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(rounds, "relocalize", crashing)
+        patched.setattr(rounds, "relocalize", interrupting)
         assert run_verb("self-train", [*flags, "--out", "killed"]) == 130
     assert run_verb("self-train", [*flags, "--out", "killed", "--resume"]) == 1
     assert files_of("killed") == files_of("whole")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_splits import QUICK, TEST, TRUTH, entered, files_of, rows_of
+from made_splits import QUICK, TEST, TRUTH, entered, files_of, interrupting, rows_of
 
 from wsloc.cli.main import run_verb
 from wsloc.detection import loop, testing
@@ -73,17 +73,20 @@ def test_a_crash_in_an_epoch_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("here")
-def test_a_crash_after_the_last_epoch_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_after_the_last_epoch_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The training is done and the test is not."""
     flags = [*TRUTH, *QUICK, *TEST, "--epochs", "2"]
     assert run_verb("train-detector", [*flags, "--out", "whole"]) == 0
 
-    def crashing(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(testing, "write_results", crashing)
+        patched.setattr(testing, "write_results", interrupting)
         assert run_verb("train-detector", [*flags, "--out", "killed"]) == 130
+    capsys.readouterr()
+    assert run_verb("train-detector", [*flags, "--out", "killed", "--resume", "--epochs", "3"]) == 2
+    # There is no --config here to give.
+    assert "give the same flags as then, or another --out without --resume." in capsys.readouterr().err
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume"]) == 0
     assert files_of("killed") == files_of("whole")
 
@@ -92,11 +95,8 @@ def test_a_crash_after_the_last_epoch_leaves_no_trace(monkeypatch: pytest.Monkey
 def test_other_labels_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--labels", "train", *QUICK, "--epochs", "1", "--out", "run"]
 
-    def crashing(*_: object) -> dict[str, float]:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", crashing)
+        patched.setattr(loop, "_step", interrupting)
         assert run_verb("train-detector", flags) == 130
     text = Path("train/instances_train.json").read_text()
     Path("train/instances_train.json").write_text(text.replace("26, 30]", "26, 29]"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -65,11 +64,3 @@ def open_backbone(settings: FittingSettings, seed: int = 0) -> Backbone:
     # The demo's weights come with its name; a checkpoint brings its own.
     arch = "small_cnn" if settings.arch == "demo" else settings.arch
     return Backbone(network, head, channels, arch, preprocessing, has_weights)
-
-
-def network_hash(network: nn.Module) -> str:
-    """A SHA-256 over names and values of the network's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsloc.classifiers import VIEWS
+from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.errors import ItemError, UserError
-from wsloc.fitting.backbone import Backbone, network_hash
+from wsloc.fitting.backbone import Backbone
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
 from wsloc.records import ImageRecord
@@ -56,7 +57,7 @@ class FeatureJob:
 
     def path(self, folder: Path) -> Path:
         """The file in ``folder`` for these features alone: it changes with weights, images and transforms."""
-        digest = hashlib.sha256(network_hash(self.backbone.network).encode())
+        digest = hashlib.sha256(weights_hash(self.backbone.network).encode())
         how = (*map(str, astuple(self.backbone.preprocessing)), self.views, self.batch_size, self.precision)
         digest.update(repr((how, self.device.type)).encode())
         digest.update(images_hash(self.images).encode())

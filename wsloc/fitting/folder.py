@@ -15,15 +15,14 @@ Everything but the manifest has the same bytes for any number of workers and any
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.errors import UserError
-from wsloc.fitting.backbone import network_hash
 from wsloc.fitting.examples import Examples
 from wsloc.fitting.features import images_hash
 from wsloc.fitting.job import Job
@@ -79,13 +78,11 @@ def open_folder(
         UserError: if the folder cannot be used, or was begun with other settings, labels, images (by size and time of
             change of the files), weights, device or threads.
     """
-    if resume and out is not None and (out / "config.yaml").is_file():
-        _refuse_other_settings(out, config_yaml)
     folder, resumed = open_run_folder(out, stem, config_yaml, resume=resume, overwrite=overwrite)
     identity = {
         "labels_sha256": _labels_hash(job.examples),
         "image_files_sha256": images_hash(job.examples.images),
-        "backbone_sha256": network_hash(job.backbone.network),
+        "backbone_sha256": weights_hash(job.backbone.network),
         "device": job.device.type,
         "network_threads": plan.network,
     }
@@ -115,18 +112,6 @@ def finish_folder(opened: OpenFolder, outcome: Outcome) -> None:
     epochs = {"epochs": len(outcome.history), "best_epoch": outcome.best_epoch}
     (opened.folder.path / STATE).unlink(missing_ok=True)
     opened.folder.finish({**opened.manifest, **epochs, "failures": len(outcome.problems)})
-
-
-def _refuse_other_settings(out: Path, config_yaml: str) -> None:
-    """Before :func:`open_run_folder` does, whose sentence names ``--config``, which this verb has not."""
-    theirs = (out / "config.yaml").read_text(encoding="utf-8", errors="replace")
-    both = (text.splitlines(keepends=True) for text in (theirs, config_yaml))
-    for line_a, line_b in itertools.zip_longest(*both, fillvalue="nothing"):
-        if line_a != line_b:
-            raise UserError(
-                f"{out} has another configuration: '{line_a.strip()}' there, '{line_b.strip()}' here; give the same "
-                "flags as then, or another --out without --resume."
-            )
 
 
 def _labels_hash(examples: Examples) -> str:

@@ -20,6 +20,7 @@ from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import RUN
 from wsloc.records import Localization
 from wsloc.report.charts import PERCENT_TICKS, Bar, Chart, Line, count_ticks, histogram_bars, thinned
+from wsloc.runs.detection_metrics import scores_of
 
 _THRESHOLDS = np.linspace(0, 1, 51)
 _LOG_EDGES = np.linspace(-3, 3, 25)
@@ -132,11 +133,21 @@ def kept_chart(kept: JudgedBoxes) -> Chart:
     lines.append(Line("best possible order", thinned(share, best), 4, dashed=True))
     overall = float(best[-1])
     lines.append(Line("random order", ((0.0, overall), (1.0, overall)), 2, dashed=True))
-    return Chart(
+    return kept_of(
+        lines,
         "kept",
         "Precision against share kept",
         "What a score is worth for sorting out bad boxes: the share of right boxes (IoU > 0.5) among the most certain "
         f"ones. Gain in area over a random order: {'; '.join(gains)}.",
+    )
+
+
+def kept_of(lines: Sequence[Line], key: str, title: str, summary: str) -> Chart:
+    """Curves of precision against the share of boxes kept."""
+    return Chart(
+        key,
+        title,
+        summary,
         "boxes kept, %",
         "right boxes, %",
         (0, 1),
@@ -145,14 +156,6 @@ def kept_chart(kept: JudgedBoxes) -> Chart:
         PERCENT_TICKS,
         lines=tuple(lines),
     )
-
-
-def scores_of(kept: JudgedBoxes) -> dict[str, NDArray[np.float64]]:
-    """The scores of the boxes by which they may be sorted, by name."""
-    return {
-        "probability": np.array([record.probability for record in kept.localizations]),
-        "quality": np.array([record.quality for record in kept.localizations]),
-    }
 
 
 def found_share(judged: Judged, kept: NDArray[np.bool_]) -> Estimate | None:

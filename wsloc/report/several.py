@@ -14,12 +14,12 @@ from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.kept_curve import judge_boxes, kept_curve
 from wsloc.evaluation.summary import Track
 from wsloc.records import GroundTruth
-from wsloc.report.charts import PERCENT_TICKS, Chart, Line, thinned
+from wsloc.report.charts import Chart, Line, thinned
 from wsloc.report.facts import Fact, run_facts
-from wsloc.report.figures import scores_of, sweep, sweep_of
+from wsloc.report.figures import kept_of, sweep, sweep_of
 from wsloc.report.gallery import GalleryItem, true_boxes_of
 from wsloc.report.replay import Pictures
-from wsloc.runs.detection_metrics import average_precision
+from wsloc.runs.detection_metrics import SCORES, average_precision, scores_of
 from wsloc.runs.judged import contender
 from wsloc.runs.reading import RunContents
 
@@ -158,24 +158,19 @@ def _charts(comparison: Comparison, contenders: Sequence[Contender], truth: Mapp
     classes = sorted({item.class_name for item in comparison.items})
     common = {image_id: truth[image_id] for image_id in sorted(images)}
     boxes = [judge_boxes(common, contender.localizations, classes) for contender in contenders]
-    for score in ("probability", "quality"):
+    scores = [None if kept is None else scores_of(kept) for kept in boxes]
+    for score in SCORES:
         lines = []
-        for number, (name, kept) in enumerate(zip(comparison.names, boxes, strict=True)):
-            if kept is not None:
-                curve = kept_curve(kept, scores_of(kept)[score], kept.right)
+        for number, (name, kept, own) in enumerate(zip(comparison.names, boxes, scores, strict=True)):
+            if kept is not None and own is not None:
+                curve = kept_curve(kept, own[score], kept.right)
                 lines.append(Line(name, thinned(curve.share, curve.precision), run_color(number)))
         charts.append(
-            Chart(
+            kept_of(
+                lines,
                 f"kept-{score}",
                 f"Precision against share kept, by {score}",
                 f"The share of right boxes (IoU > 0.5) among those of the highest {score}.",
-                "boxes kept, %",
-                "right boxes, %",
-                (0, 1),
-                (0, 1),
-                PERCENT_TICKS,
-                PERCENT_TICKS,
-                lines=tuple(lines),
             )
         )
     return charts

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.coco_ap import coco_ap
-from wsloc.evaluation.kept_curve import area, gain, half_difference, judge_boxes, overall, rank
+from wsloc.evaluation.kept_curve import JudgedBoxes, area, gain, half_difference, judge_boxes, overall, rank
 from wsloc.evaluation.summary import Track
 from wsloc.evaluation.voc_ap import voc_ap
 from wsloc.records import GroundTruth, Localization
@@ -19,6 +20,11 @@ SCORES: dict[str, Callable[[Localization], float]] = {
     "quality": lambda record: record.quality,
 }
 """What boxes can be sorted by."""
+
+
+def scores_of(judged: JudgedBoxes) -> dict[str, NDArray[np.float64]]:
+    """Each score of the boxes, float64 ``(N,)``, by its name."""
+    return {name: np.array([score_of(box) for box in judged.localizations]) for name, score_of in SCORES.items()}
 
 
 def average_precision(
@@ -50,8 +56,7 @@ def score_metrics(
     if judged is None:
         return None
     metrics: dict[str, Estimate] = {}
-    for name, score_of in SCORES.items():
-        scores = np.array([score_of(record) for record in judged.localizations])
+    for name, scores in scores_of(judged).items():
         ranking = rank(judged, scores, judged.right)
         if not metrics:
             metrics["precision of all boxes"] = estimate(overall, ranking)

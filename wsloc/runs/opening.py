@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from wsloc.runs.folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
 
 
 def open_run_folder(
-    out: Path | None, default_stem: str, config_yaml: str, *, resume: bool, overwrite: bool, runs: Path = Path("runs")
+    out: Path | None,
+    default_stem: str,
+    config_yaml: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+    takes_config: bool = False,
+    runs: Path = Path("runs"),
 ) -> tuple[RunFolder, bool]:
     """A folder for a run, and whether it goes on with an unfinished one.
 
@@ -21,13 +29,14 @@ def open_run_folder(
         config_yaml: the settings, which an unfinished run must share.
         resume: go on with ``out``, or with the newest unfinished run of the same settings.
         overwrite: replace ``out``.
+        takes_config: whether the verb reads such settings back by ``--config``.
         runs: where default folders lie.
 
     Raises:
         UserError: if the folder exists and may not be used, or there is nothing to resume.
     """
     if resume:
-        return _resumed(out, config_yaml, runs), True
+        return _resumed(out, config_yaml, takes_config, runs), True
     if out is None:
         return _begun(fresh_folder(runs, default_stem), config_yaml), False
     if not out.exists():
@@ -89,7 +98,7 @@ def _is_barely_begun(path: Path) -> bool:
     return {entry.name for entry in path.iterdir()} <= {LOCK, "config.yaml", "config.yaml.tmp", "manifest.json.tmp"}
 
 
-def _resumed(out: Path | None, config_yaml: str, runs: Path) -> RunFolder:
+def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path) -> RunFolder:
     if out is None:
         unfinished = [
             path.parent
@@ -105,10 +114,10 @@ def _resumed(out: Path | None, config_yaml: str, runs: Path) -> RunFolder:
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{out} was written by another version of wsloc; --overwrite runs it again.")
     if _config_of(out) != config_yaml:
-        raise UserError(
-            f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; "
-            f"give --config {out / 'config.yaml'} to go on with it."
-        )
+        remedy = "give the same flags as then, or another --out without --resume."
+        if takes_config:
+            remedy = f"give --config {out / 'config.yaml'} to go on with it."
+        raise UserError(f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; {remedy}")
     if not _is_unfinished(out):
         raise UserError(f"{out} is complete, there is nothing to resume; --overwrite runs it again.")
     return RunFolder(out)
@@ -121,13 +130,12 @@ def _is_unfinished(path: Path) -> bool:
 
 def _config_of(path: Path) -> str:
     try:
-        return (path / "config.yaml").read_text(encoding="utf-8")
+        return (path / "config.yaml").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
 def _difference(theirs: str, ours: str) -> str:
-    for line_a, line_b in zip(theirs.splitlines(), ours.splitlines(), strict=False):
-        if line_a != line_b:
-            return f"'{line_a}' there, '{line_b}' here"
-    return "one has settings that the other lacks"
+    both = (text.splitlines(keepends=True) for text in (theirs, ours))
+    line_a, line_b = next(pair for pair in itertools.zip_longest(*both, fillvalue="nothing") if pair[0] != pair[1])
+    return f"'{line_a.strip()}' there, '{line_b.strip()}' here"

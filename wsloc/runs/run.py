@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.config import OutputSettings
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError
@@ -73,12 +73,17 @@ def open_run(
     check_map_kind(settings.save_maps, dataset)
     stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}"
     folder, resumed = open_run_folder(
-        settings.out, stem, config_yaml, resume=settings.resume, overwrite=settings.overwrite
+        settings.out,
+        stem,
+        config_yaml,
+        resume=settings.resume,
+        overwrite=settings.overwrite,
+        takes_config=True,
     )
     # What changes a result, beside the configuration.
     identity = {
         "dataset_fingerprint": dataset.fingerprint(),
-        "network_sha256": _network_hash(localizer),
+        "network_sha256": weights_hash(localizer.scorer.network),
         "device": _device_name(localizer.scorer.device),
         "network_threads": plan.network,
     }
@@ -164,14 +169,6 @@ def finish(run: Run, counts: Mapping[str, int]) -> None:
 def _without_traces(result: ImageResult) -> ImageResult:
     """The records alone: a part of results must not hold the arrays of all its images."""
     return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
-
-
-def _network_hash(localizer: Localizer) -> str:
-    digest = hashlib.sha256()
-    for name, value in localizer.scorer.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _device_name(device: torch.device) -> str:
