@@ -1,6 +1,6 @@
 """The table of docs/benchmarks.md on classifiers that were trained on VOC's image-level labels.
 
-Trains a linear head on each frozen ImageNet network with train's labels, tests it on val, and localises val with both:
+Trains a linear head on each frozen ImageNet network with train's labels, tests it on val, and localizes val with both:
 before (ImageNet's outputs through the label map) and after (the checkpoint alone). Runs what is missing (a killed
 benchmark goes on) and writes the table into docs/benchmarks.md between its markers. All figures come from the folders.
 

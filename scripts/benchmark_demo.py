@@ -21,7 +21,7 @@ from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations
 from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import Localization
-from wsloc.saliency import Setup, bind_method
+from wsloc.saliency import MethodContext, bind_method
 
 SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
 
@@ -36,7 +36,7 @@ def main() -> int:
     torch.manual_seed(0)
     scorer = replace(localizer.scorer, network=SmallCNN(len(dataset.class_names)))
     example = torch.zeros((1, localizer.preprocessing.channels, *localizer.preprocessing.input_size_hw))
-    method = bind_method(Setup(scorer, example, config.saliency))
+    method = bind_method(MethodContext(scorer, example, config.saliency))
     untrained = replace(localizer, scorer=scorer, method=method)
 
     rows: list[tuple[str, Judged]] = []

@@ -1,4 +1,4 @@
-"""The section of docs/benchmarks.md on detectors of VOC photographs that learnt from image-level labels.
+"""The section of docs/benchmarks.md on detectors of VOC photographs that learned from image-level labels.
 
 Boxes on train by a classifier, an export of them, a detector on the export and one on the true boxes of the same
 images, self-training, and with --retrain a detector on the boxes of its last round; all detectors are tested on val.
@@ -167,7 +167,7 @@ def detector_table(folders: dict[str, Path]) -> Iterator[str]:
     manifests = {name: read_manifest(folder) or {} for name, folder in folders.items()}
     yield f"Detectors on all {manifests['truth']['images']} images of val; percent:"
     yield ""
-    yield "| trained on | images | boxes | " + " | ".join(FIGURES) + " | AP50, share of that by true boxes |"
+    yield "| trained on | images | boxes | " + " | ".join(FIGURES) + " | AP50, fraction of that by true boxes |"
     yield "|---|" + "---:|" * (len(FIGURES) + 3)
     for name in folders:
         counts = manifests[name]["labels"]

@@ -64,7 +64,7 @@ def main() -> int:
         [
             f"{len(localizations)} boxes, {len(truth)} images, {options.classes} classes; at most {memory:.2f} GiB.",
             "",
-            "| step | seconds | share of all but COCO's |",
+            "| step | seconds | fraction of all but COCO's |",
             "|---|---:|---:|",
             *(f"| {name} | {value:.2f} | {value / together:.2f} |" for name, value in seconds.items()),
             f"| all but COCO's | {together:.2f} | 1.00 |",
@@ -106,7 +106,7 @@ def make_run(images: int, boxes: int, classes: int) -> tuple[dict[str, GroundTru
             box_xyxy=(x0, y0, x1, y1),
             probability=float(generator.random()),
             quality=float(generator.random()),
-            area_share=(x1 - x0) * (y1 - y0) / (WIDTH * HEIGHT),
+            area_fraction=(x1 - x0) * (y1 - y0) / (WIDTH * HEIGHT),
             method="gradient",
             segmenter="grabcut",
             fallback=None,

@@ -44,7 +44,7 @@ class Shape:
 
 ROWS: dict[str, tuple[Shape, list[str]]] = {
     "coco": (Shape(), ["--format", "coco", "--media", "none"]),
-    "coco, best half": (Shape(), ["--format", "coco", "--media", "none", "--top-share", "0.5"]),
+    "coco, best half": (Shape(), ["--format", "coco", "--media", "none", "--top-fraction", "0.5"]),
     "coco, boxes alone": (Shape(), ["--format", "coco", "--media", "none", "--segmentation", "boxes"]),
     "voc": (Shape(), ["--format", "voc", "--media", "none"]),
     "coco, one box an image": (Shape(1), ["--format", "coco", "--media", "none"]),
@@ -101,11 +101,11 @@ def write_run(folder: Path, count: int, shape: Shape) -> None:
             file = file_of(number, shape)
             left = count - shape.boxes_an_image * number
             for place, class_name in enumerate(classes_of(number, shape)[:left]):
-                box, share, mask_rle = items[(number + 13 * place) % len(items)]
+                box, fraction, mask_rle = items[(number + 13 * place) % len(items)]
                 probability = float(generator.random())
                 record = Localization(
                     str(number + 1) if shape.dataset == "coco" else file, file, class_name, box, probability,
-                    probability / 2, share, "gradient", "grabcut", None, 0, SIZE_WH, 1, mask_rle,
+                    probability / 2, fraction, "gradient", "grabcut", None, 0, SIZE_WH, 1, mask_rle,
                 )  # fmt: skip
                 records.write(json.dumps(asdict(record)) + "\n")
 
@@ -149,13 +149,13 @@ def classes_of(number: int, shape: Shape) -> list[str]:
 
 
 def made_item(generator: np.random.Generator) -> tuple[tuple[float, float, float, float], float, dict[str, object]]:
-    """The box, its share of the image, and the run lengths of a mask."""
+    """The box, its fraction of the image, and the run lengths of a mask."""
     height, width = WORKING_HW
     y, x = np.mgrid[:height, :width]
-    centre_x, centre_y = generator.uniform(0.3, 0.7, 2) * (width, height)
-    radius = generator.uniform(0.15, 0.3) * height + 4 * np.sin(6 * np.arctan2(y - centre_y, x - centre_x))
-    mask = np.hypot(x - centre_x, y - centre_y) < radius
-    mask &= np.hypot(x - centre_x, y - centre_y) > generator.uniform(0, 8)
+    center_x, center_y = generator.uniform(0.3, 0.7, 2) * (width, height)
+    radius = generator.uniform(0.15, 0.3) * height + 4 * np.sin(6 * np.arctan2(y - center_y, x - center_x))
+    mask = np.hypot(x - center_x, y - center_y) < radius
+    mask &= np.hypot(x - center_x, y - center_y) > generator.uniform(0, 8)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     zoom = SIZE_WH[0] / width, SIZE_WH[1] / height
     x0, y0 = float(columns[0] * zoom[0]), float(rows[0] * zoom[1])

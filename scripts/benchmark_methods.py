@@ -204,7 +204,7 @@ def ways_to_cut(
 
 
 def highest_point(image_maps: ImageMaps, class_name: str, settings: SegmentationSettings) -> tuple[float, float] | None:
-    """Of the map as the cuts see it, the centre of the pixel, in pixels of the original image."""
+    """Of the map as the cuts see it, the center of the pixel, in pixels of the original image."""
     rgb = image_maps.prepared.working_rgb
     assert rgb is not None
     height, width = rgb.shape[:2]
@@ -237,14 +237,14 @@ def table(options: argparse.Namespace, network: str, part: str, methods: Mapping
         f"| method | passes | t | {' | '.join(heads)} | pointing | saliency s/image |",
         "|---|---:|---:|" + "---:|" * (len(heads) + 2),
     ]
-    centres = true.size_wh[true.items.image_index] / 2
-    centre = {pair: (x, y) for pair, (x, y) in zip(true.items.pairs(), centres.tolist(), strict=True)}
+    centers = true.size_wh[true.items.image_index] / 2
+    center = {pair: (x, y) for pair, (x, y) in zip(true.items.pairs(), centers.tolist(), strict=True)}
     for name, make_box in BASELINES.items():
         judged = judge_baseline(true, make_box)
         corloc = [format_interval(estimate(metric, judged)) for metric in (class_wise, image_wise)]
         pointing = ""
-        if name == "centre box":
-            pointing = format_interval(estimate(mean_over_classes, judge_points(true, centre)))
+        if name == "center box":
+            pointing = format_interval(estimate(mean_over_classes, judge_points(true, center)))
         lines.append(f"| {name} | | | {' | '.join([*corloc, *[''] * 4])} | {pointing} | |")
     for method, flags in methods.items():
         records = compute(options, Cell(network, method, part, flags))
@@ -292,7 +292,7 @@ def localizations(records: Sequence[Mapping[str, Any]], way: str) -> Iterator[Lo
                     box_xyxy=tuple(item["boxes"][way]),
                     probability=item["probability"],
                     quality=0.0,
-                    area_share=0.0,
+                    area_fraction=0.0,
                     method="",
                     segmenter=way,
                     fallback=None,

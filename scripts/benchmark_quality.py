@@ -1,6 +1,6 @@
 """The quality figure of docs/benchmarks.md: which label-free score ranks boxes best, chosen on train, reported on val.
 
-Localises all classes of VOC12-animals-920 and writes, image by image, each box with its score by every candidate, so
+Localizes all classes of VOC12-animals-920 and writes, image by image, each box with its score by every candidate, so
 that a killed benchmark goes on where it was. Candidates see image, map, mask and probability, never a true box. Delete
 the folder --runs after a change to the code that it measures.
 
@@ -35,7 +35,7 @@ from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, half_difference, judge_boxes, kept_curve, overall, rank
 from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import ItemResult, applied, localize, make_localizer, plan_threads
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.records import GroundTruth, Localization
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
 
@@ -80,7 +80,7 @@ def most_salient_iou(found: Evidence) -> float:
 def thresholds_iou(found: Evidence) -> float:
     """The mean over thresholds of the map."""
     peak = found.saliency.max()
-    return float(np.mean([mask_iou(found.mask, found.saliency > share * peak) for share in THRESHOLDS]))
+    return float(np.mean([mask_iou(found.mask, found.saliency > fraction * peak) for fraction in THRESHOLDS]))
 
 
 def stability(found: Evidence) -> float:
@@ -145,7 +145,7 @@ class Scored:
     scores: dict[str, NDArray[np.float64]]
 
     def difference(self, name: str) -> Estimate:
-        """Share of right boxes in the better half less that in the other."""
+        """Fraction of right boxes in the better half less that in the other."""
         return estimate(half_difference, rank(self.boxes, self.scores[name], self.boxes.right))
 
 
@@ -207,7 +207,7 @@ def records_of(item: ItemResult, run_seed: int, candidates: Sequence[str]) -> It
         return
     box, trace = item.localizations[0], item.trace
     (component,) = largest_components(trace.mask)
-    seed = item_seed(run_seed, box.image_id, box.class_name)
+    seed = stable_hash(run_seed, box.image_id, box.class_name)
     saliency = np.nan_to_num(trace.saliency)
     found = Evidence(trace.image_rgb, saliency, component.mask, component.box_xyxy, box.probability, seed)
     scores = {name: CANDIDATES[name](found) for name in candidates}
@@ -222,7 +222,7 @@ def train_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[
         for name in (*CANDIDATES, *PRODUCTS)
     }
     yield (
-        f"On train ({counted(judged[networks[0], 'train']['all'])}): share of right boxes (IoU > 0.5) in the better "
+        f"On train ({counted(judged[networks[0], 'train']['all'])}): fraction of right boxes (IoU > 0.5) in the better "
         "half less that in the other half, in points."
     )
     yield ""
@@ -238,7 +238,7 @@ def val_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[st
     first = judged[options.networks[0], "val"]
     yield (
         f"On val ({counted(first['all'])}; {counted(first['without person'])} without person), with 95 % bootstrap "
-        "intervals over images. Gain: area under the curve of precision against share kept, over that of a random "
+        "intervals over images. Gain: area under the curve of precision against fraction kept, over that of a random "
         "order."
     )
     yield ""
@@ -258,15 +258,15 @@ def counted(those: Scored) -> str:
 
 
 def draw(options: argparse.Namespace, judged: dict[tuple[str, str], dict[str, Scored]], path: Path) -> None:
-    """Precision against share kept on val."""
+    """Precision against fraction kept on val."""
     figure = Figure(figsize=(11, 3.6))
     axes = figure.subplots(1, len(options.networks), sharey=True, squeeze=False)
     for axis, network in zip(axes[0], options.networks, strict=True):
         those = judged[network, "val"]["all"]
         for name, label in zip(REPORTED, ("by quality", "by probability"), strict=True):
             curve = kept_curve(those.boxes, those.scores[name], those.boxes.right)
-            axis.plot(100 * curve.share, 100 * curve.precision, label=label)
-        axis.axhline(100 * those.boxes.right.mean(), color="grey", linestyle="--", label="random order")
+            axis.plot(100 * curve.fraction, 100 * curve.precision, label=label)
+        axis.axhline(100 * those.boxes.right.mean(), color="gray", linestyle="--", label="random order")
         axis.set(title=network, xlabel="boxes kept, %", xlim=(0, 100), ylim=(0, 100))
     axes[0][0].set_ylabel("right boxes (IoU > 0.5), %")
     axes[0][0].legend(loc="lower left")

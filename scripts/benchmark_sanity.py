@@ -1,6 +1,6 @@
-"""The table of docs/sanity.md: how much of a map is left when the network's weights are randomised from the top down.
+"""The table of docs/sanity.md: how much of a map is left when the network's weights are randomized from the top down.
 
-Cascading randomisation of Adebayo et al. 2018 (arXiv 1810.03292), section 3.1, with mobilenet_v2.
+Cascading randomization of Adebayo et al. 2018 (arXiv 1810.03292), section 3.1, with mobilenet_v2.
 
     python scripts/benchmark_sanity.py --photographs DIR --weights mobilenet_v2.pth
 """
@@ -26,7 +26,7 @@ from wsloc.classifiers import VIEWS, load_classifier, make_scorer
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, MethodName, SaliencySettings
 from wsloc.images import read_image
-from wsloc.saliency import PairBatch, Setup, bind_method
+from wsloc.saliency import MethodContext, PairBatch, bind_method
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "sanity.md"
 ARCH = "mobilenet_v2"
@@ -36,7 +36,7 @@ STAGES = {
     "and features 7 to 13": tuple(f"features.{number}." for number in range(7, 14)),
     "and features 0 to 6 (all)": tuple(f"features.{number}." for number in range(7)),
 }
-"""What is randomised in addition to the stage before, from the top down: beginnings of parameter names."""
+"""What is randomized in addition to the stage before, from the top down: beginnings of parameter names."""
 SETTINGS = SaliencySettings(
     smoothgrad_samples=6,
     integrated_steps=6,
@@ -93,13 +93,13 @@ def correlations(weights: Path, paths: Sequence[Path], methods: Sequence[MethodN
         classes = classifier.network.eval()(images).argmax(dim=1)
     trained = {name: _maps(scorer, name, images, classes) for name in methods}
     found: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in _randomised(classifier.network):
+    for _ in _randomized(classifier.network):
         for name in methods:
             found[name].append(_mean_correlation(trained[name], _maps(scorer, name, images, classes)))
     return found
 
 
-def _randomised(network: nn.Module) -> Iterator[None]:
+def _randomized(network: nn.Module) -> Iterator[None]:
     """The network with the weights of an untrained one, a stage more each time."""
     torch.manual_seed(0)
     untrained: Mapping[str, Tensor] = torchvision.models.get_model(ARCH, weights=None).state_dict()
@@ -110,7 +110,7 @@ def _randomised(network: nn.Module) -> Iterator[None]:
 
 
 def _maps(scorer: Scorer, method: MethodName, images: Tensor, classes: Tensor) -> NDArray[np.float32]:
-    bound = bind_method(Setup(scorer, images[:1], replace(SETTINGS, method=method)))
+    bound = bind_method(MethodContext(scorer, images[:1], replace(SETTINGS, method=method)))
     pairs = range(len(images))
     maps: NDArray[np.float32] = bound.compute(
         PairBatch(images, torch.tensor(pairs), classes, tuple(pairs))

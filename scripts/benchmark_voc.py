@@ -125,7 +125,7 @@ def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
             "",
             *corloc_table(true.items.class_names, cells),
             "",
-            "Items found, in percent, by the share of the image that the largest box of the class covers:",
+            "Items found, in percent, by the fraction of the image that the largest box of the class covers:",
             "",
             *size_table(true, cells),
             "",

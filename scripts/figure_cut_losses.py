@@ -89,17 +89,17 @@ def item_of(localizer: Localizer, image: ImageRecord) -> ItemResult:
 def row(
     cut: ItemResult, thresholded: ItemResult, true_xyxy: NDArray[np.float64], size_wh: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Map, seeds, mask of the threshold, mask of the cut, on grey instead of the photograph."""
+    """Map, seeds, mask of the threshold, mask of the cut, on gray instead of the photograph."""
     assert cut.trace is not None
     assert thresholded.trace is not None
     height, width = cut.trace.mask.shape
-    grey = np.full((height, width, 3), 110, dtype=np.uint8)
+    gray = np.full((height, width, 3), 110, dtype=np.uint8)
     true = boxes.scale(true_xyxy, size_wh, (width, height)).tolist()
-    pictures = [overlay_heatmap(grey, cut.trace.saliency, alpha=1.0), overlay_seeds(grey, cut.trace.trimap)]
+    pictures = [overlay_heatmap(gray, cut.trace.saliency, alpha=1.0), overlay_seeds(gray, cut.trace.trimap)]
     for item in (thresholded, cut):
         assert item.trace is not None
         own = boxes.scale(item.localizations[0].box_xyxy, size_wh, (width, height)).tolist()
-        pictures.append(draw_boxes(overlay_mask(grey, item.trace.mask), own))
+        pictures.append(draw_boxes(overlay_mask(gray, item.trace.mask), own))
     scaled = [
         np.array(Image.fromarray(draw_boxes(picture, true, TRUE_COLOR)).resize((WIDTH, round(height * WIDTH / width))))
         for picture in pictures

@@ -23,7 +23,7 @@ from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import judge_localizations, true_boxes
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
 from wsloc.records import ImageRecord, Localization
-from wsloc.saliency import Setup, bind_method
+from wsloc.saliency import MethodContext, bind_method
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -66,7 +66,7 @@ def test_the_command_of_the_readme(
     assert str(run.relative_to(tmp_path)) in printed
     rows = {row["name"]: row for row in json.loads((run / "metrics.json").read_text())["rows"]}
     assert rows["wsloc"]["metrics"]["CorLoc class-wise"]["value"] > 0.6
-    for baseline in ("centre box", "full image"):
+    for baseline in ("center box", "full image"):
         assert rows[baseline]["metrics"]["CorLoc class-wise"]["value"] < 0.3
     assert len(list((run / "overlays").glob("*.jpg"))) >= 3
 
@@ -87,7 +87,7 @@ def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer]) -> None:
 
     torch.manual_seed(0)
     scorer = replace(localizer.scorer, network=SmallCNN(len(names)))
-    method = bind_method(Setup(scorer, torch.zeros((1, 3, 96, 96)), SaliencySettings()))
+    method = bind_method(MethodContext(scorer, torch.zeros((1, 3, 96, 96)), SaliencySettings()))
     untrained = replace(localizer, scorer=scorer, method=method)
     assert corloc(dataset, boxes_of(untrained, dataset.images)) <= right - 0.1
 

@@ -19,7 +19,7 @@ EXIF_ORIENTATION = 274
 
 
 def _gradient(height: int = 12, width: int = 20) -> Image.Image:
-    """Every pixel differs from its neighbours, so that no turn or flip passes unseen."""
+    """Every pixel differs from its neighbors, so that no turn or flip passes unseen."""
     rows, columns = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([rows * 20, columns * 12, rows + columns], axis=-1).astype(np.uint8))
 
@@ -114,10 +114,10 @@ def test_every_format_gives_writable_rgb(tmp_path: Path, suffix: str) -> None:
         np.testing.assert_array_equal(found, np.asarray(_gradient()))
 
 
-def test_grey_goes_into_all_channels(tmp_path: Path) -> None:
-    grey = np.arange(100, dtype=np.uint8).reshape(10, 10)
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.stack([grey] * 3, axis=-1))
+def test_gray_goes_into_all_channels(tmp_path: Path) -> None:
+    gray = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png"), np.stack([gray] * 3, axis=-1))
 
 
 def test_black_and_white(tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_alpha_is_laid_over_white(tmp_path: Path, rgba: tuple[int, ...], rgb: tu
     assert (read_image(tmp_path / "alpha.png") == rgb).all()
 
 
-def test_grey_with_alpha_is_laid_over_white(tmp_path: Path) -> None:
-    Image.new("LA", (8, 8), (0, 0)).save(tmp_path / "grey.png")
-    assert (read_image(tmp_path / "grey.png") == 255).all()
+def test_gray_with_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    Image.new("LA", (8, 8), (0, 0)).save(tmp_path / "gray.png")
+    assert (read_image(tmp_path / "gray.png") == 255).all()
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif"])
@@ -165,13 +165,13 @@ def test_palette_with_transparency(tmp_path: Path, suffix: str) -> None:
     assert (found[:, 5:] == 255).all()
 
 
-def test_one_colour_of_rgb_may_be_transparent(tmp_path: Path) -> None:
+def test_one_color_of_rgb_may_be_transparent(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "key.png", transparency=(1, 2, 3))
     assert (read_image(tmp_path / "key.png") == 255).all()
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
-def test_16_bit_grey_is_divided_by_257(tmp_path: Path, suffix: str) -> None:
+def test_16_bit_gray_is_divided_by_257(tmp_path: Path, suffix: str) -> None:
     values = np.zeros((8, 8), dtype=np.uint16)
     values[0] = [0, 128, 129, 257, 32768, 65278, 65407, 65535]
     Image.fromarray(values).save(tmp_path / f"deep.{suffix}")

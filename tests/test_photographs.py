@@ -36,7 +36,7 @@ def metrics_of(run: Path) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_main_job_beats_the_centre_box(
+def test_main_job_beats_the_center_box(
     shared: Path, network: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -50,24 +50,24 @@ def test_main_job_beats_the_centre_box(
     assert evaluation["items"] >= 60
     assert len((run / "localizations.jsonl").read_text().splitlines()) == evaluation["items"]
     rows = metrics_of(run)
-    assert rows["wsloc"]["CorLoc class-wise"] > rows["centre box"]["CorLoc class-wise"]
+    assert rows["wsloc"]["CorLoc class-wise"] > rows["center box"]["CorLoc class-wise"]
     assert list((run / "overlays").glob("*.jpg"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
-def test_main_job_beats_the_centre_box_on_all_of_val(shared: Path, network: str, tmp_path: Path) -> None:
+def test_main_job_beats_the_center_box_on_all_of_val(shared: Path, network: str, tmp_path: Path) -> None:
     """Class-wise over the six large classes: the other 14 have 2 to 14 images each, so one image moves their mean."""
     run = tmp_path / "run"
     assert run_verb("localize", [*flags(shared, network), "--out", str(run)]) == 0
     rows = metrics_of(run)
     for metric in ("CorLoc image-wise", "mean IoU"):
-        assert rows["wsloc"][metric] > rows["centre box"][metric]
+        assert rows["wsloc"][metric] > rows["center box"][metric]
     classes = json.loads((run / "metrics.json").read_text())["classes"]
     large = [scores for scores in classes if scores["items"] >= 60]
     assert [scores["class_name"] for scores in large] == ["cat", "cow", "dog", "horse", "person", "sheep"]
-    own, centre = np.mean([(scores["corloc"], scores["baselines"]["centre box"]) for scores in large], axis=0)
-    assert own > centre
+    own, center = np.mean([(scores["corloc"], scores["baselines"]["center box"]) for scores in large], axis=0)
+    assert own > center
 
 
 def test_each_map_prefers_the_boxes_of_its_own_class(shared: Path) -> None:
@@ -88,14 +88,14 @@ def test_each_map_prefers_the_boxes_of_its_own_class(shared: Path) -> None:
         truth = truth_set.images[found.prepared.image.image_id]
         for own, other in itertools.permutations(found.maps):
             own_boxes = truth.boxes_xyxy[[name == own for name in truth.class_names]]
-            shares = [mass_share(found.maps[name], own_boxes, truth.size_wh) for name in (own, other)]
-            wins.append(shares[0] > shares[1])
+            fractions = [mass_fraction(found.maps[name], own_boxes, truth.size_wh) for name in (own, other)]
+            wins.append(fractions[0] > fractions[1])
     assert len(wins) >= 60
     assert np.mean(wins) >= 0.65
 
 
-def mass_share(saliency: np.ndarray, boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> float:
-    """Share of the map's sum that lies in the union of the boxes."""
+def mass_fraction(saliency: np.ndarray, boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> float:
+    """Fraction of the map's sum that lies in the union of the boxes."""
     height, width = saliency.shape
     inside = np.zeros(saliency.shape, dtype=bool)
     for x0, y0, x1, y1 in boxes.scale(boxes_xyxy, size_wh, (width, height)).round().astype(int):

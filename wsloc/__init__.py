@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wsloc.pipeline import localize, make_localizer
     from wsloc.records import ImageRecord, Localization
     from wsloc.runs import read_run
-    from wsloc.saliency import METHODS, PairBatch, Setup, average_views, bind_method
+    from wsloc.saliency import METHODS, MethodContext, PairBatch, average_views, bind_method
     from wsloc.segmentation import (
         SEGMENTERS,
         grabcut,
@@ -76,7 +76,7 @@ _HOMES = {
     "wsloc.evaluation.table": ("format_evaluation",),
     "wsloc.images": ("read_image",),
     "wsloc.pipeline": ("localize", "make_localizer"),
-    "wsloc.saliency": ("METHODS", "PairBatch", "Setup", "average_views", "bind_method"),
+    "wsloc.saliency": ("METHODS", "PairBatch", "MethodContext", "average_views", "bind_method"),
     "wsloc.segmentation": (
         "SEGMENTERS",
         "grabcut",
@@ -112,13 +112,13 @@ __all__ = [
     "ImageRecord",
     "Localization",
     "LocalizeConfig",
+    "MethodContext",
     "OutputSettings",
     "PairBatch",
     "Preprocessing",
     "SaliencySettings",
     "ScalarTargets",
     "SegmentationSettings",
-    "Setup",
     "UnitActivity",
     "UserError",
     "average_views",

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Boxes = NDArray[np.float64]
-CENTER_SIDE_SHARE = 0.7
-"""Side of the centre-box baseline, as a share of the image's side."""
+CENTER_SIDE_FRACTION = 0.7
+"""Side of the center-box baseline, as a fraction of the image's side."""
 
 
 def as_boxes(boxes_xyxy: ArrayLike) -> Boxes:
@@ -77,10 +77,10 @@ def scale(boxes_xyxy: ArrayLike, from_wh: tuple[int, int], to_wh: tuple[int, int
     return as_boxes(boxes_xyxy) * [x, y, x, y]
 
 
-def centered(size_wh: tuple[int, int], side_share: float = CENTER_SIDE_SHARE) -> Boxes:
-    """The centre-box baseline, ``(1, 4)``: ``side_share`` of each side of the image."""
+def centered(size_wh: tuple[int, int], side_fraction: float = CENTER_SIDE_FRACTION) -> Boxes:
+    """The center-box baseline, ``(1, 4)``: ``side_fraction`` of each side of the image."""
     width, height = size_wh
-    x, y = width * (1 - side_share) / 2, height * (1 - side_share) / 2
+    x, y = width * (1 - side_fraction) / 2, height * (1 - side_fraction) / 2
     return np.array([[x, y, width - x, height - y]])
 
 

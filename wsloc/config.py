@@ -134,9 +134,9 @@ class ClassifierSettings:
     ] = None
     """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
     mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel means of the normalisation, for values in [0, 1]; one number for a grey network"""
+    """channel means of the normalization, for values in [0, 1]; one number for a gray network"""
     std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel standard deviations of the normalisation; one number for a grey network"""
+    """channel standard deviations of the normalization; one number for a gray network"""
     layer: Annotated[str | None, optional("NAME", "none")] = None
     """ask for a unit of this layer, as in named_modules(), in place of the classes; together with --unit"""
     unit: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [PLACE...]", help_behavior_hint="(default: none)")] = ()
@@ -185,7 +185,7 @@ class SaliencySettings:
     smoothgrad_samples: int = 25
     """smoothgrad: noisy copies of the image (>= 1)"""
     smoothgrad_noise: float = 0.15
-    """smoothgrad: standard deviation of the noise, as a share of the range of the image's values (> 0)"""
+    """smoothgrad: standard deviation of the noise, as a fraction of the range of the image's values (> 0)"""
     integrated_steps: int = 32
     """integrated-gradients: points on the way from the mean image (>= 1)"""
     occlusion_patch: int = 48
@@ -193,13 +193,13 @@ class SaliencySettings:
     occlusion_stride: int = 16
     """occlusion: step of the patch in pixels of the network's input (>= 1, at most the patch)"""
     occlusion_fill: OcclusionFill = "data-mean"
-    """occlusion: what hides the patch: the training data's mean colour, the image's own, or the blurred image"""
+    """occlusion: what hides the patch: the training data's mean color, the image's own, or the blurred image"""
     rise_masks: int = 2000
     """rise: random masks (>= 1)"""
     rise_grid: int = 7
     """rise: cells along each side of a mask (>= 1)"""
-    rise_share: float = 0.5
-    """rise: share of the cells that are kept (0 to 1)"""
+    rise_fraction: float = 0.5
+    """rise: fraction of the cells that are kept (0 to 1)"""
 
     def __post_init__(self) -> None:
         for method in (self.method, self.second_method):
@@ -218,7 +218,7 @@ class SaliencySettings:
             "--occlusion-stride must lie between 1 and --occlusion-patch, so that no pixel is left out, not "
             f"{self.occlusion_stride} with a patch of {self.occlusion_patch}.",
         )
-        require(0 < self.rise_share < 1, f"--rise-share must lie between 0 and 1, not {self.rise_share}.")
+        require(0 < self.rise_fraction < 1, f"--rise-fraction must lie between 0 and 1, not {self.rise_fraction}.")
 
 
 @dataclass(frozen=True)
@@ -232,21 +232,21 @@ class SegmentationSettings:
     background_quantile: float = 0.30
     """pixels below this quantile of the map are background seeds (0 to 1)"""
     smoothing: float = 0.01
-    """sigma of the Gaussian that smooths the map, as a share of the image's longer side (0 to 0.2; 0: none)"""
+    """sigma of the Gaussian that smooths the map, as a fraction of the image's longer side (0 to 0.2; 0: none)"""
     working_size: int = 224
     """longer side in pixels at which the cut is made (32 to 4096)"""
     cut_iterations: int = 5
-    """grabcut: most iterations; it stops earlier when the labelling no longer changes (1 to 100)"""
+    """grabcut: most iterations; it stops earlier when the labeling no longer changes (1 to 100)"""
     clamp_foreground_quantile: float = 0.995
     """graphcut-2013: pixels above this quantile are foreground for certain (0 to 1)"""
     clamp_background_quantile: float = 0.005
     """graphcut-2013: pixels below this quantile are background for certain (0 to 1)"""
     threshold: float = 0.25
-    """threshold: share of the map's maximum above which a pixel is foreground (0 to 1)"""
+    """threshold: fraction of the map's maximum above which a pixel is foreground (0 to 1)"""
     components: int = 1
     """most connected components that become boxes, the largest first (>= 1)"""
-    component_area_share: float = 0.01
-    """least area of the second and further components, as a share of the image (0 to 1)"""
+    component_area_fraction: float = 0.01
+    """least area of the second and further components, as a fraction of the image (0 to 1)"""
 
     def __post_init__(self) -> None:
         require(
@@ -271,8 +271,8 @@ class SegmentationSettings:
         require(0 < self.threshold < 1, f"--threshold must lie between 0 and 1, not {self.threshold}.")
         require(self.components >= 1, f"--components must be at least 1, not {self.components}.")
         require(
-            0 <= self.component_area_share <= 1,
-            f"--component-area-share must lie between 0 and 1, not {self.component_area_share}.",
+            0 <= self.component_area_fraction <= 1,
+            f"--component-area-fraction must lie between 0 and 1, not {self.component_area_fraction}.",
         )
 
 
@@ -328,7 +328,7 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class LocalizeConfig:
-    """Localise every labelled class of every image, and judge the boxes where there is ground truth."""
+    """Localize every labeled class of every image, and judge the boxes where there is ground truth."""
 
     config: Annotated[Path | None, optional("FILE", "none")] = None
     """YAML file of settings; flags override it, it overrides configs/DATASET.yaml"""

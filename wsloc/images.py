@@ -2,8 +2,8 @@
 
 Rules for what is not 8-bit RGB:
 
-- grey: the value in all three channels;
-- 16-bit grey: divided by 257, so that 65535 becomes 255;
+- gray: the value in all three channels;
+- 16-bit gray: divided by 257, so that 65535 becomes 255;
 - palette and alpha: expanded, then laid over white;
 - CMYK, YCbCr, LAB and HSV: converted by Pillow;
 - floating point and 32-bit integers: refused, because their range is unknown.
@@ -122,8 +122,8 @@ def open_image(path: Path) -> Image.Image:
 
 def _to_rgb(image: Image.Image, path: Path, is_16_bit: bool) -> NDArray[np.uint8]:
     if is_16_bit:
-        grey = (np.asarray(image, dtype=np.uint16) / 257).round().astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = (np.asarray(image, dtype=np.uint16) / 257).round().astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise ItemError(f"{path.name} has pixel type {image.mode!r}, whose range is unknown: save it as 8- or 16-bit")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -3,13 +3,13 @@
 import hashlib
 
 
-def item_seed(run_seed: int, image_id: str, class_name: str) -> int:
+def stable_hash(run_seed: int, image_id: str, class_name: str) -> int:
     """A 31-bit seed that depends on nothing but its arguments, never on order or worker.
 
     Args:
         run_seed: the seed of the run.
         image_id: id of the image.
-        class_name: class that is localised in it.
+        class_name: class that is localized in it.
 
     Returns:
         An integer in [0, 2**31).

@@ -19,7 +19,7 @@ class ImageRecord:
         image_id: unique within its data set.
         file: what records call the image file: relative to the data set's root, with forward slashes.
         path: where the image file is.
-        labels: names of the classes that the image is labelled to show; empty where unlabelled.
+        labels: names of the classes that the image is labeled to show; empty where unlabeled.
     """
 
     image_id: str
@@ -78,7 +78,7 @@ class Localization:
         box_xyxy: half-open, 0-based, pixels of the image after EXIF transposition.
         probability: what the classifier gives the class on this image, in [0, 1].
         quality: how well the mask and the saliency map agree, in [0, 1]; made without ground truth.
-        area_share: area of the box over area of the image, in (0, 1].
+        area_fraction: area of the box over area of the image, in (0, 1].
         method: saliency method.
         segmenter: what turned the map into a mask.
         fallback: None, or the name of what stood in for an empty mask.
@@ -96,7 +96,7 @@ class Localization:
     box_xyxy: tuple[float, float, float, float]
     probability: float
     quality: float
-    area_share: float
+    area_fraction: float
     method: str
     segmenter: str
     fallback: str | None

@@ -307,7 +307,7 @@ def test_the_module_itself_does_not_import_torch() -> None:
 # --- real photographs through a real classifier ---
 
 
-def test_the_labelled_class_scores_highest_on_real_photographs() -> None:
+def test_the_labeled_class_scores_highest_on_real_photographs() -> None:
     if not (root := os.environ.get("WSLOC_TEST_DATA")):
         pytest.skip("WSLOC_TEST_DATA is not set: no real photographs and weights")
     voc = Path(root) / "VOCdevkit" / "VOC2012"

@@ -183,7 +183,7 @@ from torch import nn
 def make(channels=3):
     return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
-def grey():
+def gray():
     return make(1)
 
 def broken():
@@ -209,9 +209,9 @@ def test_a_users_module_lies_in_the_folder_where_the_command_is_typed(
     assert classifier.preprocessing.mean == IMAGENET_MEAN
     assert classifier.preprocessing.std == IMAGENET_STD
     assert classifier.network(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
-    grey = load_classifier(ClassifierSettings(arch="load_own_net:grey"))
-    assert (grey.preprocessing.channels, grey.preprocessing.mean) == (1, (0.5,))
-    assert check_network(make_scorer(grey.network, [[0]]), (1, 32, 32)) == 2
+    gray = load_classifier(ClassifierSettings(arch="load_own_net:gray"))
+    assert (gray.preprocessing.channels, gray.preprocessing.mean) == (1, (0.5,))
+    assert check_network(make_scorer(gray.network, [[0]]), (1, 32, 32)) == 2
 
 
 @pytest.mark.parametrize(
@@ -277,10 +277,10 @@ def test_real_weights_load_strictly(shared: Path, name: str) -> None:
         assert not any(parameter.requires_grad for parameter in classifier.network.parameters())
 
 
-def test_a_normalisation_inside_the_network_becomes_that_of_the_image(
+def test_a_normalization_inside_the_network_becomes_that_of_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """torchvision's GoogLeNet turns ImageNet's normalisation into one by 0.5, but only if it fetched the weights."""
+    """torchvision's GoogLeNet turns ImageNet's normalization into one by 0.5, but only if it fetched the weights."""
     torch.manual_seed(0)
     published = torchvision.models.googlenet(init_weights=False, aux_logits=False).eval()
     torch.save(published.state_dict(), tmp_path / "net.pth")

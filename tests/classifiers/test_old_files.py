@@ -1,4 +1,4 @@
-"""Weights whose keys are spelt otherwise than the network's, and still mean the same."""
+"""Weights whose keys are spelled otherwise than the network's, and still mean the same."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from wsloc.classifiers.architectures import build_architecture
 from wsloc.classifiers.pooled_head import PooledLinear, check_pooling, head_name, new_head, pooled, remove_head
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import PairBatch, Setup, bind_method
+from wsloc.saliency import MethodContext, PairBatch, bind_method
 
 QUICK = {"squeezenet1_0": 512, "mobilenet_v3_small": 576, "small_cnn": 128, "shufflenet_v2_x0_5": 1024}
 SLOW = {
@@ -49,7 +49,9 @@ def test_cam_is_exact_on_every_architecture(arch: str, channels: int) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((2, 3, 96, 96), generator=generator)
     scorer = make_scorer(network, [[0], [1], [2]])
-    cam = bind_method(Setup(scorer, images, SaliencySettings(method="cam")))  # refuses a head that is not linear
+    cam = bind_method(
+        MethodContext(scorer, images, SaliencySettings(method="cam"))
+    )  # refuses a head that is not linear
     attribution = cam.compute(PairBatch(images, torch.tensor([0, 1]), torch.tensor([2, 0])))
     with torch.no_grad():
         scores = network(images)

@@ -99,7 +99,7 @@ def test_defaults_are_imagenets() -> None:
     assert preprocessing.channels == 3
 
 
-def test_normalisation_by_hand() -> None:
+def test_normalization_by_hand() -> None:
     image = np.zeros((16, 16, 3), dtype=np.uint8)
     image[:] = (0, 51, 255)
     preprocessing = Preprocessing((16, 16), mean=(0.5, 0.1, 0.25), std=(0.25, 0.5, 0.125))
@@ -143,7 +143,7 @@ def test_the_same_ten_crops_as_torchvision() -> None:
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_grey_networks(name: str) -> None:
+def test_gray_networks(name: str) -> None:
     image = _image(64, 64)
     preprocessing = Preprocessing((56, 56), mean=(0.4,), std=(0.2,))
     assert preprocessing.channels == 1

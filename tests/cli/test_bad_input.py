@@ -101,7 +101,7 @@ def test_a_sound_run_succeeds(here: Path, localize: Localize) -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ((), "Nothing to localise: give --dataset"),
+        ((), "Nothing to localize: give --dataset"),
         ((*FOLDER, "--root", "none"), "The folder none does not exist; --root names"),
         ((*VOC, "--root", "none"), "The folder none does not exist; --root names the one that holds VOCdevkit"),
         ((*VOC, "--split", "minival"), "There is no split 'minival' in"),
@@ -178,7 +178,7 @@ def test_a_device_that_is_not_there(here: Path, localize: Localize) -> None:
 
 
 def test_the_script_as_a_user_types_it(here: Path) -> None:
-    """The same through a process of its own: a sound run, a user's error, and a misspelt flag."""
+    """The same through a process of its own: a sound run, a user's error, and a misspelled flag."""
 
     def typed(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
@@ -189,10 +189,10 @@ def test_the_script_as_a_user_types_it(here: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     assert _is_one_sentence(refused.stderr), refused.stderr
     assert not (here / "other").exists()
-    misspelt = typed(*FOLDER, "--metod", "gradient")
-    assert misspelt.returncode == 2
-    assert "Perhaps you meant" in misspelt.stderr
-    assert "Traceback" not in misspelt.stderr
+    misspelled = typed(*FOLDER, "--metod", "gradient")
+    assert misspelled.returncode == 2
+    assert "Perhaps you meant" in misspelled.stderr
+    assert "Traceback" not in misspelled.stderr
 
 
 def test_an_existing_run_is_left_alone_unless_it_may_be_replaced(here: Path, localize: Localize) -> None:

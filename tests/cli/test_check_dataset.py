@@ -15,9 +15,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "check_dataset.py"
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     root = tmp_path / "photos"
-    for name, grey in (("cat/1.png", 10), ("cat/2.png", 20), ("dog/1.png", 30)):
+    for name, gray in (("cat/1.png", 10), ("cat/2.png", 20), ("dog/1.png", 30)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (grey, grey, grey)).save(root / name)
+        Image.new("RGB", (32, 32), (gray, gray, gray)).save(root / name)
     return root
 
 
@@ -58,7 +58,7 @@ def test_limit_and_classes_choose_images(photos: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ((), "wsloc: Nothing to localise: give --dataset"),
+        ((), "wsloc: Nothing to localize: give --dataset"),
         (("--dataset", "folder", "--root", "none"), "wsloc: The folder none does not exist"),
         (("--dataset", "cub", "--root", "none"), "wsloc: The folder none does not exist"),
         (("--dataset", "cub", "--boxes", "x.csv"), "wsloc: --boxes goes with --dataset folder"),

@@ -110,10 +110,10 @@ def test_each_style_and_each_colormap_draws_another_picture(tiny: Path, compare:
 
 
 def test_the_maps_are_those_of_the_pipeline(compare: Compare, blocks: list[Block]) -> None:
-    """Same pieces, another batch size: levels of grey differ by rounding at most."""
+    """Same pieces, another batch size: levels of gray differ by rounding at most."""
     methods = ("gradient", "smoothgrad", "grad-cam", "occlusion", "rise")
     settings = [*QUICK[:-2], "--seed", "3", "--views", "mirror"]
-    look = ["--style", "grey", "--top-percentile", "100", "--tile", "40"]
+    look = ["--style", "gray", "--top-percentile", "100", "--tile", "40"]
     status, _, error = compare("photos/02.png", "--class", "red", "green", "--methods", *methods, *settings, *look)
     assert status == 0, error
     for block in blocks:
@@ -247,7 +247,7 @@ def test_the_suffix_says_what_is_written(tiny: Path, compare: Compare, name: str
         ("photos/00.png --class red --columns 0", "--columns must lie between 1 and 100, not 0."),
         ("photos/00.png --class red --tile 31", "--tile must lie between 32 and 2048 pixels, not 31."),
         ("photos/00.png --class red --top-percentile 0", "--top-percentile must lie above 0 and be at most 100"),
-        ("photos/00.png --class red --rise-share 1", "--rise-share must lie between 0 and 1"),
+        ("photos/00.png --class red --rise-fraction 1", "--rise-fraction must lie between 0 and 1"),
     ],
 )
 def test_a_users_error_is_one_sentence_and_leaves_nothing(
@@ -340,7 +340,7 @@ def test_maps_of_a_dog_and_a_cat_on_a_photograph(
     """The brightest pixel lies on the head of the dalmatian, and on the cat before it."""
     photograph = shared / "VOCdevkit/VOC2012/JPEGImages/2010_004327.jpg"
     flags = f"--arch densenet121 --weights {shared}/weights/densenet121.pth --class dog cat --methods cam".split()
-    look = f"--style grey --tile 500 --top-percentile 100 --out {tmp_path}/sheet.png".split()
+    look = f"--style gray --tile 500 --top-percentile 100 --out {tmp_path}/sheet.png".split()
     assert run_verb("compare", [str(photograph), *flags, *look]) == 0, capsys.readouterr().err
     boxes_xyxy = {"dog": (290, 40, 475, 350), "cat": (17, 178, 360, 348)}
     for block in blocks:

@@ -209,7 +209,12 @@ def test_csv(make_run: MakeRun, command: Command, voc: Path) -> None:
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 18
-    assert (rows[0]["image"], rows[0]["class"], rows[0]["objects"], rows[0]["object_share"]) == ("00", CAT, "1", "0.16")
+    assert (rows[0]["image"], rows[0]["class"], rows[0]["objects"], rows[0]["object_fraction"]) == (
+        "00",
+        CAT,
+        "1",
+        "0.16",
+    )
     assert [rows[0][f"{side}_B"] for side in ("x0", "y0", "x1", "y1")] == ["10.0", "10.0", "50.0", "50.0"]
     fourth = next(row for row in rows if row["image"] == "03")
     assert (fourth["iou_A"], fourth["iou_B"], fourth["x0_A"]) == ("0.0", "1.0", "0.0")

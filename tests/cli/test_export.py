@@ -49,7 +49,7 @@ def test_all_formats_and_what_to_type_next(run: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.usefixtures("run")
 def test_torchvisions_script_gets_what_it_wants(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_verb("export", "run --format coco --out out --val-share 0.3".split()) == 0
+    assert run_verb("export", "run --format coco --out out --val-fraction 0.3".split()) == 0
     out = capsys.readouterr().out
     assert f"--data-path {Path('out').absolute()}" in out
     for split in ("train2017", "val2017"):
@@ -72,7 +72,7 @@ def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]
     )
     shutil.move(f"photos/{first['file']}", "elsewhere.png")
     words = (
-        "run --format coco --out out --boxes-per-class 1 --top-share 0.5 --uncertain ignore --fallbacks drop".split()
+        "run --format coco --out out --boxes-per-class 1 --top-fraction 0.5 --uncertain ignore --fallbacks drop".split()
     )
     assert run_verb("export", words) == 1
     out = capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]
     assert "1 images are missing, unreadable or of another size than in the run" in out
     assert Path("out", "problems.txt").read_text().startswith(f"{first['file']}: ")
     selection = json.loads(Path("out", "export.json").read_text())["selection"]
-    assert (selection["top_share"], selection["uncertain"], selection["boxes_per_class"]) == (0.5, "ignore", 1)
+    assert (selection["top_fraction"], selection["uncertain"], selection["boxes_per_class"]) == (0.5, "ignore", 1)
     assert not (run / "exports").exists()
 
 

@@ -114,7 +114,7 @@ def _round_trip(config: LocalizeConfig, file: Path) -> None:
         ["--method", "grad-cam++", "--cam-layers", "layer3", "layer4.1", "--views", "multi-scale"],
         ["--method", "guided", "--second-method", "occlusion", "--combine", "mean", "--occlusion-fill", "blur"],
         ["--method", "occlusion", "--occlusion-patch", "10", "--occlusion-stride", "10"],
-        ["--method", "rise", "--rise-masks", "10", "--rise-grid", "3", "--rise-share", "0.25"],
+        ["--method", "rise", "--rise-masks", "10", "--rise-grid", "3", "--rise-fraction", "0.25"],
         ["--method", "score-cam", "--score-cam-channels", "9", "--integrated-steps", "5"],
         ["--method", "smoothgrad", "--smoothgrad-samples", "3", "--smoothgrad-noise", "0.5"],
     ],
@@ -236,9 +236,9 @@ def test_bad_flags_end_with_status_2(flags: list[str], shown: list[str], capsys:
         ["--occlusion-stride=11", "--occlusion-patch=10"],
         ["--rise-masks=0"],
         ["--rise-grid=0"],
-        ["--rise-share=0"],
-        ["--rise-share=1"],
-        ["--rise-share=nan"],
+        ["--rise-fraction=0"],
+        ["--rise-fraction=1"],
+        ["--rise-fraction=nan"],
         ["--score-cam-channels=0"],
         ["--background-quantile=0.96"],
         ["--background-quantile=0"],
@@ -254,7 +254,7 @@ def test_bad_flags_end_with_status_2(flags: list[str], shown: list[str], capsys:
         ["--threshold=1"],
         ["--threshold=nan"],
         ["--components=0"],
-        ["--component-area-share=-0.1"],
+        ["--component-area-fraction=-0.1"],
         ["--batch-size=0"],
         ["--workers=-1"],
         ["--overlays=-1"],
@@ -286,7 +286,7 @@ def test_values_out_of_range_name_their_flag(flags: list[str], capsys: pytest.Ca
         ["--smoothing=0.2"],
         ["--working-size=32"],
         ["--working-size=4096"],
-        ["--component-area-share=1"],
+        ["--component-area-fraction=1"],
         ["--workers=0"],
         ["--overlays=0"],
     ],
@@ -353,7 +353,7 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_verb_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        main(["localise"])
+        main(["localize"])
     assert raised.value.code == 2
     assert "usage: wsloc" in capsys.readouterr().err
 

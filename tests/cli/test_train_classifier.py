@@ -23,7 +23,7 @@ from wsloc.cli.main import run_verb
 from wsloc.config import ClassifierSettings
 from wsloc.runs.folder import read_manifest
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+COLORS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 BASE = "--dataset voc --root . --batch-size 8".split()
 FROZEN = [*BASE, *"--arch demo --input-size 32 --epochs 12".split()]
 TUNED = [*BASE, *"--arch small_cnn --fine-tune --input-size 32 --epochs 4".split()]
@@ -32,9 +32,9 @@ RESULTS = ("classifier.safetensors", "epochs.csv", "classes.csv", "metrics.json"
 
 @pytest.fixture
 def voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Coloured discs as VOC: 36 images of train, 9 of val; one or two labels an image; no annotations at all."""
+    """Colored discs as VOC: 36 images of train, 9 of val; one or two labels an image; no annotations at all."""
     monkeypatch.chdir(tmp_path)
-    make_voc(tmp_path, lambda number: list(COLOURS)[: 1 + number % 2] if number % 3 else ["blue"])
+    make_voc(tmp_path, lambda number: list(COLORS)[: 1 + number % 2] if number % 3 else ["blue"])
     return tmp_path
 
 
@@ -50,7 +50,7 @@ def make_voc(root: Path, labels_of: Callable[[int], list[str]]) -> None:
         pixels = generator.normal(110, 25, (40, 50, 3))
         for place, name in enumerate(names):
             disc = (rows - generator.integers(12, 28)) ** 2 + (columns - 12 - 24 * place) ** 2 < 90
-            pixels[disc] = COLOURS.get(name, (200, 200, 40)) + generator.normal(0, 8, 3)
+            pixels[disc] = COLORS.get(name, (200, 200, 40)) + generator.normal(0, 8, 3)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
             folder / "JPEGImages" / f"{image_id}.jpg", quality=95
         )
@@ -112,7 +112,7 @@ def test_trained_and_used_without_any_other_flag(
 
 
 def test_the_checkpoint_scores_as_the_training_did(voc: Path) -> None:
-    """The figures of cached features with the standardisation outside, by the whole network with it folded in."""
+    """The figures of cached features with the standardization outside, by the whole network with it folded in."""
     from wsloc.classifiers.preprocessing import whole
     from wsloc.config import DataSettings
     from wsloc.datasets import open_dataset
@@ -135,7 +135,7 @@ def test_the_checkpoint_scores_as_the_training_did(voc: Path) -> None:
 
 def test_one_label_an_image_takes_cross_entropy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    make_voc(tmp_path, lambda number: [list(COLOURS)[number % 3]])
+    make_voc(tmp_path, lambda number: [list(COLORS)[number % 3]])
     assert train(*FROZEN, "--out", "net") == 0
     assert load_checkpoint(tmp_path / "net/classifier.safetensors")[1].activation == "softmax"
     assert train(*FROZEN, "--loss", "bce", "--out", "other") == 0
@@ -199,7 +199,7 @@ def test_changed_labels_are_not_mixed_into_an_unfinished_training(
     os.utime(image, (1, 1))
     assert train(*FROZEN, "--out", "net", "--resume") == 2
     assert "was begun with other image files; start a training without --resume" in capsys.readouterr().err
-    make_voc(voc, lambda number: list(COLOURS)[number % 2 :])
+    make_voc(voc, lambda number: list(COLORS)[number % 2 :])
     assert train(*FROZEN, "--out", "net", "--resume") == 2
     assert "was begun with other labels" in capsys.readouterr().err
     config = voc / "net" / "config.yaml"
@@ -320,7 +320,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
         ("--ids none.txt", "The list of ids none.txt cannot be read"),
         ("--frozen --fine-tune", "--frozen and --fine-tune exclude each other"),
         ("--learning-rate 1e38", "--learning-rate must be above 0 and at most 1e6, not 1e+38"),
-        ("--val-share 0.7", "--val-share must lie between 0 and 0.5, not 0.7"),
+        ("--val-fraction 0.7", "--val-fraction must lie between 0 and 0.5, not 0.7"),
         ("--resume --out none", "none is no run folder"),
     ],
 )
@@ -344,7 +344,7 @@ def test_a_class_with_one_image_is_a_users_error(
     assert train(*FROZEN, "--out", "net") == 2
     assert "The class lone labels one image only" in capsys.readouterr().err
     assert train(*FROZEN, "--out", "net", "--classes", "red", "green") == 0
-    assert train(*FROZEN, "--out", "all", "--val-share", "0") == 0
+    assert train(*FROZEN, "--out", "all", "--val-fraction", "0") == 0
     assert "lone" in load_checkpoint(tmp_path / "all/classifier.safetensors")[1].class_names
 
 
@@ -370,10 +370,10 @@ def test_a_full_disk_is_a_users_error(
 
 def test_own_images_in_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(5):
-            Image.new("RGB", (40, 30), tuple(value - 3 * number for value in colour)).save(
+            Image.new("RGB", (40, 30), tuple(value - 3 * number for value in color)).save(
                 tmp_path / "photos" / name / f"{number}.png"
             )
     flags = "--dataset folder --root photos --arch demo --input-size 32 --epochs 30 --out net".split()

@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.usefixtures("here")
 def test_the_whole_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """Trained on true boxes until they are learnt; evaluate and report read the run."""
+    """Trained on true boxes until they are learned; evaluate and report read the run."""
     flags = [*TRUTH, *QUICK, *TEST, "--epochs", "40", "--learning-rate", "0.05", "--out", "run"]
     assert run_verb("train-detector", flags) == 0
     out = capsys.readouterr().out

@@ -127,8 +127,8 @@ def test_a_score_behind_a_dead_relu_is_asked_before_it_and_says_so(tiny: Path, v
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (NETWORK, "Give what to visualise: either --class NAME, or --layer NAME and --unit K"),
-        ((*BLUE, "--layer", "body.0", "--unit", "1"), "Give what to visualise: either --class NAME"),
+        (NETWORK, "Give what to visualize: either --class NAME, or --layer NAME and --unit K"),
+        ((*BLUE, "--layer", "body.0", "--unit", "1"), "Give what to visualize: either --class NAME"),
         ((*NETWORK, "--class", "horse"), "none is known to be 'horse'"),
         ((*BLUE, "--steps", "0"), "--steps must be at least 1, not 0"),
         ((*BLUE, "--save-every", "0"), "--save-every must be at least 1, not 0"),
@@ -166,7 +166,7 @@ def test_a_users_error_is_one_sentence_and_leaves_nothing(
 
 
 def test_the_script_as_a_user_types_it(tiny: Path, tiny_flags: list[str]) -> None:  # noqa: ARG001
-    """The same through a process of its own: a sound run, and a misspelt flag."""
+    """The same through a process of its own: a sound run, and a misspelled flag."""
 
     def typed(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(SCRIPT), *words]
@@ -175,6 +175,6 @@ def test_the_script_as_a_user_types_it(tiny: Path, tiny_flags: list[str]) -> Non
     ran = typed(*BLUE, "--steps", "2", "--out", "run")
     assert ran.returncode == 0, ran.stderr
     assert (tiny / "run" / "image.png").is_file()
-    misspelt = typed(*BLUE, "--step", "2")
-    assert misspelt.returncode == 2
-    assert "Traceback" not in misspelt.stderr
+    misspelled = typed(*BLUE, "--step", "2")
+    assert misspelled.returncode == 2
+    assert "Traceback" not in misspelled.stderr

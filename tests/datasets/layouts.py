@@ -107,11 +107,11 @@ def cub(root: Path, segmentations: bool = True) -> Path:
         picture(folder / "images" / file, painted, 6 if file == CUB_FILES[3] else None)
         if segmentations:
             # Five annotators: four of them agree on the box, two saw more.
-            shares = np.full(WIDE[::-1], 102, dtype=np.uint8)
-            shares[painted[1] : painted[3], painted[0] : painted[2]] = 204
+            fractions = np.full(WIDE[::-1], 102, dtype=np.uint8)
+            fractions[painted[1] : painted[3], painted[0] : painted[2]] = 204
             path = (root / "segmentations" / file).with_suffix(".png")
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(shares).save(path)
+            Image.fromarray(fractions).save(path)
     return root
 
 

@@ -19,7 +19,7 @@ XML = "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_0000000"
 
 
 def voc(root: Path) -> Path:
-    """Two images, labelled cat and dog; only the first has masks."""
+    """Two images, labeled cat and dog; only the first has masks."""
     folder = root / "VOCdevkit/VOC2012"
     for name, label in (("a", "cat"), ("b", "dog")):
         picture(folder / f"JPEGImages/{name}.jpg")
@@ -141,7 +141,7 @@ TABLES = "metadata/SET/test"
         (
             "voc",
             _text(f"{VOC}/ImageSets/Main/dog_trainval.txt", "a 1\nb 1\n"),
-            "label without box: a.jpg: is labelled dog",
+            "label without box: a.jpg: is labeled dog",
         ),
         (
             "voc",
@@ -223,7 +223,7 @@ TABLES = "metadata/SET/test"
         (
             "folder",
             _text("boxes.csv", "cat/1.jpg,cow,1,1,9,9\n"),
-            "label without box: 1.jpg: is labelled cat, but no box",
+            "label without box: 1.jpg: is labeled cat, but no box",
         ),
     ],
 )
@@ -283,7 +283,7 @@ def test_real_photographs_have_no_problem(shared: Path) -> None:
     assert list(check_dataset(DataSettings(dataset="voc", root=shared, split="trainval", limit=60))) == []
 
 
-def test_a_class_with_difficult_boxes_alone_need_not_be_labelled(tmp_path: Path) -> None:
+def test_a_class_with_difficult_boxes_alone_need_not_be_labeled(tmp_path: Path) -> None:
     root = voc(tmp_path)
     path = root / VOC / "Annotations/a.xml"
     sides = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"

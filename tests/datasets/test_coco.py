@@ -322,7 +322,7 @@ def test_missing_folders_files_and_images_are_a_users_error(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("entry", "sentence", "labelled"),
+    ("entry", "sentence", "labeled"),
     [
         (_annotation(1, 43, 18, [4, 2, 4, 3]), "annotation 1 is of an unknown image 43, and was left out", False),
         (_annotation(1, None, 18, [4, 2, 4, 3]), "annotation 1 is of an unknown image null", False),
@@ -345,14 +345,14 @@ def test_missing_folders_files_and_images_are_a_users_error(tmp_path: Path) -> N
         (_annotation(1, 42, 18, [4, 2, 0, 3], iscrowd=1), "is inverted or outside the image", False),
     ],
 )
-def test_a_faulty_annotation_is_left_out_and_told(tmp_path: Path, entry: Entry, sentence: str, labelled: bool) -> None:
+def test_a_faulty_annotation_is_left_out_and_told(tmp_path: Path, entry: Entry, sentence: str, labeled: bool) -> None:
     truth = _one(tmp_path, entry, _annotation(2, 42, 1, [20, 10, 10, 10]))
     assert truth.images["42"].boxes_xyxy.tolist() == [[20, 10, 30, 20]]
     assert truth.images["42"].class_names == ("person",)
     (told,) = truth.problems
     assert sentence in told
     # Labels are read without a look at the boxes.
-    assert ("dog" in open_coco(tmp_path).images[0].labels) is labelled
+    assert ("dog" in open_coco(tmp_path).images[0].labels) is labeled
 
 
 def test_a_repeated_annotation_counts_once_and_a_shared_id_twice(tmp_path: Path) -> None:
@@ -508,13 +508,13 @@ def test_missing_outlines_are_told_where_others_have_one(tmp_path: Path) -> None
 @given(
     size_hw=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     seed=st.integers(0, 2**32 - 1),
-    share=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
+    fraction=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     compressed=st.booleans(),
 )
 def test_run_lengths_are_read_as_pycocotools_writes_them(
-    size_hw: tuple[int, int], seed: int, share: float, compressed: bool
+    size_hw: tuple[int, int], seed: int, fraction: float, compressed: bool
 ) -> None:
-    mask = np.random.default_rng(seed).random(size_hw) < share
+    mask = np.random.default_rng(seed).random(size_hw) < fraction
     packed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     counts: object = packed["counts"].decode()
     if not compressed:

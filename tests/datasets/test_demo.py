@@ -177,7 +177,7 @@ def _corloc(dataset: Dataset, box_xyxy: boxes.Boxes) -> float:
     return float(np.mean([np.mean(found) for found in hits.values()]))
 
 
-def test_a_fixed_box_localises_little(demo_root: Path) -> None:
+def test_a_fixed_box_localizes_little(demo_root: Path) -> None:
     dataset = open_demo(demo_root, "test")
     assert _corloc(dataset, boxes.centered((224, 224))) < 0.3
     assert _corloc(dataset, boxes.full_image((224, 224))) < 0.3

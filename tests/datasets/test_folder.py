@@ -8,7 +8,7 @@ from PIL import Image
 
 from wsloc.config import DataSettings
 from wsloc.datasets import open_dataset, read_ground_truth
-from wsloc.datasets.folder import open_class_folders, open_glob, open_labelled_images
+from wsloc.datasets.folder import open_class_folders, open_glob, open_labeled_images
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_image
 
@@ -48,7 +48,7 @@ def test_sub_folders_are_classes(photos: Path) -> None:
 
 
 def test_a_missing_or_empty_folder_is_a_users_error(tmp_path: Path, photos: Path) -> None:
-    for opener in (open_class_folders, lambda root: open_labelled_images(root, _csv(photos, "a.jpg,cat\n"))):
+    for opener in (open_class_folders, lambda root: open_labeled_images(root, _csv(photos, "a.jpg,cat\n"))):
         with pytest.raises(UserError, match=r"none does not exist; --root names the one that holds the images\.$"):
             opener(tmp_path / "none")
     (tmp_path / "empty").mkdir()
@@ -74,14 +74,14 @@ def test_a_missing_or_empty_folder_is_a_users_error(tmp_path: Path, photos: Path
     ids=["plain", "header", "windows", "bom", "bom-plain", "several", "spaces", "joined", "dot", "quoted", "utf-8"],
 )
 def test_labels_from_a_csv_file(photos: Path, text: str, items: list[tuple[str, tuple[str, ...]]]) -> None:
-    dataset = open_labelled_images(photos, _csv(photos, text))
+    dataset = open_labeled_images(photos, _csv(photos, text))
     assert _items(dataset) == items
     assert list(dataset.class_names) == sorted({label for _, labels in items for label in labels})
     assert [image.path for image in dataset.images] == [photos / name for name, _ in items]
 
 
 def test_a_missing_image_is_found_out_only_when_it_is_read(photos: Path) -> None:
-    (image,) = open_labelled_images(photos, _csv(photos, "none.jpg,cat\n")).images
+    (image,) = open_labeled_images(photos, _csv(photos, "none.jpg,cat\n")).images
     with pytest.raises(ItemError, match=r"none\.jpg does not exist"):
         read_image(image.path)
 
@@ -103,23 +103,23 @@ def test_a_missing_image_is_found_out_only_when_it_is_read(photos: Path) -> None
 )
 def test_a_bad_csv_file_is_a_users_error(photos: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        open_labelled_images(photos, _csv(photos, text))
+        open_labeled_images(photos, _csv(photos, text))
 
 
 @pytest.mark.parametrize("root", [".", "photos/.."])
 def test_a_relative_root_holds_its_files_too(photos: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
     monkeypatch.chdir(photos.parent)
-    assert len(open_labelled_images(Path(root), _csv(photos, "photos/loose.bmp,cat\n")).images) == 1
+    assert len(open_labeled_images(Path(root), _csv(photos, "photos/loose.bmp,cat\n")).images) == 1
     with pytest.raises(UserError, match=r"\.\./secret\.jpg lies outside"):
-        open_labelled_images(Path(root), _csv(photos, "../secret.jpg,cat\n"))
+        open_labeled_images(Path(root), _csv(photos, "../secret.jpg,cat\n"))
 
 
 def test_a_csv_file_that_cannot_be_read_is_a_users_error(photos: Path) -> None:
     with pytest.raises(UserError, match=r"The labels .*none\.csv do not exist"):
-        open_labelled_images(photos, photos / "none.csv")
+        open_labeled_images(photos, photos / "none.csv")
     (photos / "latin.csv").write_bytes("a.jpg,Tür\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"The labels .*latin\.csv are no UTF-8 text"):
-        open_labelled_images(photos, photos / "latin.csv")
+        open_labeled_images(photos, photos / "latin.csv")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_choice_that_leaves_no_item_is_a_users_error(tmp_path: Path) -> None:
         (lists / f"{name}.txt").write_text(text)
     voc = DataSettings(dataset="voc", root=tmp_path, split="val")
     assert _items(open_dataset(voc)) == [("a", ("cat",))]
-    with pytest.raises(UserError, match="No image is labelled dog"):
+    with pytest.raises(UserError, match="No image is labeled dog"):
         open_dataset(replace(voc, classes=("dog",)))
 
 
@@ -204,7 +204,7 @@ def test_images_need_something_to_look_for(photos: Path) -> None:
     [
         (
             DataSettings(),
-            "Nothing to localise: give --dataset demo, voc, coco, imagenet, cub, folder, wsol; or --images",
+            "Nothing to localize: give --dataset demo, voc, coco, imagenet, cub, folder, wsol; or --images",
         ),
         (DataSettings(dataset="folder"), "--dataset folder needs --root DIR"),
     ],

@@ -43,7 +43,7 @@ def test_boxes_are_zero_based_with_both_corners_inside_and_turn_with_the_image(t
     assert (truth.problems, truth.ambiguous_orientations, truth.read_masks) == ((), 0, None)
 
 
-def test_train_is_labelled_by_its_folders_and_judged_where_it_has_annotations(tmp_path: Path) -> None:
+def test_train_is_labeled_by_its_folders_and_judged_where_it_has_annotations(tmp_path: Path) -> None:
     dataset = open_imagenet(imagenet(tmp_path), "train")
     ids = ["n01440764/n01440764_10026", "n02012849/n02012849_5"]
     assert [(image.image_id, image.labels) for image in dataset.images] == [(ids[0], NAMES[:1]), (ids[1], NAMES[1:2])]

@@ -141,14 +141,14 @@ def test_a_data_set_without_masks_has_no_reader(tmp_path: Path) -> None:
         (OBJECTS, np.full_like(CLASSES, 21), "an object in the mask of a has no class"),
         (np.dstack([OBJECTS] * 3), CLASSES, r"SegmentationObject/a\.png has pixels of type RGB, not palette indices"),
     ],
-    ids=["no-class-file", "two-sizes", "size", "side", "no-class", "void-class", "class-21", "colours"],
+    ids=["no-class-file", "two-sizes", "size", "side", "no-class", "void-class", "class-21", "colors"],
 )
 def test_bad_masks_are_an_items_error(
     tmp_path: Path, objects: ArrayLike, classes: ArrayLike | None, sentence: str
 ) -> None:
-    is_colour = np.ndim(objects) == 3
-    folder = _devkit(tmp_path, OBJECTS if is_colour else objects, classes)
-    if is_colour:
+    is_color = np.ndim(objects) == 3
+    folder = _devkit(tmp_path, OBJECTS if is_color else objects, classes)
+    if is_color:
         Image.fromarray(np.asarray(objects)).save(folder / "SegmentationObject" / "a.png")
     with pytest.raises(ItemError, match=sentence):
         _masks(tmp_path)
@@ -191,7 +191,7 @@ def test_the_demos_masks_have_the_demos_boxes_and_labels(demo: Path) -> None:
     assert objects == sum(len(found.boxes_xyxy) for found in truth.images.values()) > 10
 
 
-def test_the_demos_masks_are_painted_in_vocs_colours(demo: Path) -> None:
+def test_the_demos_masks_are_painted_in_vocs_colors(demo: Path) -> None:
     with Image.open(demo / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "test_000000.png") as image:
         palette = np.array(image.getpalette()).reshape(-1, 3)
     assert palette[[0, 1, 2, 3, 8, 15, 20, 255]].tolist() == [

@@ -114,7 +114,7 @@ def test_boxes_of_a_run_count_once_an_item_and_failed_images_are_left_out(tmp_pa
         ("00.png", [1]),
         ("01.png", [2]),
     ]
-    assert labels.problems == ("02.png: a labelled class has no box, so the image was left out",)
+    assert labels.problems == ("02.png: a labeled class has no box, so the image was left out",)
 
 
 @pytest.mark.parametrize(

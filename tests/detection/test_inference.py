@@ -79,7 +79,7 @@ def test_records_by_hand(tmp_path: Path) -> None:
         ("red", 0, 2, 0.5, 0.5, (0, 0, 48, 96)),
     ]
     assert {(r.method, r.segmenter, r.fallback, r.size_wh) for r in found} == {("detector", "none", None, (96, 96))}
-    assert [r.area_share for r in found] == pytest.approx([0.5, 400 / 96**2, 0.5])
+    assert [r.area_fraction for r in found] == pytest.approx([0.5, 400 / 96**2, 0.5])
 
 
 def test_an_unreadable_image_is_a_failure_and_the_others_keep_their_boxes(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_only_the_classes_asked_for(made: tuple[Path, Objects, DataSettings]) ->
         ({"complete": False}, "is unfinished"),
     ],
 )
-def test_runs_that_nothing_is_learnt_from(
+def test_runs_that_nothing_is_learned_from(
     tmp_path: Path, made: tuple[Path, Objects, DataSettings], manifest: dict[str, Any], sentence: str
 ) -> None:
     images, objects, _ = made

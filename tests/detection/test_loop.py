@@ -19,7 +19,7 @@ from wsloc.detection.loop import (
     EpochRecord,
     StepRecord,
     TrainingLog,
-    learning_rate_share,
+    learning_rate_fraction,
     peak_learning_rate,
     train,
 )
@@ -155,13 +155,13 @@ def test_a_state_of_another_detector_is_refused(labels: BoxedImages, tmp_path: P
 
 
 def test_the_learning_rate_by_hand() -> None:
-    shares = [learning_rate_share(step, 20, 4) for step in range(20)]
-    assert shares[0] == pytest.approx(0.001)
-    assert shares[2] == pytest.approx((0.001 + 0.999 / 2) * 0.5 * (1 + math.cos(math.pi / 10)))
-    assert shares[10] == pytest.approx(0.5)
-    assert np.argmax(shares) == 4
-    assert learning_rate_share(0, 20, 0) == 1
-    assert learning_rate_share(5, 100, None) == pytest.approx(0.5005 * 0.5 * (1 + math.cos(math.pi / 20)))
+    fractions = [learning_rate_fraction(step, 20, 4) for step in range(20)]
+    assert fractions[0] == pytest.approx(0.001)
+    assert fractions[2] == pytest.approx((0.001 + 0.999 / 2) * 0.5 * (1 + math.cos(math.pi / 10)))
+    assert fractions[10] == pytest.approx(0.5)
+    assert np.argmax(fractions) == 4
+    assert learning_rate_fraction(0, 20, 0) == 1
+    assert learning_rate_fraction(5, 100, None) == pytest.approx(0.5005 * 0.5 * (1 + math.cos(math.pi / 20)))
     assert peak_learning_rate(TrainingSettings(batch_size=4), TINY) == pytest.approx(0.01)
     assert peak_learning_rate(TrainingSettings(learning_rate=0.3), TINY) == 0.3
 

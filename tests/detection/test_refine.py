@@ -68,7 +68,7 @@ def made_mask() -> NDArray[np.bool_]:
 def test_what_it_may_answer(answer: Any, box: tuple[float, ...]) -> None:
     found = refined(record(made_mask()), IMAGE, lambda *_: answer)
     assert found.box_xyxy == box
-    assert found.area_share == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / 2400)
+    assert found.area_fraction == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / 2400)
     assert found.method == "cam+refined"
     assert found.mask_rle is None
 

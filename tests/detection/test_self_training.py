@@ -35,13 +35,13 @@ def old(image: ImageRecord, name: str) -> Localization:
     return localization(image, name, (5.0, 5.0, 9.0, 9.0), 1.0, (96, 96), method="cam")
 
 
-def test_the_best_box_of_each_labelled_class_or_the_old_one(tmp_path: Path) -> None:
+def test_the_best_box_of_each_labeled_class_or_the_old_one(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
     labels = (("red", "green"), ("green",), ("red", "blue"))
     images = tuple(replace(image, labels=own) for image, own in zip(dataset.images, labels, strict=True))
     before = {(image.image_id, name): old(image, name) for image in images for name in image.labels}
     del before["02.png", "blue"]
-    rounds = list(relocalize(Told(0.8, 0.04), images, before, CLASSES, CPU, least_score=0.05))
+    rounds = list(relocalize(Told(0.8, 0.04), images, before, CLASSES, CPU, min_score=0.05))
     found = {
         (r.class_name, done.result.image.image_id): (r.method, r.box_xyxy[:2])
         for done in rounds
@@ -51,7 +51,7 @@ def test_the_best_box_of_each_labelled_class_or_the_old_one(tmp_path: Path) -> N
     assert found == {
         ("red", "00.png"): ("detector", (0, 0)),
         ("green", "00.png"): ("cam", (5, 5)),  # below the least score
-        ("green", "01.png"): ("cam", (5, 5)),  # red is not labelled here
+        ("green", "01.png"): ("cam", (5, 5)),  # red is not labeled here
         ("red", "02.png"): ("detector", (0, 0)),
     }
     assert [done.found for done in rounds] == [1, 0, 1]
@@ -66,7 +66,7 @@ def test_an_unreadable_image_keeps_its_boxes(tmp_path: Path) -> None:
     (image,) = dataset.images
     image.path.write_bytes(b"")
     before = {(image.image_id, "red"): old(image, "red")}
-    (done,) = relocalize(Told(0.9, 0.9), dataset.images, before, CLASSES, CPU, least_score=0.05)
+    (done,) = relocalize(Told(0.9, 0.9), dataset.images, before, CLASSES, CPU, min_score=0.05)
     kept, failed = done.result.items
     assert kept.localizations == (old(image, "red"),)
     assert failed.failure is not None
@@ -83,7 +83,7 @@ def test_found_boxes_alone_are_refined(tmp_path: Path) -> None:
         before,
         CLASSES,
         CPU,
-        least_score=0.05,
+        min_score=0.05,
         refine=lambda _image, box, _mask: box + 1,
     )
     red, green = (item.localizations[0] for item in done.result.items)

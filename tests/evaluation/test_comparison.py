@@ -85,7 +85,7 @@ def test_items() -> None:
     third, fourth = made.items[2], made.items[3]
     assert (third.ious, third.boxes_xyxy, third.change()) == ((0, 1), (WRONG, RIGHT), 1)
     assert (fourth.ious, fourth.boxes_xyxy) == ((0, 1), (None, RIGHT))
-    assert (fourth.object_share, fourth.objects) == (400 / 10_000, 1)
+    assert (fourth.object_fraction, fourth.objects) == (400 / 10_000, 1)
     assert [item.image_id for item in made.most_changed(10)] == ["cat2", "cat3", "dog1", "cat1"]
     assert [item.image_id for item in made.most_changed(2)] == ["cat2", "cat3"]
 

@@ -120,26 +120,26 @@ def test_difference_is_signed_and_paired(statistic) -> None:
     assert difference.high - difference.low < 0.4 * (alone.high - alone.low)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.4, 0.75])
+@pytest.mark.parametrize("fraction", [0.1, 0.4, 0.75])
 @pytest.mark.parametrize("statistic", [class_wise, image_wise])
-def test_interval_of_one_class_is_the_binomial_one(statistic, share: float) -> None:
+def test_interval_of_one_class_is_the_binomial_one(statistic, fraction: float) -> None:
     count = 1000
-    hits = (np.arange(count) < share * count).astype(np.float64)
+    hits = (np.arange(count) < fraction * count).astype(np.float64)
     made = estimate(statistic, judged_of(hits[:, None], hits))
-    deviation = np.sqrt(share * (1 - share) / count)
-    assert made.value == pytest.approx(share)
+    deviation = np.sqrt(fraction * (1 - fraction) / count)
+    assert made.value == pytest.approx(fraction)
     # A quantile at 2.5 % of 1000 resamples is itself known to some 8 % of a standard deviation.
-    assert made.low == pytest.approx(share - 1.96 * deviation, abs=0.3 * deviation)
-    assert made.high == pytest.approx(share + 1.96 * deviation, abs=0.3 * deviation)
+    assert made.low == pytest.approx(fraction - 1.96 * deviation, abs=0.3 * deviation)
+    assert made.high == pytest.approx(fraction + 1.96 * deviation, abs=0.3 * deviation)
 
 
 def test_intervals_hold_the_true_share_about_as_often_as_they_say() -> None:
     generator = np.random.default_rng(0)
-    share, covered, trials = 0.35, 0, 200
+    fraction, covered, trials = 0.35, 0, 200
     for seed in range(trials):
-        hits = (generator.random(150) < share).astype(np.float64)
+        hits = (generator.random(150) < fraction).astype(np.float64)
         made = estimate(image_wise, judged_of(hits[:, None], hits), seed=seed)
-        covered += made.low <= share <= made.high
+        covered += made.low <= fraction <= made.high
     # 95 % of 200 is 190 with standard deviation 3.1; the percentile bootstrap is a little short.
     assert 178 <= covered <= 199
 

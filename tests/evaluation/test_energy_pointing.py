@@ -21,7 +21,7 @@ MAP = np.array(
 
 
 @pytest.mark.parametrize(
-    ("boxes", "size_wh", "share"),
+    ("boxes", "size_wh", "fraction"),
     [
         ([[0, 0, 4, 4]], (4, 4), 1),
         ([[0, 0, 2, 2]], (4, 4), 10 / 20),
@@ -35,8 +35,8 @@ MAP = np.array(
         ([[3, 3, 9, 9]], (4, 4), 2 / 20),
     ],
 )
-def test_by_hand(boxes: list[list[float]], size_wh: tuple[int, int], share: float) -> None:
-    assert energy_inside(MAP, np.array(boxes, dtype=float), size_wh) == pytest.approx(share, abs=1e-12)
+def test_by_hand(boxes: list[list[float]], size_wh: tuple[int, int], fraction: float) -> None:
+    assert energy_inside(MAP, np.array(boxes, dtype=float), size_wh) == pytest.approx(fraction, abs=1e-12)
 
 
 def test_what_is_negative_or_undecided_holds_no_energy() -> None:
@@ -68,8 +68,8 @@ def test_against_a_fine_grid(seed: int, height: int, width: int, count: int) -> 
     inside = np.zeros(fine.shape, dtype=bool)
     for x0, y0, x1, y1 in true.astype(int).tolist():
         inside[y0:y1, x0:x1] = True
-    share = energy_inside(saliency, true, size_wh)
-    assert share == pytest.approx(fine[inside].sum() / fine.sum(), abs=1e-12)
-    assert energy_inside(saliency * 8, true, size_wh) == share
+    fraction = energy_inside(saliency, true, size_wh)
+    assert fraction == pytest.approx(fine[inside].sum() / fine.sum(), abs=1e-12)
+    assert energy_inside(saliency * 8, true, size_wh) == fraction
     mirrored = true[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [8 * width, 0, 8 * width, 0]
-    assert energy_inside(saliency[:, ::-1], mirrored, size_wh) == pytest.approx(share, abs=1e-12)
+    assert energy_inside(saliency[:, ::-1], mirrored, size_wh) == pytest.approx(fraction, abs=1e-12)

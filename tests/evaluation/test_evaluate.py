@@ -44,20 +44,20 @@ def test_by_hand() -> None:
     evaluation = evaluate(FOUND, TRUTH)
     assert evaluation is not None
     assert (evaluation.images, evaluation.items) == (6, 6)
-    assert [row.name for row in evaluation.rows] == ["wsloc", "centre box", "full image"]
-    own, centre, full = evaluation.rows
+    assert [row.name for row in evaluation.rows] == ["wsloc", "center box", "full image"]
+    own, center, full = evaluation.rows
     assert own.metrics["CorLoc class-wise"].value == pytest.approx((2 / 4 + 1 / 2) / 2)
     assert own.metrics["CorLoc image-wise"].value == pytest.approx(4 / 6)
     assert own.metrics["mean IoU"].value == pytest.approx((1 + 0.5 + 0.8 + 0 + 0.4 + 0.6) / 6)
-    # Centre box (15, 15, 85, 85): 35 x 35 of 2500 + 4900 - 1225; full image: 2500 of 10000.
-    assert centre.metrics["mean IoU"].value == pytest.approx(1225 / 6175)
+    # Center box (15, 15, 85, 85): 35 x 35 of 2500 + 4900 - 1225; full image: 2500 of 10000.
+    assert center.metrics["mean IoU"].value == pytest.approx(1225 / 6175)
     assert full.metrics["mean IoU"].value == pytest.approx(0.25)
-    assert centre.metrics["CorLoc class-wise"].value == full.metrics["CorLoc image-wise"].value == 0
+    assert center.metrics["CorLoc class-wise"].value == full.metrics["CorLoc image-wise"].value == 0
     cat, dog = evaluation.classes
     assert (cat.class_name, cat.items, dog.class_name, dog.items) == (CAT, 4, DOG, 2)
     assert (cat.corloc, dog.corloc) == pytest.approx((0.5, 0.5))
     assert (cat.mean_iou, dog.mean_iou) == pytest.approx((2.3 / 4, 0.5))
-    assert cat.baselines == {"centre box": 0, "full image": 0}
+    assert cat.baselines == {"center box": 0, "full image": 0}
     for row in evaluation.rows:
         for figure in row.metrics.values():
             assert 0 <= figure.low <= figure.value <= figure.high <= 1
@@ -105,14 +105,14 @@ def test_table() -> None:
     assert "6 items in 6 images" in lines[0]
     assert "percent" in lines[0]
     assert "95 % bootstrap" in lines[0]
-    assert lines[2].split() == ["wsloc", "centre", "box", "full", "image"]
+    assert lines[2].split() == ["wsloc", "center", "box", "full", "image"]
     assert [line[:20].strip() for line in lines[3:9]] == list(METRICS)[:6]  # Top-k Loc needs ranks
     own = evaluation.rows[0].metrics["CorLoc image-wise"]
     assert f"66.7 [{100 * own.low:.1f}, {100 * own.high:.1f}]" in lines[4]
     assert lines[5].rstrip().endswith("25.0 [25.0, 25.0]")
     assert len({len(line) for line in lines[2:9]}) == 1
     header, cat, dog, mean = (line.split() for line in lines[10:])
-    assert header == ["class", "items", "CorLoc", "mean", "IoU", "centre", "box", "full", "image"]
+    assert header == ["class", "items", "CorLoc", "mean", "IoU", "center", "box", "full", "image"]
     assert cat == [CAT, "4", "50.0", "57.5", "0.0", "0.0"]
     assert dog == [*DOG.split(), "2", "50.0", "50.0", "0.0", "0.0"]
     assert mean == ["mean", "of", "classes", "6", "50.0", "53.8", "0.0", "0.0"]  # the mean of 57.5 and 50, to even

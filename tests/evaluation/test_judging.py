@@ -28,7 +28,7 @@ def _found(image_id: str, class_name: str, box: Box, probability: float = 0.5, c
         box_xyxy=box,
         probability=probability,
         quality=0.5,
-        area_share=0.1,
+        area_fraction=0.1,
         method="gradient",
         segmenter="grabcut",
         fallback=None,
@@ -158,11 +158,11 @@ def test_baselines_by_hand() -> None:
     # Boxes of the image of 5000 px: dog 100 or 400 (difficult), cat 200; then dog 400, cat 400 (difficult).
     _assert_iou(full, [[0.04, 0.08], [NAN, 0.08]])
     assert np.allclose(full.image_iou, [0.08, 0.08])
-    # Centre box (15, 7.5, 85, 42.5) of 2450 px: it holds the whole difficult dog of image a.
-    centre = judge_baseline(true, boxes.centered)
+    # Center box (15, 7.5, 85, 42.5) of 2450 px: it holds the whole difficult dog of image a.
+    center = judge_baseline(true, boxes.centered)
     cat = 10 * 12.5  # of (20, 0, 30, 20) the rows from 7.5
     dog = 15 * 20  # of (10, 10, 30, 30) the columns from 15
-    _assert_iou(centre, [[cat / (2450 + 200 - cat), 400 / 2450], [NAN, dog / (2450 + 400 - dog)]])
+    _assert_iou(center, [[cat / (2450 + 200 - cat), 400 / 2450], [NAN, dog / (2450 + 400 - dog)]])
 
 
 def test_no_items() -> None:

@@ -68,7 +68,7 @@ def test_curve_by_hand() -> None:
     judged = _judged([0.9, 0.5, 0.7, 0.0])
     assert judged.right.tolist() == [1, 0, 1, 0]  # a half is not enough
     curve = kept_curve(judged, np.array([3.0, 2, 2, 1]), judged.right)
-    assert curve.share.tolist() == [1 / 4, 3 / 4, 1]
+    assert curve.fraction.tolist() == [1 / 4, 3 / 4, 1]
     assert curve.precision == pytest.approx([1, 2 / 3, 2 / 4])
     assert curve.best == pytest.approx([1, 1, 2 / 3, 2 / 4])
     assert curve.area == pytest.approx((1 + 3 / 4 + 2 / 3 + 2 / 4) / 4)

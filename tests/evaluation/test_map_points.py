@@ -17,7 +17,7 @@ from wsloc.evaluation.map_points import highest_point
         (2, 0, (2, 6), (0.25, 5.0)),
     ],
 )
-def test_the_centre_of_the_highest_pixel_in_the_image(
+def test_the_center_of_the_highest_pixel_in_the_image(
     row: int, column: int, size_wh: tuple[int, int], point: tuple[float, float]
 ) -> None:
     saliency = np.arange(12, dtype=np.float32).reshape(3, 4) / 100

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from made_records import box_of, truth_of
 
 from wsloc import boxes
-from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_share_inside, objects_of, pair_up
+from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_fraction_inside, objects_of, pair_up
 
 KEYS = st.lists(st.sampled_from("abc"), max_size=8)
 
@@ -66,4 +66,4 @@ def test_share_inside() -> None:
         box_of("a", "dog", (0, 0, 5, 5)),
     ]
     keys = [(record.image_id, record.class_name) for record in found]
-    assert largest_share_inside(boxes_of(found), keys, crowds_of(truth)) == pytest.approx([1, 8 / 20, 0, 0, 0])
+    assert largest_fraction_inside(boxes_of(found), keys, crowds_of(truth)) == pytest.approx([1, 8 / 20, 0, 0, 0])

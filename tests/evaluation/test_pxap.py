@@ -109,7 +109,7 @@ def test_no_object_at_all_is_no_number() -> None:
 
 def test_own_scores_are_bilinear_at_the_resolution_of_the_masks() -> None:
     saliency = np.array([[1, np.nan], [1, 5]], dtype=np.float32)
-    # Pixel centres of 4 x 4 lie at -0.25, 0.25, 0.75 and 1.25 of the map's; the undecided one counts as 1.
+    # Pixel centers of 4 x 4 lie at -0.25, 0.25, 0.75 and 1.25 of the map's; the undecided one counts as 1.
     row = np.array([0, 0.25, 0.75, 1])
     assert np.allclose(scores_at(saliency, (4, 4)), np.outer(row, row), atol=1e-12)
     assert scores_at(saliency, (6, 3)).shape == (3, 6)

@@ -124,10 +124,10 @@ def _slow_curve(
     if scores.shape != (224, 224):
         scores = cv2.resize(scores, (224, 224), interpolation=cv2.INTER_CUBIC)
     scores = scores - scores.min()
-    grey = (scores / scores.max() * 255).astype(np.uint8)
+    gray = (scores / scores.max() * 255).astype(np.uint8)
     curve = []
     for threshold in np.arange(0, 1, 0.001):
-        binary = cv2.threshold(grey, int(threshold * grey.max()), 255, cv2.THRESH_BINARY)[1]
+        binary = cv2.threshold(gray, int(threshold * gray.max()), 255, cv2.THRESH_BINARY)[1]
         contours = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
         if not every_contour and contours:
             contours = [max(contours, key=cv2.contourArea)]

@@ -30,11 +30,11 @@ SCENE: tuple[tuple[str, tuple[int, int], str, Box], ...] = (
 
 def record(image_id: str, class_name: str, box: Box, size_wh: tuple[int, int], **changes: Any) -> Localization:
     """A box with a rectangular mask at 16 pixels a side."""
-    share = (box[2] - box[0]) * (box[3] - box[1]) / (size_wh[0] * size_wh[1])
+    fraction = (box[2] - box[0]) * (box[3] - box[1]) / (size_wh[0] * size_wh[1])
     fields: dict[str, Any] = {
         "image_id": image_id, "file": image_id, "class_name": class_name, "box_xyxy": box, "probability": 0.25,
-        "quality": 0.5, "area_share": share, "method": "cam", "segmenter": "grabcut", "fallback": None, "component": 0,
-        "size_wh": size_wh, "rank": None, "mask_rle": mask_rle(box, size_wh),
+        "quality": 0.5, "area_fraction": fraction, "method": "cam", "segmenter": "grabcut", "fallback": None,
+        "component": 0, "size_wh": size_wh, "rank": None, "mask_rle": mask_rle(box, size_wh),
     }  # fmt: skip
     return Localization(**{**fields, **changes})
 

@@ -95,7 +95,7 @@ def test_images_csv_tells_which_became_which(run: Path, source: Source, tmp_path
 
 def test_splits_are_by_image_id_alone(source: Source, tmp_path: Path) -> None:
     records = [replace(scene_records()[0], image_id=f"image {number}") for number in range(300)]
-    layout = LayoutSettings(media="none", val_share=0.2)
+    layout = LayoutSettings(media="none", val_fraction=0.2)
     found = []
     for name, some in (("all", records), ("half", records[::2])):
         run = write_run(tmp_path / name, some)
@@ -155,9 +155,9 @@ def test_top_share_of_each_class(source: Source, tmp_path: Path) -> None:
         for name in CLASSES[:2]
     ]
     run = write_run(tmp_path / "run", records)
-    export = export_run(run, source, "coco", tmp_path / "out", SelectionSettings(top_share=0.5))
+    export = export_run(run, source, "coco", tmp_path / "out", SelectionSettings(top_fraction=0.5))
     assert [one["score"] for one in instances(export)["annotations"]] == [0.9, 0.9, 0.7, 0.7]
-    assert export.manifest["counts"]["boxes_left_out"] == {"outside --top-share": 4}
+    assert export.manifest["counts"]["boxes_left_out"] == {"outside --top-fraction": 4}
     assert export.manifest["counts"]["images_left_out"] == {"without a box": 4}
 
 
@@ -330,8 +330,8 @@ def test_what_a_killed_export_left_is_no_hindrance(run: Path, source: Source, tm
     ("name", "selection", "layout", "sentence"),
     [
         ("yolo", {"uncertain": "ignore"}, {}, "--format yolo has no regions to ignore"),
-        ("cvat", {}, {"val_share": 0.5}, "--format cvat has no splits"),
-        ("label-studio", {}, {"val_share": 0.5}, "--format label-studio has no splits"),
+        ("cvat", {}, {"val_fraction": 0.5}, "--format cvat has no splits"),
+        ("label-studio", {}, {"val_fraction": 0.5}, "--format label-studio has no splits"),
         ("voc", {}, {"segmentation": "rle"}, "--segmentation goes with --format coco"),
         ("imagefolder", {}, {"media": "none"}, "has its images beside the table"),
         (

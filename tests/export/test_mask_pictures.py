@@ -10,7 +10,7 @@ import pytest
 from made_run import CLASSES, record, scene_records, write_photo, write_photos, write_run
 from PIL import Image
 
-from wsloc.datasets.folder import open_labelled_images
+from wsloc.datasets.folder import open_labeled_images
 from wsloc.datasets.folder_truth import mask_files, mask_place, read_folder_ground_truth
 from wsloc.export.exporting import export_run
 from wsloc.export.outlines import full_size, mask_of
@@ -53,7 +53,7 @@ def test_they_come_back_as_truth(media: Media, tmp_path: Path) -> None:
     name_of = {row["file"]: row["exported_file"] for row in rows}
     with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as labels:
         csv.writer(labels).writerows([name_of[one.file], one.class_name] for one in records)
-    dataset = open_labelled_images(export.image_folders["train"], tmp_path / "labels.csv")
+    dataset = open_labeled_images(export.image_folders["train"], tmp_path / "labels.csv")
     truth = read_folder_ground_truth(dataset, dataset, None, export.path / "mask_pictures")
     assert truth is not None
     assert truth.read_masks is not None

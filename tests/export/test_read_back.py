@@ -226,8 +226,8 @@ def test_voc_by_wsloc(tmp_path: Path) -> None:
     st.tuples(*[st.floats(0, 1)] * 4),
     st.tuples(st.integers(1, 500), st.integers(1, 500)),
 )
-def test_whole_boxes_lie_in_the_image(shares: tuple[float, ...], size_wh: tuple[int, int]) -> None:
-    a, b, c, d = shares
+def test_whole_boxes_lie_in_the_image(fractions: tuple[float, ...], size_wh: tuple[int, int]) -> None:
+    a, b, c, d = fractions
     box = (min(a, b) * size_wh[0], min(c, d) * size_wh[1], max(a, b) * size_wh[0], max(c, d) * size_wh[1])
     xmin, ymin, xmax, ymax = whole_box(box, size_wh)
     assert 1 <= xmin <= xmax <= size_wh[0]
@@ -257,7 +257,7 @@ def test_names_that_ultralytics_would_look_up_are_turned_round(tmp_path: Path) -
 
 
 def test_image_folder_by_hand(tmp_path: Path) -> None:
-    export = exported(tmp_path, "imagefolder", val_share=0.5)
+    export = exported(tmp_path, "imagefolder", val_fraction=0.5)
     lines = [
         (split, json.loads(line))
         for split in ("train", "validation")

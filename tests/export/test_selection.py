@@ -13,7 +13,7 @@ from made_run import record
 from torchvision.ops import nms
 
 from wsloc.errors import UserError
-from wsloc.export.selection import TopShare, select
+from wsloc.export.selection import TopFraction, select
 from wsloc.export.settings import LayoutSettings, SelectionSettings
 from wsloc.records import Localization
 
@@ -61,11 +61,11 @@ def test_the_uncertain_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "best"),
+    ("fraction", "best"),
     [(1.0, "11111"), (0.4, "01010"), (0.41, "01110"), (0.6, "01110"), (0.2, "01000"), (1e-6, "01000")],
 )
-def test_the_top_share_is_rounded_up_and_ties_go_to_the_first(share: float, best: str) -> None:
-    top = TopShare({"cat": [0.1, 0.9, 0.2, 0.9, 0.2], "dog": [0.3]}, share)
+def test_the_top_share_is_rounded_up_and_ties_go_to_the_first(fraction: float, best: str) -> None:
+    top = TopFraction({"cat": [0.1, 0.9, 0.2, 0.9, 0.2], "dog": [0.3]}, fraction)
     found = [top.next_is_best("cat") for _ in range(3)]
     assert top.next_is_best("dog")
     found += [top.next_is_best("cat") for _ in range(2)]
@@ -73,7 +73,7 @@ def test_the_top_share_is_rounded_up_and_ties_go_to_the_first(share: float, best
 
 
 def test_of_many_equal_scores_the_first_are_best() -> None:
-    top = TopShare({"cat": [0.5] * 1000}, 0.3)
+    top = TopFraction({"cat": [0.5] * 1000}, 0.3)
     assert [top.next_is_best("cat") for _ in range(1000)] == [True] * 300 + [False] * 700
 
 
@@ -98,10 +98,10 @@ def test_duplicates_as_torchvision_finds_them(rows: list[tuple[int, ...]], most:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 1))
-def test_none_that_is_left_out_is_better(scores: list[float], share: float) -> None:
-    top = TopShare({"a": scores}, share)
+def test_none_that_is_left_out_is_better(scores: list[float], fraction: float) -> None:
+    top = TopFraction({"a": scores}, fraction)
     best = np.array([top.next_is_best("a") for _ in scores])
-    assert best.sum() == max(1, int(np.ceil(share * len(scores) - 1e-9)))
+    assert best.sum() == max(1, int(np.ceil(fraction * len(scores) - 1e-9)))
     assert best.all() or np.array(scores)[best].min() >= np.array(scores)[~best].max()
 
 
@@ -111,7 +111,7 @@ def test_none_that_is_left_out_is_better(scores: list[float], share: float) -> N
         ({"min_score": 1.5}, "--min-score must lie between 0 and 1"),
         ({"min_area": -0.1}, "--min-area must lie between"),
         ({"nms": 2.0}, "--nms must lie between"),
-        ({"top_share": 0.0}, "--top-share must lie above 0"),
+        ({"top_fraction": 0.0}, "--top-fraction must lie above 0"),
         ({"boxes_per_class": 0}, "--boxes-per-class must be at least 1"),
         ({"ignore_below": 0.5}, "--ignore-below says which boxes --uncertain ignore writes"),
     ],
@@ -121,7 +121,7 @@ def test_what_is_refused(settings: dict[str, Any], sentence: str) -> None:
         SelectionSettings(**settings)
 
 
-@pytest.mark.parametrize("share", [1.0, -0.1])
-def test_a_share_that_is_none(share: float) -> None:
-    with pytest.raises(UserError, match="--val-share must lie between"):
-        LayoutSettings(val_share=share)
+@pytest.mark.parametrize("fraction", [1.0, -0.1])
+def test_a_share_that_is_none(fraction: float) -> None:
+    with pytest.raises(UserError, match="--val-fraction must lie between"):
+        LayoutSettings(val_fraction=fraction)

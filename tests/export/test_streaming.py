@@ -18,7 +18,7 @@ from wsloc.export.settings import LayoutSettings, SelectionSettings
 from wsloc.export.source import Source
 from wsloc.records import Failure, Localization
 
-_BYTES_A_BOX, _MOST_BYTES_A_BOX = 4000, 1500
+_BYTES_A_BOX, _MAX_BYTES_A_BOX = 4000, 1500
 
 
 def write_part(run: Path, number: int, records: Iterable[Localization]) -> None:
@@ -58,7 +58,7 @@ def test_who_watches_knows_how_many_images_there_are(tmp_path: Path) -> None:
             seen.append(image.image_id)
             yield image
 
-    export_run(run, source, "voc", tmp_path / "out", SelectionSettings(top_share=0.5), track=watch)
+    export_run(run, source, "voc", tmp_path / "out", SelectionSettings(top_fraction=0.5), track=watch)
     assert totals == [len(seen)]
     # The failure of the first image stands apart from its box.
     assert seen == [one.image_id for one in [*records[:4], records[0], records[4]]]
@@ -88,4 +88,4 @@ def test_memory_does_not_grow_with_the_boxes(name: str, tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert export.manifest["counts"]["boxes"] == 5 * images
-    assert (peaks[1] - peaks[0]) / (5 * (counts[1] - counts[0])) < _MOST_BYTES_A_BOX
+    assert (peaks[1] - peaks[0]) / (5 * (counts[1] - counts[0])) < _MAX_BYTES_A_BOX

@@ -1,4 +1,4 @@
-"""A VOC of plain images: an image for each word, labelled with its letters."""
+"""A VOC of plain images: an image for each word, labeled with its letters."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def test_a_crop_lies_in_the_image_and_is_large_enough(width: int, height: int, l
 
 def test_crops_differ_and_reach_both_ends() -> None:
     crops = [random_crop((200, 200), 0.35, np.random.default_rng(seed)) for seed in range(400)]
-    shares = [(x1 - x0) * (y1 - y0) / 200**2 for x0, y0, x1, y1 in crops]
-    assert min(shares) < 0.4
-    assert max(shares) > 0.9
+    fractions = [(x1 - x0) * (y1 - y0) / 200**2 for x0, y0, x1, y1 in crops]
+    assert min(fractions) < 0.4
+    assert max(fractions) > 0.9
     assert {x0 == 0 for x0, *_ in crops} == {True, False}
 
 
@@ -44,12 +44,12 @@ def test_without_strength_an_image_is_only_mirrored() -> None:
     assert seen == {(True, False), (False, True)}
 
 
-def test_jitter_changes_colours_within_its_share() -> None:
-    grey = np.full((40, 40, 3), 100, dtype=np.uint8)
+def test_jitter_changes_colors_within_its_share() -> None:
+    gray = np.full((40, 40, 3), 100, dtype=np.uint8)
     preprocessing = Preprocessing((16, 16), (0.0,) * 3, (1.0,) * 3)
     values = [
-        255 * float(augmented(grey, preprocessing, Augmentation(1, 0.2), seed).mean()) for seed in range(60)
-    ]  # only brightness changes an even grey
+        255 * float(augmented(gray, preprocessing, Augmentation(1, 0.2), seed).mean()) for seed in range(60)
+    ]  # only brightness changes an even gray
     assert 79 <= min(values) < 90
     assert 110 < max(values) <= 121
 
@@ -64,5 +64,5 @@ def test_the_same_seed_gives_the_same_input(seed: int) -> None:
     assert not torch.equal(first, augmented(IMAGE, PREPROCESSING, strong, seed + 1))
 
 
-def test_a_grey_network_gets_one_channel() -> None:
+def test_a_gray_network_gets_one_channel() -> None:
     assert augmented(IMAGE, Preprocessing((16, 16), (0.5,), (0.5,)), Augmentation(0.5, 0.2), 0).shape == (1, 16, 16)

@@ -56,19 +56,19 @@ def test_images_of_other_classes_are_negatives(tmp_path: Path) -> None:
 
 def test_cross_entropy_has_no_use_for_images_without_a_class(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SINGLE, val=["a", "", "c"])
-    job = job_of(tmp_path, "val", val_share=0, classes=("a", "b"))
+    job = job_of(tmp_path, "val", val_fraction=0, classes=("a", "b"))
     assert job.loss == "cross-entropy"
     assert job.test is not None
     assert [image.image_id for image in job.examples.images] == [f"train0{number}" for number in (0, 1, 3, 4, 7, 8)]
     assert (job.examples.left_out, job.test.left_out) == (3, 2)
     assert len(job.test.images) == 1
-    asked = job_of(tmp_path, "val", val_share=0, classes=("a", "b"), loss="bce")
+    asked = job_of(tmp_path, "val", val_fraction=0, classes=("a", "b"), loss="bce")
     assert len(asked.examples.images) == len(SINGLE)
     assert asked.test is not None
     assert len(asked.test.images) == 3
 
 
-def test_one_class_is_learnt_from_images_without_it(tmp_path: Path) -> None:
+def test_one_class_is_learned_from_images_without_it(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SINGLE)
     with pytest.raises(UserError, match=r"All images show the one class a, .* or with --loss bce .* 6 images without"):
         job_of(tmp_path, classes=("a",))
@@ -80,7 +80,7 @@ def test_one_class_is_learnt_from_images_without_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("loss", "words"), [("bce", SINGLE[:5]), ("cross-entropy", ["a", "b", "a", "b", "a"])])
 def test_a_limit_comes_last(tmp_path: Path, loss: str, words: list[str]) -> None:
     make_voc(tmp_path, train=SINGLE)
-    job = job_of(tmp_path, classes=("a", "b"), limit=5, loss=loss, val_share=0)
+    job = job_of(tmp_path, classes=("a", "b"), limit=5, loss=loss, val_fraction=0)
     shown = ["".join(np.array(["a", "b"])[row]) for row in job.examples.present]
     assert shown == [word.strip("c") for word in words]
 

@@ -68,7 +68,7 @@ def run(trainer: Trainer) -> Trainer:
 
 @pytest.mark.parametrize("loss", ["bce", "cross-entropy"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_what_features_tell_is_learnt(loss: Loss, optimizer: str) -> None:
+def test_what_features_tell_is_learned(loss: Loss, optimizer: str) -> None:
     trainer, _ = trainer_of(loss, optimizer=optimizer, rate=0.05 if optimizer == "adamw" else 1.0)
     run(trainer)
     assert trainer.history[-1].train_loss < 0.5 * trainer.history[0].train_loss
@@ -173,7 +173,7 @@ def test_images_that_could_not_be_read_are_part_of_the_state() -> None:
     assert other.problems == {3: "3.jpg is no image"}
 
 
-def test_frozen_statistics_of_batch_normalisation_stay() -> None:
+def test_frozen_statistics_of_batch_normalization_stay() -> None:
     from wsloc.fitting.loop import _train_mode
 
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout())

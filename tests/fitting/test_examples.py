@@ -17,7 +17,7 @@ from wsloc.records import ImageRecord
 
 
 def dataset(*labels: str, class_names: str = "abcdefgh") -> Dataset:
-    """An image for each word, labelled with its letters."""
+    """An image for each word, labeled with its letters."""
     images = tuple(
         ImageRecord(f"{number:03d}", f"{number:03d}.jpg", Path(f"{number:03d}.jpg"), tuple(word))
         for number, word in enumerate(labels)
@@ -32,16 +32,16 @@ def test_examples_by_hand() -> None:
         [False, True, False], [False, False, False], [True, False, True], [True, True, False],
     ]  # fmt: skip
     assert for_loss(examples, "bce") is examples
-    labelled = for_loss(examples, "cross-entropy")
-    assert [image.image_id for image in labelled.images] == ["000", "002", "003"]
-    assert labelled.present.tolist() == [[False, True, False], [True, False, True], [True, True, False]]
-    assert labelled.left_out == 1
+    labeled = for_loss(examples, "cross-entropy")
+    assert [image.image_id for image in labeled.images] == ["000", "002", "003"]
+    assert labeled.present.tolist() == [[False, True, False], [True, False, True], [True, True, False]]
+    assert labeled.left_out == 1
     of_test = make_examples(dataset("bc", "c"), ("a", "b"))
     assert of_test.present.tolist() == [[False, True], [False, False]]
 
 
 @pytest.mark.parametrize(
-    ("labels", "share", "message"),
+    ("labels", "fraction", "message"),
     [
         (["", ""], 0.2, "No image has a label, so there is nothing to learn"),
         (["a", "a"], 0.2, "All images show the one class a, and a classifier learns by telling classes apart"),
@@ -52,13 +52,13 @@ def test_examples_by_hand() -> None:
         (["a", "a", ""], 0.2, None),
     ],
 )
-def test_labels_that_nothing_can_be_learnt_from(labels: list[str], share: float, message: str | None) -> None:
+def test_labels_that_nothing_can_be_learned_from(labels: list[str], fraction: float, message: str | None) -> None:
     examples = make_examples(dataset(*labels))
     if message is None:
-        check_trainable(examples, share)
+        check_trainable(examples, fraction)
     else:
         with pytest.raises(UserError, match=message):
-            check_trainable(examples, share)
+            check_trainable(examples, fraction)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ WORDS = st.lists(st.sets(st.sampled_from("abcde"), min_size=1, max_size=3).map(s
 
 
 @given(WORDS, st.sampled_from([0.1, 0.2, 0.5]), st.integers(0, 3))
-def test_each_class_is_on_both_sides(words: list[str], share: float, seed: int) -> None:
+def test_each_class_is_on_both_sides(words: list[str], fraction: float, seed: int) -> None:
     # Every class alone on two images, and any other words beside.
     examples = make_examples(dataset(*"aabbccddee", *words))
-    held = hold_out(examples, share, seed)
+    held = hold_out(examples, fraction, seed)
     assert examples.present[held].any(axis=0).all()
     assert examples.present[~held].any(axis=0).all()
     counts = examples.present.sum(axis=0)
-    assert (examples.present[held].sum(axis=0) >= np.maximum(1, np.round(share * counts)) - 1).all()
+    assert (examples.present[held].sum(axis=0) >= np.maximum(1, np.round(fraction * counts)) - 1).all()
 
 
-def slowly_held_out(examples: Examples, share: float, seed: int) -> list[bool]:
+def slowly_held_out(examples: Examples, fraction: float, seed: int) -> list[bool]:
     """The definition word by word, for images that all show a class."""
     held = np.zeros(len(examples.images), dtype=bool)
     hashes = [hashlib.blake2b(f"{seed}\x1f{image.image_id}".encode()).digest() for image in examples.images]
@@ -101,7 +101,7 @@ def slowly_held_out(examples: Examples, share: float, seed: int) -> list[bool]:
     for column in np.argsort(examples.present.sum(axis=0), kind="stable"):
         own = [row for row in order if examples.present[row, column]]
         for row in own:
-            if examples.present[held, column].sum() >= max(1, round(share * len(own))):
+            if examples.present[held, column].sum() >= max(1, round(fraction * len(own))):
                 break
             left = examples.present[~held].sum(axis=0)
             held[row] = held[row] or bool((left[examples.present[row]] > 1).all())
@@ -109,9 +109,9 @@ def slowly_held_out(examples: Examples, share: float, seed: int) -> list[bool]:
 
 
 @given(WORDS, st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 3))
-def test_held_out_by_its_definition(words: list[str], share: float, seed: int) -> None:
+def test_held_out_by_its_definition(words: list[str], fraction: float, seed: int) -> None:
     examples = make_examples(dataset(*"aabbcc", *words))
-    assert hold_out(examples, share, seed).tolist() == slowly_held_out(examples, share, seed)
+    assert hold_out(examples, fraction, seed).tolist() == slowly_held_out(examples, fraction, seed)
 
 
 @given(WORDS, st.integers(2, 9), st.integers(0, 3))

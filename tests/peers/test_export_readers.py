@@ -85,7 +85,7 @@ def test_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hugging_face = pytest.importorskip("datasets", reason="datasets has an environment of its own: make peers")
     monkeypatch.setattr(hugging_face.config, "HF_DATASETS_OFFLINE", True)
     source = write_photos(tmp_path / "photos")
-    run, layout = write_run(tmp_path / "run", scene_records()), LayoutSettings(val_share=0.5)
+    run, layout = write_run(tmp_path / "run", scene_records()), LayoutSettings(val_fraction=0.5)
     export = export_run(run, source, "imagefolder", tmp_path / "out", layout=layout)
     splits = hugging_face.load_dataset("imagefolder", data_dir=str(export.path), cache_dir=str(tmp_path / "cache"))
     assert set(splits) == {"train", "validation"}

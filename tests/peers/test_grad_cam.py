@@ -21,7 +21,7 @@ from wsloc.classifiers import VIEWS, Preprocessing, make_scorer
 from wsloc.classifiers.load import load_classifier
 from wsloc.config import ClassifierSettings, SaliencySettings
 from wsloc.images import read_image
-from wsloc.saliency import PairBatch, Setup, bind_method
+from wsloc.saliency import MethodContext, PairBatch, bind_method
 
 pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam has an environment of its own: make peers")
 
@@ -52,7 +52,7 @@ class _Scaled(nn.Module):
 def _maps(network: nn.Module, name: str, images: Tensor, outputs: list[int], layers: tuple[str, ...]) -> Tensor:
     """wsloc's, each brought to [0, 1]."""
     scorer = make_scorer(network, [[output] for output in outputs])
-    method = bind_method(Setup(scorer, images[:1], SaliencySettings(method=name, cam_layers=layers)))
+    method = bind_method(MethodContext(scorer, images[:1], SaliencySettings(method=name, cam_layers=layers)))
     maps = method.compute(PairBatch(images, *PAIRS)).maps
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     assert (high > low).all()

@@ -80,7 +80,7 @@ def test_the_box_is_in_original_pixels() -> None:
     (found,) = item.localizations
     assert found.box_xyxy == (40.0, 16.0, 100.0, 48.0)
     assert all(type(value) is float for value in found.box_xyxy)
-    assert found.area_share == (60 * 32) / (160 * 80)
+    assert found.area_fraction == (60 * 32) / (160 * 80)
     assert (found.image_id, found.file, found.class_name) == ("image", "a.jpg", "cat")
     assert (found.probability, found.quality, found.size_wh) == (0.75, 1.0, (160, 80))
     assert (found.method, found.segmenter, found.fallback, found.component) == ("gradient", "threshold", None, 0)
@@ -98,7 +98,7 @@ def test_a_box_to_the_border_ends_at_the_border(size_wh: tuple[int, int]) -> Non
 
 
 @pytest.mark.parametrize("segmenter", ["grabcut", "graphcut-2013"])
-def test_an_object_of_one_colour(segmenter: str) -> None:
+def test_an_object_of_one_color(segmenter: str) -> None:
     generator = np.random.default_rng(0)
     inside = _rectangle(5, 15, 8, 28) > 0
     image = np.where(inside[..., None], (200, 60, 40), (40, 80, 180)) + generator.integers(-9, 10, (20, 40, 3))
@@ -129,7 +129,7 @@ def test_seeds_stand_in_for_an_empty_mask(monkeypatch: pytest.MonkeyPatch) -> No
     trimap[2:6, 10:20] = FOREGROUND
     trimap[0, 39] = FOREGROUND
     monkeypatch.setitem(SEGMENTERS, "grabcut", lambda *_: _nothing_found(trimap))
-    item = _only(_localizer(components=5, component_area_share=0.0), _image_maps(_rectangle(2, 6, 10, 20)))
+    item = _only(_localizer(components=5, component_area_fraction=0.0), _image_maps(_rectangle(2, 6, 10, 20)))
     (found,) = item.localizations
     assert found.fallback == "seeds"
     assert found.box_xyxy == (40, 8, 80, 24)
@@ -208,7 +208,7 @@ def test_an_image_that_could_not_be_read(labels: tuple[str, ...], expected: list
     ]
 
 
-def test_classes_of_an_unlabelled_image_are_those_with_a_map() -> None:
+def test_classes_of_an_unlabeled_image_are_those_with_a_map() -> None:
     maps = _rectangle(4, 12, 10, 25), _rectangle(0, 4, 0, 8)
     result = cut(_localizer(segmenter="threshold"), _image_maps(*maps, labels=(), class_names=("dog", "cat")))
     assert [item.class_name for item in result.items] == ["dog", "cat"]

@@ -23,7 +23,7 @@ def found(image_id: str, class_name: str, box_xyxy: Box, **more: Any) -> Localiz
         "file": f"{image_id}.jpg",
         "probability": 0.5,
         "quality": 0.5,
-        "area_share": 0.1,
+        "area_fraction": 0.1,
         "method": "gradient",
         "segmenter": "grabcut",
         "fallback": None,

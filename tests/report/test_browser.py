@@ -204,7 +204,7 @@ def test_a_box_that_has_changed_is_told(visit: Open, page: Path) -> None:
     driver.find_element(By.ID, "filter-class").send_keys("cat")
     (card,) = [one for one in driver.find_elements(By.CSS_SELECTOR, ".card") if "02.jpg" in one.text]
     driver.execute_script("arguments[0].click()", card)
-    assert "Localised again its box is another one" in driver.find_element(By.ID, "viewer-note").text
+    assert "Localized again its box is another one" in driver.find_element(By.ID, "viewer-note").text
 
 
 def test_most_certain_is_of_the_highest_quality(visit: Open, tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_class_is_found_among_many(visit: Open, tmp_path: Path) -> None:
     assert [row.find_element(By.TAG_NAME, "th").text for row in rows if row.is_displayed()] == ["猫"]
 
 
-def test_several_runs_in_their_colours(visit: Open, tmp_path: Path) -> None:
+def test_several_runs_in_their_colors(visit: Open, tmp_path: Path) -> None:
     driver = visit(several(tmp_path))
     assert len(cards(driver)) == 3
     click(driver, "[data-preset=ahead-0]")

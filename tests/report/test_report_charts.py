@@ -15,7 +15,7 @@ from wsloc.evaluation.summary import RUN
 from wsloc.report.charts import count_ticks, thinned
 from wsloc.report.figures import (
     area_chart,
-    found_share,
+    found_fraction,
     iou_chart,
     kept_chart,
     miss_kinds,
@@ -52,7 +52,7 @@ def test_the_sweep_by_hand() -> None:
     values = sweep(run.judged[RUN])
     assert (len(values), values[0], values[12], values[13], values[49], values[50]) == (51, 0.5, 0.5, 0.25, 0.25, 0.0)
     names = [(line.name, line.dashed) for line in sweep_chart(run.judged).lines]
-    assert names == [("wsloc", False), ("centre box", True), ("full image", True)]
+    assert names == [("wsloc", False), ("center box", True), ("full image", True)]
 
 
 def test_what_became_of_the_items_by_hand() -> None:
@@ -77,7 +77,7 @@ def test_what_became_of_the_items_by_hand() -> None:
         ("beside the object", 1),
         ("nothing of the object", 2),
     ]
-    assert sum(kind.share for kind in kinds) == pytest.approx(1)
+    assert sum(kind.fraction for kind in kinds) == pytest.approx(1)
 
 
 def test_size_groups_by_hand() -> None:
@@ -91,10 +91,10 @@ def test_size_groups_by_hand() -> None:
         "15 to 40 %": [False, True, False],
         "above 40 %": [False, False, True],
     }
-    large = found_share(run.judged[RUN], groups["above 40 %"])
+    large = found_fraction(run.judged[RUN], groups["above 40 %"])
     assert large is not None
     assert (large.value, large.low) == (1, 1)
-    assert found_share(run.judged[RUN], np.zeros(3, dtype=bool)) is None
+    assert found_fraction(run.judged[RUN], np.zeros(3, dtype=bool)) is None
 
 
 def test_size_errors_beyond_the_axis_are_counted_at_its_ends() -> None:

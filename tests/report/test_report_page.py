@@ -224,7 +224,7 @@ def test_the_page_of_a_real_run(voc_run: Path) -> None:
     boxes = {item["image"]: item for item in data["items"] if item["state"] == "box"}
     assert set(boxes) == {record["image_id"] for record in records}
     assert len(boxes) == 11
-    # Localised again, every box is the recorded one.
+    # Localized again, every box is the recorded one.
     assert all(item["layers"] and not item["note"] for item in boxes.values())
     assert all(data["photos"][image_id]["uri"].startswith("data:image/webp;base64,") for image_id in boxes)
     (failed,) = [item for item in data["items"] if item["state"] == "failed"]

@@ -37,7 +37,7 @@ def layers_of(layers: Layers) -> tuple[str, str, str]:
     return layers.saliency, layers.seeds, layers.mask
 
 
-def test_a_photograph_keeps_its_shape_and_its_colours() -> None:
+def test_a_photograph_keeps_its_shape_and_its_colors() -> None:
     picture = np.zeros((300, 600, 3), dtype=np.uint8)
     picture[:, :300] = (200, 30, 30)
     small = decoded(encode_photo(picture, 40_000))

@@ -78,5 +78,5 @@ def test_a_map_that_is_no_longer_there_is_told(
     once = replace(failed, boxes_xyxy=((0.0, 0.0, 9.0, 9.0),))
     pictures = Pictures()
     list(take_pictures([once], chosen_images([once], dataset), make_localizer(config, dataset), pictures))
-    assert pictures.notes[once.pair].startswith("Localised again it has no box (01.jpg is not an image")
+    assert pictures.notes[once.pair].startswith("Localized again it has no box (01.jpg is not an image")
     assert pictures.layers == {}

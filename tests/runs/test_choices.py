@@ -98,7 +98,7 @@ def test_one_class_by_name(tiny: Path, tiny_flags: list[str]) -> None:
 
 
 def test_several_components_are_records_of_their_own(tiny: Path, tiny_flags: list[str]) -> None:
-    flags = [*tiny_flags, "--components", "3", "--component-area-share", "0.001", "--segmenter", "threshold"]
+    flags = [*tiny_flags, "--components", "3", "--component-area-fraction", "0.001", "--segmenter", "threshold"]
     assert run_verb("localize", [*flags, "--threshold", "0.7", "--smoothing", "0", "--out", "run"]) == 0
     numbers = [record["component"] for record in records_of(tiny / "run")]
     assert set(numbers) == {0, 1, 2}
@@ -168,8 +168,8 @@ def test_images_by_glob_without_a_data_set(tiny: Path, tiny_flags: list[str]) ->
     assert len(list((tiny / "run" / "overlays").iterdir())) == 2
 
 
-def test_a_grey_network(tiny: Path) -> None:
-    (tiny / "greynet.py").write_text(
+def test_a_gray_network(tiny: Path) -> None:
+    (tiny / "graynet.py").write_text(
         "from torch import nn\n\n"
         "def make():\n"
         "    layers = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)\n"
@@ -178,11 +178,11 @@ def test_a_grey_network(tiny: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    import greynet  # type: ignore[import-not-found]
+    import graynet  # type: ignore[import-not-found]
 
-    torch.save(greynet.make().state_dict(), tiny / "grey.pth")
+    torch.save(graynet.make().state_dict(), tiny / "gray.pth")
     flags = (
-        "--dataset folder --root photos --labels labels.csv --arch greynet:make --weights grey.pth "
+        "--dataset folder --root photos --labels labels.csv --arch graynet:make --weights gray.pth "
         "--classes-file classes.txt --input-size 28 --batch-size 4 --out run"
     )
     assert run_verb("localize", flags.split()) == 0

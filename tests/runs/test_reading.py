@@ -13,8 +13,8 @@ from wsloc.runs import read_run
 
 BOX: dict[str, Any] = {
     "image_id": "a", "file": "a.jpg", "class_name": "dog", "box_xyxy": [1.0, 2.0, 30.5, 40.0], "probability": 0.5,
-    "quality": 0.25, "area_share": 0.1, "method": "gradient", "segmenter": "grabcut", "fallback": None, "component": 0,
-    "size_wh": [100, 50],
+    "quality": 0.25, "area_fraction": 0.1, "method": "gradient", "segmenter": "grabcut", "fallback": None,
+    "component": 0, "size_wh": [100, 50],
 }  # fmt: skip
 FAILURE = {"image_id": "b", "file": "b.jpg", "class_name": "cat", "stage": "read", "reason": "it is no image"}
 

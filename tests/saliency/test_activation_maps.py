@@ -16,7 +16,7 @@ from wsloc.classifiers import make_scorer
 from wsloc.classifiers.grid import as_grid
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import PairBatch, Setup, bind_method
+from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.saliency.activation_maps import activation_maps, signed_activation_maps
 from wsloc.saliency.cam import cam, find_cam_layer
 from wsloc.saliency.grad_cam import grad_cam, hires_cam, weigh_by_mean_gradient
@@ -31,7 +31,7 @@ def _maps(
 ) -> Tensor:
     """The maps of some outputs for each image, image by image: ``(N * len(outputs), H, W)``."""
     settings = SaliencySettings(method=name, cam_layers=layers)
-    method = bind_method(Setup(make_scorer(network, [[k] for k in outputs]), images[:1], settings))
+    method = bind_method(MethodContext(make_scorer(network, [[k] for k in outputs]), images[:1], settings))
     index = torch.arange(len(images)).repeat_interleave(len(outputs))
     classes = torch.arange(len(outputs)).repeat(len(images))
     return method.compute(PairBatch(images, index, classes)).maps
@@ -138,7 +138,7 @@ def test_maps_are_enlarged_by_interpolation_with_the_corners_in_place() -> None:
     network = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(2, 1, bias=False))
     nn.init.ones_(network[2].weight)
     image = pixels.repeat_interleave(2, 0).repeat_interleave(2, 1)[None, None]
-    # Centres of the two cells lie at 1/2 and 5/2 of the four columns' centres 0 to 3.
+    # Centers of the two cells lie at 1/2 and 5/2 of the four columns' centers 0 to 3.
     assert _maps(network, "hires-cam", image, ("0",)).tolist() == [[[0, 1, 3, 4]] * 2]
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from wsloc.classifiers import make_scorer
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, PairBatch, Setup, bind_method
+from wsloc.saliency import METHODS, MethodContext, PairBatch, bind_method
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SIZES = {
@@ -88,7 +88,7 @@ def _happened(arch: str) -> dict[str, str]:
     for method in METHODS:
         settings = SaliencySettings(**{**vars(FEW_PASSES), "method": method})
         try:
-            bound = bind_method(Setup(scorer, images[:1], settings))
+            bound = bind_method(MethodContext(scorer, images[:1], settings))
         except UserError as refusal:
             happened[method] = str(refusal)
             continue

@@ -54,7 +54,7 @@ def test_each_view_of_ten_alone() -> None:
             assert np.array_equal(averaged[covered], expected[covered])
 
 
-def test_corners_and_centre_each_also_mirrored() -> None:
+def test_corners_and_center_each_also_mirrored() -> None:
     views = VIEWS["ten-crop"](_coordinates(64, 96), _plain((56, 56), "short-side")).views
     corners = [(0, 0), (0, 40), (8, 0), (8, 40), (4, 20)]
     assert [view.part_xyxy for view in views] == [(left, top, left + 56, top + 56) for top, left in corners * 2]
@@ -101,7 +101,7 @@ def test_a_map_is_missing() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        # Half the size: bilinear between the centres of the cells, which lie a quarter of a pixel off the pixels'.
+        # Half the size: bilinear between the centers of the cells, which lie a quarter of a pixel off the pixels'.
         ([[0, 8]], [[0, 2, 6, 8], [0, 2, 6, 8]]),
         ([[8], [8]], [[8, 8, 8, 8], [8, 8, 8, 8]]),
         # Twice the size: the mean of what falls on a pixel.
@@ -167,10 +167,10 @@ def test_each_of_the_scales_alone_shows_the_same(resize: str) -> None:
         inside, outside = np.s_[16:44, columns.shape[1] // 4 + 4 : columns.shape[1] // 2 - 4], np.s_[56:]
         assert np.allclose(found[inside], 200, atol=0.5)
         assert np.allclose(found[outside], 0, atol=0.5)
-        # Rows 12 to 47 and a quarter of the columns; the centre does not move by half a pixel.
+        # Rows 12 to 47 and a quarter of the columns; the center does not move by half a pixel.
         assert found.sum() / 200 == pytest.approx(36 * columns.shape[1] / 4, rel=0.02)
-        centre = (found * (columns + 0.5)).sum() / found.sum()
-        assert centre == pytest.approx(columns.shape[1] * 3 / 8, abs=0.25)
+        center = (found * (columns + 0.5)).sum() / found.sum()
+        assert center == pytest.approx(columns.shape[1] * 3 / 8, abs=0.25)
 
 
 def test_the_ratios_of_the_values_stay_whatever_the_scale() -> None:

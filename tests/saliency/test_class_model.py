@@ -273,16 +273,16 @@ def test_a_picture_is_stretched_between_its_percentiles() -> None:
     assert row[[6, 245, 701]].tolist() == [0, 62, 179]
 
 
-def test_a_picture_has_its_colours_back() -> None:
-    # Half of the pixels (0, 0, 0) and half (1, 0.5, 0) once the normalisation is undone, which is stretched already.
+def test_a_picture_has_its_colors_back() -> None:
+    # Half of the pixels (0, 0, 0) and half (1, 0.5, 0) once the normalization is undone, which is stretched already.
     preprocessing = Preprocessing((2, 2), mean=(0.4, 0.5, 0.6), std=(0.2, 0.1, 0.3))
     values = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.5, 0.0]])
-    normalised = (values - torch.tensor(preprocessing.mean)) / torch.tensor(preprocessing.std)
-    image = normalised.T.reshape(3, 1, 2).repeat(1, 100, 1)
+    normalized = (values - torch.tensor(preprocessing.mean)) / torch.tensor(preprocessing.std)
+    image = normalized.T.reshape(3, 1, 2).repeat(1, 100, 1)
     assert picture(image, preprocessing)[50].tolist() == [[0, 0, 0], [255, 128, 0]]
 
 
-def test_a_flat_picture_is_the_mean_colour() -> None:
+def test_a_flat_picture_is_the_mean_color() -> None:
     preprocessing = Preprocessing((4, 4), mean=(0.4, 0.5, 0.6), std=(0.2, 0.1, 0.3))
     assert (picture(torch.zeros(3, 4, 4), preprocessing) == np.array([102, 128, 153])).all()
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from wsloc.classifiers import Scorer, make_scorer
 from wsloc.config import SaliencySettings
-from wsloc.saliency import Attribution, BoundMethod, PairBatch, Setup, bind_method
+from wsloc.saliency import Attribution, BoundMethod, MethodContext, PairBatch, bind_method
 from wsloc.saliency.combination import combined, guided_grad_cam
 from wsloc.saliency.grad_cam import grad_cam
 from wsloc.saliency.gradient import gradient
@@ -17,9 +17,9 @@ SECOND = torch.tensor([[[10.0, 0.0], [5.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]], [[3e
 PAIRS = PairBatch(torch.zeros(1, 3, 2, 2), torch.zeros(3, dtype=torch.int64), torch.arange(3))
 
 
-def _given(maps: Tensor, logit: float, passes: int = 1, shares: bool = True) -> BoundMethod:
+def _given(maps: Tensor, logit: float, passes: int = 1, fractions: bool = True) -> BoundMethod:
     """A method that gives these maps, whatever it is asked."""
-    return BoundMethod(lambda _: Attribution(maps, torch.tensor([[logit]])), passes, shares)
+    return BoundMethod(lambda _: Attribution(maps, torch.tensor([[logit]])), passes, fractions)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_a_map_that_is_not_finite_stays_so() -> None:
     ("first", "second", "passes", "shares"),
     [((1, True), (5, True), 6, True), ((3, True), (2, False), 5, False), ((1, False), (1, True), 2, False)],
 )
-def test_what_it_costs(first: tuple[int, bool], second: tuple[int, bool], passes: int, shares: bool) -> None:
+def test_what_it_costs(first: tuple[int, bool], second: tuple[int, bool], passes: int, fractions: bool) -> None:
     bound = combined(_given(FIRST, 0, *first), _given(SECOND, 0, *second), "mean")
-    assert (bound.forward_passes, bound.shares_passes) == (passes, shares)
+    assert (bound.forward_passes, bound.shares_passes) == (passes, fractions)
 
 
 def _scorer() -> Scorer:
@@ -83,7 +83,7 @@ def _batch() -> PairBatch:
 def test_two_methods_that_the_settings_name(by: str) -> None:
     scorer, batch = _scorer(), _batch()
     settings = SaliencySettings(method="grad-cam", second_method="gradient", combine=by)  # type: ignore[arg-type]
-    bound = bind_method(Setup(scorer, batch.images[:1], settings))
+    bound = bind_method(MethodContext(scorer, batch.images[:1], settings))
     fine, coarse = gradient(scorer, batch), grad_cam(scorer, batch)
     found = bound.compute(batch)
     for ours, one, other in zip(found.maps, fine.maps, coarse.maps, strict=True):

@@ -16,7 +16,7 @@ from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, SaliencySettings
 from wsloc.images import read_image
-from wsloc.saliency import METHODS, BoundMethod, PairBatch, Setup, bind_method
+from wsloc.saliency import METHODS, BoundMethod, MethodContext, PairBatch, bind_method
 from wsloc.saliency.activation_maps import signed_activation_maps
 from wsloc.saliency.cam import cam
 from wsloc.saliency.grad_cam import grad_cam, weigh_by_mean_gradient
@@ -34,7 +34,7 @@ PAIRS = torch.tensor([0, 1, 2, 2, 0]), torch.tensor([0, 1, 2, 0, 3])
 
 
 def _assert_same(maps: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Each map ``(P, h, w)`` equal to its expectation, to a share of the largest value of the latter."""
+    """Each map ``(P, h, w)`` equal to its expectation, to a fraction of the largest value of the latter."""
     assert maps.shape == expected.shape
     for own, other in zip(maps, expected, strict=True):
         size = float(other.abs().max())
@@ -180,7 +180,7 @@ def _bound(network: nn.Module, name: str, layers: tuple[str, ...] = ()) -> Bound
         rise_masks=30,
         rise_grid=4,
     )
-    return bind_method(Setup(make_scorer(network, [[0, 5], [1], [2], [3], [4]]), _images(1), settings))
+    return bind_method(MethodContext(make_scorer(network, [[0, 5], [1], [2], [3], [4]]), _images(1), settings))
 
 
 def _batch(images: Tensor, pairs: list[tuple[int, int]]) -> PairBatch:
@@ -216,7 +216,7 @@ def test_a_batch_of_photographs_is_its_pairs_one_by_one(name: str, real: Callabl
     with torch.no_grad():
         best = network(images.double()).topk(2).indices
     scorer = make_scorer(network, [[int(output)] for output in best.flatten()])
-    method = bind_method(Setup(scorer, images[:1], SaliencySettings(method=name)))
+    method = bind_method(MethodContext(scorer, images[:1], SaliencySettings(method=name)))
     pairs = [(0, 0), (1, 2), (2, 4), (2, 5), (0, 1)]  # the best class of each image, the second of two
     alone = [
         method.compute(PairBatch(images[image : image + 1], torch.tensor([0]), torch.tensor([k]))).maps

@@ -66,7 +66,7 @@ def test_channels_are_summed_before_the_magnitude() -> None:
     assert found.flatten().tolist() == pytest.approx([abs(2 - 3), 4 + 9])
 
 
-def test_a_grey_network_shares_out_the_whole_score() -> None:
+def test_a_gray_network_shares_out_the_whole_score() -> None:
     """Completeness (proposition 1 of the paper): all contributions add up to S(I) - S(0), here none is negative."""
     torch.manual_seed(1)
     network = nn.Sequential(

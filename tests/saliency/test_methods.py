@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wsloc.classifiers import Scorer, make_scorer
 from wsloc.config import MethodName, SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, Attribution, BoundMethod, PairBatch, Setup, bind_method
+from wsloc.saliency import METHODS, Attribution, BoundMethod, MethodContext, PairBatch, bind_method
 from wsloc.saliency.grad_cam import grad_cam
 from wsloc.saliency.integrated_gradients import integrated_gradients
 from wsloc.saliency.layers import named_layer
@@ -31,7 +31,7 @@ SMALL = SaliencySettings(
     occlusion_fill="image-mean",
     rise_masks=70,
     rise_grid=3,
-    rise_share=0.4,
+    rise_fraction=0.4,
     score_cam_channels=5,
 )
 SHARED = {
@@ -59,7 +59,7 @@ def _settings(name: str, **changes: object) -> SaliencySettings:
 
 
 def _bind(name: str, network: nn.Module | None = None, seed: int = 0, **changes: object) -> BoundMethod:
-    return bind_method(Setup(_each(network or _network()), EXAMPLE, _settings(name, **changes), seed))
+    return bind_method(MethodContext(_each(network or _network()), EXAMPLE, _settings(name, **changes), seed))
 
 
 def _images(count: int = 3) -> Tensor:
@@ -186,7 +186,7 @@ def _direct(function: Callable[..., Attribution], **arguments: object) -> Callab
         ("smoothgrad-squared", _direct(smoothgrad_squared, samples=3, noise=0.3)),
         ("integrated-gradients", _direct(integrated_gradients, steps=4)),
         ("occlusion", _direct(occlusion, patch=7, stride=5, fill="image-mean")),
-        ("rise", _direct(rise, masks=70, grid=3, share=0.4, seed=6)),
+        ("rise", _direct(rise, masks=70, grid=3, fraction=0.4, seed=6)),
         ("score-cam", _direct(score_cam, channels=5)),
         ("grad-cam", _direct(grad_cam)),
     ],
@@ -246,7 +246,7 @@ def test_a_refusal_comes_before_the_first_image(
 def test_a_class_of_several_outputs_is_the_largest_of_them(name: str) -> None:
     network, images = _network(), _images()
     scorer = make_scorer(network, [[0, 1, 2, 3], [0], [1], [2], [3]])
-    bound = bind_method(Setup(scorer, EXAMPLE, _settings(name)))
+    bound = bind_method(MethodContext(scorer, EXAMPLE, _settings(name)))
     best = network(images).argmax(dim=1)
     first = torch.arange(3)
     found = bound.compute(PairBatch(images, first, torch.zeros(3, dtype=torch.int64))).maps

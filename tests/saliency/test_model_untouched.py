@@ -11,7 +11,7 @@ from torch.nn.modules import module as torch_module
 from wsloc.classifiers import make_scorer, scoring_mode
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, Attribution, PairBatch, Setup, bind_method
+from wsloc.saliency import METHODS, Attribution, MethodContext, PairBatch, bind_method
 from wsloc.saliency.interception import CallInterceptor
 
 ALL = pytest.mark.parametrize("name", METHODS)
@@ -120,7 +120,7 @@ def _images() -> Tensor:
 
 def _run(name: str, network: nn.Module) -> Attribution:
     settings = replace(SETTINGS, method=name)
-    bound = bind_method(Setup(make_scorer(network, [[0], [1], [2]]), _images()[:1], settings))
+    bound = bind_method(MethodContext(make_scorer(network, [[0], [1], [2]]), _images()[:1], settings))
     return bound.compute(PairBatch(_images(), torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), (1, 2, 3)))
 
 

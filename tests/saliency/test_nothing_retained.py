@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wsloc.classifiers import make_scorer, scoring_mode
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, Attribution, BoundMethod, PairBatch, Setup
+from wsloc.saliency import METHODS, Attribution, BoundMethod, MethodContext, PairBatch
 
 SETTINGS = SaliencySettings(
     smoothgrad_samples=2, integrated_steps=2, occlusion_patch=4, occlusion_stride=3, rise_masks=5, rise_grid=2
@@ -74,7 +74,7 @@ def _network(middle: nn.Module | None = None) -> nn.Sequential:
 
 
 def _bind(name: str, network: nn.Module) -> BoundMethod:
-    return METHODS[name](Setup(make_scorer(network, [[0], [1], [2]]), torch.ones(1, 3, 8, 8), SETTINGS))
+    return METHODS[name](MethodContext(make_scorer(network, [[0], [1], [2]]), torch.ones(1, 3, 8, 8), SETTINGS))
 
 
 def _pairs(images: Tensor) -> PairBatch:

@@ -74,7 +74,7 @@ def test_a_weighted_sum_by_hand(patch: int, stride: int, expected: list[list[flo
     assert not found.maps.requires_grad
 
 
-def _two_colours() -> Tensor:
+def _two_colors() -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn((2, 3, 12, 15), generator=generator) + torch.tensor([1.0, -2.0])[:, None, None, None]
 
@@ -82,7 +82,7 @@ def _two_colours() -> Tensor:
 @pytest.mark.parametrize("fill", ["data-mean", "image-mean", "blur"])
 def test_what_hides_a_patch(fill: str) -> None:
     """With a patch of one network input, fall by fall, against means and OpenCV's Gaussian."""
-    images, patch = _two_colours(), 5
+    images, patch = _two_colors(), 5
     weights = torch.randn((3, 12, 15), generator=torch.Generator().manual_seed(1))
     found = occlusion(_each(_weighted(weights), 1), _pairs(images, [0, 1], [0, 0]), patch=patch, stride=5, fill=fill)
     for image, of_image in zip(images, found.maps, strict=True):
@@ -143,7 +143,7 @@ def test_pairs_of_a_batch_are_what_they_are_alone_and_share_their_passes() -> No
 
 
 def test_the_images_are_not_changed() -> None:
-    images = _two_colours()
+    images = _two_colors()
     before = images.clone()
     occlusion(_each(_weighted(torch.ones(3, 12, 15)), 1), _pairs(images, [0, 1], [0, 0]), patch=5, stride=5)
     assert torch.equal(images, before)

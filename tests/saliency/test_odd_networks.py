@@ -19,7 +19,7 @@ from wsloc.classifiers import make_scorer
 from wsloc.classifiers.scorer import check_network
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, PairBatch, Setup, bind_method
+from wsloc.saliency import METHODS, MethodContext, PairBatch, bind_method
 from wsloc.saliency.linearity import refuse_hidden_nonlinearities
 from wsloc.saliency.relu_rules import guided
 
@@ -43,7 +43,7 @@ def _maps(name: str, network: nn.Module, **settings: Any) -> Tensor:
     """As the pipeline does it: the network is checked, the method bound, then used."""
     scorer = make_scorer(network, [[0], [1], [2]])
     check_network(scorer, (3, 12, 12))
-    bound = bind_method(Setup(scorer, _images()[:1], replace(SETTINGS, method=name, **settings)))
+    bound = bind_method(MethodContext(scorer, _images()[:1], replace(SETTINGS, method=name, **settings)))
     return bound.compute(PairBatch(_images(), *PAIRS, (1, 2, 3))).maps
 
 
@@ -276,7 +276,7 @@ def test_other_networks_do_not(arch: str) -> None:
 
 
 class _Plain(nn.Module):
-    """With batch normalisation that does something, dropout, a ReLU and a pooling that are functions."""
+    """With batch normalization that does something, dropout, a ReLU and a pooling that are functions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -320,12 +320,12 @@ class _WithoutParameters(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = F.conv2d(images, self.features_0_weight, self.features_0_bias, padding=1)
-        features = F.max_pool2d(F.relu(self._normalised(features, 1)), 2)
+        features = F.max_pool2d(F.relu(self._normalized(features, 1)), 2)
         features = F.conv2d(features, self.features_4_weight, self.features_4_bias, padding=1)
-        pooled = F.relu(self._normalised(features, 5)).mean(dim=(2, 3))
+        pooled = F.relu(self._normalized(features, 5)).mean(dim=(2, 3))
         return F.linear(pooled, self.head_weight, self.head_bias)
 
-    def _normalised(self, features: Tensor, number: int) -> Tensor:
+    def _normalized(self, features: Tensor, number: int) -> Tensor:
         mean, var, weight, bias = (
             getattr(self, f"features_{number}_{name}") for name in ("running_mean", "running_var", "weight", "bias")
         )
@@ -502,7 +502,7 @@ def _traced_in_training() -> nn.Module:
     return torch.jit.trace(network, _images(), check_trace=False)
 
 
-def _unnormalised() -> nn.Module:
+def _unnormalized() -> nn.Module:
     network = _Plain()
     network.features[1] = nn.BatchNorm2d(8, track_running_stats=False)
     return network
@@ -520,12 +520,12 @@ UNFIT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "no_grad": (lambda: _WithoutGradient(_Plain()), "no gradient"),
     "saved features that are changed": (lambda: _Written(_changed_in_place), "cannot be differentiated"),
     "inference mode": (lambda: _Inference(_Plain()), "no gradient"),
-    "quantised": (lambda: torch.ao.quantization.quantize_dynamic(_Plain(), {nn.Linear}), "no gradient"),
+    "quantized": (lambda: torch.ao.quantization.quantize_dynamic(_Plain(), {nn.Linear}), "no gradient"),
     "reentrant checkpoint": (
         lambda: _Written(lambda x: checkpoint(F.relu, x, use_reentrant=True)),
         "cannot be differentiated",
     ),
-    "statistics of the batch": (_unnormalised, "mixes the images"),
+    "statistics of the batch": (_unnormalized, "mixes the images"),
     "traced softmax": (lambda: _traced(nn.Sequential(_Plain(), nn.Softmax(1))), "returns probabilities"),
     "scripted softmax": (lambda: torch.jit.script(nn.Sequential(_Plain(), nn.Softmax(1))), "returns probabilities"),
 }

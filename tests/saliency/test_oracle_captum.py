@@ -24,7 +24,7 @@ from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, SaliencySettings
 from wsloc.images import read_image
-from wsloc.saliency import PairBatch, Setup, bind_method
+from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.saliency.activation_maps import signed_activation_maps
 from wsloc.saliency.grad_cam import weigh_by_mean_gradient
 from wsloc.saliency.layers import find_layer, named_layer
@@ -79,7 +79,7 @@ class Given:
         return PairBatch(self.images, index, classes, SEEDS)
 
     def maps(self, method: str, **settings: object) -> Tensor:
-        setup = Setup(self.scorer, self.images[:1], SaliencySettings(method=method, **settings))
+        setup = MethodContext(self.scorer, self.images[:1], SaliencySettings(method=method, **settings))
         return bind_method(setup).compute(self.batch).maps
 
     def references(self, attribute: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -185,11 +185,11 @@ def test_noise_tunnel(
 ) -> None:
     of_arch = given("squeezenet1_0")
     oracle = captum_attr.NoiseTunnel(captum_attr.Saliency(of_arch.rewritten))
-    samples, share, seeds = 4, 0.2, iter(SEEDS)
+    samples, fraction, seeds = 4, 0.2, iter(SEEDS)
 
     def attribute(image: Tensor, output: int) -> Tensor:
         single, seed = image.float(), next(seeds)
-        deviation = share * (single.max() - single.min())
+        deviation = fraction * (single.max() - single.min())
 
         def drawn(_mean: float, deviations: Tensor) -> Tensor:
             # captum draws from the global generator, wsloc from one of the pair's seed: the same noise for both.
@@ -207,7 +207,7 @@ def test_noise_tunnel(
             )
 
     mean = of_arch.references(attribute)
-    maps = of_arch.maps(name, smoothgrad_samples=samples, smoothgrad_noise=share)
+    maps = of_arch.maps(name, smoothgrad_samples=samples, smoothgrad_noise=fraction)
     _assert_same(maps, reduce(mean))
 
 
@@ -317,5 +317,5 @@ def test_occlusion_of_any_size(size_hw: Sequence[int], patch: int, stride: int) 
     network(image)
     signed = _same_for_all_channels(_occlusion(network, patch, stride)(image, 1).detach())
     settings = SaliencySettings(method="occlusion", occlusion_patch=patch, occlusion_stride=stride)
-    method = bind_method(Setup(make_scorer(network, [[1]]), image, settings))
+    method = bind_method(MethodContext(make_scorer(network, [[1]]), image, settings))
     _assert_same(method.compute(PairBatch(image, torch.tensor([0]), torch.tensor([0]))).maps, signed.relu())

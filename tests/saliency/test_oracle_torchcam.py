@@ -21,7 +21,7 @@ from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, SaliencySettings
 from wsloc.images import read_image
-from wsloc.saliency import PairBatch, Setup, bind_method
+from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.saliency.activation_maps import activation_maps
 from wsloc.saliency.layers import Layer, find_layer, named_layer
 
@@ -92,7 +92,7 @@ class Given:
 
     def maps(self, method: str, layers: tuple[str, ...] = ()) -> Tensor:
         settings = SaliencySettings(method=method, cam_layers=layers)
-        return bind_method(Setup(self.scorer, self.images[:1], settings)).compute(self.batch).maps
+        return bind_method(MethodContext(self.scorer, self.images[:1], settings)).compute(self.batch).maps
 
     def references(self, make: Callable[[], torchcam.GradCAM], **settings: float) -> Tensor:
         """torchcam's map of each pair, ``(P, h, w)``, float32."""
@@ -185,7 +185,7 @@ def test_grad_cam_plus_plus(place: Place, given: Callable[..., Given]) -> None:
 def test_score_cam(layer: str, given: Callable[..., Given]) -> None:
     """torchcam brings the masks to [0, 1] before it enlarges them, wsloc, as the paper, after.
 
-    With 63 px over 3 or 7 cells some pixels lie on the cells' centres, so that the extremes survive the enlargement
+    With 63 px over 3 or 7 cells some pixels lie on the cells' centers, so that the extremes survive the enlargement
     and the order does not matter.
     """
     of_arch = given("squeezenet1_0", 63)

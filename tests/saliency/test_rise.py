@@ -42,28 +42,28 @@ def _masks(size_hw: tuple[int, int], **settings: object) -> Tensor:
     return torch.cat(network.seen[:-1])[:, 0]
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("size_hw", [(14, 20), (15, 9)])
-def test_masks_lie_between_0_and_1_and_keep_their_share(size_hw: tuple[int, int], share: float) -> None:
-    masks = _masks(size_hw, masks=1500, grid=3, share=share)
+def test_masks_lie_between_0_and_1_and_keep_their_share(size_hw: tuple[int, int], fraction: float) -> None:
+    masks = _masks(size_hw, masks=1500, grid=3, fraction=fraction)
     assert masks.shape == (1500, *size_hw)
     assert 0 <= masks.min() < 0.05
     assert 0.95 < masks.max() <= 1 + 1e-6
-    assert float(masks.mean()) == pytest.approx(share, abs=0.02)
+    assert float(masks.mean()) == pytest.approx(fraction, abs=0.02)
     # No part of the image is kept more often than another.
-    assert (masks.mean(dim=0) - share).abs().max() < 0.06
+    assert (masks.mean(dim=0) - fraction).abs().max() < 0.06
 
 
 def _bilinear(cells: int, size: int) -> NDArray[np.float64]:
-    """Weights ``(size, cells)`` with which a row of cells is enlarged; the centres of the outer cells are its ends."""
-    centres = (np.arange(size) + 0.5) * cells / size - 0.5
-    return np.stack([np.interp(centres, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
+    """Weights ``(size, cells)`` with which a row of cells is enlarged; the centers of the outer cells are its ends."""
+    centers = (np.arange(size) + 0.5) * cells / size - 0.5
+    return np.stack([np.interp(centers, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
 
 
 def test_a_mask_is_an_enlarged_grid_of_zeros_and_ones_shifted_by_less_than_a_cell() -> None:
     """As in section 3.2: 2 x 2 cells enlarged to 12 x 9 pixels, of which 8 x 6 are cut out."""
     rows, columns = _bilinear(2, 12), _bilinear(2, 9)
-    masks = _masks((8, 6), masks=300, grid=2, share=0.5).double().numpy()
+    masks = _masks((8, 6), masks=300, grid=2, fraction=0.5).double().numpy()
     shifts = set()
     for mask in masks:
         fitting = {
@@ -109,8 +109,8 @@ def test_the_masks_are_weighed_by_the_probability_under_each(activation: str, ma
     images = torch.stack([torch.full((1, 6, 8), value) for value in (1.0, -0.5)])
     network = OfOnePixel()
     scorer = _each(network, activation=activation)
-    found = rise(scorer, _pairs(images, [1, 0, 1], [0, 1, 1]), masks=masks, grid=3, share=0.25, seed=7)
-    drawn = _masks((6, 8), masks=masks, grid=3, share=0.25, seed=7).double()
+    found = rise(scorer, _pairs(images, [1, 0, 1], [0, 1, 1]), masks=masks, grid=3, fraction=0.25, seed=7)
+    drawn = _masks((6, 8), masks=masks, grid=3, fraction=0.25, seed=7).double()
     for row, (value, sign) in zip(found.maps, [(-0.5, 1), (1.0, -1), (-0.5, -1)], strict=True):
         logit = 4 * value * sign * drawn[:, 2, 3]
         # Two outputs of opposite sign: their softmax is the sigmoid of the difference.
@@ -129,7 +129,7 @@ def test_the_expectation_on_a_network_of_one_pixel() -> None:
     assert found[0, 2, 3] > 1.3 * far[0].mean()
     assert found[1, 2, 3] < 0.5 * far[1].mean()
     assert far[0].std() < 0.05 * far[0].mean()
-    # p of the two classes add up to one, and the mean of the masks over the share is one.
+    # p of the two classes add up to one, and the mean of the masks over the fraction is one.
     assert float(found.sum(dim=0).mean()) == pytest.approx(1, abs=0.02)
 
 

@@ -1,4 +1,4 @@
-"""A map must depend on what the network learnt: Adebayo et al. 2018 (arXiv 1810.03292)."""
+"""A map must depend on what the network learned: Adebayo et al. 2018 (arXiv 1810.03292)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_BY_CLASS = {"deconvnet", "guided", "grad-cam++", "layer-cam", "score-cam"}
 
 
 @pytest.mark.slow
-def test_maps_change_when_the_weights_are_randomised(shared: Path) -> None:
+def test_maps_change_when_the_weights_are_randomized(shared: Path) -> None:
     paths = benchmark_sanity.chosen_photographs(shared / "VOCdevkit" / "VOC2012" / "JPEGImages")[::2]
     found = benchmark_sanity.correlations(shared / "weights" / "mobilenet_v2.pth", paths, list(METHODS))
     assert set(found) == set(METHODS)
@@ -42,12 +42,12 @@ def test_maps_change_when_the_weights_are_randomised(shared: Path) -> None:
 
 
 @pytest.mark.slow
-def test_each_stage_is_randomised_and_nothing_else(shared: Path) -> None:
+def test_each_stage_is_randomized_and_nothing_else(shared: Path) -> None:
     settings = ClassifierSettings(arch=benchmark_sanity.ARCH, weights=shared / "weights" / "mobilenet_v2.pth")
     network: nn.Module = load_classifier(settings).network
     before = {key: value.clone() for key, value in network.state_dict().items()}
     random: set[str] = set()
-    for prefixes, _ in zip(benchmark_sanity.STAGES.values(), benchmark_sanity._randomised(network), strict=True):
+    for prefixes, _ in zip(benchmark_sanity.STAGES.values(), benchmark_sanity._randomized(network), strict=True):
         random |= {key for key in before if key.startswith(prefixes)}
         for key, value in network.state_dict().items():
             if key.endswith("weight") and value.ndim > 1:

@@ -35,7 +35,7 @@ def test_one_pixel_and_the_whole_mask() -> None:
     assert largest_components(np.ones((4, 7), dtype=bool))[0].box_xyxy == (0, 0, 7, 4)
 
 
-def test_diagonal_neighbours_are_connected() -> None:
+def test_diagonal_neighbors_are_connected() -> None:
     components = largest_components(_mask("#...", ".#..", "..#.", "...."), count=9)
     assert [component.box_xyxy for component in components] == [(0, 0, 3, 3)]
 
@@ -58,7 +58,7 @@ THREE = _mask(
 
 
 @pytest.mark.parametrize(
-    ("count", "least_area_share", "expected"),
+    ("count", "min_area_fraction", "expected"),
     [
         (1, 0.0, [8]),
         (2, 0.0, [8, 4]),
@@ -70,8 +70,8 @@ THREE = _mask(
         (9, 1.0, [8]),  # The largest is kept whatever its area.
     ],
 )
-def test_how_many(count: int, least_area_share: float, expected: list[int]) -> None:
-    components = largest_components(THREE, count, least_area_share)
+def test_how_many(count: int, min_area_fraction: float, expected: list[int]) -> None:
+    components = largest_components(THREE, count, min_area_fraction)
     assert [int(component.mask.sum()) for component in components] == expected
 
 
@@ -102,8 +102,8 @@ def test_the_same_regions_as_skimage(mask: NDArray[np.bool_], count: int) -> Non
 
 def test_random_masks_of_photograph_size() -> None:
     generator = np.random.default_rng(0)
-    for share in (0.2, 0.4, 0.6):
-        mask = generator.random((180, 240)) < share
+    for fraction in (0.2, 0.4, 0.6):
+        mask = generator.random((180, 240)) < fraction
         regions = skimage.measure.regionprops(skimage.measure.label(mask, connectivity=2))
         largest = max(regions, key=lambda region: region.area)
         top, left, bottom, right = largest.bbox

@@ -43,7 +43,7 @@ def _noisy_scene(seed: int) -> tuple[Image, Image]:
 
 
 def _shades(seed: int) -> tuple[Image, Image]:
-    """Colours that flow into each other, so that the first guess of the models shows in the mask."""
+    """Colors that flow into each other, so that the first guess of the models shows in the mask."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (5, 6, 3)).astype(np.uint8)
     image = cv2.resize(coarse, (50, 40), interpolation=cv2.INTER_CUBIC) + generator.normal(0, 10, (40, 50, 3))
@@ -53,7 +53,7 @@ def _shades(seed: int) -> tuple[Image, Image]:
 @CUTS
 @pytest.mark.parametrize("size_hw", [(8, 9), (13, 31), (40, 20)])
 @pytest.mark.parametrize("edge", [3, 5])
-def test_two_colours_are_parted_along_their_edge(cut, size_hw: tuple[int, int], edge: int) -> None:
+def test_two_colors_are_parted_along_their_edge(cut, size_hw: tuple[int, int], edge: int) -> None:
     image = np.full((*size_hw, 3), BLUE, dtype=np.uint8)
     image[:, edge:] = RED
     mask = cut(image, _trimap(size_hw), 0)
@@ -74,7 +74,7 @@ def test_a_noisy_disc_is_found(cut) -> None:
 def test_seeds_keep_their_label_and_the_trimap_its_values(cut) -> None:
     image, _ = _noisy_scene(seed=1)
     generator = np.random.default_rng(2)
-    # Seeds that contradict the colours, so that the cut would rather have them otherwise.
+    # Seeds that contradict the colors, so that the cut would rather have them otherwise.
     trimap = generator.choice([BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND], size=(40, 50), p=[0.05, 0.05, 0.9])
     trimap = trimap.astype(np.uint8)
     before, image_before = trimap.copy(), image.copy()
@@ -140,7 +140,7 @@ def _watch_grabcut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[NDAr
 
 
 @pytest.mark.parametrize("most", [1, 2, 50])
-def test_grabcut_iterates_until_the_labelling_stays(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_grabcut_iterates_until_the_labeling_stays(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     calls = _watch_grabcut(monkeypatch)
     mask = grabcut(*_shades(5), 0, max_iterations=most)
     assert [mode for mode, _, _ in calls] == [cv2.GC_INIT_WITH_MASK] + [cv2.GC_EVAL] * (len(calls) - 1)
@@ -212,8 +212,8 @@ def test_models_are_not_changed_by_the_cut(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("speck", "is_foreground"), [((200, 90, 60), True), ((30, 60, 190), False)])
-def test_a_colour_unknown_to_both_models_goes_to_the_nearer(speck: tuple[int, int, int], is_foreground: bool) -> None:
-    """Under two models of one colour each, the likelihood of a third colour is 0 in floating point.
+def test_a_color_unknown_to_both_models_goes_to_the_nearer(speck: tuple[int, int, int], is_foreground: bool) -> None:
+    """Under two models of one color each, the likelihood of a third color is 0 in floating point.
 
     OpenCV then subtracts infinity from infinity, and the pixel was foreground for certain.
     """

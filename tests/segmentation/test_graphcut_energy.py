@@ -1,4 +1,4 @@
-"""The oracle of the single cut: no labelling has less energy than its own.
+"""The oracle of the single cut: no labeling has less energy than its own.
 
 The energy is written anew from the formulas, and its least value is found by SciPy's maximum flow.
 """
@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 12, 16
 
 
 def _cost(pixels: Pixels, model: Floats) -> Floats:
-    """``-log sum_k weight_k N_k(colour)`` for each pixel, without the constant (2 pi)^1.5."""
+    """``-log sum_k weight_k N_k(color)`` for each pixel, without the constant (2 pi)^1.5."""
     colors = pixels.reshape(-1, 3).astype(np.float64)
     weights, means, covariances = model[0, :5], model[0, 5:20].reshape(5, 3), model[0, 20:].reshape(5, 3, 3)
     density = np.zeros(len(colors))
@@ -54,7 +54,7 @@ def _unary(image: Pixels, seeds: Pixels, clamps: Pixels, seed: int) -> tuple[Flo
 
 
 def _edges(image: Pixels) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
-    """Each pair of 8-neighbours once: both pixels, and the energy of cutting between them."""
+    """Each pair of 8-neighbors once: both pixels, and the energy of cutting between them."""
     height, width = image.shape[:2]
     index = np.arange(height * width, dtype=np.int32).reshape(height, width)
     colors = image.astype(np.float64)
@@ -82,7 +82,7 @@ def _energy(mask: NDArray[np.bool_], unary: tuple[Floats, Floats], edges: tuple)
     return float(np.where(labels, unary[1], unary[0]).sum() + weight[labels[first] != labels[second]].sum())
 
 
-def _least_energy(unary: tuple[Floats, Floats], edges: tuple) -> float:
+def _min_energy(unary: tuple[Floats, Floats], edges: tuple) -> float:
     """The minimum cut between a source (foreground) and a sink (background)."""
     as_background, as_foreground = unary
     first, second, weight = edges
@@ -118,12 +118,12 @@ def _stripes(generator: np.random.Generator) -> Pixels:
     return np.clip(generator.normal(means, 12), 0, 255).astype(np.uint8)
 
 
-def _seeds(generator: np.random.Generator, share: float) -> Pixels:
+def _seeds(generator: np.random.Generator, fraction: float) -> Pixels:
     """Foreground in the middle, background at the border, each pixel by chance."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     outward = np.hypot((y - 5.5) / 5.5, (x - 7.5) / 7.5)
     trimap = np.full((HEIGHT, WIDTH), PROBABLE_BACKGROUND, dtype=np.uint8)
-    chosen = generator.random((HEIGHT, WIDTH)) < share
+    chosen = generator.random((HEIGHT, WIDTH)) < fraction
     trimap[chosen & (outward < 0.6)] = FOREGROUND
     trimap[chosen & (outward > 0.9)] = BACKGROUND
     return trimap
@@ -137,19 +137,19 @@ def _assert_optimal(image: Pixels, seeds: Pixels, clamps: Pixels, seed: int) -> 
     """Whether the cut is worth looking at: neither label everywhere that it may be."""
     mask = graphcut_2013(image, seeds, clamps, seed)
     unary, edges = _unary(image, seeds, clamps, seed), _edges(image)
-    least = _least_energy(unary, edges)
+    least = _min_energy(unary, edges)
     assert _energy(mask, unary, edges) == pytest.approx(least, rel=1e-3, abs=0.05)
     free = mask[(clamps != FOREGROUND) & (clamps != BACKGROUND)]
     return bool(free.any() and not free.all())
 
 
 @pytest.mark.parametrize("make_image", [_random, _smooth, _disc, _stripes])
-def test_the_labelling_has_the_least_energy(make_image) -> None:
+def test_the_labeling_has_the_least_energy(make_image) -> None:
     cut_through = 0
     for seed in range(8):
         generator = np.random.default_rng(seed)
         image = make_image(generator)
-        seeds = _seeds(generator, share=0.8)
+        seeds = _seeds(generator, fraction=0.8)
         cut_through += _assert_optimal(image, seeds, _some(seeds, generator), seed)
     assert cut_through >= 4
 
@@ -162,18 +162,18 @@ def test_patches_of_photographs(shared: Path) -> None:
         with Image.open(path) as photograph:
             image = np.array(photograph.convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BOX))
         generator = np.random.default_rng(number)
-        seeds = _seeds(generator, share=0.9)
+        seeds = _seeds(generator, fraction=0.9)
         cut_through += _assert_optimal(image, seeds, _some(seeds, generator), number)
     assert cut_through >= 10
 
 
-def test_the_oracle_tells_a_worse_labelling() -> None:
+def test_the_oracle_tells_a_worse_labeling() -> None:
     """One pixel moved, or the whole mask shifted by one, must show."""
     generator = np.random.default_rng(0)
-    image, seeds = _disc(generator), _seeds(generator, share=0.8)
+    image, seeds = _disc(generator), _seeds(generator, fraction=0.8)
     mask = graphcut_2013(image, seeds, seeds, 0)
     unary, edges = _unary(image, seeds, seeds, 0), _edges(image)
-    least = _least_energy(unary, edges)
+    least = _min_energy(unary, edges)
     for pixel in np.flatnonzero(seeds == PROBABLE_BACKGROUND):
         other = mask.copy().reshape(-1)
         other[pixel] ^= True
@@ -182,7 +182,7 @@ def test_the_oracle_tells_a_worse_labelling() -> None:
 
 
 def test_energy_by_hand() -> None:
-    # Two rows, two columns, grey levels 0 and 10; squared differences: left to right 300, up and down 0,
+    # Two rows, two columns, gray levels 0 and 10; squared differences: left to right 300, up and down 0,
     # both diagonals 300. Mean (300 + 300 + 0 + 0 + 300 + 300) / 6 = 200, beta = 1 / 400, exp(-300 / 400).
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     image[:, 1] = 10

@@ -103,7 +103,7 @@ def test_background_seeds_of_a_map_of_zeros_are_spread(seed: int) -> None:
     saliency[40:60, 40:60] = np.linspace(0.1, 1, 400, dtype=np.float32).reshape(20, 20)
     trimap = make_seeds(saliency, 0.95, 0.3, seed)
     chosen, zeros = trimap == BACKGROUND, saliency == 0
-    share = chosen.sum() / zeros.sum()  # 3000 of 9600
+    fraction = chosen.sum() / zeros.sum()  # 3000 of 9600
     # Pearson's statistic over 25 blocks of 20 x 20 pixels (the middle one has no zeros), against the normal
     # approximation of chi-square with 23 degrees of freedom: mean 23, standard deviation 6.8.
     blocks = [
@@ -111,7 +111,7 @@ def test_background_seeds_of_a_map_of_zeros_are_spread(seed: int) -> None:
         for y in range(0, height, 20)
         for x in range(0, width, 20)
     ]
-    statistic = sum((got - n * share) ** 2 / (n * share * (1 - share)) for got, n in blocks if n)
+    statistic = sum((got - n * fraction) ** 2 / (n * fraction * (1 - fraction)) for got, n in blocks if n)
     assert statistic < 23 + 5 * 6.8
     # By scan order the seeds would fill the first 30 rows; neither rows nor columns are skipped by the hash.
     assert chosen.any(axis=0).all()

@@ -81,9 +81,9 @@ def test_only_ratios_matter(scale: float) -> None:
     assert np.allclose(scaled, working_map(saliency, (24, 32), 0.05), atol=1e-5)
 
 
-def test_resizing_is_by_pixel_centres() -> None:
-    # Twice the size: the centre of pixel j lies at (j + 0.5) / 2 - 0.5 of the map, hence at
-    # -0.25, 0.25, 0.75, 1.25; beyond the outer centres the border's value goes on.
+def test_resizing_is_by_pixel_centers() -> None:
+    # Twice the size: the center of pixel j lies at (j + 0.5) / 2 - 0.5 of the map, hence at
+    # -0.25, 0.25, 0.75, 1.25; beyond the outer centers the border's value goes on.
     saliency = _map([0, 4])
     assert np.allclose(working_map(saliency, (1, 4), 0), [[0, 0.25, 0.75, 1]])
 

@@ -15,7 +15,7 @@ REASON = "CAM needs a network that ends in global average pooling and one linear
 
 
 def colors(count: int) -> list[tuple[int, ...]]:
-    """Strong colours, of which the sheet itself has none."""
+    """Strong colors, of which the sheet itself has none."""
     return [tuple(round(255 * v) for v in colorsys.hsv_to_rgb(k / count, 1, 0.9)) for k in range(count)]
 
 
@@ -25,7 +25,7 @@ def tiles(found: list[tuple[int, ...]], size_wh: tuple[int, int] = (WIDTH, HEIGH
 
 
 def place(sheet: NDArray[np.uint8], color: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Half-open box of the pixels of a colour, once it is shown that they fill it."""
+    """Half-open box of the pixels of a color, once it is shown that they fill it."""
     rows, columns = np.nonzero((sheet == color).all(axis=2))
     x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     assert len(rows) == (x1 - x0) * (y1 - y0)

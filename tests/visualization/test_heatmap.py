@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from wsloc.visualization import COLORMAPS, STYLES, color_map, grey_map, overlay_heatmap, stretch_map
+from wsloc.visualization import COLORMAPS, STYLES, color_map, gray_map, overlay_heatmap, stretch_map
 from wsloc.visualization.heatmap import UNDECIDED_COLOR
 
 NAN = np.nan
@@ -21,7 +21,7 @@ ENDS = {
     "inferno": ((0, 0, 4), (252, 255, 164)),
     "jet": ((0, 0, 128), (128, 0, 0)),
 }
-"""First and last colour of each as their makers publish them (Google's turbo, matplotlib's others)."""
+"""First and last color of each as their makers publish them (Google's turbo, matplotlib's others)."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +45,13 @@ def test_every_colormap_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_zero_has_the_first_colour_and_the_maximum_the_last(name: str) -> None:
+def test_zero_has_the_first_color_and_the_maximum_the_last(name: str) -> None:
     first, last = ENDS[name]
     np.testing.assert_allclose(color_map(floats([[0, 7], [7, 0]]), name), [[first, last], [last, first]], atol=1)
 
 
 def test_overlay_by_hand() -> None:
-    """0.2 times turbo's (48, 18, 59) and (122, 4, 3), and 0.8 times a grey of 100."""
+    """0.2 times turbo's (48, 18, 59) and (122, 4, 3), and 0.8 times a gray of 100."""
     found = overlay_heatmap(even((100, 100, 100)), floats([[0, 4], [4, 0]]), alpha=0.2)
     np.testing.assert_array_equal(found[0], [(90, 84, 92), (104, 81, 81)])
     np.testing.assert_array_equal(found[1], found[0, ::-1])
@@ -65,30 +65,30 @@ def test_the_ends_of_alpha(alpha: float, expected: tuple[int, int, int]) -> None
     )
 
 
-def test_grey_by_hand() -> None:
-    found = grey_map(floats([[0, 1], [2, 5]]))
+def test_gray_by_hand() -> None:
+    found = gray_map(floats([[0, 1], [2, 5]]))
     np.testing.assert_array_equal(found, np.repeat(np.array([[0, 51], [102, 255]])[..., None], 3, axis=2))
     assert found.dtype == np.uint8
 
 
-def test_inverted_is_255_minus_grey() -> None:
+def test_inverted_is_255_minus_gray() -> None:
     saliency = np.random.default_rng(0).random((9, 7), dtype=np.float32)
-    np.testing.assert_array_equal(grey_map(saliency, inverted=True), 255 - grey_map(saliency))
+    np.testing.assert_array_equal(gray_map(saliency, inverted=True), 255 - gray_map(saliency))
 
 
 def test_pixels_that_no_view_reached_are_shown_as_such() -> None:
     saliency = floats([[NAN, 1], [2, NAN]])
     photograph = even((10, 200, 30))
     assert tuple(overlay_heatmap(photograph, saliency)[0, 0]) == (10, 200, 30)
-    for picture in (color_map(saliency), grey_map(saliency), grey_map(saliency, inverted=True)):
+    for picture in (color_map(saliency), gray_map(saliency), gray_map(saliency, inverted=True)):
         assert tuple(picture[0, 0]) == tuple(picture[1, 1]) == UNDECIDED_COLOR
-    np.testing.assert_array_equal(grey_map(saliency)[0, 1], [128] * 3)
-    np.testing.assert_array_equal(grey_map(saliency)[1, 0], [255] * 3)
+    np.testing.assert_array_equal(gray_map(saliency)[0, 1], [128] * 3)
+    np.testing.assert_array_equal(gray_map(saliency)[1, 0], [255] * 3)
 
 
-def test_no_other_pixel_has_the_colour_of_those() -> None:
+def test_no_other_pixel_has_the_color_of_those() -> None:
     ramp = np.arange(256, dtype=np.float32)[None]
-    for picture in (*(color_map(ramp, name) for name in COLORMAPS), grey_map(ramp)):
+    for picture in (*(color_map(ramp, name) for name in COLORMAPS), gray_map(ramp)):
         assert np.abs(picture.astype(int) - UNDECIDED_COLOR).max(axis=2).min() >= 30
 
 
@@ -98,7 +98,7 @@ def test_a_map_of_zeros_or_of_nothing(style: str, value: float) -> None:
     photograph = even((40, 80, 120))
     found = STYLES[style](photograph, floats([[value] * 2] * 2), 1.0, "turbo")
     nothing = (40, 80, 120) if style == "overlay" else UNDECIDED_COLOR
-    zero = {"overlay": ENDS["turbo"][0], "color": ENDS["turbo"][0], "grey": (0,) * 3, "inverted-grey": (255,) * 3}
+    zero = {"overlay": ENDS["turbo"][0], "color": ENDS["turbo"][0], "gray": (0,) * 3, "inverted-gray": (255,) * 3}
     np.testing.assert_array_equal(found, even(zero[style] if value == 0 else nothing))
 
 
@@ -119,7 +119,7 @@ def test_a_map_that_is_no_saliency_is_refused(bad: float) -> None:
             draw(even((0, 0, 0)), floats([[bad, 1], [0, NAN]]), 0.5, "turbo")
 
 
-def test_an_overlay_in_colour_is_rgb_not_bgr() -> None:
+def test_an_overlay_in_color_is_rgb_not_bgr() -> None:
     """OpenCV's own answer, channels reversed."""
     ramp = np.arange(256, dtype=np.float32)[None]
     expected = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_JET)[..., ::-1]

@@ -93,7 +93,7 @@ def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> 
     preset = entry.transforms()
     mean, std = tuple(preset.mean), tuple(preset.std)
     if hasattr(network, "transform_input"):
-        # GoogLeNet and Inception change ImageNet's normalisation to this one inside, but only around fetched weights.
+        # GoogLeNet and Inception change ImageNet's normalization to this one inside, but only around fetched weights.
         setattr(network, "transform_input", False)  # noqa: B010 (typed as a module otherwise)
         mean, std = (0.5,) * 3, (0.5,) * 3
     preprocessing = Preprocessing(
@@ -149,8 +149,8 @@ def _build_own(arch: str) -> Architecture:
         raise UserError(f"--arch {arch}: {function_name}() raised {_named(error)}; mend the function.") from error
     if not isinstance(network, nn.Module):
         raise UserError(f"--arch {arch}: {function_name}() must return an nn.Module, not {type(network).__name__}.")
-    grey = _first_convolution_channels(network) == 1
-    preprocessing = Preprocessing((224, 224), (0.5,) if grey else IMAGENET_MEAN, (0.5,) if grey else IMAGENET_STD)
+    gray = _first_convolution_channels(network) == 1
+    preprocessing = Preprocessing((224, 224), (0.5,) if gray else IMAGENET_MEAN, (0.5,) if gray else IMAGENET_STD)
     return Architecture(network, preprocessing, None, "softmax")
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wsloc.errors import UserError
 
-_MOST_PREFIX_TOKENS = 16
+_MAX_PREFIX_TOKENS = 16
 
 
 def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
@@ -31,7 +31,7 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
         )
         return features if first <= last else features.permute(0, 3, 1, 2)
     if features.ndim == 3:
-        for prefix in range(min(_MOST_PREFIX_TOKENS, features.shape[1] - 1)):
+        for prefix in range(min(_MAX_PREFIX_TOKENS, features.shape[1] - 1)):
             grid_h = math.isqrt((features.shape[1] - prefix) * height // width)
             grid_w = grid_h * width // height
             if grid_h * grid_w == features.shape[1] - prefix and grid_h * width == grid_w * height:

@@ -21,7 +21,7 @@ from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError, listed, one_line
 
-_MOST_KEYS_NAMED = 3
+_MAX_KEYS_NAMED = 3
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys under which training scripts put the state dict into their checkpoint."""
 
@@ -31,7 +31,7 @@ class Classifier:
     """A network that is ready to be asked.
 
     Attributes:
-        network: maps float32 ``(N, C, H, W)``, normalised, to ``(N, outputs)``.
+        network: maps float32 ``(N, C, H, W)``, normalized, to ``(N, outputs)``.
         preprocessing: how an image becomes its input.
         output_names: one for each output, or None.
         activation: what makes probabilities of its outputs.
@@ -143,7 +143,7 @@ def load_weights(network: nn.Module, path: Path, arch: str, without: tuple[str, 
     for title, keys in (("lacks", missing), ("has unknown", unexpected), ("has another shape for", reshaped)):
         if keys:
             raise UserError(
-                f"The weights {path} do not belong to {arch}: the file {title} {listed(keys, _MOST_KEYS_NAMED)} "
+                f"The weights {path} do not belong to {arch}: the file {title} {listed(keys, _MAX_KEYS_NAMED)} "
                 f"({len(keys)} keys); choose --arch and --classes-file to match."
             )
     network.load_state_dict(state, strict=False)

@@ -1,7 +1,7 @@
 """A head that class activation maps explain exactly: global average pooling and one linear layer.
 
 A network keeps its own code and all of its layers but the classifier, which is replaced in place. What stood between
-the features and the scores (hidden layers of VGG and MobileNetV3, the class maps of SqueezeNet, the normalisation of
+the features and the scores (hidden layers of VGG and MobileNetV3, the class maps of SqueezeNet, the normalization of
 ConvNeXt) is gone, so that a score is a weighted sum of features averaged over the image (Zhou et al. 2016).
 """
 

@@ -48,7 +48,7 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
-        """3 for colour, 1 for grey."""
+        """3 for color, 1 for gray."""
         return len(self.mean)
 
 
@@ -67,7 +67,7 @@ def adjusted(
     mean, std = mean or own.mean, std or own.std
     if len(mean) != len(std) or len(mean) not in (1, 3):
         raise UserError(
-            f"--mean and --std need three numbers each, or one each for a grey network, not {len(mean)} and {len(std)}."
+            f"--mean and --std need three numbers each, or one each for a gray network, not {len(mean)} and {len(std)}."
         )
     size_hw = (input_size, input_size) if input_size else own.input_size_hw
     return replace(own, input_size_hw=size_hw, mean=mean, std=std, resize=resize or own.resize)
@@ -78,7 +78,7 @@ class View:
     """One network input: a part of the frame, perhaps at another scale, perhaps mirrored.
 
     Attributes:
-        pixels: float32 ``(C, H, W)``, normalised.
+        pixels: float32 ``(C, H, W)``, normalized.
         part_xyxy: the part of the frame that it shows, half-open, in whole pixels of the frame.
         mirrored: True where the part was flipped left to right after it was cut out.
     """
@@ -128,7 +128,7 @@ def multi_scale(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> V
 
 
 def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
-    """Ten views: four corners and the centre, each also mirrored (Krizhevsky et al. 2012).
+    """Ten views: four corners and the center, each also mirrored (Krizhevsky et al. 2012).
 
     The image is resized to 8/7 of the input size, the crops have the input size.
     """
@@ -188,5 +188,5 @@ def _resized(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, frame_h
     height, width = frame_hw
     image = image.resize((width, height), preprocessing.resample)
     values = torch.from_numpy(np.array(image, dtype=np.float32)).div_(255).reshape(height, width, -1)
-    normalised = (values - torch.tensor(preprocessing.mean)) / torch.tensor(preprocessing.std)
-    return normalised.permute(2, 0, 1).contiguous()
+    normalized = (values - torch.tensor(preprocessing.mean)) / torch.tensor(preprocessing.std)
+    return normalized.permute(2, 0, 1).contiguous()

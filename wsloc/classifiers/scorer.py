@@ -43,7 +43,7 @@ class Scorer:
     precision: torch.dtype = torch.float32
 
     def logits(self, images: Tensor) -> Tensor:
-        """Float32 ``(N, O)`` before any softmax or sigmoid, for normalised images ``(N, C, H, W)``.
+        """Float32 ``(N, O)`` before any softmax or sigmoid, for normalized images ``(N, C, H, W)``.
 
         Raises:
             UserError: if the network's answer is no ``(N, O)`` tensor.
@@ -204,7 +204,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
         if gradient is None:
             raise UserError(
                 "The network's outputs have no gradient with respect to the image; take torch.no_grad() and .detach() "
-                "out of its forward(), and give it neither quantised nor in inference mode."
+                "out of its forward(), and give it neither quantized nor in inference mode."
             )
         if _last_operation(logits) in _PROBABILITY_OPERATIONS:
             raise UserError(
@@ -220,7 +220,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
         )
     if gradient[1].any():
         raise UserError(
-            "The network mixes the images of a batch (batch normalisation without running statistics?), so no image "
+            "The network mixes the images of a batch (batch normalization without running statistics?), so no image "
             "would have a map of its own; give a network that treats each image alone."
         )
     return logits.shape[1]

@@ -1,7 +1,7 @@
 """Other things than classes to ask a network for: a unit inside it, or any scalar of its output.
 
 Both wrap the network in a module that returns one row of scores an image, so that every saliency method and the
-class-model visualisation take them as they take a classifier.
+class-model visualization take them as they take a classifier.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ class TrainingSettings:
         batch_size: images in a step.
         learning_rate: peak of the one-cycle schedule.
         weight_decay: of AdamW.
-        max_shift: largest shift of an image, as a share of its side.
-        max_zoom: largest change of scale, as a share.
-        max_gain: largest change of contrast, as a share.
+        max_shift: largest shift of an image, as a fraction of its side.
+        max_zoom: largest change of scale, as a fraction.
+        max_gain: largest change of contrast, as a fraction.
         seed: of the order of the images and of their augmentation.
     """
 
@@ -59,7 +59,7 @@ def train_multilabel(
 
     Args:
         network: maps images to class scores ``(N, K)``; left in evaluation mode after each epoch.
-        images: normalised float32 ``(N, C, H, W)``, on the network's device.
+        images: normalized float32 ``(N, C, H, W)``, on the network's device.
         targets: float32 ``(N, K)``, 1 where the image shows the class and 0 elsewhere, on the same device.
         settings: how to train.
 
@@ -98,7 +98,7 @@ def augment(images: Tensor, settings: TrainingSettings, generator: torch.Generat
     """Each image mirrored, shifted, zoomed and changed in contrast at random.
 
     Args:
-        images: normalised float32 ``(N, C, H, W)``.
+        images: normalized float32 ``(N, C, H, W)``.
         settings: how strongly.
         generator: source of randomness, on the CPU.
 

@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     config = tyro.cli(
         CheckDatasetConfig, prog="wsloc check-dataset", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
     )
-    # Only now, so that --help and a misspelt flag answer at once.
+    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.datasets.checking import check_dataset
 
     kinds: Counter[str] = Counter()

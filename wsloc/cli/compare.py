@@ -61,12 +61,12 @@ class CompareConfig:
         tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")
     ] = ()
     """saliency methods, in this order"""
-    style: Literal["overlay", "color", "grey", "inverted-grey"] = "overlay"
-    """map over the photograph in grey, or alone: in colour, in grey (white is salient) or in inverted grey"""
+    style: Literal["overlay", "color", "gray", "inverted-gray"] = "overlay"
+    """map over the photograph in gray, or alone: in color, in gray (white is salient) or in inverted gray"""
     alpha: float = 0.55
     """overlay: opacity of the map (0 to 1)"""
     colormap: Literal["turbo", "viridis", "inferno", "jet"] = "turbo"
-    """overlay, color: the colours"""
+    """overlay, color: the colors"""
     top_percentile: float = 99.0
     """a map is shown from its minimum to this percentile of its pixels, all above it alike (0 to 100; 100: maximum)"""
     columns: int = 5
@@ -116,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
     """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
     config = tyro.cli(CompareConfig, prog="wsloc compare", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
     out = _free_place(config)
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.images import read_image
     from wsloc.pipeline import applied, choose_device, plan_threads
     from wsloc.runs.atomic import write_picture
@@ -149,7 +149,7 @@ def _free_place(config: CompareConfig) -> Path:
 
 
 def _opened(config: CompareConfig) -> tuple[Localizer, PreparedImage]:
-    """The pipeline for a data set of this one image, labelled with what to look for, and the image read."""
+    """The pipeline for a data set of this one image, labeled with what to look for, and the image read."""
     from wsloc.datasets import Dataset
     from wsloc.pipeline import make_localizer
     from wsloc.pipeline.reading import prepare
@@ -174,7 +174,7 @@ def _ask_all(
     config: CompareConfig, localizer: Localizer, prepared: PreparedImage, tile_wh: tuple[int, int]
 ) -> _Answers:
     from wsloc.pipeline.saliency_maps import compute_maps
-    from wsloc.saliency import Setup, bind_method
+    from wsloc.saliency import MethodContext, bind_method
     from wsloc.segmentation import working_map
 
     assert prepared.views is not None
@@ -185,7 +185,7 @@ def _ask_all(
             bar.set_description(name)
             try:
                 settings = replace(config.saliency, method=name)
-                method = bind_method(Setup(localizer.scorer, example, settings, localizer.seed))
+                method = bind_method(MethodContext(localizer.scorer, example, settings, localizer.seed))
                 bar.set_description(f"{name} ({method.cost})")
                 (of_image,) = compute_maps(_with_method(localizer, name, method, prepared), [prepared])
             except UserError as error:

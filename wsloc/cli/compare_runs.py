@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     """Judge the runs and print the tables. Returns 0."""
     config = tyro.cli(CompareRunsConfig, prog="wsloc compare-runs", args=list(arguments))
     _refuse_taken(config)
-    # Only now, so that --help and a misspelt flag answer at once.
+    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.errors import counted
     from wsloc.evaluation.comparison import compare
     from wsloc.runs import read_run
@@ -129,7 +129,7 @@ def _tables(comparison: Comparison, number: int) -> Iterator[str]:
         )
 
     for title, groups in (
-        ("by the share of the image that the largest object covers", comparison.sizes),
+        ("by the fraction of the image that the largest object covers", comparison.sizes),
         ("by the number of objects of the class in the image", comparison.counts),
     ):
         yield ""
@@ -190,11 +190,11 @@ def _write_csv(path: Path, comparison: Comparison) -> None:
     writer = csv.writer(table, lineterminator="\n")
     sides = ("x0", "y0", "x1", "y1")
     writer.writerow(
-        ["image", "class", "object_share", "objects"]
+        ["image", "class", "object_fraction", "objects"]
         + [f"{what}_{name}" for name in comparison.names for what in ("iou", *sides)]
     )
     for item in comparison.items:
         of_runs = zip(item.ious, item.boxes_xyxy, strict=True)
         found = [value for iou, box in of_runs for value in (iou, *(box or [""] * len(sides)))]
-        writer.writerow([item.image_id, item.class_name, item.object_share, item.objects, *found])
+        writer.writerow([item.image_id, item.class_name, item.object_fraction, item.objects, *found])
     write_atomic(path, table.getvalue())

@@ -44,7 +44,7 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     Raises:
         UserError: if there is nothing of the kind, or no box in it.
     """
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.labels import is_run, labels_of_export, labels_of_run, labels_of_truth, read_boxes_of_run
 
     if named == TRUTH:

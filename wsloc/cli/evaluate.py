@@ -60,7 +60,7 @@ class EvaluateConfig:
 def run(arguments: Sequence[str]) -> int:
     """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
     config = _parse(arguments, DataSettings())
-    # Only now, so that --help and a misspelt flag answer at once.
+    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.datasets import open_dataset
 
     if config.out is not None and config.out.is_dir():

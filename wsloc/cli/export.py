@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def export_and_say(config: ExportConfig) -> int:
     """Write one export and print what it holds; the exit status as of :func:`run`."""
-    # Only now, so that --help and a misspelt flag answer at once.
+    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.export.exporting import export_run
     from wsloc.export.source import open_source
     from wsloc.export.stream import PROBLEMS

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Localise, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
+    """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
     config = parse_localize(arguments)
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.pipeline import make_localizer, plan_threads
     from wsloc.runs import execute, finish, judge_run, open_run, read_run, write_summary

@@ -22,7 +22,7 @@ VERBS = {
     "compare": "maps of one image by many methods, side by side",
     "compare-runs": "which of two runs finds more, by how much, and where",
     "check-dataset": "what is wrong with the files of a data set",
-    "visualize": "an image that maximises the score of a class",
+    "visualize": "an image that maximizes the score of a class",
 }
 """Each is a module of this package (a dash is an underscore) with ``run(arguments) -> exit status``; imported only when
 asked for."""
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="wsloc",
-        description="Weakly supervised localisation: image-level labels in, boxes out.",
+        description="Weakly supervised localization: image-level labels in, boxes out.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="verbs:\n"
         + "\n".join(f"  {verb:<18}{text}" for verb, text in VERBS.items())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wsloc.runs import JudgedRun, RunContents
 
 GALLERY = 200
-_MOST_GALLERY = 2000
+_MAX_GALLERY = 2000
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReportConfig:
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
     gallery: int = GALLERY
-    """most items with pictures (0 to 2000); a run keeps none, so these items are localised once more"""
+    """most items with pictures (0 to 2000); a run keeps none, so these items are localized once more"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set, where it has moved"""
     boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
@@ -48,8 +48,8 @@ class ReportConfig:
     def __post_init__(self) -> None:
         require(bool(self.runs), "Nothing to report on: name a run folder.")
         require(
-            0 <= self.gallery <= _MOST_GALLERY,
-            f"--gallery must lie between 0 and {_MOST_GALLERY}, not {self.gallery}.",
+            0 <= self.gallery <= _MAX_GALLERY,
+            f"--gallery must lie between 0 and {_MAX_GALLERY}, not {self.gallery}.",
         )
         require(
             self.out is None or self.out.suffix.lower() in (".html", ".htm"),
@@ -60,7 +60,7 @@ class ReportConfig:
 def run(arguments: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
     config = tyro.cli(ReportConfig, prog="wsloc report", args=list(arguments))
-    # Only now, so that --help and a misspelt flag answer at once.
+    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.runs import read_run
 
     runs = [read_run(path) for path in config.runs]
@@ -123,13 +123,13 @@ def _illustrated(
     dataset: Dataset | None,
     localizer: Localizer | None,
     why: str,
-    most_items: int,
+    max_items: int,
 ) -> tuple[str, str]:
     """The page of one run and its text."""
     from wsloc.report import Pictures, build_run_report, run_page, run_text
 
     weak = () if localizer is None else localizer.label_map.without_substitute()
-    report: RunReport = build_run_report(run, config, most_items, weak, _track)
+    report: RunReport = build_run_report(run, config, max_items, weak, _track)
     pictures = Pictures(reason=why)
     if dataset is not None:
         _take(report.chosen, dataset, localizer, config, pictures)

@@ -35,7 +35,7 @@ class SelfTrainConfig:
     folds: int = 1
     """parts of the images; the boxes of one come from a detector that was trained on the others (1: from one that was
     trained on all)"""
-    least_score: float = 0.05
+    min_score: float = 0.05
     """least score of a detection that takes the place of a box (0 to 1)"""
     refine: Annotated[str | None, optional("MODULE:FUNCTION", "none")] = None
     """a function refine(image, box, mask) of your own that mends each box (docs/training.md)"""
@@ -57,7 +57,7 @@ class SelfTrainConfig:
         )
         require(self.rounds >= 1, f"--rounds must be at least 1, not {self.rounds}.")
         require(1 <= self.folds <= 20, f"--folds must lie between 1 and 20, not {self.folds}.")
-        require(0 <= self.least_score <= 1, f"--least-score must lie between 0 and 1, not {self.least_score}.")
+        require(0 <= self.min_score <= 1, f"--min-score must lie between 0 and 1, not {self.min_score}.")
         require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
 
 
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.folder import as_comments, require_same
     from wsloc.detection.models import require_backbone
     from wsloc.detection.refine import load_refine
@@ -100,7 +100,7 @@ def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
         plan.network,
         command,
         folds=config.folds,
-        least_score=config.least_score,
+        min_score=config.min_score,
         drop_empty=config.drop_empty,
         refine=refine,
     )

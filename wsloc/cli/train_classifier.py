@@ -26,7 +26,7 @@ _OF_ONE_CALL = frozenset({"out", "resume", "overwrite", "workers", "download"})
 
 
 @dataclass(frozen=True)
-class _LabelledImages(DataSettings):
+class _LabeledImages(DataSettings):
     """Which images, with their own image-level labels; true boxes are not opened."""
 
     split: Annotated[str | None, optional("NAME", "train; train2017 for coco")] = None
@@ -42,7 +42,7 @@ class _LabelledImages(DataSettings):
 class TrainClassifierConfig:
     """Train a classifier on image-level labels; the checkpoint goes to wsloc localize --checkpoint."""
 
-    data: _LabelledImages = field(default_factory=_LabelledImages)
+    data: _LabeledImages = field(default_factory=_LabeledImages)
     test_split: Annotated[str | None, optional("NAME", "none")] = None
     """a split to test on in the end, of images that are not trained on"""
     fitting: FittingSettings = field(default_factory=FittingSettings)
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     config = tyro.cli(
         TrainClassifierConfig, prog="wsloc train-classifier", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
     )
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.fitting.fit import fit
     from wsloc.fitting.folder import finish_folder, open_folder
     from wsloc.fitting.opening import open_job
@@ -157,7 +157,7 @@ def _to_yaml(config: TrainClassifierConfig) -> str:
 
 
 def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
-    """The same images, or those of the test split, localised: all settings of the data that are not the default."""
+    """The same images, or those of the test split, localized: all settings of the data that are not the default."""
     from wsloc.fitting.opening import of_test_split, with_training_split
 
     data: DataSettings = with_training_split(config.data)

@@ -116,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.checkpoint import Detector, save_detector
     from wsloc.detection.folder import DETECTOR, describe, finish, require_same, write_problems
     from wsloc.detection.models import require_backbone

@@ -1,4 +1,4 @@
-"""``wsloc visualize``: an image that maximises the score of a class."""
+"""``wsloc visualize``: an image that maximizes the score of a class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class VisualizeConfig:
-    """An image that maximises the score of a class: what the network takes for the class."""
+    """An image that maximizes the score of a class: what the network takes for the class."""
 
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
@@ -40,7 +40,7 @@ class VisualizeConfig:
     steps: int = 150
     """steps of the ascent (>= 1)"""
     learning_rate: float = 0.05
-    """root mean square of the first step's change, in units of the normalised image; falls to zero (> 0)"""
+    """root mean square of the first step's change, in units of the normalized image; falls to zero (> 0)"""
     penalty: float = 1e-3
     """lambda in S_c - lambda ||I||^2 (>= 0)"""
     jitter: int = 8
@@ -62,7 +62,7 @@ class VisualizeConfig:
     def __post_init__(self) -> None:
         require(
             (self.class_name is None) != (self.classifier.layer is None),
-            "Give what to visualise: either --class NAME, or --layer NAME and --unit K.",
+            "Give what to visualize: either --class NAME, or --layer NAME and --unit K.",
         )
         for name in ("steps", "blur_every", "save_every"):
             flag = "--" + name.replace("_", "-")
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     if config.out is not None and config.out.exists():
         raise UserError(f"{config.out} exists; give another --out.")
-    # Only now, so that --help and a misspelt flag answer before torch is loaded.
+    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.classifiers import load_classifier
     from wsloc.pipeline import applied, choose_device, plan_threads
 

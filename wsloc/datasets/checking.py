@@ -145,9 +145,9 @@ def _label_problems(dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem
         boxed = {*found.class_names, *found.crowd_class_names}
         for label in image.labels:
             if label not in boxed:
-                yield Problem("label without box", str(image.path), f"is labelled {label}, but no box is one")
+                yield Problem("label without box", str(image.path), f"is labeled {label}, but no box is one")
         for name in sorted(_plainly_boxed(found).difference(image.labels)):
-            yield Problem("box without label", str(image.path), f"has a box of {name}, but is not labelled so")
+            yield Problem("box without label", str(image.path), f"has a box of {name}, but is not labeled so")
 
 
 def _plainly_boxed(found: GroundTruth) -> set[str]:
@@ -183,9 +183,9 @@ def _voc_lists(settings: DataSettings) -> list[tuple[Path, str]]:
     ids = [row[0] for row in read_rows(path)]
     problems = repeated(path, ids)
     for class_list in sorted(folder.glob(f"*_{split}.txt")):
-        labelled = [row[0] for row in read_rows(class_list)]
-        problems += repeated(class_list, labelled)
-        problems += strangers(class_list, sorted(set(labelled) - set(ids)), f"images that {path.name} lacks")
+        labeled = [row[0] for row in read_rows(class_list)]
+        problems += repeated(class_list, labeled)
+        problems += strangers(class_list, sorted(set(labeled) - set(ids)), f"images that {path.name} lacks")
     return problems
 
 

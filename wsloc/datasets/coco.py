@@ -1,7 +1,7 @@
 """COCO: images and image-level labels of an instances JSON file, and its boxes.
 
 Labels come from the categories of the annotations; an image that shows a class in crowd regions alone is
-not labelled with it. Boxes and outlines are looked at by :func:`read_coco_ground_truth` only.
+not labeled with it. Boxes and outlines are looked at by :func:`read_coco_ground_truth` only.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class CocoContent:
 
 
 def read_content(path: Path) -> CocoContent:
-    """Everything in an instances file but licences and the like.
+    """Everything in an instances file but licenses and the like.
 
     Raises:
         UserError: if it cannot be read, is no instances file, has an image or a category without id or name, an id

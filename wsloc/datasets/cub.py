@@ -3,7 +3,7 @@
 The folder holds text tables with spaces between the columns: ``images.txt`` (id, file below ``images/``),
 ``classes.txt`` (id, name), ``image_class_labels.txt`` (image id, class id), ``train_test_split.txt`` (image id, 1 for
 train) and ``bounding_boxes.txt`` (image id, x, y, width, height). The segmentations are an archive of their own:
-grey pictures in ``segmentations/``, inside the folder or beside it.
+gray pictures in ``segmentations/``, inside the folder or beside it.
 
 The data set's README calls the boxes "measured in pixels" and says no more. They are read as 0-based, and both
 ``(x, y)`` and ``(x + width, y + height)`` as pixels of the box. The tables of wsolevaluation (Choe et al. 2020) hold
@@ -39,7 +39,7 @@ from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
 _IS_TRAIN = {"train": "1", "test": "0"}
 _MAJORITY = 128
-"""Segmentations hold the share of their annotators, 0 to 255: half of them make an object."""
+"""Segmentations hold the fraction of their annotators, 0 to 255: half of them make an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,12 @@ def list_cub(root: Path, split: str = "test") -> Listing:
     names = _read_names(folder)
     paths = {name: folder / f"{name}.txt" for name in ("images", "image_class_labels", "train_test_split")}
     labels, is_train = _read_pairs(paths["image_class_labels"]), _read_pairs(paths["train_test_split"])
-    labelled, split_of = dict(labels), dict(is_train)
-    if unknown := [label for label in labelled.values() if label not in names.classes]:
+    labeled, split_of = dict(labels), dict(is_train)
+    if unknown := [label for label in labeled.values() if label not in names.classes]:
         raise UserError(f"{paths['image_class_labels']} holds the class {unknown[0]}, which classes.txt lacks.")
     images = tuple(
-        ImageRecord(file, f"images/{file}", folder / "images" / file, (names.classes[labelled[number]],))
-        if number in labelled
+        ImageRecord(file, f"images/{file}", folder / "images" / file, (names.classes[labeled[number]],))
+        if number in labeled
         else ImageRecord(file, f"images/{file}", folder / "images" / file)
         for number, file in names.files.items()
         if split_of.get(number) == _IS_TRAIN[split]
@@ -88,9 +88,9 @@ def list_cub(root: Path, split: str = "test") -> Listing:
         *repeated(paths["images"], (file for _, file in _read_pairs(paths["images"]))),
         *repeated(paths["image_class_labels"], (number for number, _ in labels)),
         *repeated(paths["train_test_split"], (number for number, _ in is_train)),
-        *strangers(paths["images"], names.files.keys() - labelled.keys(), "images without a label"),
+        *strangers(paths["images"], names.files.keys() - labeled.keys(), "images without a label"),
         *strangers(paths["images"], names.files.keys() - split_of.keys(), "images of no split"),
-        *strangers(paths["image_class_labels"], labelled.keys() - names.files.keys(), "labels without an image"),
+        *strangers(paths["image_class_labels"], labeled.keys() - names.files.keys(), "labels without an image"),
     ]
     class_names = tuple(names.classes.values())
     numbers = tuple(whole_number(folder / "classes.txt", number) for number in names.classes)
@@ -140,7 +140,7 @@ def _folder(root: Path) -> Path:
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
-    rows = read_rows(path, most_columns=2)
+    rows = read_rows(path, max_columns=2)
     require_columns(path, rows, 2, "number value")
     return [(row[0], row[1]) for row in rows]
 

@@ -18,7 +18,7 @@ class Dataset:
         name: short, for run folders and tables.
         root: folder that the images lie under.
         class_names: all classes of the data set; empty where it has none of its own.
-        images: in a fixed order; a labelled class of an image is an item.
+        images: in a fixed order; a labeled class of an image is an item.
         label_map: name of the built-in label map that knows these classes, or None.
         category_ids: the data set's own number of each class, in their order; None where it has none.
     """

@@ -33,7 +33,7 @@ def open_class_folders(root: Path) -> Dataset:
     return Dataset("folder", root, _sorted_labels(images), tuple(images))
 
 
-def open_labelled_images(root: Path, labels_csv: Path) -> Dataset:
+def open_labeled_images(root: Path, labels_csv: Path) -> Dataset:
     """Images that a CSV file names, rows ``image,label[;label...]``, paths relative to ``root``.
 
     A first row ``image,label`` is a header. Rows of the same image are joined. A file that does not

@@ -22,7 +22,7 @@ from wsloc.datasets.frames import place_boxes, turn_masks
 from wsloc.datasets.tables import is_there, leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import ImageHeader, read_header
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
 _VOID = 255
@@ -68,7 +68,7 @@ def read_box_rows(path: Path) -> BoxRows:
 
 
 def read_folder_ground_truth(
-    dataset: Dataset, labelled: Dataset, boxes_csv: Path | None, masks: Path | None
+    dataset: Dataset, labeled: Dataset, boxes_csv: Path | None, masks: Path | None
 ) -> GroundTruthSet | None:
     """The true boxes and masks of own images; None where there is neither file nor folder.
 
@@ -80,7 +80,7 @@ def read_folder_ground_truth(
 
     Args:
         dataset: whose images are judged.
-        labelled: the same images with the labels that they have, which ``dataset`` may have exchanged.
+        labeled: the same images with the labels that they have, which ``dataset`` may have exchanged.
         boxes_csv: rows ``image,class,x0,y0,x1,y1``, half-open, 0-based.
         masks: the folder of masks.
 
@@ -90,7 +90,7 @@ def read_folder_ground_truth(
     if boxes_csv is None and masks is None:
         return None
     rows = read_box_rows(boxes_csv) if boxes_csv else BoxRows({}, ())
-    labels = {image.image_id: image.labels for image in labelled.images}
+    labels = {image.image_id: image.labels for image in labeled.images}
     paths = {image.image_id: image.path for image in dataset.images}
     images: dict[str, GroundTruth] = {}
     problems = list(rows.problems)
@@ -141,7 +141,7 @@ def mask_place(class_name: str, file: str) -> Path:
     """
     folder = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", class_name)
     if len(folder) > _LONGEST:
-        folder = f"{folder[:_LONGEST]}-{item_seed(0, class_name, ''):08x}"
+        folder = f"{folder[:_LONGEST]}-{stable_hash(0, class_name, ''):08x}"
     return Path(folder, f"{file}.png")
 
 

@@ -152,7 +152,7 @@ def _class_names(folder: Path) -> dict[str, str]:
     if path is None:
         return {}
     names = {}
-    for row in read_rows(path, most_columns=2):
+    for row in read_rows(path, max_columns=2):
         if len(row) != 2:
             raise UserError(f"{path} must hold rows 'n01440764 tench, Tinca tinca', not {' '.join(row)!r}.")
         names[row[0]] = f"{row[0]} {row[1].partition(',')[0].strip()}"

@@ -11,7 +11,7 @@ from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.datasets.cub import open_cub, read_cub_ground_truth
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.demo import open_demo
-from wsloc.datasets.folder import open_class_folders, open_glob, open_labelled_images
+from wsloc.datasets.folder import open_class_folders, open_glob, open_labeled_images
 from wsloc.datasets.folder_truth import read_folder_ground_truth
 from wsloc.datasets.imagenet import open_imagenet, read_imagenet_ground_truth
 from wsloc.datasets.voc import download_voc, open_voc, read_voc_ground_truth
@@ -34,7 +34,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
 
 
 def open_images(settings: DataSettings) -> Dataset:
-    """All images of a data set with all their labels, labelled or not; of the settings, ``ids`` alone chooses.
+    """All images of a data set with all their labels, labeled or not; of the settings, ``ids`` alone chooses.
 
     Raises:
         UserError: if the data set is missing or malformed, or the settings contradict each other.
@@ -43,7 +43,7 @@ def open_images(settings: DataSettings) -> Dataset:
     if settings.images is not None:
         dataset = open_glob(settings.images)
     elif settings.dataset is None:
-        raise UserError(f"Nothing to localise: give --dataset {', '.join(OPENERS)}; or --images 'GLOB' --class NAME.")
+        raise UserError(f"Nothing to localize: give --dataset {', '.join(OPENERS)}; or --images 'GLOB' --class NAME.")
     else:
         dataset = OPENERS[settings.dataset](settings)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
@@ -77,9 +77,9 @@ def _refuse_contradictions(settings: DataSettings) -> None:
 def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
     """The images that there is something to look for in, with the labels that say what."""
     if settings.class_name is not None:
-        return _relabelled(dataset, lambda _labels: (str(settings.class_name),))
+        return _relabeled(dataset, lambda _labels: (str(settings.class_name),))
     if settings.targets != "labels":
-        return _relabelled(dataset, lambda _labels: ())
+        return _relabeled(dataset, lambda _labels: ())
     if not any(image.labels for image in dataset.images):
         raise UserError(
             "The images have no labels; give --labels CSV, --class NAME, or --targets top5 for the classifier's own."
@@ -89,10 +89,10 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
             f"--classes: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
         )
     chosen = frozenset(settings.classes or dataset.class_names)
-    dataset = _relabelled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
+    dataset = _relabeled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
     images = tuple(image for image in dataset.images if image.labels)
     if not images:
-        raise UserError(f"No image is labelled {' or '.join(settings.classes)}; choose other --classes.")
+        raise UserError(f"No image is labeled {' or '.join(settings.classes)}; choose other --classes.")
     return replace(dataset, images=images)
 
 
@@ -146,7 +146,7 @@ def _open_folder(settings: DataSettings) -> Dataset:
     if settings.root is None:
         raise UserError("--dataset folder needs --root DIR, the folder that holds the images.")
     if settings.labels is not None:
-        return open_labelled_images(settings.root, settings.labels)
+        return open_labeled_images(settings.root, settings.labels)
     return open_class_folders(settings.root)
 
 
@@ -179,7 +179,7 @@ GROUND_TRUTH_READERS: dict[str, Callable[[DataSettings, Dataset], GroundTruthSet
 """Those that have boxes or masks; own images only where the settings name them."""
 
 
-def _relabelled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Dataset:
+def _relabeled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Dataset:
     return replace(dataset, images=tuple(replace(image, labels=change(image.labels)) for image in dataset.images))
 
 

@@ -12,7 +12,7 @@ from wsloc.datasets.dataset import Dataset
 from wsloc.errors import UserError, listed
 
 Rows = list[list[str]]
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Listing:
     problems: tuple[tuple[Path, str], ...] = ()
 
 
-def read_rows(path: Path, separator: str | None = None, most_columns: int = -1) -> Rows:
+def read_rows(path: Path, separator: str | None = None, max_columns: int = -1) -> Rows:
     """The rows of a text table, without empty lines.
 
     Args:
         path: of the table, in UTF-8.
         separator: between the columns; None for spaces.
-        most_columns: the last column takes the rest of the line; -1 for no limit.
+        max_columns: the last column takes the rest of the line; -1 for no limit.
 
     Raises:
         UserError: if it is missing or no text.
@@ -45,7 +45,7 @@ def read_rows(path: Path, separator: str | None = None, most_columns: int = -1) 
         raise UserError(f"{path} does not exist; check --root and --split.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
-    splits = most_columns - 1 if most_columns > 0 else -1
+    splits = max_columns - 1 if max_columns > 0 else -1
     return [[field.strip() for field in line.strip().split(separator, splits)] for line in lines if line.strip()]
 
 
@@ -109,7 +109,7 @@ def strangers(path: Path, names: Iterable[str], what: str) -> list[tuple[Path, s
     found = list(dict.fromkeys(names))
     if not found:
         return []
-    return [(path, f"{what} ({len(found)}): {listed(found, _MOST_NAMED)}")]
+    return [(path, f"{what} ({len(found)}): {listed(found, _MAX_NAMED)}")]
 
 
 def one_of(folder: Path, names: Sequence[str]) -> Path | None:

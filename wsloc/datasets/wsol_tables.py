@@ -274,16 +274,16 @@ def _read_mask(folder: Path, file: str, header: ImageHeader) -> NDArray[np.bool_
         raise ItemError(f"the mask {file} lies outside {folder}")
     try:
         with Image.open(folder / file) as picture:
-            grey = picture.convert("L")
+            gray = picture.convert("L")
     except FileNotFoundError as error:
         raise ItemError(f"the mask {file} does not exist") from error
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
         raise ItemError(f"the mask {file} cannot be read: {error}") from error
-    in_stored_frame, _ = frame_of(grey.size, header)
+    in_stored_frame, _ = frame_of(gray.size, header)
     image_wh = header.stored_wh if in_stored_frame else header.size_wh
-    if abs(grey.width * image_wh[1] - grey.height * image_wh[0]) > max(image_wh):
-        raise ItemError(f"the mask {file} has {_shown(grey.size)} pixels and another shape than the image")
-    mask = np.asarray(grey) > 0
+    if abs(gray.width * image_wh[1] - gray.height * image_wh[0]) > max(image_wh):
+        raise ItemError(f"the mask {file} has {_shown(gray.size)} pixels and another shape than the image")
+    mask = np.asarray(gray) > 0
     return turn_masks(mask, header.orientation) if in_stored_frame else mask
 
 

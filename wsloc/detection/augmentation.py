@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from wsloc import boxes
 
-_GREY = 114
+_GRAY = 114
 """What lies around an image that is zoomed out."""
-_LEAST_VISIBLE = 0.5
-"""Share of an object that must be left for it to stay an object; with less of it, its rest is ignored."""
+_MIN_VISIBLE = 0.5
+"""Fraction of an object that must be left for it to stay an object; with less of it, its rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ def mirrored(example: Example) -> Example:
 
 
 def window(example: Example, part_xyxy: tuple[int, int, int, int]) -> Example:
-    """What a window shows, which may reach over the border of the image: there it is grey.
+    """What a window shows, which may reach over the border of the image: there it is gray.
 
     An object of which less than half is left is ignored from then on.
 
@@ -54,14 +54,14 @@ def window(example: Example, part_xyxy: tuple[int, int, int, int]) -> Example:
     """
     left, top, right, bottom = part_xyxy
     height, width = example.pixels.shape[:2]
-    pixels = np.full((bottom - top, right - left, 3), _GREY, dtype=np.uint8)
+    pixels = np.full((bottom - top, right - left, 3), _GRAY, dtype=np.uint8)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     pixels[y0 - top : y1 - top, x0 - left : x1 - left] = example.pixels[y0:y1, x0:x1]
     shift = np.array([left, top, left, top])
     size_wh = (right - left, bottom - top)
     moved = boxes.clip(example.boxes_xyxy - shift, size_wh)
     visible = boxes.area(moved) / np.maximum(boxes.area(example.boxes_xyxy), 1e-9)
-    kept = visible >= _LEAST_VISIBLE
+    kept = visible >= _MIN_VISIBLE
     ignored = np.concatenate([boxes.clip(example.ignored_xyxy - shift, size_wh), moved[~kept]])
     return Example(pixels, moved[kept], example.classes[kept], ignored[boxes.area(ignored) > 0])
 

@@ -21,7 +21,7 @@ from wsloc.errors import UserError, listed
 from wsloc.records import GroundTruth, ImageRecord, Localization
 from wsloc.runs import RunContents
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +136,7 @@ def from_localizations(
         if image.image_id not in left_out
     )
     problems = tuple(
-        f"{image.file}: a labelled class has no box, so the image was left out"
+        f"{image.file}: a labeled class has no box, so the image was left out"
         for image in dataset.images
         if image.image_id in left_out
     )
@@ -214,7 +214,7 @@ def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Da
 
 
 def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
-    """Refuse a test set of other classes than those that were learnt; their order does not matter.
+    """Refuse a test set of other classes than those that were learned; their order does not matter.
 
     Raises:
         UserError: which says what each of them lacks.
@@ -223,8 +223,8 @@ def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
     untested = [name for name in trained if name not in tested]
     if not unknown and not untested:
         return
-    said = [f"the test set has no {listed(untested, _MOST_NAMED)}"] if untested else []
-    said += [f"the training labels have no {listed(unknown, _MOST_NAMED)}"] if unknown else []
+    said = [f"the test set has no {listed(untested, _MAX_NAMED)}"] if untested else []
+    said += [f"the training labels have no {listed(unknown, _MAX_NAMED)}"] if unknown else []
     remedy = "give --test-classes with those that both have"
     if untested:
         remedy = "give a test set of the same classes, or --classes with those that have boxes"
@@ -248,7 +248,7 @@ def _boxed(record: ImageRecord, own: GroundTruth, number_of: Mapping[str, int]) 
 def _checked(labels: BoxedImages, drop_empty: bool) -> BoxedImages:
     if not any(len(boxed.boxes_xyxy) for boxed in labels.images):
         raise UserError(
-            f"{labels.name} has no box of {listed(labels.class_names, _MOST_NAMED) or 'any class'} to train on; give "
+            f"{labels.name} has no box of {listed(labels.class_names, _MAX_NAMED) or 'any class'} to train on; give "
             "other --labels."
         )
     if not drop_empty:

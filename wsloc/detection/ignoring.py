@@ -19,7 +19,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 
 Target = dict[str, Tensor]
-_LEAST_INSIDE = 0.5
+_MIN_INSIDE = 0.5
 _BACKGROUND, _NEITHER = -1, -2
 """What torchvision's matcher says of an anchor without an object, and of one that it leaves out."""
 
@@ -32,7 +32,7 @@ def lies_inside(boxes: Tensor, regions: Tensor) -> Tensor:
     bottom_right = torch.minimum(boxes[:, None, 2:], regions[None, :, 2:])
     shared = (bottom_right - top_left).clamp(min=0).prod(dim=2)
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
-    inside: Tensor = (shared >= _LEAST_INSIDE * area[:, None]).any(dim=1) & (area > 0)
+    inside: Tensor = (shared >= _MIN_INSIDE * area[:, None]).any(dim=1) & (area > 0)
     return inside
 
 

@@ -129,7 +129,7 @@ def localization(
         box_xyxy=box_xyxy,
         probability=score,
         quality=score,
-        area_share=(x1 - x0) * (y1 - y0) / (size_wh[0] * size_wh[1]),
+        area_fraction=(x1 - x0) * (y1 - y0) / (size_wh[0] * size_wh[1]),
         method=method,
         segmenter=SEGMENTER,
         fallback=None,

@@ -26,11 +26,11 @@ from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.records import Failure
 
 _BATCH_OF_LEARNING_RATE = 8
-_MOST_WARMUP_STEPS = 500
+_MAX_WARMUP_STEPS = 500
 _WARMUP_START = 1e-3
 
 
@@ -83,15 +83,15 @@ def peak_learning_rate(settings: TrainingSettings, detector: DetectorSettings) -
     return ARCHITECTURES[detector.arch].learning_rate * settings.batch_size / _BATCH_OF_LEARNING_RATE
 
 
-def learning_rate_share(step: int, steps: int, warmup: int | None) -> float:
-    """Share of the highest learning rate in a step, from 0: a line up, then half a cosine down.
+def learning_rate_fraction(step: int, steps: int, warmup: int | None) -> float:
+    """Fraction of the highest learning rate in a step, from 0: a line up, then half a cosine down.
 
     Args:
         step: from 0.
         steps: of the whole training.
         warmup: steps of the line; None for a tenth of all, at most 500.
     """
-    rising = min(_MOST_WARMUP_STEPS, steps // 10) if warmup is None else warmup
+    rising = min(_MAX_WARMUP_STEPS, steps // 10) if warmup is None else warmup
     line = min(1.0, _WARMUP_START + (1 - _WARMUP_START) * step / rising) if rising else 1.0
     return line * 0.5 * (1 + math.cos(math.pi * step / steps))
 
@@ -148,16 +148,16 @@ def train(
         sums: dict[str, float] = {}
         # torchvision samples anchors and proposals by PyTorch's own generator.
         with torch.random.fork_rng(devices=forked):
-            torch.manual_seed(item_seed(settings.seed, f"epoch {epoch}", "sampling"))
+            torch.manual_seed(stable_hash(settings.seed, f"epoch {epoch}", "sampling"))
             for number, batch in enumerate(_batches(labels, settings, epoch, pool)):
                 examples = [example for example in batch if isinstance(example, Example)]
                 new = [entry for entry in batch if isinstance(entry, Failure) and entry.image_id not in failed]
                 log.failures.extend(new)
                 failed.update(failure.image_id for failure in new)
-                share = learning_rate_share(
+                fraction = learning_rate_fraction(
                     (epoch - 1) * per_epoch + number, settings.epochs * per_epoch, settings.warmup_steps
                 )
-                rate = peak * share
+                rate = peak * fraction
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 if not examples:

@@ -92,9 +92,9 @@ def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) 
     if not np.isfinite(box).all() or boxes.area(box)[0] == 0:
         raise ItemError(f"the refiner gave a box without area: {found.tolist()}")
     x0, y0, x1, y1 = box[0].tolist()
-    share = (x1 - x0) * (y1 - y0) / (width * height)
+    fraction = (x1 - x0) * (y1 - y0) / (width * height)
     return replace(
-        record, box_xyxy=(x0, y0, x1, y1), area_share=share, method=f"{record.method}+refined", mask_rle=None
+        record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined", mask_rle=None
     )
 
 

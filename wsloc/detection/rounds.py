@@ -55,7 +55,7 @@ class Job:
         command: the words of the command line, for the manifests.
         folds: parts of the images; the boxes of one come from a detector that was trained on the others (1: from one
             that was trained on all).
-        least_score: of a detection that takes the place of a box, in [0, 1].
+        min_score: of a detection that takes the place of a box, in [0, 1].
         drop_empty: leave out images without a box.
         refine: mends each box; None for boxes as they are.
     """
@@ -67,7 +67,7 @@ class Job:
     threads: int
     command: tuple[str, ...]
     folds: int = 1
-    least_score: float = 0.05
+    min_score: float = 0.05
     drop_empty: bool = False
     refine: Refine | None = None
 
@@ -163,7 +163,7 @@ def _round(job: Job, out: Path, number: int, before: Boxes, pool: Executor | Non
             before,
             part.class_names,
             job.device,
-            least_score=job.least_score,
+            min_score=job.min_score,
             batch_size=job.training.batch_size,
             pool=pool,
             refine=job.refine,

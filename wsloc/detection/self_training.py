@@ -1,6 +1,6 @@
 """Self-training: a detector learns the pseudo-boxes, looks for better ones where the labels say, and so on.
 
-After each round the best box of each labelled class of each training image takes the place of the one before. No true
+After each round the best box of each labeled class of each training image takes the place of the one before. No true
 box is opened here.
 
 With folds (Cinbis et al. 2014, multi-fold training), the boxes of one part of the images come from a detector that
@@ -23,7 +23,7 @@ from wsloc.detection.settings import TrainingSettings
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.records import Failure, ImageRecord, Localization
 
 Boxes = Mapping[tuple[str, str], Localization]
@@ -35,7 +35,7 @@ class Relocalized:
     """One image after a round.
 
     Attributes:
-        result: its boxes, one for each labelled class that has one.
+        result: its boxes, one for each labeled class that has one.
         found: how many of them the detector found.
         problems: one sentence for each box that could not be refined.
     """
@@ -47,7 +47,7 @@ class Relocalized:
 
 def fold_of(image_id: str, folds: int, seed: int) -> int:
     """The fold of an image, from 0; it depends on nothing but the arguments."""
-    return item_seed(seed, image_id, "fold") % folds
+    return stable_hash(seed, image_id, "fold") % folds
 
 
 def training_part(labels: BoxedImages, fold: int, folds: int, seed: int) -> BoxedImages:
@@ -60,7 +60,7 @@ def training_part(labels: BoxedImages, fold: int, folds: int, seed: int) -> Boxe
 
 def of_fold(settings: TrainingSettings, number: int, fold: int) -> TrainingSettings:
     """The settings of one training, with a seed of its own."""
-    return replace(settings, seed=item_seed(settings.seed, f"round {number}", f"fold {fold}"))
+    return replace(settings, seed=stable_hash(settings.seed, f"round {number}", f"fold {fold}"))
 
 
 def relocalize(
@@ -70,12 +70,12 @@ def relocalize(
     class_names: Sequence[str],
     device: torch.device,
     *,
-    least_score: float,
+    min_score: float,
     batch_size: int = 8,
     pool: Executor | None = None,
     refine: Refine | None = None,
 ) -> Iterator[Relocalized]:
-    """The detector's best box of each labelled class, in the order of the images.
+    """The detector's best box of each labeled class, in the order of the images.
 
     Args:
         model: in evaluation mode, on the device.
@@ -83,7 +83,7 @@ def relocalize(
         before: the boxes of the round before; one stays where the detector finds none.
         class_names: of the detector's outputs 1, 2 and so on.
         device: where the model is.
-        least_score: of a box that takes the place of another.
+        min_score: of a box that takes the place of another.
         batch_size: images that are seen at once.
         pool: reads the images.
         refine: see :mod:`wsloc.detection.refine`.
@@ -95,7 +95,7 @@ def relocalize(
         items, found = [], 0
         for name in image.labels:
             record = best.get(name)
-            if record is not None and record.probability >= least_score:
+            if record is not None and record.probability >= min_score:
                 found += 1
             else:
                 record = before.get((image.image_id, name))

@@ -61,9 +61,9 @@ class TrainingSettings:
     flip: bool = True
     """mirror every other image"""
     zoom: float = 0.25
-    """largest change of scale of an image, as a share; a part of an image that is zoomed in is cut off (0 to 0.9)"""
+    """largest change of scale of an image, as a fraction; a part of an image that is zoomed in is cut off (0 to 0.9)"""
     gain: float = 0.2
-    """largest change of brightness of an image, as a share (0 to 0.9)"""
+    """largest change of brightness of an image, as a fraction (0 to 0.9)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """arithmetic of the network (auto: float16 with a scaled loss on CUDA, else float32)"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -24,7 +24,7 @@ from wsloc.evaluation.summary import Track
 from wsloc.runs import RunFolder, judge_run, read_run, write_summary
 from wsloc.runs.detection_metrics import average_precision
 
-_MOST_TOP = 50
+_MAX_TOP = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Tested:
 
 
 def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataSettings]:
-    """The images to test on, labelled or not: a detector has to see for itself that a class is not there.
+    """The images to test on, labeled or not: a detector has to see for itself that a class is not there.
 
     Args:
         given: which images and classes.
@@ -53,10 +53,10 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
         The images, and the settings that whoever reads the run opens them by.
 
     Raises:
-        UserError: if the classes are others than those that are learnt, there are no true boxes, or an image is also
+        UserError: if the classes are others than those that are learned, there are no true boxes, or an image is also
             trained on.
     """
-    whole = open_dataset(replace(given, targets=f"top{_MOST_TOP}"))
+    whole = open_dataset(replace(given, targets=f"top{_MAX_TOP}"))
     classes = given.classes or whole.class_names
     if unknown := [name for name in given.classes if name not in whole.class_names]:
         raise UserError(f"--test-classes: the test set has no class {unknown[0]!r}.")
@@ -70,7 +70,7 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
             f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
             "another --test-split."
         )
-    return whole, replace(given, targets=f"top{min(_MOST_TOP, len(classes))}")
+    return whole, replace(given, targets=f"top{min(_MAX_TOP, len(classes))}")
 
 
 def count_shared(trained: Iterable[Path], tested: Iterable[Path]) -> int:

@@ -2,7 +2,7 @@
 
 Choe et al. 2020 (arXiv 2001.07437), section 3.2, without rounding anything: the map is stretched to [0, 1]; at a
 threshold t the pixels of value >= t are the mask, so that t = 0 is the whole image; its connected components
-(8 neighbours) give half-open boxes, scaled to pixels of the image. Undecided pixels are in no mask.
+(8 neighbors) give half-open boxes, scaled to pixels of the image. Undecided pixels are in no mask.
 :mod:`wsloc.evaluation.wsol` has the arithmetic of the code that the authors published.
 """
 

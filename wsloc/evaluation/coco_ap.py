@@ -26,7 +26,7 @@ _OUTSIDE_EVERY_SIZE = -1.0
 """As the area of a true box it makes COCOeval ignore the box. There is no other way: its ``ignore`` flag is
 overwritten with ``iscrowd``, and a crowd region is matched by another IoU and any number of times."""
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
-_MOST_BOXES = -1
+_MAX_BOXES = -1
 _IOU_50, _IOU_75 = 0, 5
 
 
@@ -154,7 +154,7 @@ def _precision(true: list[dict[str, Any]], found: list[dict[str, Any]]) -> NDArr
         evaluator = COCOeval(_as_coco(true, found, true), _as_coco(true, found, found), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
-    return np.asarray(evaluator.eval["precision"][:, :, 0, :, _MOST_BOXES])
+    return np.asarray(evaluator.eval["precision"][:, :, 0, :, _MAX_BOXES])
 
 
 def _as_coco(true: list[dict[str, Any]], found: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> COCO:

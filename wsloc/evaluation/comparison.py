@@ -22,13 +22,13 @@ from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
 from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
-from wsloc.evaluation.object_groups import count_groups, largest_share, object_counts, size_groups
+from wsloc.evaluation.object_groups import count_groups, largest_fraction, object_counts, size_groups
 from wsloc.evaluation.summary import Track
 from wsloc.records import GroundTruth, Localization
 
 LEAST_ITEMS = 10
 """On fewer items no run is called better by an interval."""
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 Box = tuple[float, float, float, float]
 
@@ -86,7 +86,7 @@ class ItemRow:
     Attributes:
         image_id: of the image.
         class_name: of the item.
-        object_share: share of the image that the largest true box of the class covers.
+        object_fraction: fraction of the image that the largest true box of the class covers.
         objects: true boxes of the class in the image, difficult ones included.
         ious: of each run, in [0, 1]; 0 without a box.
         boxes_xyxy: of each run; None where it has no box.
@@ -94,7 +94,7 @@ class ItemRow:
 
     image_id: str
     class_name: str
-    object_share: float
+    object_fraction: float
     objects: int
     ious: tuple[float, ...]
     boxes_xyxy: tuple[Box | None, ...]
@@ -113,8 +113,8 @@ class Comparison:
         images: how many all runs judged.
         metrics: those of the summary.
         classes: CorLoc class by class.
-        sizes: share of items found, by the size of the largest object.
-        counts: share of items found, by the number of objects.
+        sizes: fraction of items found, by the size of the largest object.
+        counts: fraction of items found, by the number of objects.
         items: in the order of the images.
         notes: one sentence for each thing that a reader must know.
     """
@@ -215,7 +215,7 @@ def _common_truth(
     if len({run.fingerprint for run in contenders} - {None}) > 1:
         notes.append("The runs were not asked for the same items; what all of them were asked for is compared.")
     if unknown := sorted(shared.difference(truth)):
-        notes.append(f"{counted(len(unknown), 'image')} without true boxes to read: {listed(unknown, _MOST_NAMED)}.")
+        notes.append(f"{counted(len(unknown), 'image')} without true boxes to read: {listed(unknown, _MAX_NAMED)}.")
     other_size = {
         record.image_id
         for run in contenders
@@ -227,7 +227,7 @@ def _common_truth(
     if other_size:
         notes.append(
             f"{counted(len(other_size), 'image')} had another size in a run than in the data set; left out: "
-            f"{listed(sorted(other_size), _MOST_NAMED)}."
+            f"{listed(sorted(other_size), _MAX_NAMED)}."
         )
     common = {key: image for key, image in truth.items() if key in shared and key not in other_size}
     if not common:
@@ -257,7 +257,7 @@ def _uncompared(contenders: Sequence[Contender], truth: Mapping[str, GroundTruth
         every = judged_items(own, None if run.class_names is None else sorted(run.class_names)).pairs()
         if others := [f"{name} in {image_id}" for image_id, name in every if (image_id, name) not in compared]:
             are = "is" if len(others) == 1 else "are"
-            named = listed(others, _MOST_NAMED)
+            named = listed(others, _MAX_NAMED)
             notes.append(f"{counted(len(others), 'item')} of {run.name} {are} not compared: {named}.")
     return notes
 
@@ -273,7 +273,7 @@ def _metric_row(name: str, judged: Sequence[Judged]) -> Row:
 
 
 def _group_row(name: str, items: Items, kept: NDArray[np.bool_], hits: Sequence[NDArray[np.float64]]) -> Row:
-    """Share of found items among some, over the images that have such."""
+    """Fraction of found items among some, over the images that have such."""
     of_group = items.keep(kept)
     found = [ItemValues(of_group, hit[kept]) for hit in hits]
     return Row(
@@ -300,7 +300,7 @@ def _item_rows(
     return tuple(
         ItemRow(*pair, of_image, objects, tuple(of_runs), tuple(boxes_of.get(pair) for boxes_of in found))
         for pair, of_image, objects, of_runs in zip(
-            true.items.pairs(), largest_share(true).tolist(), object_counts(true).tolist(), ious, strict=True
+            true.items.pairs(), largest_fraction(true).tolist(), object_counts(true).tolist(), ious, strict=True
         )
     )
 

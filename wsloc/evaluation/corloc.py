@@ -1,11 +1,11 @@
 """Metrics of boxes: CorLoc in the two forms of the literature that do not agree, Loc of ILSVRC, and mean IoU.
 
-- *CorLoc class-wise* (Deselaers et al. 2010; the papers on weakly supervised detection): the share of a class's images
-  whose box has IoU > 0.5 with a box of the class, difficult ones included; then the mean over classes.
-- *CorLoc image-wise* (LOST, TokenCut): the share of images whose one box has IoU >= 0.5 with a box of any class.
-- *GT-known Loc* (Zhou et al. 2016 and after): the share of items whose box has IoU >= 0.5, the class being given.
-- *Top-k Loc* (ILSVRC; one minus its localisation error): the share of images for which, among the classifier's k best
-  classes, there is a right one whose box has IoU >= 0.5 with a box of it.
+- *CorLoc class-wise* (Deselaers et al. 2010; the papers on weakly supervised detection): the fraction of a class's
+  images whose box has IoU > 0.5 with a box of the class, difficult ones included; then the mean over classes.
+- *CorLoc image-wise* (LOST, TokenCut): the fraction of images whose one box has IoU >= 0.5 with a box of any class.
+- *GT-known Loc* (Zhou et al. 2016 and after): the fraction of items whose box has IoU >= 0.5, the class being given.
+- *Top-k Loc* (ILSVRC; one minus its localization error): the fraction of images for which, among the classifier's k
+  best classes, there is a right one whose box has IoU >= 0.5 with a box of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The energy-based pointing game: the share of a map that lies inside the true boxes.
+"""The energy-based pointing game: the fraction of a map that lies inside the true boxes.
 
 Wang et al. 2020 (Score-CAM, arXiv 1910.01279), section 4.3: the sum of the map inside the box over its whole sum.
-With several boxes of the class, it is the share inside their union.
+With several boxes of the class, it is the fraction inside their union.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from wsloc.evaluation.map_source import Map
 
 
 def energy_inside(saliency: Map, true_xyxy: NDArray[np.float64], size_wh: tuple[int, int]) -> float:
-    """The share of one map inside the union of some boxes, in [0, 1]; 0 for a map without a positive value.
+    """The fraction of one map inside the union of some boxes, in [0, 1]; 0 for a map without a positive value.
 
     A pixel of the map spreads evenly over its rectangle of the image, so no resolution is rounded to. Values below 0
-    and undecided ones count as 0. Unlike an order of pixels, the share depends on where a map's 0 is.
+    and undecided ones count as 0. Unlike an order of pixels, the fraction depends on where a map's 0 is.
 
     Args:
         saliency: ``(h, w)``.

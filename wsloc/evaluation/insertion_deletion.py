@@ -1,8 +1,8 @@
-"""Insertion and deletion: how fast a class is recognised, or lost, as the pixels of a map are shown or hidden.
+"""Insertion and deletion: how fast a class is recognized, or lost, as the pixels of a map are shown or hidden.
 
 Petsiuk et al. 2018 (RISE, arXiv 1806.07421), section 4.2, with the choices of the code that the authors published
 (github.com/eclique/RISE): pixels go from the highest down, one row's worth at a time; deleted ones become 0 in the
-normalised input; inserted ones appear on the image blurred by a Gaussian of sigma 5 cut at 11 x 11 pixels.
+normalized input; inserted ones appear on the image blurred by a Gaussian of sigma 5 cut at 11 x 11 pixels.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def causal_curves(
 
     Args:
         probability: of the class, from images ``(N, C, H, W)`` to ``(N,)`` in [0, 1]; N is at most ``batch_size``.
-        image: ``(C, H, W)``, as the network gets it, normalised.
+        image: ``(C, H, W)``, as the network gets it, normalized.
         saliency: ``(H, W)``; of equal values the first in reading order goes first, undecided ones go last.
         pixels_per_step: None for W, which makes H steps of an image: the published 224 at 224 x 224.
         batch_size: images that are looked at together.

@@ -1,6 +1,6 @@
 """What a score says about a box: precision of the boxes that are kept when the least certain ones are dropped.
 
-Boxes are sorted by a score, the most certain first. The curve is the share of right boxes (IoU > 0.5 with a true box
+Boxes are sorted by a score, the most certain first. The curve is the fraction of right boxes (IoU > 0.5 with a true box
 of their class, difficult ones included), or their mean IoU, among the first k of N. Its *area* is the mean over
 k = 1 ... N; with right and wrong boxes it is one minus the area under the risk-coverage curve (Geifman and El-Yaniv
 2017, arXiv 1705.08500; Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206). A random order has the precision of all
@@ -68,10 +68,10 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptCurve:
-    """Precision against the share of boxes kept, at the end of each of S steps.
+    """Precision against the fraction of boxes kept, at the end of each of S steps.
 
     Attributes:
-        share: float64 ``(S,)``, in (0, 1], ascending to 1.
+        fraction: float64 ``(S,)``, in (0, 1], ascending to 1.
         precision: float64 ``(S,)``: mean value of the boxes kept; the last is that of all.
         best: float64 ``(N,)``: the precision that the best possible order has with 1, 2, ... N boxes kept.
         area: of the score.
@@ -79,7 +79,7 @@ class KeptCurve:
         gain: area less the precision of all boxes, the area of a random order.
     """
 
-    share: NDArray[np.float64]
+    fraction: NDArray[np.float64]
     precision: NDArray[np.float64]
     best: NDArray[np.float64]
     area: float
@@ -158,7 +158,7 @@ def overall(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[np.float6
 
 
 def area(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[np.float64]:
-    """Mean precision over the share kept, under whole-numbered weights of the images ``(B, I)``: ``(B,)``.
+    """Mean precision over the fraction kept, under whole-numbered weights of the images ``(B, I)``: ``(B,)``.
 
     A box of weight w counts as w boxes of one score.
     """
@@ -187,8 +187,8 @@ def half_difference(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[n
     end = np.cumsum(count, axis=1)
     half = end[:, -1:] / 2
     into_first = np.clip(half - (end - count), 0, count)
-    share = np.divide(into_first, count, out=np.zeros_like(count), where=count > 0)
-    first = (share * total).sum(axis=1)
+    fraction = np.divide(into_first, count, out=np.zeros_like(count), where=count > 0)
+    first = (fraction * total).sum(axis=1)
     return np.asarray((2 * first - total.sum(axis=1)) / half[:, 0])
 
 

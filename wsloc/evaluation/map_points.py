@@ -8,7 +8,7 @@ from wsloc.evaluation.map_source import Map, filled
 
 
 def highest_point(saliency: Map, size_wh: tuple[int, int]) -> tuple[float, float] | None:
-    """The centre of the map's highest pixel, x and y in pixels of the image; of equal ones the first in reading order.
+    """The center of the map's highest pixel, x and y in pixels of the image; of equal ones the first in reading order.
 
     Args:
         saliency: ``(h, w)``.

@@ -1,7 +1,7 @@
 """MaxBoxAcc and MaxBoxAccV2 (Choe et al. 2020, arXiv 2001.07437 and 2007.04178): one threshold for a whole data set.
 
-- *MaxBoxAcc*: the share of items whose largest component's box has IoU >= 0.5 with a true box.
-- *MaxBoxAccV2*: the mean of such shares at IoU 0.3, 0.5 and 0.7, each at its own threshold, where the best
+- *MaxBoxAcc*: the fraction of items whose largest component's box has IoU >= 0.5 with a true box.
+- *MaxBoxAccV2*: the mean of such fractions at IoU 0.3, 0.5 and 0.7, each at its own threshold, where the best
   of all components counts.
 
 The authors count images, each of one class; on data sets of several classes an image the items are counted. The
@@ -110,7 +110,7 @@ def _hits(iou: NDArray[np.float32], delta: float) -> NDArray[np.bool_]:
 
 
 def _maxima(weights: NDArray[np.float64], items: Items, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The greatest share over the thresholds, ``(B,)``."""
+    """The greatest fraction over the thresholds, ``(B,)``."""
     # Only thresholds at which some item differs from the one before: of those of wsol, a quarter.
     kept = np.ones(hits.shape[1], dtype=bool)
     kept[1:] = (hits[:, 1:] != hits[:, :-1]).any(axis=0)

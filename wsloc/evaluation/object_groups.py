@@ -14,8 +14,8 @@ COUNT_EDGES = (2, 4)
 """Objects of the class in the image from which on there are some, and many."""
 
 
-def largest_share(true: TrueBoxes) -> NDArray[np.float64]:
-    """Share of the image that the largest true box of each item covers, ``(N,)``."""
+def largest_fraction(true: TrueBoxes) -> NDArray[np.float64]:
+    """Fraction of the image that the largest true box of each item covers, ``(N,)``."""
     own = true.item >= 0
     largest = np.zeros(len(true.items))
     np.maximum.at(largest, true.item[own], boxes.area(true.boxes_xyxy[own]))
@@ -23,12 +23,12 @@ def largest_share(true: TrueBoxes) -> NDArray[np.float64]:
 
 
 def size_groups(true: TrueBoxes) -> dict[str, NDArray[np.bool_]]:
-    """Which items ``(N,)`` have an object of which size, by the largest one's share of the image."""
-    share, (small, large) = largest_share(true), SIZE_EDGES
+    """Which items ``(N,)`` have an object of which size, by the largest one's fraction of the image."""
+    fraction, (small, large) = largest_fraction(true), SIZE_EDGES
     return {
-        f"below {100 * small:.0f} %": share < small,
-        f"{100 * small:.0f} to {100 * large:.0f} %": (share >= small) & (share < large),
-        f"above {100 * large:.0f} %": share >= large,
+        f"below {100 * small:.0f} %": fraction < small,
+        f"{100 * small:.0f} to {100 * large:.0f} %": (fraction >= small) & (fraction < large),
+        f"above {100 * large:.0f} %": fraction >= large,
     }
 
 

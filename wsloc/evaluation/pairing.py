@@ -109,10 +109,10 @@ def best_matches(
     return match
 
 
-def largest_share_inside(
+def largest_fraction_inside(
     boxes_xyxy: NDArray[np.float64], keys: Sequence[Hashable], regions: Objects
 ) -> NDArray[np.float64]:
-    """The largest share of each box's area that one region of its key covers, ``(N,)`` in [0, 1]."""
+    """The largest fraction of each box's area that one region of its key covers, ``(N,)`` in [0, 1]."""
     own, other = pair_up(keys, regions.keys)
     box, region = boxes_xyxy[own], regions.boxes_xyxy[other]
     common = np.concatenate([np.maximum(box[:, :2], region[:, :2]), np.minimum(box[:, 2:], region[:, 2:])], axis=1)

@@ -17,7 +17,7 @@ from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations
 from wsloc.records import GroundTruth, Localization
 
 BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
-    "centre box": boxes.centered,
+    "center box": boxes.centered,
     "full image": boxes.full_image,
 }
 """Ways to make a box without looking at the image."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_share_inside, objects_of
+from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_fraction_inside, objects_of
 from wsloc.records import GroundTruth, Localization
 
 IOU_THRESHOLD = 0.5
@@ -86,7 +86,7 @@ def voc_ap(
     found = [record for record in localizations if record.class_name in place and record.image_id in truth]
     boxes_xyxy, keys = boxes_of(found), [(record.image_id, record.class_name) for record in found]
     match = best_matches(boxes_xyxy, keys, objects.boxes_xyxy, objects.keys)
-    in_crowd = largest_share_inside(boxes_xyxy, keys, crowds_of(truth)) >= iou_threshold
+    in_crowd = largest_fraction_inside(boxes_xyxy, keys, crowds_of(truth)) >= iou_threshold
     scores = np.array([score_of(record) for record in found], dtype=np.float64)
 
     order = np.argsort(-scores, kind="stable")

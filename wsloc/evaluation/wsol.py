@@ -7,7 +7,7 @@ github.com/clovaai/wsolevaluation: inference.py and evaluation.py. What differs 
 - The mask is what lies strictly above ``int(t * maximum)``, for t = 0, 0.001 ... 0.999; a mask without pixels gives
   the box (0, 0, 0, 0).
 - Boxes are those of contours, those around holes included; the largest is the one whose polygon through the pixel
-  centres has most area. The right and lower corner is the first pixel past the contour, or the last of the map.
+  centers has most area. The right and lower corner is the first pixel past the contour, or the last of the map.
 - True boxes are whole pixels whose two corners belong to them, brought to 224 x 224 and cut down to whole numbers.
   Areas count both corners. So a box that fits exactly reaches less than IoU 1, unless it ends at the border.
 

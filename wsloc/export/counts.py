@@ -94,7 +94,7 @@ class Counts:
         counted = (
             (
                 self.incomplete,
-                "images lack the box of a class that they were labelled with, so that its object counts as background",
+                "images lack the box of a class that they were labeled with, so that its object counts as background",
             ),
             (
                 self.images_left_out[NOT_USABLE],

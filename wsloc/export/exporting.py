@@ -96,7 +96,7 @@ def export_run(
         if not run_manifest.get("complete"):
             warnings.append("The run is unfinished: only the images of its finished parts were exported.")
         if VAL in plan.splits and not (counts.images[TRAIN] and counts.images[VAL]):
-            warnings.append("One of the splits has no image; give another --val-share.")
+            warnings.append("One of the splits has no image; give another --val-fraction.")
         beside = {split: kind.image_folders[split] for split in plan.splits}
         manifest = {
             "format_version": FORMAT_VERSION,
@@ -137,8 +137,8 @@ def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutS
     kind = FORMATS[format_name]
     if selection.uncertain == "ignore" and not kind.ignores:
         raise UserError(f"--format {format_name} has no regions to ignore; leave --uncertain ignore out.")
-    if layout.val_share and VAL not in kind.image_folders:
-        raise UserError(f"--format {format_name} has no splits; leave --val-share out.")
+    if layout.val_fraction and VAL not in kind.image_folders:
+        raise UserError(f"--format {format_name} has no splits; leave --val-fraction out.")
     if layout.segmentation is not None and not kind.has_outlines:
         raise UserError(f"--format {format_name} has boxes alone; --segmentation goes with --format coco.")
     if treatment == "none" and kind.needs_images:
@@ -154,7 +154,7 @@ def _plan(source: Source, found: Survey, layout: LayoutSettings, treatment: Medi
         class_names=source.class_names + more,
         category_ids=first + tuple(range(after, after + len(more))),
         numeric_ids=source.category_ids is not None and found.numeric_ids,
-        splits=(TRAIN, VAL) if layout.val_share else (TRAIN,),
+        splits=(TRAIN, VAL) if layout.val_fraction else (TRAIN,),
         outline=layout.segmentation or "polygons",
         media=treatment,
         root=source.root.resolve(),

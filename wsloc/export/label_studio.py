@@ -1,4 +1,4 @@
-"""Label Studio: tasks with predictions that people correct, and the labelling interface that shows them."""
+"""Label Studio: tasks with predictions that people correct, and the labeling interface that shows them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ FOLDER = "mask_pictures"
 
 
 def write_mask_pictures(folder: Path, image: ExportImage) -> int:
-    """Write ``mask_pictures/CLASS/IMAGE.png`` of each class of an image: grey, 255 is object, 0 is not.
+    """Write ``mask_pictures/CLASS/IMAGE.png`` of each class of an image: gray, 255 is object, 0 is not.
 
     :func:`wsloc.datasets.folder_truth.mask_place` says where they lie, ``IMAGE`` being the image's exported file with
     its suffix; ``--dataset folder --masks`` reads such a folder. They have the size of the image after EXIF

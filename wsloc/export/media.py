@@ -27,7 +27,7 @@ TURNED = "left in place with an EXIF orientation"
 NOT_LINKED = "copied, for they cannot be linked"
 JPEG_QUALITY = 95
 _IN_PNG = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB"}
-"""What becomes of colours that PNG does not hold."""
+"""What becomes of colors that PNG does not hold."""
 
 
 def look_at(source: Path, size_wh: tuple[int, int], media: Media, counts: Counter[str]) -> ImageHeader | None:
@@ -113,7 +113,7 @@ def _upright(source: Path) -> bytes:
             if _is_jpeg(source):
                 turned.save(written, "JPEG", quality=JPEG_QUALITY, icc_profile=profile)
             elif turned.mode in _IN_PNG:
-                # The profile is of the colours that the image had.
+                # The profile is of the colors that the image had.
                 turned.convert(_IN_PNG[turned.mode]).save(written, "PNG", icc_profile=None)
             else:
                 turned.save(written, "PNG", icc_profile=profile)

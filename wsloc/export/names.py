@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.runs.file_names import safe_name
 
 
@@ -25,7 +25,7 @@ class FlatNames:
         stem, attempt = plain, 0
         # Some file systems take A.jpg and a.jpg for one.
         while stem.casefold() in self._taken:
-            stem = f"{plain}-{item_seed(attempt, file, ''):08x}"
+            stem = f"{plain}-{stable_hash(attempt, file, ''):08x}"
             attempt += 1
         self._taken.add(stem.casefold())
         return stem

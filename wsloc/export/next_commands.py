@@ -51,7 +51,7 @@ def _coco(export: Export) -> Commands:
         )
     else:
         missing = (
-            "its reference script wants a split val: --val-share 0.1"
+            "its reference script wants a split val: --val-fraction 0.1"
             if copied and not has_val
             else "its reference script wants the images beside: --media copy"
             if not copied
@@ -127,7 +127,7 @@ def _label_studio(export: Export) -> Commands:
         ),
         (
             "there, in a new project",
-            f"labelling interface: the code of {export.path / INTERFACE}\n"
+            f"labeling interface: the code of {export.path / INTERFACE}\n"
             f"cloud storage: a source storage of local files at {images}; save it, do not sync it\n"
             f"import: {export.path / TASKS}",
         ),

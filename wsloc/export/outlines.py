@@ -15,7 +15,7 @@ from wsloc.records import Localization
 
 TOLERANCE = 0.75
 """By how many pixels of the mask a polygon may leave its border: enough to take the steps out of an oblique edge."""
-_MOST_AREA_CHANGE = 0.05
+_MAX_AREA_CHANGE = 0.05
 Ring = NDArray[np.int32]
 """Corners of pixels in order, ``(N, 2)`` as x and y."""
 
@@ -70,7 +70,7 @@ def full_size(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> NDArray[np.b
 
 def _rings(mask: NDArray[np.bool_], tolerance: float) -> list[Ring]:
     """One ring for each outer border of the mask, its holes joined to it."""
-    # OpenCV's contours run through centres of pixels. In the doubled mask the first half of a pixel lies beside its
+    # OpenCV's contours run through centers of pixels. In the doubled mask the first half of a pixel lies beside its
     # near edge and the second half beside its far one, so that halving, rounded up, gives the edges themselves.
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     corner = np.array([columns[0], rows[0]], dtype=np.int32)
@@ -100,7 +100,7 @@ def _simplified(ring: Ring, tolerance: float) -> Ring:
         arcs.append(cv2.approxPolyDP(arc, tolerance, closed=False)[:-1, 0])
     simple = np.concatenate(arcs).astype(np.int32)
     before, after = cv2.contourArea(ring), cv2.contourArea(simple)
-    return simple if len(simple) >= 3 and abs(after - before) <= _MOST_AREA_CHANGE * before else ring
+    return simple if len(simple) >= 3 and abs(after - before) <= _MAX_AREA_CHANGE * before else ring
 
 
 def _joined(ring: Ring, holes: list[Ring]) -> Ring:

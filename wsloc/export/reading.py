@@ -103,10 +103,10 @@ def _mended(record: Localization) -> tuple[Localization, str, tuple[str, ...]]:
             return record, EMPTY, ()
         record, mended = replace(record, box_xyxy=(x0, y0, x1, y1)), (CUT_OFF,)
     if not (0 <= record.probability <= 1 and 0 <= record.quality <= 1):
-        record = replace(record, probability=_share(record.probability), quality=_share(record.quality))
+        record = replace(record, probability=_fraction(record.probability), quality=_fraction(record.quality))
         mended = (*mended, SCORE_MENDED)
     return record, "", mended
 
 
-def _share(score: float) -> float:
+def _fraction(score: float) -> float:
     return min(max(finite_score(score), 0.0), 1.0)

@@ -16,7 +16,7 @@ BELOW_MIN_AREA = "below --min-area"
 BELOW_MIN_SCORE = "below --min-score"
 DUPLICATE = "duplicate by --nms"
 BEYOND_BOXES_PER_CLASS = "beyond --boxes-per-class"
-OUTSIDE_TOP_SHARE = "outside --top-share"
+OUTSIDE_TOP_FRACTION = "outside --top-fraction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Selected:
 
 
 def select(records: Sequence[Localization], settings: SelectionSettings) -> Selected:
-    """Sort out the boxes of one image, as far as that can be told without the other images (:class:`TopShare`).
+    """Sort out the boxes of one image, as far as that can be told without the other images (:class:`TopFraction`).
 
     In this order: fallbacks, area, score, duplicates, number of boxes of a class.
 
@@ -60,7 +60,7 @@ def select(records: Sequence[Localization], settings: SelectionSettings) -> Sele
     for place, record in enumerate(records):
         if record.fallback is not None and settings.fallbacks == "drop":
             reasons[place] = FALLBACK
-        elif _share(record) < settings.min_area:
+        elif _fraction(record) < settings.min_area:
             reasons[place] = BELOW_MIN_AREA
         elif score_of(record, settings) < settings.min_score:
             reasons[place] = BELOW_MIN_SCORE
@@ -86,17 +86,17 @@ def score_of(record: Localization, settings: SelectionSettings) -> float:
     return record.quality if settings.score == "quality" else record.probability
 
 
-class TopShare:
-    """The best share of the boxes of each class; equal scores in the order of the run."""
+class TopFraction:
+    """The best fraction of the boxes of each class; equal scores in the order of the run."""
 
-    def __init__(self, scores: dict[str, Sequence[float]], share: float) -> None:
+    def __init__(self, scores: dict[str, Sequence[float]], fraction: float) -> None:
         """Rank.
 
         Args:
             scores: of all boxes that :func:`select` kept, by class, in the order of the run.
-            share: of each class that is best, rounded up to whole boxes.
+            fraction: of each class that is best, rounded up to whole boxes.
         """
-        self._is_best = {name: _best(np.array(values), share) for name, values in scores.items()}
+        self._is_best = {name: _best(np.array(values), fraction) for name, values in scores.items()}
         self._place = dict.fromkeys(scores, 0)
 
     def next_is_best(self, class_name: str) -> bool:
@@ -106,8 +106,8 @@ class TopShare:
         return bool(self._is_best[class_name][place])
 
 
-def _best(scores: np.ndarray, share: float) -> np.ndarray:
-    count = int(np.ceil(share * len(scores) - 1e-9))
+def _best(scores: np.ndarray, fraction: float) -> np.ndarray:
+    count = int(np.ceil(fraction * len(scores) - 1e-9))
     is_best = np.zeros(len(scores), dtype=bool)
     is_best[np.argsort(-scores, kind="stable")[:count]] = True
     return is_best
@@ -126,5 +126,5 @@ def _duplicates(
     return [i for row, i in enumerate(order) if row not in stays]
 
 
-def _share(record: Localization) -> float:
+def _fraction(record: Localization) -> float:
     return float(area(record.box_xyxy)[0]) / (record.size_wh[0] * record.size_wh[1])

@@ -19,8 +19,8 @@ class SelectionSettings:
     """what tells how certain a box is: how well mask and map agree, or the classifier's probability"""
     min_score: float = 0.0
     """leave out boxes with a lower score (0 to 1)"""
-    top_share: float = 1.0
-    """the best share of each class's boxes; the others are uncertain (above 0, to 1)"""
+    top_fraction: float = 1.0
+    """the best fraction of each class's boxes; the others are uncertain (above 0, to 1)"""
     ignore_below: Annotated[float | None, optional("S", "none")] = None
     """boxes with a lower score are uncertain (0 to 1); together with --uncertain ignore"""
     uncertain: Literal["drop", "ignore"] = "drop"
@@ -28,7 +28,7 @@ class SelectionSettings:
     boxes_per_class: Annotated[int | None, optional("N", "all that the run has")] = None
     """most boxes of a class in an image, the largest components first (>= 1)"""
     min_area: float = 0.0
-    """leave out boxes that cover a smaller share of the image (0 to 1)"""
+    """leave out boxes that cover a smaller fraction of the image (0 to 1)"""
     nms: Annotated[float | None, optional("IOU", "none")] = None
     """leave out boxes that overlap a better one of the same class and image by more than this (0 to 1)"""
     fallbacks: Literal["keep", "drop"] = "keep"
@@ -44,7 +44,9 @@ class SelectionSettings:
             ("--nms", self.nms),
         ):
             require(value is None or 0 <= value <= 1, f"{flag} must lie between 0 and 1, not {value}.")
-        require(0 < self.top_share <= 1, f"--top-share must lie above 0 and be at most 1, not {self.top_share}.")
+        require(
+            0 < self.top_fraction <= 1, f"--top-fraction must lie above 0 and be at most 1, not {self.top_fraction}."
+        )
         require(
             self.boxes_per_class is None or self.boxes_per_class >= 1,
             f"--boxes-per-class must be at least 1, not {self.boxes_per_class}.",
@@ -61,12 +63,12 @@ class LayoutSettings:
 
     media: Annotated[Media | None, optional("copy|hardlink|none", "copy; none for label-studio and cvat")] = None
     """the images: copies, hard links (a trainer that mends images in place mends the originals), or left in place"""
-    val_share: float = 0.0
-    """share of the images that become the split val, by a hash of their ids (0 to below 1)"""
+    val_fraction: float = 0.0
+    """fraction of the images that become the split val, by a hash of their ids (0 to below 1)"""
     segmentation: Annotated[Outline | None, optional("polygons|boxes|rle|none", "polygons")] = None
     """coco: outlines of the masks as polygons or run lengths, the boxes as polygons, or none"""
     mask_pictures: bool = False
     """write mask_pictures/CLASS/IMAGE.png, too: 255 is object"""
 
     def __post_init__(self) -> None:
-        require(0 <= self.val_share < 1, f"--val-share must lie between 0 and 1, not {self.val_share}.")
+        require(0 <= self.val_fraction < 1, f"--val-fraction must lie between 0 and 1, not {self.val_fraction}.")

@@ -17,11 +17,11 @@ from wsloc.export.mask_pictures import write_mask_pictures
 from wsloc.export.names import FlatNames
 from wsloc.export.plan import TRAIN, VAL, ExportImage
 from wsloc.export.reading import ImageBoxes, iter_images, leaves_root
-from wsloc.export.selection import OUTSIDE_TOP_SHARE, ScoredBox, TopShare
+from wsloc.export.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
 from wsloc.export.settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.survey import Survey, sort_out
 from wsloc.images import read_header
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 
 IMAGES, PROBLEMS = "images.csv", "problems.txt"
 _SEEDS = 2**31
@@ -66,7 +66,7 @@ class Stream:
         Raises:
             OSError: if the export cannot be written.
         """
-        top = TopShare(dict(self.found.scores), self.selection.top_share)
+        top = TopFraction(dict(self.found.scores), self.selection.top_fraction)
         known: set[str] = set()
         with ExitStack() as stack:
             table = csv.writer(stack.enter_context(self._open(IMAGES)), lineterminator="\n")
@@ -100,7 +100,7 @@ class Stream:
     def _open(self, name: str) -> Any:
         return (self.folder / name).open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
-    def _selected(self, image: ImageBoxes, top: TopShare) -> tuple[ScoredBox, ...]:
+    def _selected(self, image: ImageBoxes, top: TopFraction) -> tuple[ScoredBox, ...]:
         """The boxes to write; counts the others."""
         selected = sort_out(image, self.selection)
         for record, reason in selected.left_out:
@@ -109,7 +109,7 @@ class Stream:
         for box in selected.kept:
             is_best = top.next_is_best(box.record.class_name)
             if self.selection.uncertain == "drop" and not is_best:
-                self.counts.leave_out(box.record, OUTSIDE_TOP_SHARE)
+                self.counts.leave_out(box.record, OUTSIDE_TOP_FRACTION)
             else:
                 boxes.append(ScoredBox(box.record, box.score, box.uncertain or not is_best))
         return tuple(boxes)
@@ -125,7 +125,7 @@ class Stream:
         source = self.root / image.file
         size_wh = image.boxes[0].size_wh if image.boxes else read_header(source).size_wh
         header = media.look_at(source, size_wh, self.treatment, self.counts.media)
-        split = _split_of(image.image_id, self.layout.val_share)
+        split = _split_of(image.image_id, self.layout.val_fraction)
         if self.treatment == "none" and self.kind.finds_images_by_path:
             name = image.file
         else:
@@ -150,6 +150,6 @@ class Stream:
         self.counts.incomplete += bool(asked - shown) or image.image_id in self.found.failed
 
 
-def _split_of(image_id: str, val_share: float) -> str:
+def _split_of(image_id: str, val_fraction: float) -> str:
     """By a hash, so that an image's split depends on no other image."""
-    return VAL if item_seed(0, image_id, "split") < val_share * _SEEDS else TRAIN
+    return VAL if stable_hash(0, image_id, "split") < val_fraction * _SEEDS else TRAIN

@@ -19,7 +19,7 @@ _READ_BY_ULTRALYTICS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tif
 
 
 def write_yolo(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
-    """Write ``labels/SPLIT/NAME.txt`` and ``data.yaml``; centre and sides as shares of the image, to 1e-7."""
+    """Write ``labels/SPLIT/NAME.txt`` and ``data.yaml``; center and sides as fractions of the image, to 1e-7."""
     numbers = plan.numbers()
     for split in plan.splits:
         (folder / "labels" / split).mkdir(parents=True)
@@ -31,7 +31,7 @@ def write_yolo(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple
         path = folder / "labels" / image.split / f"{Path(image.name).stem}.txt"
         path.write_text("".join(rows), encoding="ascii")
     (folder / DATA).write_text(_data(plan.class_names, has_val), encoding="utf-8")
-    warnings = [] if has_val else ["There is no split val, so data.yaml names train for it; --val-share makes one."]
+    warnings = [] if has_val else ["There is no split val, so data.yaml names train for it; --val-fraction makes one."]
     if unread:
         warnings.append(f"{unread} images are of a type that Ultralytics does not read, such as .ppm; convert them.")
     return tuple(warnings)
@@ -40,8 +40,8 @@ def write_yolo(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple
 def _row(box: ScoredBox, size_wh: tuple[int, int], number: int) -> str:
     width, height = size_wh
     x0, y0, x1, y1 = box.record.box_xyxy
-    shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-    return f"{number} " + " ".join(f"{share:.7f}" for share in shares) + "\n"
+    fractions = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    return f"{number} " + " ".join(f"{fraction:.7f}" for fraction in fractions) + "\n"
 
 
 def _data(class_names: tuple[str, ...], has_val: bool) -> str:

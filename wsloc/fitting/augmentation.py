@@ -1,4 +1,4 @@
-"""An image changed at random: cropped, mirrored, its colours shifted.
+"""An image changed at random: cropped, mirrored, its colors shifted.
 
 Each change is drawn from a seed of its own, so that it depends on neither the order of the images nor the workers.
 """
@@ -24,8 +24,8 @@ class Augmentation:
     """How strongly images are changed.
 
     Attributes:
-        crop_scale: least area of the crop, as a share of the image, in (0, 1].
-        jitter: largest change of brightness, contrast and saturation, as a share, in [0, 1).
+        crop_scale: least area of the crop, as a fraction of the image, in (0, 1].
+        jitter: largest change of brightness, contrast and saturation, as a fraction, in [0, 1).
     """
 
     crop_scale: float
@@ -35,7 +35,7 @@ class Augmentation:
 def augmented(
     image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, augmentation: Augmentation, seed: int
 ) -> Tensor:
-    """A network input float32 ``(C, H, W)``, normalised, of the network's input size.
+    """A network input float32 ``(C, H, W)``, normalized, of the network's input size.
 
     Args:
         image_rgb: ``(H, W, 3)``.
@@ -57,17 +57,15 @@ def augmented(
     return whole(np.asarray(picture), squashed).views[0].pixels
 
 
-def random_crop(
-    size_wh: tuple[int, int], least_area: float, generator: np.random.Generator
-) -> tuple[int, int, int, int]:
+def random_crop(size_wh: tuple[int, int], min_area: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
     """A half-open box ``xyxy`` in whole pixels inside the image.
 
-    Its area is drawn from ``least_area`` to 1 of the image's, its aspect, log-uniformly, from 3/4 to 4/3 (Szegedy et
+    Its area is drawn from ``min_area`` to 1 of the image's, its aspect, log-uniformly, from 3/4 to 4/3 (Szegedy et
     al. 2015, as torchvision's RandomResizedCrop); the whole image where no such box fits in ten tries.
     """
     width, height = size_wh
     for _ in range(_TRIES):
-        area = width * height * generator.uniform(least_area, 1)
+        area = width * height * generator.uniform(min_area, 1)
         aspect = math.exp(generator.uniform(math.log(_ASPECTS[0]), math.log(_ASPECTS[1])))
         crop_w, crop_h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < crop_w <= width and 0 < crop_h <= height:

@@ -20,12 +20,12 @@ Loss = Literal["bce", "cross-entropy"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Labelled images.
+    """Labeled images.
 
     Attributes:
         images: N records, in the order of the data set.
         class_names: K classes.
-        present: bool ``(N, K)``: whether an image is labelled to show a class.
+        present: bool ``(N, K)``: whether an image is labeled to show a class.
         left_out: further images, which show none of the classes.
     """
 
@@ -84,8 +84,8 @@ def for_loss(examples: Examples, loss: Loss) -> Examples:
     return Examples(images, examples.class_names, examples.present[shows], left_out=int((~shows).sum()))
 
 
-def check_trainable(examples: Examples, val_share: float) -> None:
-    """Refuse labels that nothing can be learnt from.
+def check_trainable(examples: Examples, val_fraction: float) -> None:
+    """Refuse labels that nothing can be learned from.
 
     Raises:
         UserError: if there is no label, one class that all images show, or a class with one image, which cannot be
@@ -104,11 +104,11 @@ def check_trainable(examples: Examples, val_share: float) -> None:
     single = [
         name for name, count in zip(examples.class_names, examples.present.sum(axis=0), strict=True) if count == 1
     ]
-    if single and val_share > 0:
+    if single and val_fraction > 0:
         raise UserError(
             f"{'The class' if len(single) == 1 else 'The classes'} {listed(single, 5)} "
             f"{'labels' if len(single) == 1 else 'label'} one image only, which cannot be trained on and held out: "
-            "label more images, name the other classes with --classes, or hold out none with --val-share 0."
+            "label more images, name the other classes with --classes, or hold out none with --val-fraction 0."
         )
 
 
@@ -128,23 +128,23 @@ def choose_loss(examples: Examples, asked: Loss | None) -> Loss:
     return asked or ("bce" if len(several) else "cross-entropy")
 
 
-def hold_out(examples: Examples, share: float, seed: int) -> NDArray[np.bool_]:
+def hold_out(examples: Examples, fraction: float, seed: int) -> NDArray[np.bool_]:
     """Which images are not trained on, chosen by a hash of their ids.
 
-    Of each class, the rarest first, images are taken in the order of their hash until the share of them is reached,
+    Of each class, the rarest first, images are taken in the order of their hash until the fraction of them is reached,
     one at the least; none is taken that is the last of a class to train on.
     Images that show no class count as a class.
 
     Args:
-        examples: two images of each class at the least, unless the share is 0.
-        share: of the images of each class, in [0, 0.5].
+        examples: two images of each class at the least, unless the fraction is 0.
+        fraction: of the images of each class, in [0, 0.5].
         seed: of the run.
 
     Returns:
         bool ``(N,)``.
     """
     held = np.zeros(len(examples.images), dtype=bool)
-    if share == 0:
+    if fraction == 0:
         return held
     present = examples.present
     if not (shows_any := examples.shows_any).all():
@@ -158,7 +158,7 @@ def hold_out(examples: Examples, share: float, seed: int) -> NDArray[np.bool_]:
     rows, columns = np.nonzero(present)
     by_class = np.split(rows[np.lexsort((ranks[rows], columns))], left.cumsum()[:-1])
     for column in np.argsort(left, kind="stable"):
-        wanted = max(1, round(share * len(by_class[column])))
+        wanted = max(1, round(fraction * len(by_class[column])))
         for row in by_class[column]:
             if taken[column] >= wanted:
                 break

@@ -151,8 +151,8 @@ def _head(job: Job) -> PooledLinear:
     head.load_state_dict(usual.state_dict())
     # Half an image more on either side, since a class may be on every image or on none but held-out ones.
     training = job.examples.present[~job.held_out]
-    share = (training.sum(axis=0) + 0.5) / (len(training) + 1)
-    odds = share / (1 - share) if job.loss == "bce" else share
+    fraction = (training.sum(axis=0) + 0.5) / (len(training) + 1)
+    odds = fraction / (1 - fraction) if job.loss == "bce" else fraction
     with torch.no_grad():
         head.bias.copy_(torch.from_numpy(np.log(odds)))
     return head.to(job.device)
@@ -163,8 +163,8 @@ def _plan(job: Job, precision: torch.dtype) -> Plan:
     freeze_norm = settings.batch_norm == "frozen" if settings.batch_norm is not None else job.backbone.has_weights
     return Plan(
         loss=job.loss,
-        epochs=settings.most_epochs,
-        patience=settings.most_patience,
+        epochs=settings.max_epochs,
+        patience=settings.max_patience,
         batch_size=job.compute.batch_size,
         rate=settings.peak_rate(job.backbone.has_weights),
         warmup=settings.warmup,
@@ -175,7 +175,7 @@ def _plan(job: Job, precision: torch.dtype) -> Plan:
 
 
 def _optimizer(job: Job, module: nn.Module, head: nn.Module) -> torch.optim.Optimizer:
-    """Groups whose ``lr`` is their share of the rate: a new head learns faster; only matrices decay."""
+    """Groups whose ``lr`` is their fraction of the rate: a new head learns faster; only matrices decay."""
     settings = job.settings
     of_head = {id(parameter) for parameter in head.parameters()}
     factor = settings.head_factor if settings.fine_tune and job.backbone.has_weights else 1.0

@@ -1,7 +1,7 @@
 """The training loop: epochs, early stopping on the held-out images, and a state that goes on after a kill.
 
 Order, augmentation and dropout of an epoch depend on the run's seed and the epoch's number alone, the learning rate on
-the number of the step. Weights, the optimiser's state and the figures of past epochs are therefore all that a resumed
+the number of the step. Weights, the optimizer's state and the figures of past epochs are therefore all that a resumed
 run needs; on a CPU it ends with the bytes of an undisturbed one.
 """
 
@@ -24,7 +24,7 @@ from wsloc.errors import UserError
 from wsloc.fitting.examples import Loss
 from wsloc.fitting.material import Material, Rows
 from wsloc.fitting.scoring import ScoredImages, mean_average_precision, top1_accuracy
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class EpochRecord:
         train_loss: mean over the images that were trained on, while the weights changed.
         val_loss: mean over the held-out images.
         val_map: mean average precision on the held-out images, in [0, 1].
-        val_accuracy: share of the held-out images with a class whose best-scored class is one of theirs.
+        val_accuracy: fraction of the held-out images with a class whose best-scored class is one of theirs.
     """
 
     epoch: int
@@ -58,8 +58,8 @@ class Plan:
         patience: epochs without a lower held-out loss after which it stops.
         batch_size: images in a step.
         rate: peak of the learning rate.
-        warmup: share of the steps over which it rises.
-        freeze_norm: whether batch normalisation keeps its statistics.
+        warmup: fraction of the steps over which it rises.
+        freeze_norm: whether batch normalization keeps its statistics.
         precision: float32, or the type that autocast uses.
         seed: of the run.
     """
@@ -85,7 +85,7 @@ class Trainer:
         present: bool ``(N, K)``.
         training: numbers of the images that are trained on, at least one.
         held_out: numbers of those that choose the epoch.
-        optimizer: of the module's parameters; each group's ``lr`` as it was made is its share of the rate.
+        optimizer: of the module's parameters; each group's ``lr`` as it was made is its fraction of the rate.
         history: the epochs so far.
         best_epoch: that with the lowest held-out loss, or the last without held-out images; 0 before the first.
         best: the module's state then.
@@ -119,9 +119,9 @@ def make_trainer(
     held_out: Rows,
     optimizer: torch.optim.Optimizer,
 ) -> Trainer:
-    """A training that has not begun; its groups of parameters have their share of the learning rate as ``lr``."""
+    """A training that has not begun; its groups of parameters have their fraction of the learning rate as ``lr``."""
     for group in optimizer.param_groups:
-        group["share"] = group["lr"]
+        group["fraction"] = group["lr"]
     device = next(material.module.parameters()).device.type
     scaler = torch.amp.GradScaler(device, enabled=plan.precision == torch.float16)
     return Trainer(plan, material, present, training, held_out, optimizer, [], 0, {}, scaler)
@@ -144,11 +144,11 @@ def train_epoch(trainer: Trainer, show: Callable[[int], None] = lambda _done: No
     _train_mode(module, plan.freeze_norm)
     device = next(module.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _deterministic_cudnn():
-        torch.manual_seed(item_seed(plan.seed, "dropout", str(epoch)))
+        torch.manual_seed(stable_hash(plan.seed, "dropout", str(epoch)))
         for number, (inputs, rows) in enumerate(trainer.material.changed(batches, epoch)):
             rate = _rate(plan, (epoch - 1) * steps + min(number, steps - 1), plan.epochs * steps)
             for group in trainer.optimizer.param_groups:
-                group["lr"] = rate * group["share"]
+                group["lr"] = rate * group["fraction"]
             loss = _step(trainer, inputs, rows)
             total, count = total + loss * len(rows), count + len(rows)
             show(count)
@@ -240,7 +240,7 @@ def history_csv(history: Iterable[EpochRecord]) -> str:
 
 
 def _batches(rows: Rows, batch_size: int, epoch: int, seed: int) -> list[Rows]:
-    """The images in an order of the epoch's own; no batch of one, which batch normalisation cannot take."""
+    """The images in an order of the epoch's own; no batch of one, which batch normalization cannot take."""
     order = np.random.default_rng([seed, epoch]).permutation(rows)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if len(batches) > 1 and len(batches[-1]) == 1:

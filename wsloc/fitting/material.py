@@ -20,12 +20,12 @@ from wsloc.fitting.augmentation import Augmentation, augmented
 from wsloc.fitting.examples import Examples
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 
 Rows = NDArray[np.int64]
 """Numbers of images, int64 ``(B,)``."""
-_LEAST_SPREAD = 0.1
-"""A feature that hardly varies is divided by no less than this share of the mean deviation of all."""
+_MIN_SPREAD = 0.1
+"""A feature that hardly varies is divided by no less than this fraction of the mean deviation of all."""
 
 
 class Material(Protocol):
@@ -49,7 +49,7 @@ class Material(Protocol):
 
 
 class FeatureMaterial:
-    """Cached features, standardised; the module is a linear head."""
+    """Cached features, standardized; the module is a linear head."""
 
     def __init__(
         self, head: PooledLinear, features: NDArray[np.float32], training: Rows, device: torch.device, seed: int
@@ -57,7 +57,7 @@ class FeatureMaterial:
         """Wrap features.
 
         Args:
-            head: takes standardised features.
+            head: takes standardized features.
             features: ``(N, 2, C)``: of the image and its mirror image; or ``(N, 1, C)``, which are never changed.
             training: numbers of the images that mean and deviation are taken over, all of finite features.
             device: of the head.
@@ -72,7 +72,7 @@ class FeatureMaterial:
         square = sum(((features[block, 0] - mean) ** 2).sum(axis=0) for block in blocks) / len(training)
         spread = np.sqrt(square)
         self._mean = torch.from_numpy(np.asarray(mean, dtype=np.float32))
-        self._spread = torch.from_numpy(np.maximum(spread, max(_LEAST_SPREAD * spread.mean(), 1e-6)).astype(np.float32))
+        self._spread = torch.from_numpy(np.maximum(spread, max(_MIN_SPREAD * spread.mean(), 1e-6)).astype(np.float32))
 
     def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
         generator = np.random.default_rng([self._seed, epoch])
@@ -88,13 +88,13 @@ class FeatureMaterial:
         return ((values - self._mean) / self._spread).to(self._device)
 
     def over(self, features: NDArray[np.float32]) -> FeatureMaterial:
-        """Other images for the same head, standardised as these are."""
+        """Other images for the same head, standardized as these are."""
         other = copy.copy(self)
         other._features = features
         return other
 
     def folded(self) -> PooledLinear:
-        """A head for features as the network gives them: the standardisation becomes part of its weights."""
+        """A head for features as the network gives them: the standardization becomes part of its weights."""
         head = self.module
         assert isinstance(head, PooledLinear)
         weight = head.weight.detach().cpu() / self._spread
@@ -132,7 +132,7 @@ class ImageMaterial:
     def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
         def read(row: int) -> Tensor:
             image = self.examples.images[row]
-            seed = item_seed(self.seed, image.image_id, f"epoch {epoch}")
+            seed = stable_hash(self.seed, image.image_id, f"epoch {epoch}")
             return augmented(read_image(image.path), self.preprocessing, self.augmentation, seed)
 
         return self._batches(batches, read)

@@ -63,7 +63,7 @@ def open_job(data: DataSettings, test_split: str | None, fitting: FittingSetting
     if data.limit is not None:
         first = make_examples(replace(dataset, images=examples.images[: data.limit]))
         examples = replace(first, left_out=examples.left_out)
-    check_trainable(examples, fitting.val_share)
+    check_trainable(examples, fitting.val_fraction)
     test = None
     if test_split is not None:
         of_test = make_examples(open_images(of_test_split(data, test_split)), examples.class_names)
@@ -71,7 +71,7 @@ def open_job(data: DataSettings, test_split: str | None, fitting: FittingSetting
         _check_test(test, test_split, examples, data.split)
     backbone = open_backbone(fitting, compute.seed)
     backbone.network.to(device)
-    held_out = hold_out(examples, fitting.val_share, compute.seed)
+    held_out = hold_out(examples, fitting.val_fraction, compute.seed)
     return Job(fitting, compute, backbone, examples, held_out, loss, device, test)
 
 

@@ -21,7 +21,7 @@ from wsloc.fitting.loop import EpochRecord
 from wsloc.fitting.scoring import ScoredImages, Scores, score_images
 from wsloc.runs.atomic import write_atomic
 
-_MOST_PROBLEMS_SHOWN = 5
+_MAX_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ def format_outcome(job: Job, outcome: Outcome, figures: Mapping[str, Scores]) ->
         lines.append(f"{row['class']:<{width}}{row['training_images']:>11}{cells}")
     if outcome.problems:
         lines += ["", f"{len(outcome.problems)} images could not be read (failures.jsonl):"]
-        lines += [f"  {reason}" for reason in list(outcome.problems.values())[:_MOST_PROBLEMS_SHOWN]]
+        lines += [f"  {reason}" for reason in list(outcome.problems.values())[:_MAX_PROBLEMS_SHOWN]]
     return "\n".join(lines)
 
 

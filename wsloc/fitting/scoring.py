@@ -1,7 +1,7 @@
 """How well a classifier tells which classes an image shows.
 
 The average precision is reckoned as VOC does since 2010: the area under precision over recall, precision made to fall
-monotonically. Equal scores keep the order of the images. An image that is not labelled with a class counts as one that
+monotonically. Equal scores keep the order of the images. An image that is not labeled with a class counts as one that
 does not show it; VOC's pairs with difficult objects only, which its own tool leaves out, are among those, so that its
 tool's figures would be no lower.
 """
@@ -60,13 +60,13 @@ def mean_average_precision(weights: NDArray[np.float64], images: ScoredImages) -
 
 
 def top1_accuracy(weights: NDArray[np.float64], images: ScoredImages) -> NDArray[np.float64]:
-    """Share of the images with a label whose best-scored class is one of their labels, ``(B,)``; NaN without any."""
+    """Fraction of the images with a label whose best-scored class is one of their labels, ``(B,)``; NaN without any."""
     right = np.take_along_axis(images.present, images.scores.argmax(axis=1)[:, None], axis=1)[:, 0]
-    labelled = (weights * images.present.any(axis=1)).sum(axis=1)
-    shares: NDArray[np.float64] = np.where(
-        labelled > 0, (weights * right).sum(axis=1) / np.maximum(labelled, 1e-12), np.nan
+    labeled = (weights * images.present.any(axis=1)).sum(axis=1)
+    fractions: NDArray[np.float64] = np.where(
+        labeled > 0, (weights * right).sum(axis=1) / np.maximum(labeled, 1e-12), np.nan
     )
-    return shares
+    return fractions
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Scores:
     Attributes:
         images: how many.
         mean_ap: mean over classes, with its bootstrap interval over images.
-        accuracy: share of the images with a label whose best-scored class is one of their labels, likewise.
+        accuracy: fraction of the images with a label whose best-scored class is one of their labels, likewise.
         class_ap: of each class; NaN where no image shows it.
         class_images: images that show each class.
     """

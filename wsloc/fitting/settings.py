@@ -30,8 +30,8 @@ class FittingSettings:
     """most passes over the training images (>= 1)"""
     patience: Annotated[int | None, optional("N", "20; 8 with --fine-tune")] = None
     """stop after N epochs without a lower loss on the held-out images (>= 1)"""
-    val_share: float = 0.2
-    """share of the training images that are held out to choose the epoch by (0 to 0.5; 0: none, and no early stop)"""
+    val_fraction: float = 0.2
+    """fraction of the training images held out to choose the epoch by (0 to 0.5; 0: none, and no early stop)"""
     optimizer: Annotated[Literal["adamw", "sgd"] | None, optional("adamw|sgd", "sgd; adamw with --fine-tune")] = None
     """sgd has a momentum of 0.9"""
     learning_rate: Annotated[
@@ -44,28 +44,28 @@ class FittingSettings:
     weight_decay: float = 0.01
     """weight decay (>= 0)"""
     warmup: float = 0.05
-    """share of all steps over which the learning rate rises (0 to 0.5)"""
+    """fraction of all steps over which the learning rate rises (0 to 0.5)"""
     batch_norm: Annotated[Literal["frozen", "trained"] | None, optional("frozen|trained", "frozen with weights")] = None
-    """--fine-tune: statistics of batch normalisation as the weights have them, or taken from each batch"""
+    """--fine-tune: statistics of batch normalization as the weights have them, or taken from each batch"""
     crop_scale: float = 0.35
-    """--fine-tune: least area of a random crop, as a share of the image (above 0 to 1; 1: none)"""
+    """--fine-tune: least area of a random crop, as a fraction of the image (above 0 to 1; 1: none)"""
     jitter: float = 0.2
-    """--fine-tune: largest change of brightness, contrast and saturation, as a share (0 to 0.9)"""
+    """--fine-tune: largest change of brightness, contrast and saturation, as a fraction (0 to 0.9)"""
     input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
     """side of the network's input in pixels; the shorter side with --resize short-side (>= 16)"""
     resize: Literal["squash", "short-side"] = "squash"
     """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
     mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel means of the normalisation, for values in [0, 1]; one number for a grey network"""
+    """channel means of the normalization, for values in [0, 1]; one number for a gray network"""
     std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel standard deviations of the normalisation; one number for a grey network"""
+    """channel standard deviations of the normalization; one number for a gray network"""
 
     def __post_init__(self) -> None:
         require(not (self.frozen and self.fine_tune), "--frozen and --fine-tune exclude each other: give one of them.")
         for name in ("epochs", "patience"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"--{name} must be at least 1, not {value}.")
-        require(0 <= self.val_share <= 0.5, f"--val-share must lie between 0 and 0.5, not {self.val_share}.")
+        require(0 <= self.val_fraction <= 0.5, f"--val-fraction must lie between 0 and 0.5, not {self.val_fraction}.")
         require(
             self.learning_rate is None or 0 < self.learning_rate <= 1e6,
             f"--learning-rate must be above 0 and at most 1e6, not {self.learning_rate}.",
@@ -82,12 +82,12 @@ class FittingSettings:
         require(self.std is None or all(value > 0 for value in self.std), "--std must hold positive numbers.")
 
     @property
-    def most_epochs(self) -> int:
+    def max_epochs(self) -> int:
         """``epochs``, or the default of the mode."""
         return self.epochs or (30 if self.fine_tune else 100)
 
     @property
-    def most_patience(self) -> int:
+    def max_patience(self) -> int:
         """``patience``, or the default of the mode."""
         return self.patience or (8 if self.fine_tune else 20)
 

@@ -16,7 +16,7 @@ from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds, Trace
 from wsloc.pipeline.saliency_maps import ImageMaps
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.records import Failure, Localization
 from wsloc.segmentation import SEGMENTERS, Component, Segmentation, agreement, largest_components, working_map
 from wsloc.segmentation.seeds import FOREGROUND
@@ -49,12 +49,12 @@ def _localized(localizer: Localizer, image_maps: ImageMaps, class_name: str) -> 
         saliency = working_map(image_maps.maps[class_name], (rgb.shape[0], rgb.shape[1]), settings.smoothing)
     except ItemError as error:
         return _failed(prepared, class_name, "saliency", str(error))
-    seed = item_seed(localizer.seed, prepared.image.image_id, class_name)
+    seed = stable_hash(localizer.seed, prepared.image.image_id, class_name)
     try:
         segmentation = SEGMENTERS[settings.segmenter](rgb, saliency, settings, seed)
     except (ItemError, cv2.error) as error:
         return _failed(prepared, class_name, "cut", one_line(error))
-    components, fallback = _components(segmentation, settings.components, settings.component_area_share)
+    components, fallback = _components(segmentation, settings.components, settings.component_area_fraction)
     if not components:
         return _failed(prepared, class_name, "cut", "the cut found no foreground, and the map gave no seeds")
     localizations = tuple(
@@ -68,11 +68,11 @@ def _localized(localizer: Localizer, image_maps: ImageMaps, class_name: str) -> 
 
 
 def _components(
-    segmentation: Segmentation, count: int, least_area_share: float
+    segmentation: Segmentation, count: int, min_area_fraction: float
 ) -> tuple[tuple[Component, ...], str | None]:
     """The components of the mask; where it is empty, the largest one of the seeds, named as a fallback."""
     if segmentation.mask.any():
-        return largest_components(segmentation.mask, count, least_area_share), None
+        return largest_components(segmentation.mask, count, min_area_fraction), None
     return largest_components(segmentation.trimap == FOREGROUND), "seeds"
 
 
@@ -89,7 +89,7 @@ def _localization(
     height, width = component.mask.shape
     # Clipped, since the scale may round to just beyond the border.
     box = boxes.clip(boxes.scale(component.box_xyxy, (width, height), prepared.size_wh), prepared.size_wh)
-    share = boxes.area(box)[0] / (prepared.size_wh[0] * prepared.size_wh[1])
+    fraction = boxes.area(box)[0] / (prepared.size_wh[0] * prepared.size_wh[1])
     x0, y0, x1, y1 = box[0].tolist()
     return Localization(
         image_id=prepared.image.image_id,
@@ -98,7 +98,7 @@ def _localization(
         box_xyxy=(x0, y0, x1, y1),
         probability=image_maps.probabilities[class_name],
         quality=agreement(saliency, component.mask),
-        area_share=float(share),
+        area_fraction=float(fraction),
         method=localizer.method_name,
         segmenter=localizer.segmentation.segmenter,
         fallback=fallback,

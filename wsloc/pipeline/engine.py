@@ -24,7 +24,7 @@ from wsloc.records import ImageRecord
 def localize(
     localizer: Localizer, images: Iterable[ImageRecord], pool: Executor | None = None
 ) -> Iterator[ImageResult]:
-    """Localise the labelled classes (or the classifier's best) of images, in their order.
+    """Localize the labeled classes (or the classifier's best) of images, in their order.
 
     Args:
         localizer: the classifier and the settings.

@@ -1,4 +1,4 @@
-"""Everything that a run needs to localise, put together once from its configuration."""
+"""Everything that a run needs to localize, put together once from its configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wsloc.classifiers.scorer import Scorer
 from wsloc.config import LocalizeConfig, SaliencySettings, SegmentationSettings
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError
-from wsloc.saliency import BoundMethod, Setup, bind_method
+from wsloc.saliency import BoundMethod, MethodContext, bind_method
 
 MakeViews = Callable[[NDArray[np.uint8], Preprocessing], Views]
 
@@ -101,7 +101,7 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
         preprocessing=classifier.preprocessing,
         make_views=make_views,
         method_name=method_name(config.saliency),
-        method=bind_method(Setup(scorer, example, config.saliency, config.compute.seed)),
+        method=bind_method(MethodContext(scorer, example, config.saliency, config.compute.seed)),
         top_k=None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top")),
         segmentation=config.segmentation,
         batch_size=config.compute.batch_size,
@@ -158,6 +158,6 @@ def _asked_for(config: LocalizeConfig, dataset: Dataset) -> tuple[str, ...]:
     """The classes to map: those that label an image, or the choice that the classifier's best come from."""
     if config.data.targets != "labels":
         return tuple(dict.fromkeys(config.data.classes or dataset.class_names))
-    labelled = {label for image in dataset.images for label in image.labels}
-    ordered = [name for name in dataset.class_names if name in labelled]
-    return (*ordered, *sorted(labelled.difference(ordered)))
+    labeled = {label for image in dataset.images for label in image.labels}
+    ordered = [name for name in dataset.class_names if name in labeled]
+    return (*ordered, *sorted(labeled.difference(ordered)))

@@ -22,7 +22,7 @@ from wsloc.classifiers.scorer import logits_without_graph
 from wsloc.errors import UserError
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 from wsloc.saliency import PairBatch, average_views
 
 _WAITING_BATCHES = 8
@@ -199,7 +199,7 @@ def _give_maps(localizer: Localizer, batch: list[_BatchRow]) -> None:
             _stacked(localizer, batch),
             torch.tensor([number for number, _, _ in pairs], device=device),
             torch.tensor([localizer.class_index[name] for _, _, name in pairs], device=device),
-            tuple(item_seed(localizer.seed, f"{row.image_id}/{row.view}", name) for _, row, name in pairs),
+            tuple(stable_hash(localizer.seed, f"{row.image_id}/{row.view}", name) for _, row, name in pairs),
         )
     )
     for (_, row, name), saliency in zip(pairs, attribution.maps.cpu(), strict=True):

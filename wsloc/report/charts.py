@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 Ticks = tuple[tuple[float, str], ...]
 Point = tuple[float, float]
-_MOST_POINTS = 200
+_MAX_POINTS = 200
 PERCENT_TICKS: Ticks = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "100"))
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve: what the legend calls it, its points, and the number of its colour; baselines are dashed."""
+    """A curve: what the legend calls it, its points, and the number of its color; baselines are dashed."""
 
     name: str
     points: tuple[Point, ...]
@@ -58,7 +58,7 @@ class Chart:
         lines: curves.
         bars: behind them.
         marks: places on the x axis with a vertical line.
-        legend: names and colour numbers of bars; curves name themselves.
+        legend: names and color numbers of bars; curves name themselves.
     """
 
     key: str
@@ -78,8 +78,8 @@ class Chart:
 
 def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Point, ...]:
     """At most 200 points of a curve, its ends included, evenly along ``x``, which ascends."""
-    if len(x) > _MOST_POINTS:
-        places = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], _MOST_POINTS)).clip(0, len(x) - 1))
+    if len(x) > _MAX_POINTS:
+        places = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], _MAX_POINTS)).clip(0, len(x) - 1))
         x, y = x[places], y[places]
     return tuple(zip(x.tolist(), y.tolist(), strict=True))
 

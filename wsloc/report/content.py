@@ -21,7 +21,7 @@ from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Sc
 from wsloc.records import Failure
 from wsloc.report.charts import Chart
 from wsloc.report.facts import Fact, is_detector, run_facts, subtitle, version_facts
-from wsloc.report.figures import Share, found_share, miss_kinds, points, run_charts
+from wsloc.report.figures import MissKind, found_fraction, miss_kinds, points, run_charts
 from wsloc.report.gallery import GalleryItem, choose, gallery_items
 from wsloc.report.replay import Pictures
 from wsloc.runs.detection_metrics import average_precision
@@ -60,7 +60,7 @@ class RunReport:
         evaluation: its metrics; None where there are none.
         average_precision: by name, in [0, 1], its boxes sorted by quality; empty where there is nothing to judge by.
         detector: whether the boxes are a detector's, on images whose labels it was not told.
-        labelled: whether image-level labels said which classes to look for; False where the settings are not known.
+        labeled: whether image-level labels said which classes to look for; False where the settings are not known.
         glance: sentences on where it works and where it fails.
         kinds: what became of the items; empty without ground truth.
         charts: likewise.
@@ -84,9 +84,9 @@ class RunReport:
     evaluation: Evaluation | None
     average_precision: Mapping[str, float]
     detector: bool
-    labelled: bool
+    labeled: bool
     glance: tuple[str, ...]
-    kinds: tuple[Share, ...]
+    kinds: tuple[MissKind, ...]
     charts: tuple[Chart, ...]
     failures: tuple[FailureGroup, ...]
     problems: tuple[str, ...]
@@ -99,7 +99,7 @@ class RunReport:
 def build_run_report(
     run: JudgedRun,
     config: LocalizeConfig | None,
-    most_items: int,
+    max_items: int,
     weak_classes: Sequence[MappedClass] = (),
     track: Track = iter,
 ) -> RunReport:
@@ -108,7 +108,7 @@ def build_run_report(
     Args:
         run: as judged; without ground truth the metrics of its folder stand in, where there are any.
         config: its settings; None where they cannot be read.
-        most_items: of the gallery.
+        max_items: of the gallery.
         weak_classes: of its label map, those without a true substitute.
         track: watches the metrics being computed.
     """
@@ -116,7 +116,7 @@ def build_run_report(
     evaluation = saved_evaluation(contents.path) if run.judged is None else summarize(run.judged, track)
     precision = saved_average_precision(contents.path) if evaluation is not None and run.judged is None else {}
     glance: tuple[str, ...] = ()
-    kinds: tuple[Share, ...] = ()
+    kinds: tuple[MissKind, ...] = ()
     charts: tuple[Chart, ...] = ()
     if run.judged is not None and run.truth is not None and evaluation is not None:
         reached = contents.image_ids()
@@ -149,7 +149,7 @@ def build_run_report(
         evaluation=evaluation,
         average_precision=precision,
         detector=is_detector(contents),
-        labelled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
+        labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
         glance=glance,
         kinds=kinds,
         charts=charts,
@@ -157,7 +157,7 @@ def build_run_report(
         problems=() if run.truth is None else run.truth.problems,
         weak_classes=tuple(weak_classes),
         items=items,
-        chosen=choose(items, most_items),
+        chosen=choose(items, max_items),
     )
 
 
@@ -182,7 +182,7 @@ def saved_evaluation(folder: Path) -> Evaluation | None:
 
 def precision_note(report: RunReport) -> str:
     """What must be known of a run's average precision."""
-    told = " The labels said which classes to look for, so it lies above a detector's." if report.labelled else ""
+    told = " The labels said which classes to look for, so it lies above a detector's." if report.labeled else ""
     return "Percent; boxes sorted by quality." + told
 
 
@@ -235,7 +235,7 @@ def _notes(run: JudgedRun) -> list[str]:
 
 
 def _at_a_glance(
-    judged: Mapping[str, Judged], evaluation: Evaluation, kinds: Sequence[Share], true: TrueBoxes
+    judged: Mapping[str, Judged], evaluation: Evaluation, kinds: Sequence[MissKind], true: TrueBoxes
 ) -> list[str]:
     name = max(BASELINES, key=lambda name: _corloc_of(evaluation, name))
     lead = estimate(class_wise, judged[RUN], judged[name])
@@ -249,9 +249,9 @@ def _at_a_glance(
         ranked = sorted(classes, key=lambda scores: -scores.corloc)
         count = min(2, len(ranked) // 2)
         said.append(f"Best on {_named(ranked[:count])}; worst on {_named(ranked[::-1][:count])}.")
-    by_size = {group: found_share(judged[RUN], kept) for group, kept in size_groups(true).items()}
+    by_size = {group: found_fraction(judged[RUN], kept) for group, kept in size_groups(true).items()}
     told = [f"{100 * found.value:.0f} % of those {group}" for group, found in by_size.items() if found]
-    said.append(f"By the share of the image that the object covers, it finds {', '.join(told)}.")
+    said.append(f"By the fraction of the image that the object covers, it finds {', '.join(told)}.")
     missed = [kind for kind in kinds[1:] if kind.count]
     if missed:
         total = sum(kind.count for kind in missed)
@@ -259,8 +259,8 @@ def _at_a_glance(
         if total == 1:
             said.append(f"One item is not found: {worst.name}.")
         else:
-            share = 100 * worst.count / total
-            said.append(f"Of the {total:,} items not found, most are: {worst.name} ({share:.0f} %).")
+            fraction = 100 * worst.count / total
+            said.append(f"Of the {total:,} items not found, most are: {worst.name} ({fraction:.0f} %).")
     return said
 
 

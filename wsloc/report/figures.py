@@ -30,12 +30,12 @@ _TOO_LARGE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A part of a whole: what it is called, how many, and the share in [0, 1]."""
+class MissKind:
+    """A part of a whole: what it is called, how many, and the fraction in [0, 1]."""
 
     name: str
     count: int
-    share: float
+    fraction: float
 
 
 def run_charts(
@@ -121,29 +121,29 @@ def sweep(judged: Judged) -> list[float]:
 
 
 def kept_chart(kept: JudgedBoxes) -> Chart:
-    """Precision against the share of boxes kept, by both scores of a record."""
+    """Precision against the fraction of boxes kept, by both scores of a record."""
     lines, gains = [], []
     for number, (name, scores) in enumerate(scores_of(kept).items()):
         curve = kept_curve(kept, scores, kept.right)
-        lines.append(Line(name, thinned(curve.share, curve.precision), number))
+        lines.append(Line(name, thinned(curve.fraction, curve.precision), number))
         worth = estimate(gain, rank(kept, scores, kept.right))
         gains.append(f"{name} {points(worth)} points")
         best = curve.best
-    share = np.arange(1, len(best) + 1) / len(best)
-    lines.append(Line("best possible order", thinned(share, best), 4, dashed=True))
+    fraction = np.arange(1, len(best) + 1) / len(best)
+    lines.append(Line("best possible order", thinned(fraction, best), 4, dashed=True))
     overall = float(best[-1])
     lines.append(Line("random order", ((0.0, overall), (1.0, overall)), 2, dashed=True))
     return kept_of(
         lines,
         "kept",
-        "Precision against share kept",
-        "What a score is worth for sorting out bad boxes: the share of right boxes (IoU > 0.5) among the most certain "
-        f"ones. Gain in area over a random order: {'; '.join(gains)}.",
+        "Precision against fraction kept",
+        "What a score is worth for sorting out bad boxes: the fraction of right boxes (IoU > 0.5) among the most "
+        f"certain ones. Gain in area over a random order: {'; '.join(gains)}.",
     )
 
 
 def kept_of(lines: Sequence[Line], key: str, title: str, summary: str) -> Chart:
-    """Curves of precision against the share of boxes kept."""
+    """Curves of precision against the fraction of boxes kept."""
     return Chart(
         key,
         title,
@@ -158,8 +158,8 @@ def kept_of(lines: Sequence[Line], key: str, title: str, summary: str) -> Chart:
     )
 
 
-def found_share(judged: Judged, kept: NDArray[np.bool_]) -> Estimate | None:
-    """Share of found items among some; None where there is none."""
+def found_fraction(judged: Judged, kept: NDArray[np.bool_]) -> Estimate | None:
+    """Fraction of found items among some; None where there is none."""
     if not kept.any():
         return None
     hits = (judged.iou > IOU_THRESHOLD).astype(np.float64)[kept]
@@ -167,14 +167,14 @@ def found_share(judged: Judged, kept: NDArray[np.bool_]) -> Estimate | None:
 
 
 def size_chart(judged: Mapping[str, Judged], true: TrueBoxes) -> Chart:
-    """Share of found items by the size of the object, for each name."""
+    """Fraction of found items by the size of the object, for each name."""
     bars, ticks, counts = [], [], []
     width = 0.8 / len(judged)
     for place, (group, kept) in enumerate(size_groups(true).items()):
         ticks.append((float(place), group))
         counts.append(f"{int(kept.sum()):,}")
         for number, (name, result) in enumerate(judged.items()):
-            found = found_share(result, kept)
+            found = found_fraction(result, kept)
             if found is None:
                 continue
             left = place - 0.4 + number * width
@@ -183,7 +183,7 @@ def size_chart(judged: Mapping[str, Judged], true: TrueBoxes) -> Chart:
     return Chart(
         "size",
         "CorLoc by object size",
-        "Share of items found (IoU > 0.5), by the share of the image that the largest object of the class covers "
+        "Fraction of items found (IoU > 0.5), by the fraction of the image that the largest object of the class covers "
         f"(items: {', '.join(counts)}). Whiskers: 95 % intervals.",
         "object over image",
         "found, %",
@@ -244,8 +244,8 @@ def _log_chart(key: str, title: str, values: NDArray[np.float64], summary: str, 
     )
 
 
-def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Localization]) -> tuple[Share, ...]:
-    """What became of the items: found, or why the box does not count as found; shares of all items."""
+def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Localization]) -> tuple[MissKind, ...]:
+    """What became of the items: found, or why the box does not count as found; fractions of all items."""
     errors = box_errors(true, localizations)
     missed = judged.iou <= IOU_THRESHOLD
     off = missed[errors.item]
@@ -258,11 +258,11 @@ def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Localiza
         "beside the object": int(off.sum()) - large - small,
         "nothing of the object": int(missed.sum()) - int(off.sum()),
     }
-    return tuple(Share(name, count, count / len(judged.items)) for name, count in counts.items())
+    return tuple(MissKind(name, count, count / len(judged.items)) for name, count in counts.items())
 
 
 def interval(value: Estimate) -> str:
-    """A share in percent with its interval: ``41.2 [38.0, 44.1]``."""
+    """A fraction in percent with its interval: ``41.2 [38.0, 44.1]``."""
     return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 

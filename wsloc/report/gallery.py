@@ -163,13 +163,13 @@ def _shared_out(sizes: Mapping[str, int], places: int) -> dict[str, int]:
     """How many places each class gets: equal numbers, but no class more than it has items."""
     room = dict.fromkeys(sizes, 0)
     while places > 0 and (open_ones := [name for name in sizes if room[name] < sizes[name]]):
-        share = places // len(open_ones)
-        if share == 0:
+        fraction = places // len(open_ones)
+        if fraction == 0:
             for number in _spread(range(len(open_ones)), places):
                 room[open_ones[number]] += 1
             break
         for name in open_ones:
-            given = min(share, sizes[name] - room[name])
+            given = min(fraction, sizes[name] - room[name])
             room[name] += given
             places -= given
     return room

@@ -50,14 +50,14 @@ def _layer_bytes(items: int) -> int:
     return PAGE_BYTES // (7 * max(items, 1))
 
 
-def encode_photo(image_rgb: NDArray[np.uint8], most_bytes: int) -> str:
+def encode_photo(image_rgb: NDArray[np.uint8], max_bytes: int) -> str:
     """A photograph as the best WebP that is small enough.
 
     Args:
         image_rgb: uint8 ``(H, W, 3)``.
-        most_bytes: of the data URI; the smallest picture is taken where none is small enough.
+        max_bytes: of the data URI; the smallest picture is taken where none is small enough.
     """
-    return _encode_within(Image.fromarray(image_rgb), _LARGEST_SIDE, most_bytes)
+    return _encode_within(Image.fromarray(image_rgb), _LARGEST_SIDE, max_bytes)
 
 
 def encode_layers(trace: Trace, items: int) -> Layers:
@@ -71,7 +71,7 @@ def encode_layers(trace: Trace, items: int) -> Layers:
 
 
 def _saliency_rgba(saliency: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """In colour from its minimum to its 99th percentile; clear where undecided."""
+    """In color from its minimum to its 99th percentile; clear where undecided."""
     undecided = np.isnan(saliency)
     alpha = np.where(undecided, 0, 255).astype(np.uint8)
     return np.dstack([color_map(stretch_map(saliency)), alpha])
@@ -92,14 +92,14 @@ def _mask_rgba(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.asarray(cv2.drawContours(shown, outlines, -1, _OUTLINE, 1), dtype=np.uint8)
 
 
-def _encode_within(picture: Image.Image, longer_side: int, most_bytes: int, *, lossless: bool = False) -> str:
+def _encode_within(picture: Image.Image, longer_side: int, max_bytes: int, *, lossless: bool = False) -> str:
     """Less quality first, then a smaller picture."""
     side = longer_side
     while True:
         small = _shrunk(picture, side, lossless=lossless)
         for quality in _QUALITIES[-1:] if lossless else _QUALITIES:
             uri = _data_uri(small, quality, lossless=lossless)
-            if len(uri) <= most_bytes:
+            if len(uri) <= max_bytes:
                 return uri
         if side <= 32:
             return uri
@@ -111,7 +111,7 @@ def _shrunk(picture: Image.Image, longer_side: int, *, lossless: bool) -> Image.
     if zoom >= 1:
         return picture
     width, height = (max(1, round(side * zoom)) for side in picture.size)
-    # Colours of seeds are names, which must not mix.
+    # Colors of seeds are names, which must not mix.
     return picture.resize((width, height), Image.Resampling.NEAREST if lossless else Image.Resampling.LANCZOS)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of chosen items. A run keeps none, so they are localised once more, by the same settings."""
+"""Pictures of chosen items. A run keeps none, so they are localized once more, by the same settings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pictures:
 
 
 def chosen_images(items: Sequence[GalleryItem], dataset: Dataset) -> tuple[ImageRecord, ...]:
-    """The images of some items in the order of the data set, labelled with the classes that are to be looked for."""
+    """The images of some items in the order of the data set, labeled with the classes that are to be looked for."""
     wanted: dict[str, list[str]] = {}
     for item in items:
         # Of an item without a box there is no map that could be shown.
@@ -92,12 +92,12 @@ def take_pictures(
         yield
 
 
-def _photo(image: ImageRecord, most_bytes: int) -> Photo:
+def _photo(image: ImageRecord, max_bytes: int) -> Photo:
     try:
         pixels = read_image(image.path)
     except ItemError as error:
         return Photo("", (0, 0), f"No picture: {str(error).rstrip('.')}.")
-    return Photo(encode_photo(pixels, most_bytes), (pixels.shape[1], pixels.shape[0]))
+    return Photo(encode_photo(pixels, max_bytes), (pixels.shape[1], pixels.shape[0]))
 
 
 def _keep_layers(result: ImageResult, recorded: Mapping[Pair, GalleryItem], pictures: Pictures) -> None:
@@ -106,13 +106,13 @@ def _keep_layers(result: ImageResult, recorded: Mapping[Pair, GalleryItem], pict
         if made.trace is None:
             why = made.failure.reason if made.failure is not None else "there is no map"
             pictures.notes[pair] = (
-                f"Localised again it has no box ({why.rstrip('.')}); the box shown is the recorded one."
+                f"Localized again it has no box ({why.rstrip('.')}); the box shown is the recorded one."
             )
             continue
         pictures.layers[pair] = encode_layers(made.trace, len(recorded))
         if not _equal(tuple(found.box_xyxy for found in made.localizations), recorded[pair].boxes_xyxy):
             pictures.notes[pair] = (
-                "Localised again its box is another one, so map, seeds and mask are not those of the box shown."
+                "Localized again its box is another one, so map, seeds and mask are not those of the box shown."
             )
 
 

@@ -24,7 +24,7 @@ from wsloc.runs.judged import contender
 from wsloc.runs.reading import RunContents
 
 _RUN_COLORS = (0, 1, 5, 6, 7, 3)
-"""No grey, which is a baseline's, and no green, which is that of the true boxes."""
+"""No gray, which is a baseline's, and no green, which is that of the true boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def build_several_report(
     runs: Sequence[RunContents],
     configs: Sequence[LocalizeConfig],
     truth: Mapping[str, GroundTruth],
-    most_items: int,
+    max_items: int,
     track: Track = iter,
 ) -> SeveralReport:
     """Judge runs on the same items.
@@ -76,7 +76,7 @@ def build_several_report(
         runs: at least two.
         configs: of each.
         truth: the true boxes of their images, by image id.
-        most_items: of the gallery.
+        max_items: of the gallery.
         track: watches the metrics being computed.
 
     Raises:
@@ -87,7 +87,7 @@ def build_several_report(
         contender(name, contents, config.data) for name, contents, config in zip(names, runs, configs, strict=True)
     ]
     comparison = compare(contenders, truth, track)
-    chosen = sorted(comparison.items, key=lambda item: min(item.ious) - max(item.ious))[:most_items]
+    chosen = sorted(comparison.items, key=lambda item: min(item.ious) - max(item.ious))[:max_items]
     files = {record.image_id: record.file for contents in runs for record in contents.localizations}
     return SeveralReport(
         tuple(
@@ -103,7 +103,7 @@ def build_several_report(
 
 
 def run_color(number: int) -> int:
-    """The number of a run's colour; it has the same in charts, tables and pictures."""
+    """The number of a run's color; it has the same in charts, tables and pictures."""
     return _RUN_COLORS[number % len(_RUN_COLORS)]
 
 
@@ -164,13 +164,13 @@ def _charts(comparison: Comparison, contenders: Sequence[Contender], truth: Mapp
         for number, (name, kept, own) in enumerate(zip(comparison.names, boxes, scores, strict=True)):
             if kept is not None and own is not None:
                 curve = kept_curve(kept, own[score], kept.right)
-                lines.append(Line(name, thinned(curve.share, curve.precision), run_color(number)))
+                lines.append(Line(name, thinned(curve.fraction, curve.precision), run_color(number)))
         charts.append(
             kept_of(
                 lines,
                 f"kept-{score}",
-                f"Precision against share kept, by {score}",
-                f"The share of right boxes (IoU > 0.5) among those of the highest {score}.",
+                f"Precision against fraction kept, by {score}",
+                f"The fraction of right boxes (IoU > 0.5) among those of the highest {score}.",
             )
         )
     return charts

@@ -11,7 +11,7 @@ from wsloc.report.content import RunReport, precision_note
 from wsloc.report.figures import interval, points
 from wsloc.report.several import SeveralReport
 
-_MOST_FILES = 20
+_MAX_FILES = 20
 _INTERVALS = "Percent, with 95 % bootstrap intervals over images."
 
 
@@ -61,7 +61,7 @@ def _run_lines(report: RunReport) -> Iterator[str]:
         )
     if report.kinds:
         yield "## What became of the items\n"
-        yield from _items(f"{kind.name}: {kind.count} ({_percent(kind.share)} %)" for kind in report.kinds)
+        yield from _items(f"{kind.name}: {kind.count} ({_percent(kind.fraction)} %)" for kind in report.kinds)
     if report.failures:
         yield "## Failures\n"
         yield from _table(
@@ -134,8 +134,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _few(files: Sequence[str]) -> str:
-    more = f", and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
-    return ", ".join(files[:_MOST_FILES]) + more
+    more = f", and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
+    return ", ".join(files[:_MAX_FILES]) + more
 
 
 def _percent(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wsloc.randomness import item_seed
+from wsloc.randomness import stable_hash
 
 _LONGEST = 200
 """Bytes; most file systems take 255, and a hash and a suffix follow."""
@@ -13,7 +13,7 @@ _LONGEST = 200
 def safe_name(text: str) -> str:
     """A name that every file system takes; a hash tells apart what it would make equal."""
     plain = re.sub(r"[^\w.-]+", "_", text).encode()[-_LONGEST:].decode(errors="ignore")
-    return plain if plain == text and plain.strip(".") else f"{plain}-{item_seed(0, text, ''):08x}"
+    return plain if plain == text and plain.strip(".") else f"{plain}-{stable_hash(0, text, ''):08x}"
 
 
 def safe_path(text: str) -> str:

@@ -71,7 +71,7 @@ def reached_truth(contents: RunContents, truth: GroundTruthSet) -> dict[str, Gro
 
 
 def classes_asked(settings: DataSettings) -> tuple[str, ...] | None:
-    """The classes that a run looked for; None for all that its images are labelled with, or the classifier's best."""
+    """The classes that a run looked for; None for all that its images are labeled with, or the classifier's best."""
     return (settings.class_name,) if settings.class_name else settings.classes or None
 
 

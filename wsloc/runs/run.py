@@ -62,7 +62,7 @@ def open_run(
     Args:
         settings: which folder, and whether it may exist.
         config_yaml: the resolved configuration.
-        dataset: the images to localise.
+        dataset: the images to localize.
         localizer: the classifier and the settings.
         plan: how the cores are divided.
         command: the words of the command line, for the manifest.
@@ -121,14 +121,14 @@ def open_run(
 def execute(
     run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan, settings: OutputSettings
 ) -> Iterator[ImageResult]:
-    """Localise what is missing, part by part; a part is written when its last image is done.
+    """Localize what is missing, part by part; a part is written when its last image is done.
 
     A part is finished before the next is begun, so that a killed run loses one part at most.
 
     Args:
         run: as opened; its manifest gets the timing.
         localizer: the classifier and the settings.
-        dataset: the images to localise.
+        dataset: the images to localize.
         plan: how the cores are divided.
         settings: how many images get pictures, and whether the maps are kept.
 

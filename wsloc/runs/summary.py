@@ -18,7 +18,7 @@ from wsloc.runs.atomic import write_atomic
 from wsloc.runs.judged import JudgedRun, write_metrics
 from wsloc.runs.reading import RunContents
 
-_MOST_PROBLEMS_SHOWN = 5
+_MAX_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,15 @@ def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
         for record in contents.localizations
         if record.fallback is not None
     )
-    return reasons.most_common(_MOST_PROBLEMS_SHOWN)
+    return reasons.most_common(_MAX_PROBLEMS_SHOWN)
 
 
 def _problem_lines(problems: tuple[str, ...], ambiguous: int) -> list[str]:
     lines = []
     if problems:
         lines.append(f"{len(problems)} problems in the annotations:")
-        lines += [f"  {problem}" for problem in problems[:_MOST_PROBLEMS_SHOWN]]
-        if len(problems) > _MOST_PROBLEMS_SHOWN:
+        lines += [f"  {problem}" for problem in problems[:_MAX_PROBLEMS_SHOWN]]
+        if len(problems) > _MAX_PROBLEMS_SHOWN:
             lines.append("  ... all of them in annotation_problems.txt")
     if ambiguous:
         lines.append(

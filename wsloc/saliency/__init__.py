@@ -2,6 +2,6 @@
 
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.averaging import average_views
-from wsloc.saliency.methods import METHODS, Setup, bind_method
+from wsloc.saliency.methods import METHODS, MethodContext, bind_method
 
-__all__ = ["METHODS", "Attribution", "BoundMethod", "PairBatch", "Setup", "average_views", "bind_method"]
+__all__ = ["METHODS", "Attribution", "BoundMethod", "MethodContext", "PairBatch", "average_views", "bind_method"]

@@ -13,7 +13,7 @@ class PairBatch:
     """A batch of N images and P (image, class) pairs, each of which asks for a map.
 
     Attributes:
-        images: float32 ``(N, C, H, W)``, normalised, on the scorer's device.
+        images: float32 ``(N, C, H, W)``, normalized, on the scorer's device.
         image_index: int64 ``(P,)``, which image each pair means; several pairs may mean the same one. It and the
             classes lie on the device of the images.
         classes: int64 ``(P,)``, which class of the scorer.

@@ -1,7 +1,7 @@
-"""Class-model visualisation: an image that the network takes for the very idea of a class.
+"""Class-model visualization: an image that the network takes for the very idea of a class.
 
-Simonyan, Vedaldi, Zisserman 2013 (arXiv 1312.6034), section 2: the image I that maximises ``S_c(I) - lambda ||I||^2``,
-found by gradient ascent. I is the normalised image, so that zero is the mean image of the training data.
+Simonyan, Vedaldi, Zisserman 2013 (arXiv 1312.6034), section 2: the image I that maximizes ``S_c(I) - lambda ||I||^2``,
+found by gradient ascent. I is the normalized image, so that zero is the mean image of the training data.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from wsloc.saliency.interception import CallInterceptor, Function, call_input
 from wsloc.saliency.relu_calls import relu_ceiling
 
 MOMENTUM = 0.9
-"""Share of the last direction that is kept."""
+"""Fraction of the last direction that is kept."""
 NOISE = 0.1
-"""Half the width of the uniform noise to start from, in normalised units."""
+"""Half the width of the uniform noise to start from, in normalized units."""
 STRETCH_PERCENTILES = (0.5, 99.5)
 """What becomes black and white in a picture."""
 
@@ -41,7 +41,7 @@ class AscentStep:
 
     Attributes:
         number: of steps made; 0 for the start.
-        image: float32 ``(C, H, W)``, normalised, on the scorer's device.
+        image: float32 ``(C, H, W)``, normalized, on the scorer's device.
         score: S_c, before the softmax; between the first and the last step that of the shifted image.
         objective: ``score - lambda ||I||^2``.
         before_last_relu: whether ``score`` is that before the last ReLU, for want of a gradient behind it.
@@ -80,9 +80,9 @@ def ascend(
     Args:
         scorer: network and label map; with several outputs of a class the largest counts.
         class_index: row of the scorer.
-        start: float32 ``(C, H, W)``, normalised.
+        start: float32 ``(C, H, W)``, normalized.
         steps: number of steps (>= 1).
-        learning_rate: root mean square of the first step's change, in normalised units (> 0).
+        learning_rate: root mean square of the first step's change, in normalized units (> 0).
         penalty: lambda (>= 0).
         jitter: at each step the image is shifted by at most so many pixels along each side, around the edges, and
             back (Mordvintsev et al. 2015); 0 for none.
@@ -119,21 +119,21 @@ def ascend(
         uphill = gradient.roll(back, (2, 3)) - 2 * penalty * image
         direction = MOMENTUM * direction + (1 - MOMENTUM) * uphill
         length = direction.square().mean().sqrt()
-        share = 1 - number / steps
-        image = image + share * learning_rate * direction / length.where(length > 0, 1)
+        fraction = 1 - number / steps
+        image = image + fraction * learning_rate * direction / length.where(length > 0, 1)
         if blur and (number + 1) % blur_every == 0:
-            image = gaussian_blur(image, math.sqrt(share) * blur)
+            image = gaussian_blur(image, math.sqrt(fraction) * blur)
 
 
 def noise_start(shape: tuple[int, int, int], seed: int = 0) -> Tensor:
-    """Uniform noise in [-NOISE, NOISE): float32 ``(C, H, W)``, normalised."""
+    """Uniform noise in [-NOISE, NOISE): float32 ``(C, H, W)``, normalized."""
     return (2 * torch.rand(shape, generator=torch.Generator().manual_seed(seed)) - 1) * NOISE
 
 
 def picture(image: Tensor, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """A normalised image as a picture.
+    """A normalized image as a picture.
 
-    The normalisation is undone, then the values (of all channels together) are stretched so that STRETCH_PERCENTILES
+    The normalization is undone, then the values (of all channels together) are stretched so that STRETCH_PERCENTILES
     become black and white, since a class model has little contrast and a few pixels of a lot.
 
     Args:
@@ -146,7 +146,7 @@ def picture(image: Tensor, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     values = (image.cpu() * std + mean).permute(1, 2, 0).numpy()
     low, high = np.percentile(values, STRETCH_PERCENTILES)
-    # A flat image in colour differs between its channels only, which is no contrast to stretch.
+    # A flat image in color differs between its channels only, which is no contrast to stretch.
     if np.ptp(values, axis=(0, 1)).max() > 0 and high > low:
         values = (values - low) / (high - low)
     pixels = (values.clip(0, 1) * 255).round().astype(np.uint8)

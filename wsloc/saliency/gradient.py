@@ -35,7 +35,7 @@ def gradient_squared(scorer: Scorer, batch: PairBatch) -> Attribution:
 
 
 def gradient_x_input(scorer: Scorer, batch: PairBatch) -> Attribution:
-    """``|sum_k w_k I_k|`` with I the normalised image (Shrikumar et al. 2016, arXiv 1605.01713)."""
+    """``|sum_k w_k I_k|`` with I the normalized image (Shrikumar et al. 2016, arXiv 1605.01713)."""
     gradients, logits = input_gradients(scorer, batch)
     return Attribution((gradients * batch.images.detach()[batch.image_index]).sum(dim=1).abs(), logits)
 

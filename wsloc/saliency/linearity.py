@@ -54,7 +54,7 @@ def is_affine(answers: Tensor, scorer: Scorer) -> bool:
 def refuse_hidden_nonlinearities(scorer: Scorer, images: Tensor) -> None:
     """Refuse a network that something else than maxima and the ReLUs that are caught keeps from being linear.
 
-    Four forward passes of coloured noise with held gates and places show it. What a network chooses in Python for a
+    Four forward passes of colored noise with held gates and places show it. What a network chooses in Python for a
     whole batch at once (``if x.mean() > 0``) is not seen, nor in half precision what is as weak as its rounding.
 
     Args:

@@ -28,7 +28,7 @@ from wsloc.saliency.smoothgrad import smoothgrad, smoothgrad_squared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setup:
+class MethodContext:
     """What a method is made ready with.
 
     Attributes:
@@ -44,96 +44,96 @@ class Setup:
     seed: int = 0
 
 
-Binder = Callable[[Setup], BoundMethod]
+Binder = Callable[[MethodContext], BoundMethod]
 
 
-def bind_method(setup: Setup) -> BoundMethod:
+def bind_method(context: MethodContext) -> BoundMethod:
     """The method that the settings name, or the combination of two, made ready for a network.
 
     Raises:
         UserError: if the method does not apply to the network, or a layer that it names is not there.
     """
-    settings = setup.settings
-    bound = METHODS[settings.method](setup)
+    settings = context.settings
+    bound = METHODS[settings.method](context)
     if settings.second_method is None:
         return bound
-    return combined(bound, METHODS[settings.second_method](setup), settings.combine)
+    return combined(bound, METHODS[settings.second_method](context), settings.combine)
 
 
 def _by_gradient(method: Callable[[Scorer, PairBatch], Attribution]) -> Binder:
-    return lambda setup: BoundMethod(partial(method, setup.scorer))
+    return lambda context: BoundMethod(partial(method, context.scorer))
 
 
 def _by_rule(method: Callable[..., Attribution]) -> Binder:
-    def bind(setup: Setup) -> BoundMethod:
-        bound = _tried(BoundMethod(partial(method, setup.scorer, checked=True)), setup.example)
-        refuse_hidden_nonlinearities(setup.scorer, setup.example)
+    def bind(context: MethodContext) -> BoundMethod:
+        bound = _tried(BoundMethod(partial(method, context.scorer, checked=True)), context.example)
+        refuse_hidden_nonlinearities(context.scorer, context.example)
         return bound
 
     return bind
 
 
 def _by_noise(method: Callable[..., Attribution]) -> Binder:
-    def bind(setup: Setup) -> BoundMethod:
-        samples, noise = setup.settings.smoothgrad_samples, setup.settings.smoothgrad_noise
-        return BoundMethod(partial(method, setup.scorer, samples=samples, noise=noise), forward_passes=samples + 1)
+    def bind(context: MethodContext) -> BoundMethod:
+        samples, noise = context.settings.smoothgrad_samples, context.settings.smoothgrad_noise
+        return BoundMethod(partial(method, context.scorer, samples=samples, noise=noise), forward_passes=samples + 1)
 
     return bind
 
 
-def _integrated_gradients(setup: Setup) -> BoundMethod:
-    steps = setup.settings.integrated_steps
-    return BoundMethod(partial(integrated_gradients, setup.scorer, steps=steps), forward_passes=steps + 1)
+def _integrated_gradients(context: MethodContext) -> BoundMethod:
+    steps = context.settings.integrated_steps
+    return BoundMethod(partial(integrated_gradients, context.scorer, steps=steps), forward_passes=steps + 1)
 
 
-def _cam(setup: Setup) -> BoundMethod:
-    if setup.settings.cam_layers:
+def _cam(context: MethodContext) -> BoundMethod:
+    if context.settings.cam_layers:
         raise UserError("CAM reads the input of the global pooling and no other layer; leave out --cam-layers.")
-    return _shared(partial(cam, setup.scorer, layer=find_cam_layer(setup.scorer, setup.example)), setup.example)
+    return _shared(partial(cam, context.scorer, layer=find_cam_layer(context.scorer, context.example)), context.example)
 
 
 def _by_layers(method: Callable[..., Attribution]) -> Binder:
-    return lambda setup: _shared(partial(method, setup.scorer, layers=_layers(setup)), setup.example)
+    return lambda context: _shared(partial(method, context.scorer, layers=_layers(context)), context.example)
 
 
-def _guided_grad_cam(setup: Setup) -> BoundMethod:
-    compute = partial(guided_grad_cam, setup.scorer, layers=_layers(setup), checked=True)
-    bound = _tried(BoundMethod(compute, forward_passes=2), setup.example)
-    refuse_hidden_nonlinearities(setup.scorer, setup.example)
+def _guided_grad_cam(context: MethodContext) -> BoundMethod:
+    compute = partial(guided_grad_cam, context.scorer, layers=_layers(context), checked=True)
+    bound = _tried(BoundMethod(compute, forward_passes=2), context.example)
+    refuse_hidden_nonlinearities(context.scorer, context.example)
     return bound
 
 
-def _score_cam(setup: Setup) -> BoundMethod:
-    layer, *others = _layers(setup)
+def _score_cam(context: MethodContext) -> BoundMethod:
+    layer, *others = _layers(context)
     if others:
         raise UserError("Score-CAM reads one layer; name only one with --cam-layers.")
-    most = feature_channels(setup.scorer, setup.example, layer)
-    channels = min(setup.settings.score_cam_channels or most, most)
-    compute = partial(score_cam, setup.scorer, layer=layer, channels=channels)
+    most = feature_channels(context.scorer, context.example, layer)
+    channels = min(context.settings.score_cam_channels or most, most)
+    compute = partial(score_cam, context.scorer, layer=layer, channels=channels)
     return BoundMethod(compute, forward_passes=channels + 1, shares_passes=True)
 
 
-def _occlusion(setup: Setup) -> BoundMethod:
-    settings = setup.settings
+def _occlusion(context: MethodContext) -> BoundMethod:
+    settings = context.settings
     patch, stride = settings.occlusion_patch, settings.occlusion_stride
-    compute = partial(occlusion, setup.scorer, patch=patch, stride=stride, fill=settings.occlusion_fill)
-    windows = patch_windows((setup.example.shape[2], setup.example.shape[3]), patch, stride)
+    compute = partial(occlusion, context.scorer, patch=patch, stride=stride, fill=settings.occlusion_fill)
+    windows = patch_windows((context.example.shape[2], context.example.shape[3]), patch, stride)
     if len(windows) == 1:
         raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set --occlusion-patch.")
     return BoundMethod(compute, forward_passes=len(windows) + 1, shares_passes=True)
 
 
-def _rise(setup: Setup) -> BoundMethod:
-    if setup.scorer.activation == "softmax" and logits_without_graph(setup.scorer, setup.example).shape[1] == 1:
+def _rise(context: MethodContext) -> BoundMethod:
+    if context.scorer.activation == "softmax" and logits_without_graph(context.scorer, context.example).shape[1] == 1:
         raise UserError("RISE weighs by the probability of a class, which a single score lacks; take another --method.")
-    masks, grid, share = setup.settings.rise_masks, setup.settings.rise_grid, setup.settings.rise_share
-    compute = partial(rise, setup.scorer, masks=masks, grid=grid, share=share, seed=setup.seed)
+    masks, grid, fraction = context.settings.rise_masks, context.settings.rise_grid, context.settings.rise_fraction
+    compute = partial(rise, context.scorer, masks=masks, grid=grid, fraction=fraction, seed=context.seed)
     return BoundMethod(compute, forward_passes=masks + 1, shares_passes=True)
 
 
-def _layers(setup: Setup) -> list[Layer]:
-    named = [named_layer(setup.scorer, name) for name in setup.settings.cam_layers]
-    return named or [find_layer(setup.scorer, setup.example)]
+def _layers(context: MethodContext) -> list[Layer]:
+    named = [named_layer(context.scorer, name) for name in context.settings.cam_layers]
+    return named or [find_layer(context.scorer, context.example)]
 
 
 def _shared(compute: Callable[[PairBatch], Attribution], example: Tensor) -> BoundMethod:

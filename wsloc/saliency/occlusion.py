@@ -27,7 +27,7 @@ def occlusion(
         batch: the images and the pairs; classes of one image share its forward passes.
         patch: side in pixels of the network's input (>= 1).
         stride: step in pixels (>= 1, at most the patch).
-        fill: what hides the patch: the mean of the training data, the image's own mean colour, or the blurred image.
+        fill: what hides the patch: the mean of the training data, the image's own mean color, or the blurred image.
     """
     windows = patch_windows(batch.size_hw, patch, stride)
     hidden = _hidden(batch.images, patch, fill)

@@ -18,20 +18,20 @@ _BLOCK = 64
 
 
 def rise(
-    scorer: Scorer, batch: PairBatch, *, masks: int = 2000, grid: int = 7, share: float = 0.5, seed: int = 0
+    scorer: Scorer, batch: PairBatch, *, masks: int = 2000, grid: int = 7, fraction: float = 0.5, seed: int = 0
 ) -> Attribution:
-    """``sum_m p_c(I * m) m / (masks * share)``, p_c the probability of the class.
+    """``sum_m p_c(I * m) m / (masks * fraction)``, p_c the probability of the class.
 
     Args:
         scorer: network and label map.
         batch: the images and the pairs; classes of one image share its forward passes.
         masks: random masks, the same ones for every image (>= 1).
         grid: cells of a mask along each side before it is enlarged (>= 1).
-        share: probability that a cell is kept, between 0 and 1.
+        fraction: probability that a cell is kept, between 0 and 1.
         seed: of the masks.
     """
     generator = torch.Generator().manual_seed(seed)
-    cells = (torch.rand((masks, grid, grid), generator=generator) < share).float().to(batch.images.device)
+    cells = (torch.rand((masks, grid, grid), generator=generator) < fraction).float().to(batch.images.device)
     shifts = torch.rand((masks, 2), generator=generator)
 
     def make(versions: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def rise(
         of_block = make(block)
         for pair, weights in enumerate(probabilities[:, block]):
             maps[pair] += (weights[:, None, None] * of_block).sum(dim=0)
-    return Attribution(maps / (masks * share), logits_without_graph(scorer, batch.images))
+    return Attribution(maps / (masks * fraction), logits_without_graph(scorer, batch.images))
 
 
 def _smooth_masks(cells: Tensor, shifts: Tensor, size_hw: tuple[int, int], grid: int) -> Tensor:

@@ -23,7 +23,7 @@ def smoothgrad(scorer: Scorer, batch: PairBatch, *, samples: int = 25, noise: fl
         scorer: network and label map.
         batch: the images, the pairs and their seeds.
         samples: noisy copies of each image (>= 1).
-        noise: standard deviation of the noise, as a share of the range of the image's values.
+        noise: standard deviation of the noise, as a fraction of the range of the image's values.
     """
     return Attribution(
         _mean_over_noise(scorer, batch, samples, noise, lambda w: w).abs().amax(dim=1),

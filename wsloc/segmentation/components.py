@@ -22,13 +22,15 @@ class Component:
     mask: NDArray[np.bool_]
 
 
-def largest_components(mask: NDArray[np.bool_], count: int = 1, least_area_share: float = 0.0) -> tuple[Component, ...]:
+def largest_components(
+    mask: NDArray[np.bool_], count: int = 1, min_area_fraction: float = 0.0
+) -> tuple[Component, ...]:
     """The largest 8-connected components, the largest first; of equal ones the upper, then the left one first.
 
     Args:
         mask: bool ``(H, W)``.
         count: how many at most.
-        least_area_share: least area of the second and further ones as a share of ``H * W``; the
+        min_area_fraction: least area of the second and further ones as a fraction of ``H * W``; the
             largest is returned whatever its area.
 
     Returns:
@@ -38,7 +40,7 @@ def largest_components(mask: NDArray[np.bool_], count: int = 1, least_area_share
     areas = stats[1:, cv2.CC_STAT_AREA]
     # OpenCV numbers components in blocks of two rows, not by their uppermost pixel.
     order = np.lexsort((stats[1:, cv2.CC_STAT_LEFT], stats[1:, cv2.CC_STAT_TOP], -areas))[:count]
-    kept = [int(i) for place, i in enumerate(order) if place == 0 or areas[i] >= least_area_share * mask.size]
+    kept = [int(i) for place, i in enumerate(order) if place == 0 or areas[i] >= min_area_fraction * mask.size]
     components = []
     for label in (i + 1 for i in kept):
         x, y, width, height = (int(stats[label, column]) for column in range(4))

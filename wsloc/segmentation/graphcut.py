@@ -1,10 +1,10 @@
 """Two ways to cut an image along its seeds, both built on OpenCV's GMM and max-flow code.
 
-``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): colour models and labelling refine each
-other until the labelling stays. ``graphcut_2013`` is the cut of Simonyan et al. 2013: colour models of the
+``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each
+other until the labeling stays. ``graphcut_2013`` is the cut of Simonyan et al. 2013: color models of the
 seed pixels alone, then one cut (Boykov, Jolly 2001) with the models as they are.
 
-OpenCV draws the first guess of a colour model from a generator of the calling thread. Each function
+OpenCV draws the first guess of a color model from a generator of the calling thread. Each function
 seeds it, so that a cut gives the same bits in any thread.
 """
 
@@ -18,15 +18,15 @@ from wsloc.errors import ItemError
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_FOREGROUND
 
 GMM_COMPONENTS = 5
-"""Gaussians of each colour model, fixed in OpenCV; fewer pixels than that cannot be modelled."""
+"""Gaussians of each color model, fixed in OpenCV; fewer pixels than that cannot be modeled."""
 
 _MODEL_SHAPE = (1, 13 * GMM_COMPONENTS)
 """OpenCV packs each Gaussian as 1 weight, 3 means and 9 covariances."""
 
-_LEAST_LOG_LIKELIHOOD = -700.0
+_MIN_LOG_LIKELIHOOD = -700.0
 """The exponential underflows at -745; weights and determinants take the rest."""
 
-_LEAST_DETERMINANT = 1e-6
+_MIN_DETERMINANT = 1e-6
 """OpenCV makes the covariances at least so large, but for rounding."""
 
 _NO_RECTANGLE = (0, 0, 0, 0)
@@ -36,7 +36,7 @@ _NO_RECTANGLE = (0, 0, 0, 0)
 def grabcut(
     image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int = 5
 ) -> NDArray[np.bool_]:
-    """Iterated GrabCut from a trimap, until the labelling no longer changes.
+    """Iterated GrabCut from a trimap, until the labeling no longer changes.
 
     Args:
         image_rgb: uint8 ``(H, W, 3)``.
@@ -69,7 +69,7 @@ def grabcut(
 def graphcut_2013(
     image_rgb: NDArray[np.uint8], seeds: NDArray[np.uint8], clamps: NDArray[np.uint8], seed: int
 ) -> NDArray[np.bool_]:
-    """One cut with the colour models of the seeds.
+    """One cut with the color models of the seeds.
 
     Args:
         image_rgb: uint8 ``(H, W, 3)``.
@@ -119,24 +119,24 @@ def _labels_of_unknown_colors(
     """The label of the likelier model where both likelihoods underflow, probable foreground elsewhere.
 
     OpenCV would subtract one infinite energy from the other there, and its maximum flow takes the resulting
-    NaN for foreground beyond doubt. Models of flat colours are so narrow that this is no rare case.
+    NaN for foreground beyond doubt. Models of flat colors are so narrow that this is no rare case.
     """
     colors = image_rgb.reshape(-1, 3).astype(np.float64)
     as_background, as_foreground = _log_likelihood(colors, background), _log_likelihood(colors, foreground)
     likelier = np.where(as_foreground > as_background, FOREGROUND, BACKGROUND)
-    known = np.maximum(as_background, as_foreground) > _LEAST_LOG_LIKELIHOOD
+    known = np.maximum(as_background, as_foreground) > _MIN_LOG_LIKELIHOOD
     return np.where(known, PROBABLE_FOREGROUND, likelier).astype(np.uint8).reshape(image_rgb.shape[:2])
 
 
 def _log_likelihood(colors: NDArray[np.float64], model: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of colours ``(N, 3)`` under the Gaussian that explains each best, which falls short by log 5 at most."""
+    """Of colors ``(N, 3)`` under the Gaussian that explains each best, which falls short by log 5 at most."""
     weights, means, covariances = np.split(model[0], [GMM_COMPONENTS, 4 * GMM_COMPONENTS])
     best = np.full(len(colors), -np.inf)
     for weight, mean, covariance in zip(weights, means.reshape(-1, 3), covariances.reshape(-1, 3, 3), strict=True):
         if weight > 0:
             away = colors - mean
             distance = np.einsum("ni,ni->n", away @ np.linalg.pinv(covariance, hermitian=True), away)
-            determinant = max(np.linalg.det(covariance), _LEAST_DETERMINANT)
+            determinant = max(np.linalg.det(covariance), _MIN_DETERMINANT)
             np.maximum(best, np.log(weight / np.sqrt(determinant)) - distance / 2, out=best)
     return best
 
@@ -147,6 +147,4 @@ def _foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _require_samples(chosen: NDArray[np.bool_], name: str) -> None:
     if (count := int(chosen.sum())) < GMM_COMPONENTS:
-        raise ItemError(
-            f"the map gives {count} {name} seeds, fewer than the {GMM_COMPONENTS} that a colour model needs"
-        )
+        raise ItemError(f"the map gives {count} {name} seeds, fewer than the {GMM_COMPONENTS} that a color model needs")

@@ -27,8 +27,8 @@ def make_seeds(
 
     Args:
         saliency: float32 ``(H, W)``, >= 0; NaN where undecided.
-        foreground_quantile: share of the pixels below the foreground seeds, in (0, 1).
-        background_quantile: share of the pixels that are background seeds, below the former.
+        foreground_quantile: fraction of the pixels below the foreground seeds, in (0, 1).
+        background_quantile: fraction of the pixels that are background seeds, below the former.
         seed: of the hash.
 
     Returns:
@@ -55,7 +55,7 @@ def make_seeds(
 
 
 def _hashed(index: NDArray[np.intp], seed: int) -> NDArray[np.uint32]:
-    """The finaliser of MurmurHash3: a permutation of the 32-bit integers, the same on every machine for good."""
+    """The finalizer of MurmurHash3: a permutation of the 32-bit integers, the same on every machine for good."""
     mixed = index.astype(np.uint32) ^ np.uint32(seed)
     mixed ^= mixed >> np.uint32(16)
     mixed *= np.uint32(0x85EBCA6B)

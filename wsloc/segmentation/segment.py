@@ -41,7 +41,7 @@ def segment_by_grabcut(
 def segment_by_graphcut_2013(
     image_rgb: NDArray[np.uint8], saliency: NDArray[np.float32], settings: SegmentationSettings, seed: int
 ) -> Segmentation:
-    """Quantile seeds for the colour models, stricter quantiles as clamps, one cut."""
+    """Quantile seeds for the color models, stricter quantiles as clamps, one cut."""
     trimap = make_seeds(saliency, settings.foreground_quantile, settings.background_quantile, seed)
     clamps = make_seeds(saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile, seed)
     return Segmentation(graphcut_2013(image_rgb, trimap, clamps, seed), trimap)
@@ -50,7 +50,7 @@ def segment_by_graphcut_2013(
 def segment_by_threshold(
     _image_rgb: NDArray[np.uint8], saliency: NDArray[np.float32], settings: SegmentationSettings, _seed: int
 ) -> Segmentation:
-    """All pixels above a share of the map's maximum (Zhou et al. 2016 for CAM); the image is not looked at."""
+    """All pixels above a fraction of the map's maximum (Zhou et al. 2016 for CAM); the image is not looked at."""
     mask = saliency > settings.threshold * np.nanmax(saliency)
     return Segmentation(mask, mask.astype(np.uint8))
 

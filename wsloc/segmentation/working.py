@@ -25,7 +25,7 @@ def working_map(saliency: NDArray[np.float32], size_hw: tuple[int, int], smoothi
     Args:
         saliency: float32 ``(h, w)`` over the whole image; NaN where undecided.
         size_hw: size of the working image.
-        smoothing: sigma of the Gaussian as a share of the longer side; 0 for none.
+        smoothing: sigma of the Gaussian as a fraction of the longer side; 0 for none.
 
     Returns:
         Float32 ``size_hw``, >= 0, maximum 1; NaN where the nearest pixel of the map is NaN.

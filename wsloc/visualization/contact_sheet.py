@@ -103,7 +103,7 @@ def contact_sheet(blocks: Sequence[Block], tile_wh: tuple[int, int], columns: in
             left = 2 * gap + column * (cell_width + gap)
             upper = top + heading_height + row * row_height
             picture_left = left + (cell_width - width) // 2
-            # A hairline around it, since a map in inverted grey ends in white.
+            # A hairline around it, since a map in inverted gray ends in white.
             draw.rectangle((picture_left - 1, upper - 1, picture_left + width, upper + height), outline=_HAIRLINE)
             sheet.paste(_pictured(tile, tile_wh, caption_size), (picture_left, upper))
             middle = (left + cell_width / 2, upper + height + caption_size * 1.2)

@@ -15,20 +15,20 @@ SEED_COLORS = {int(cv2.GC_FGD): (255, 70, 60), int(cv2.GC_BGD): (50, 110, 255)}
 """Foreground seeds red, background seeds blue."""
 BOX_COLOR = (255, 220, 0)
 UNDECIDED_COLOR = (170, 200, 235)
-"""Pale blue, which no colour map here and no grey has: pixels of a map alone that no view reached."""
+"""Pale blue, which no color map here and no gray has: pixels of a map alone that no view reached."""
 COLORMAPS = {
     "turbo": cv2.COLORMAP_TURBO,
     "viridis": cv2.COLORMAP_VIRIDIS,
     "inferno": cv2.COLORMAP_INFERNO,
     "jet": cv2.COLORMAP_JET,
 }
-"""By the name that ``--colormap`` takes. Viridis and inferno rise evenly in lightness, also in print without colour."""
+"""By the name that ``--colormap`` takes. Viridis and inferno rise evenly in lightness, also in print without color."""
 
 
 def overlay_heatmap(
     image_rgb: Image, saliency: NDArray[np.float32], alpha: float = 0.55, colormap: str = "turbo"
 ) -> Image:
-    """A map in colour over the image in grey.
+    """A map in color over the image in gray.
 
     Args:
         image_rgb: uint8 ``(H, W, 3)``.
@@ -40,19 +40,19 @@ def overlay_heatmap(
         ValueError: if the map has negative or infinite values.
     """
     colors = color_map(saliency, colormap)
-    grey = np.repeat(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    blended = (alpha * colors + (1 - alpha) * grey).round().astype(np.uint8)
+    gray = np.repeat(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    blended = (alpha * colors + (1 - alpha) * gray).round().astype(np.uint8)
     return np.where(np.isnan(saliency)[..., None], image_rgb, blended)
 
 
 def color_map(saliency: NDArray[np.float32], colormap: str = "turbo") -> Image:
-    """A map alone, in colour; arguments and errors as in :func:`overlay_heatmap`, NaN in ``UNDECIDED_COLOR``."""
+    """A map alone, in color; arguments and errors as in :func:`overlay_heatmap`, NaN in ``UNDECIDED_COLOR``."""
     colors = cv2.applyColorMap(_levels(saliency), COLORMAPS[colormap])[..., ::-1]
     return _with_undecided(np.asarray(colors, dtype=np.uint8), saliency)
 
 
-def grey_map(saliency: NDArray[np.float32], inverted: bool = False) -> Image:
-    """A map alone, in grey: white at its maximum and black at 0, or inverted, as is usual in print.
+def gray_map(saliency: NDArray[np.float32], inverted: bool = False) -> Image:
+    """A map alone, in gray: white at its maximum and black at 0, or inverted, as is usual in print.
 
     NaN pixels have ``UNDECIDED_COLOR`` in both. Raises as :func:`overlay_heatmap`.
     """
@@ -85,10 +85,10 @@ def stretch_map(saliency: NDArray[np.float32], percentile: float = 99.0) -> NDAr
 STYLES: dict[str, Callable[[Image, NDArray[np.float32], float, str], Image]] = {
     "overlay": overlay_heatmap,
     "color": lambda _image, saliency, _alpha, colormap: color_map(saliency, colormap),
-    "grey": lambda _image, saliency, _alpha, _colormap: grey_map(saliency),
-    "inverted-grey": lambda _image, saliency, _alpha, _colormap: grey_map(saliency, inverted=True),
+    "gray": lambda _image, saliency, _alpha, _colormap: gray_map(saliency),
+    "inverted-gray": lambda _image, saliency, _alpha, _colormap: gray_map(saliency, inverted=True),
 }
-"""All ways to show a map, by the name that ``--style`` takes: from image, map, alpha and colour map to a picture."""
+"""All ways to show a map, by the name that ``--style`` takes: from image, map, alpha and color map to a picture."""
 
 
 def _levels(saliency: NDArray[np.float32]) -> NDArray[np.uint8]:

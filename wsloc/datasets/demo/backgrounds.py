@@ -7,7 +7,7 @@ import numpy as np
 
 from wsloc.datasets.demo.compose import Rgb
 from wsloc.datasets.demo.cutouts import random_tint
-from wsloc.datasets.demo.pictures import GREY, load_picture
+from wsloc.datasets.demo.pictures import GRAY, load_picture
 
 Region = tuple[str, tuple[int, int, int, int]]
 """A picture and a half-open ``xyxy`` box in its pixels that shows none of the demo's objects."""
@@ -60,7 +60,7 @@ def draw_background(rng: np.random.Generator, regions: tuple[Region, ...], side_
     piece = region[top : top + side, left : left + side]
     if rng.random() < 0.5:
         piece = piece[:, ::-1]
-    tint = random_tint(rng, 0.8 if picture in GREY else 0.2)
+    tint = random_tint(rng, 0.8 if picture in GRAY else 0.2)
     interpolation = cv2.INTER_AREA if side > side_px else cv2.INTER_LINEAR
     resized = cv2.resize(piece, (side_px, side_px), interpolation=interpolation)
     lit = np.clip(resized * tint * rng.uniform(0.7, 1.2), 0, 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Rgb = NDArray[np.float32]
 """``(H, W, 3)`` in [0, 1]."""
 Rgba = NDArray[np.float32]
-"""``(H, W, 4)`` in [0, 1], the colour premultiplied by the alpha in the last channel."""
+"""``(H, W, 4)`` in [0, 1], the color premultiplied by the alpha in the last channel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Cut-outs that scenes are composed of: objects, coins and coloured blobs."""
+"""Cut-outs that scenes are composed of: objects, coins and colored blobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsloc.datasets.demo.compose import Rgba
 from wsloc.datasets.demo.outlines import Outline, load_outlines, rasterize
-from wsloc.datasets.demo.pictures import GREY, load_picture
+from wsloc.datasets.demo.pictures import GRAY, load_picture
 
 FEATHER_PX = 0.6
 MAX_ROTATION_DEG = 12.0
@@ -20,7 +20,7 @@ MAX_GROWTH = 1.2
 
 _BLOB_SIDE = 96
 
-# Centre and radius in pixels of coins.png; the first half for training scenes, the second for test scenes.
+# Center and radius in pixels of coins.png; the first half for training scenes, the second for test scenes.
 _COINS_XYR = (
     (334.5, 43.5, 27.5),
     (155.5, 50.5, 21.5),
@@ -40,19 +40,19 @@ def draw_object(rng: np.random.Generator, name: str, side_px: float, tilt: float
         rng: source of randomness.
         name: one of the demo's classes.
         side_px: longer side of the object, before it is turned.
-        tilt: how far each corner moves at most, as a share of the side: a slight perspective.
+        tilt: how far each corner moves at most, as a fraction of the side: a slight perspective.
 
     Returns:
         Premultiplied float32 ``(h, w, 4)`` in [0, 1], cropped to what is visible.
     """
-    rgba, grey = _object_source(name)
-    if grey:
+    rgba, gray = _object_source(name)
+    if gray:
         rgba = _colored(rgba, random_tint(rng, 0.5))
     return _posed(rng, _lit(rng, rgba), side_px, tilt)
 
 
 def draw_distractor(rng: np.random.Generator, test: bool, side_px: float, tilt: float) -> Rgba:
-    """A coin or a coloured blob of no class; arguments and result as for :func:`draw_object`.
+    """A coin or a colored blob of no class; arguments and result as for :func:`draw_object`.
 
     Training and test scenes show different coins.
     """
@@ -65,7 +65,7 @@ def draw_distractor(rng: np.random.Generator, test: bool, side_px: float, tilt: 
 
 
 def random_tint(rng: np.random.Generator, strength: float) -> NDArray[np.float32]:
-    """A colour ``(3,)`` to multiply a grey picture by: mean 1, each channel off by ``strength`` at most."""
+    """A color ``(3,)`` to multiply a gray picture by: mean 1, each channel off by ``strength`` at most."""
     tint = 1 + strength * rng.uniform(-0.5, 0.5, 3)
     return np.asarray(tint / tint.mean(), dtype=np.float32)
 
@@ -73,7 +73,7 @@ def random_tint(rng: np.random.Generator, strength: float) -> NDArray[np.float32
 @cache
 def _object_source(name: str) -> tuple[Rgba, bool]:
     outline = load_outlines()[name]
-    return _cut(outline), outline.picture in GREY
+    return _cut(outline), outline.picture in GRAY
 
 
 @cache
@@ -91,7 +91,7 @@ def _cut(outline: Outline) -> Rgba:
 
 
 def _draw_blob(rng: np.random.Generator) -> Rgba:
-    """A smooth closed shape in two random colours, striped or plain."""
+    """A smooth closed shape in two random colors, striped or plain."""
     y, x = np.mgrid[-1 : 1 : _BLOB_SIDE * 1j, -1 : 1 : _BLOB_SIDE * 1j]
     angle, distance = np.arctan2(y, x), np.hypot(x, y)
     radius = np.full_like(angle, 0.7)

@@ -45,7 +45,7 @@ def _save(indices: NDArray[np.uint8], path: Path) -> None:
 
 
 def _palette() -> bytes:
-    """VOC's colours: the bits of an index dealt out to red, green and blue in turn, each from its highest bit on."""
+    """VOC's colors: the bits of an index dealt out to red, green and blue in turn, each from its highest bit on."""
     index = np.arange(256)
     colors = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):

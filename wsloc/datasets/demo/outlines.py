@@ -36,10 +36,10 @@ def load_outlines() -> dict[str, Outline]:
 
 
 def rasterize(rings_xy: tuple[NDArray[np.float64], ...], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels whose centre lies inside an outline: bool ``(H, W)``; a ring inside another is a hole."""
+    """The pixels whose center lies inside an outline: bool ``(H, W)``; a ring inside another is a hole."""
     mask = np.zeros(size_hw, dtype=bool)
     for ring in rings_xy:
-        # scikit-image counts from the centre of the first pixel, and names the row first.
+        # scikit-image counts from the center of the first pixel, and names the row first.
         mask ^= polygon2mask(size_hw, ring[:, ::-1] - 0.5)  # type: ignore[no-untyped-call]
     return mask
 

@@ -20,7 +20,7 @@ MIN_VISIBLE_SHARE = 0.75
 TEST_TILT = 0.06
 
 _OBJECT_COUNT_SHARES = (0.1, 0.4, 0.3, 0.2)
-# Longer side of an object as a share of the scene's, by the number of objects.
+# Longer side of an object as a fraction of the scene's, by the number of objects.
 _SIDE_SHARES = {1: (0.38, 0.8), 2: (0.3, 0.55), 3: (0.25, 0.42)}
 _DISTRACTOR_SIDE_SHARES = (0.1, 0.3)
 _MAX_DISTRACTORS = 3

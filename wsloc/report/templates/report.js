@@ -73,7 +73,7 @@ function addBoxes(picture, item, withTrue) {
 }
 
 /** The photograph with layers and boxes; a sentence where there is no photograph. */
-function pictureOf(item, label, { grey = false, layer = "", opacity = 1, boxes = true, withTrue = true } = {}) {
+function pictureOf(item, label, { gray = false, layer = "", opacity = 1, boxes = true, withTrue = true } = {}) {
   const frame = make("span", "picture");
   const photo = data.photos[item.image];
   if (!photo || !photo.uri) {
@@ -83,7 +83,7 @@ function pictureOf(item, label, { grey = false, layer = "", opacity = 1, boxes =
   const [width, height] = photo.size;
   const picture = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   const whole = { x: 0, y: 0, width, height, preserveAspectRatio: "none" };
-  picture.append(draw("image", { ...whole, href: photo.uri, ...(grey ? { filter: "url(#grey)" } : {}) }));
+  picture.append(draw("image", { ...whole, href: photo.uri, ...(gray ? { filter: "url(#gray)" } : {}) }));
   if (layer) picture.append(draw("image", { ...whole, href: layer, opacity }));
   if (boxes) addBoxes(picture, item, withTrue);
   frame.append(picture);
@@ -250,7 +250,7 @@ function enlarge(number) {
   if (item.layers) {
     const [saliency, seeds, mask] = item.layers;
     panels.push(
-      panel(item, "Saliency map", { grey: true, layer: saliency, opacity: 0.55, boxes: false }),
+      panel(item, "Saliency map", { gray: true, layer: saliency, opacity: 0.55, boxes: false }),
       panel(item, "Seeds: object red, background blue", { layer: seeds, boxes: false }),
       panel(item, "Mask and its box", { layer: mask, withTrue: false }),
     );
