@@ -28,7 +28,7 @@ from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth, Localization
-from wsloc.runs import read_run
+from wsloc.runs.read_run import read_run
 
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "densenet121")
 LARGE = ("cat", "cow", "dog", "horse", "person", "sheep")

@@ -30,7 +30,8 @@ from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_lo
 from wsloc.evaluation.table import format_interval
 from wsloc.evaluation.voc_ap import ClassVocAp, voc_ap
 from wsloc.records import GroundTruth
-from wsloc.runs import read_manifest, read_run
+from wsloc.runs.read_run import read_run
+from wsloc.runs.run_folder import read_manifest
 
 NETWORK = "squeezenet1_0"
 BACKBONE = "mobilenet_v2"

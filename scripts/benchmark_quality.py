@@ -35,8 +35,8 @@ from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, half_difference, judge_boxes, kept_curve, overall, rank
 from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import ItemResult, applied, localize, make_localizer, plan_threads
-from wsloc.randomness import stable_hash
 from wsloc.records import GroundTruth, Localization
+from wsloc.seeding import stable_hash
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
 
 SHIFTED_SEEDS = ((0.975, 0.45), (0.90, 0.15))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsloc.cli.main import run_verb
-from wsloc.runs import read_manifest
+from wsloc.runs.run_folder import read_manifest
 
 
 def finished(folder: Path, verb: str, flags: Sequence[str]) -> Path:

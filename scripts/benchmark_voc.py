@@ -27,7 +27,8 @@ from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_lo
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth
-from wsloc.runs import read_manifest, read_run
+from wsloc.runs.read_run import read_run
+from wsloc.runs.run_folder import read_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LISTS = REPOSITORY / "docs" / "voc12-animals-920"

@@ -26,7 +26,7 @@ from wsloc.datasets import open_dataset
 from wsloc.evaluation.judging import judge_localizations
 from wsloc.pipeline import ItemResult, Localizer, localize, make_localizer
 from wsloc.records import ImageRecord
-from wsloc.runs import read_run
+from wsloc.runs.read_run import read_run
 from wsloc.visualization import draw_boxes, overlay_heatmap, overlay_mask, overlay_seeds
 
 FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "cut_losses.png"

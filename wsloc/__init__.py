@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wsloc.images import read_image
     from wsloc.pipeline import localize, make_localizer
     from wsloc.records import ImageRecord, Localization
-    from wsloc.runs import read_run
+    from wsloc.runs.read_run import read_run
     from wsloc.saliency import METHODS, MethodContext, PairBatch, average_views, bind_method
     from wsloc.segmentation import (
         SEGMENTERS,
@@ -71,7 +71,7 @@ _HOMES = {
     "wsloc.datasets": ("open_dataset", "read_ground_truth"),
     "wsloc.errors": ("UserError",),
     "wsloc.records": ("ImageRecord", "Localization"),
-    "wsloc.runs": ("read_run",),
+    "wsloc.runs.read_run": ("read_run",),
     "wsloc.evaluation": ("evaluate",),
     "wsloc.evaluation.table": ("format_evaluation",),
     "wsloc.images": ("read_image",),

@@ -19,7 +19,7 @@ from wsloc.cli.main import run_verb
 from wsloc.evaluation import Estimate
 from wsloc.evaluation.comparison import differs
 from wsloc.records import Failure, Localization
-from wsloc.runs.folder import SCHEMA_VERSION
+from wsloc.runs.run_folder import SCHEMA_VERSION
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_runs.py"
 CAT = 'cat <b>"猫"'

@@ -21,7 +21,7 @@ from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.load import load_classifier
 from wsloc.cli.main import run_verb
 from wsloc.config import ClassifierSettings
-from wsloc.runs.folder import read_manifest
+from wsloc.runs.run_folder import read_manifest
 
 COLORS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 BASE = "--dataset voc --root . --batch-size 8".split()
@@ -74,7 +74,7 @@ def train(*flags: str) -> int:
 def test_trained_and_used_without_any_other_flag(
     voc: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import wsloc.datasets.opening as opening
+    import wsloc.datasets.registry as opening
 
     with monkeypatch.context() as patch:
         for name in opening.GROUND_TRUTH_READERS:  # training must never come near true boxes
@@ -351,7 +351,7 @@ def test_a_class_with_one_image_is_a_users_error(
 def test_a_full_disk_is_a_users_error(
     voc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import wsloc.runs.atomic as atomic
+    import wsloc.files.atomic as atomic
 
     own = atomic.os.fsync
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from wsloc.config import DataSettings
 from wsloc.datasets import open_dataset, read_ground_truth
-from wsloc.datasets.folder import open_class_folders, open_glob, open_labeled_images
+from wsloc.datasets.own_images import open_class_folders, open_glob, open_labeled_images
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_image
 

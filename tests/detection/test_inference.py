@@ -11,8 +11,8 @@ from made_images import CLASSES, as_dataset, write_images
 from torch import Tensor, nn
 
 from wsloc.detection.inference import detect
+from wsloc.judging.detection_metrics import average_precision
 from wsloc.records import ImageRecord, Localization
-from wsloc.runs.detection_metrics import average_precision
 
 CPU = torch.device("cpu")
 

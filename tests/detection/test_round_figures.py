@@ -14,8 +14,9 @@ from wsloc.detection.inference import localization
 from wsloc.detection.round_figures import GAIN, HEADLINE, RoundFigures, best_round, round_figures, write_figures
 from wsloc.detection.rounds import Round
 from wsloc.evaluation import Estimate
+from wsloc.judging.judged_run import judge_run
 from wsloc.records import ImageRecord, Localization
-from wsloc.runs import RunContents, judge_run
+from wsloc.runs.read_run import RunContents
 
 ROWS = ["a.png,red,0,0,10,10", "b.png,red,0,0,10,10"]
 

@@ -18,7 +18,7 @@ from wsloc.detection.data import BoxedImages, from_truth
 from wsloc.detection.progress import Show
 from wsloc.detection.testing import count_shared, judge_detector, open_test
 from wsloc.errors import UserError
-from wsloc.runs import RunFolder
+from wsloc.runs.run_folder import RunFolder
 
 
 def settings_of(folder: Path) -> DataSettings:

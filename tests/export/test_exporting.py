@@ -13,9 +13,9 @@ import pytest
 from made_run import CLASSES, SCENE, record, scene_records, tree, write_photo, write_photos, write_run
 
 from wsloc.errors import UserError
+from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.exporting import Export, export_run
 from wsloc.export.formats import FORMATS
-from wsloc.export.settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.source import Source
 from wsloc.records import Failure
 

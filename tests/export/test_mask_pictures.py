@@ -10,11 +10,11 @@ import pytest
 from made_run import CLASSES, record, scene_records, write_photo, write_photos, write_run
 from PIL import Image
 
-from wsloc.datasets.folder import open_labeled_images
-from wsloc.datasets.folder_truth import mask_files, mask_place, read_folder_ground_truth
+from wsloc.datasets.own_images import open_labeled_images
+from wsloc.datasets.own_truth import mask_files, mask_place, read_folder_ground_truth
+from wsloc.export.export_settings import LayoutSettings, Media
 from wsloc.export.exporting import export_run
 from wsloc.export.outlines import full_size, mask_of
-from wsloc.export.settings import LayoutSettings, Media
 from wsloc.export.source import Source
 
 ODD = (*CLASSES, "traffic light", "..", ".hidden", "50%", "ends.", "so long" * 100)

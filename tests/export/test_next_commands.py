@@ -12,9 +12,9 @@ import pytest
 from made_run import CLASSES, SCENE, scene_records, write_photos, write_run
 
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.export.export_settings import LayoutSettings, Media
 from wsloc.export.exporting import Export, export_run
 from wsloc.export.next_commands import next_commands
-from wsloc.export.settings import LayoutSettings, Media
 
 
 def exported(tmp_path: Path, name: str, media: Media, mask_pictures: bool = False) -> Export:

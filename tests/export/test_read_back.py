@@ -27,8 +27,8 @@ from torchvision.datasets import CocoDetection, VOCDetection
 from wsloc.boxes import from_voc
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.datasets.voc import open_voc, read_voc_ground_truth
+from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 from wsloc.export.exporting import Export, export_run
-from wsloc.export.settings import LayoutSettings, SelectionSettings
 from wsloc.export.source import Source
 from wsloc.export.voc import whole_box
 

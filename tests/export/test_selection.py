@@ -13,8 +13,8 @@ from made_run import record
 from torchvision.ops import nms
 
 from wsloc.errors import UserError
+from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 from wsloc.export.selection import TopFraction, select
-from wsloc.export.settings import LayoutSettings, SelectionSettings
 from wsloc.records import Localization
 
 WH = (100, 100)

@@ -12,9 +12,9 @@ import pytest
 from made_run import CLASSES, record, scene_records, write_photos, write_run
 
 from wsloc.export import exporting
+from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 from wsloc.export.exporting import export_run
-from wsloc.export.reading import ImageBoxes
-from wsloc.export.settings import LayoutSettings, SelectionSettings
+from wsloc.export.read_boxes import ImageBoxes
 from wsloc.export.source import Source
 from wsloc.records import Failure, Localization
 

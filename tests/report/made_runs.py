@@ -11,8 +11,9 @@ import numpy as np
 
 from wsloc.datasets import GroundTruthSet
 from wsloc.evaluation.summary import judge_with_baselines
+from wsloc.judging.judged_run import JudgedRun
 from wsloc.records import Failure, GroundTruth, Localization
-from wsloc.runs import JudgedRun, RunContents
+from wsloc.runs.read_run import RunContents
 
 SIZE_WH = (100, 80)
 Box = tuple[float, float, float, float]

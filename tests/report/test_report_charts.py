@@ -12,6 +12,7 @@ from wsloc.evaluation.histograms import box_errors
 from wsloc.evaluation.judging import TrueBoxes, true_boxes
 from wsloc.evaluation.kept_curve import judge_boxes
 from wsloc.evaluation.summary import RUN
+from wsloc.judging.judged_run import JudgedRun
 from wsloc.report.charts import count_ticks, thinned
 from wsloc.report.figures import (
     area_chart,
@@ -24,7 +25,6 @@ from wsloc.report.figures import (
     sweep,
     sweep_chart,
 )
-from wsloc.runs import JudgedRun
 
 
 def true_of_run(run: JudgedRun) -> TrueBoxes:

@@ -18,11 +18,10 @@ from made_runs import Page, found, hand_run, judged_run, true_of
 from wsloc.classifiers.labelmap import MappedClass
 from wsloc.cli.options import parse_localize
 from wsloc.evaluation import Evaluation
+from wsloc.judging.judged_run import JudgedRun, write_metrics
 from wsloc.records import Failure
 from wsloc.report import Pictures, RunReport, build_run_report, build_several_report, run_page, run_text, several_page
 from wsloc.report.replay import Photo
-from wsloc.runs import JudgedRun
-from wsloc.runs.judged import write_metrics
 
 BOX = (10.0, 10.0, 50.0, 40.0)
 ODD = "</script><script>alert(1)</script>\"'&<!--"

@@ -10,11 +10,12 @@ import pytest
 from wsloc.cli.options import parse_localize
 from wsloc.config import LocalizeConfig
 from wsloc.datasets import Dataset, open_dataset
+from wsloc.judging.judged_run import judge_run
 from wsloc.pipeline import make_localizer
 from wsloc.records import ImageRecord
 from wsloc.report import Pictures, chosen_images, take_pictures
 from wsloc.report.gallery import GalleryItem, gallery_items
-from wsloc.runs import judge_run, read_run
+from wsloc.runs.read_run import read_run
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wsloc.errors import UserError
-from wsloc.runs import read_run
+from wsloc.runs.read_run import read_run
 
 BOX: dict[str, Any] = {
     "image_id": "a", "file": "a.jpg", "class_name": "dog", "box_xyxy": [1.0, 2.0, 30.5, 40.0], "probability": 0.5,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wsloc.cli.main import run_verb
-from wsloc.runs.folder import read_manifest
+from wsloc.runs.run_folder import read_manifest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "localize.py"
 IMAGES, PART = 40, 4
@@ -104,7 +104,7 @@ def test_changed_images_are_not_mixed_into_an_unfinished_run(
 def test_a_run_folder_in_use_is_left_alone(
     tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from wsloc.runs.folder import RunFolder
+    from wsloc.runs.run_folder import RunFolder
 
     assert run_verb("localize", [*tiny_flags, "--out", "run"]) == 0
     with RunFolder(tiny / "run"):

@@ -12,9 +12,9 @@ from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset
 from wsloc.errors import ItemError
+from wsloc.files.names import safe_path
 from wsloc.pipeline import localize, make_localizer
-from wsloc.runs import read_run
-from wsloc.runs.file_names import safe_path
+from wsloc.runs.read_run import read_run
 from wsloc.runs.saved_maps import read_map
 
 

@@ -117,9 +117,9 @@ def run(arguments: Sequence[str]) -> int:
     config = tyro.cli(CompareConfig, prog="wsloc compare", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
     out = _free_place(config)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
+    from wsloc.files.atomic import write_picture
     from wsloc.images import read_image
     from wsloc.pipeline import applied, choose_device, plan_threads
-    from wsloc.runs.atomic import write_picture
 
     try:
         image_rgb = read_image(config.image)

@@ -57,8 +57,8 @@ def run(arguments: Sequence[str]) -> int:
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.errors import counted
     from wsloc.evaluation.comparison import compare
-    from wsloc.runs import read_run
-    from wsloc.runs.judged import common_truth, contender
+    from wsloc.judging.judged_run import common_truth, contender
+    from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     first, *others = config.runs
@@ -184,7 +184,7 @@ def _p(value: float) -> str:
 
 
 def _write_csv(path: Path, comparison: Comparison) -> None:
-    from wsloc.runs.atomic import write_atomic
+    from wsloc.files.atomic import write_atomic
 
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

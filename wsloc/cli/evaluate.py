@@ -20,9 +20,9 @@ from wsloc.errors import UserError
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset
     from wsloc.evaluation.summary import Track
-    from wsloc.runs import JudgedRun
-    from wsloc.runs.evaluating import Judging, MoreMetrics
-    from wsloc.runs.map_metrics import MapFolder, MetricGroup
+    from wsloc.judging.judged_run import JudgedRun
+    from wsloc.judging.map_metrics import MapFolder, MetricGroup
+    from wsloc.judging.run_metrics import Judging, MoreMetrics
 
 
 _PARTS = {"classes": "--classes", "class_name": "--class", "ids": "--ids", "limit": "--limit"}
@@ -118,8 +118,9 @@ def _parse(arguments: Sequence[str], data: DataSettings) -> EvaluateConfig:
 def _judge_run(
     config: EvaluateConfig, folder: Path, of_run: LocalizeConfig, dataset: Dataset, part: Sequence[str]
 ) -> int:
-    from wsloc.runs import judge_run, read_run
-    from wsloc.runs.evaluating import differences, evaluate_run
+    from wsloc.judging.judged_run import judge_run
+    from wsloc.judging.run_metrics import differences, evaluate_run
+    from wsloc.runs.read_run import read_run
 
     contents = read_run(folder)
     judged = judge_run(contents, config.data, dataset)
@@ -145,9 +146,9 @@ def _written(
     config: EvaluateConfig, run: JudgedRun, dataset: Dataset, more: MoreMetrics, part: Sequence[str]
 ) -> tuple[dict[str, int], str, str]:
     """The run's counts, what is known of its boxes, and where that was written."""
-    from wsloc.runs.atomic import write_atomic
-    from wsloc.runs.judged import metrics_json
-    from wsloc.runs.summary import summarize_run, write_summary
+    from wsloc.files.atomic import write_atomic
+    from wsloc.judging.judged_run import metrics_json
+    from wsloc.judging.run_summary import summarize_run, write_summary
 
     track, folder = _watch("metrics", "metric"), run.contents.path
     if config.out is None and not part:
@@ -165,8 +166,8 @@ def _written(
 
 
 def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
-    from wsloc.runs.atomic import write_atomic
-    from wsloc.runs.evaluating import evaluate_maps
+    from wsloc.files.atomic import write_atomic
+    from wsloc.judging.run_metrics import evaluate_maps
 
     judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), _watch)
     print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
@@ -177,8 +178,8 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
 
 
 def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:
-    from wsloc.runs.evaluating import Judging
-    from wsloc.runs.map_metrics import MapFolder
+    from wsloc.judging.map_metrics import MapFolder
+    from wsloc.judging.run_metrics import Judging
 
     held_out = None if config.held_out is None else (config.held_out, settings_of_run(config.held_out).data)
     return Judging(None if maps is None else MapFolder(maps), config.protocol, config.score, held_out)
@@ -188,8 +189,8 @@ def _insertion_deletion(
     config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset, run: JudgedRun, maps: MapFolder | None
 ) -> MetricGroup:
     from wsloc.evaluation.summary import RUN
+    from wsloc.judging.faithfulness import insertion_and_deletion
     from wsloc.pipeline import make_localizer
-    from wsloc.runs.faithfulness import insertion_and_deletion
 
     assert run.judged is not None
     assert maps is not None

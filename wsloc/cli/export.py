@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from wsloc.cli.options import settings_of_run
 from wsloc.config import ExportFormat, optional
-from wsloc.export.settings import LayoutSettings, SelectionSettings
+from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 
 if TYPE_CHECKING:
     from wsloc.export.exporting import Export
-    from wsloc.export.reading import ImageBoxes
+    from wsloc.export.read_boxes import ImageBoxes
 
 EXPORTS = "exports"
 
@@ -52,7 +52,7 @@ def export_and_say(config: ExportConfig) -> int:
     from wsloc.export.exporting import export_run
     from wsloc.export.source import open_source
     from wsloc.export.stream import PROBLEMS
-    from wsloc.runs.reading import read_run_manifest
+    from wsloc.runs.read_run import read_run_manifest
 
     settings = settings_of_run(config.run).data
     export = export_run(

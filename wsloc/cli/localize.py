@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wsloc.config import OutputSettings
     from wsloc.datasets import Dataset
     from wsloc.pipeline import Localizer
-    from wsloc.runs import Run
+    from wsloc.runs.execute_run import Run
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,8 +24,11 @@ def run(arguments: Sequence[str]) -> int:
     config = parse_localize(arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
+    from wsloc.judging.judged_run import judge_run
+    from wsloc.judging.run_summary import write_summary
     from wsloc.pipeline import make_localizer, plan_threads
-    from wsloc.runs import execute, finish, judge_run, open_run, read_run, write_summary
+    from wsloc.runs.execute_run import execute, finish, open_run
+    from wsloc.runs.read_run import read_run
 
     dataset = open_dataset(config.data)
     localizer = make_localizer(config, dataset)

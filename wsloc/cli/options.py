@@ -65,7 +65,7 @@ def settings_of_run(
         UserError: if the folder is no run of this version, and as :func:`parse_localize`.
     """
     # Only now, so that --help answers at once.
-    from wsloc.runs.reading import read_run_manifest
+    from wsloc.runs.read_run import read_run_manifest
 
     read_run_manifest(folder)
     given = {"--root": root, "--boxes": boxes, "--masks": masks}

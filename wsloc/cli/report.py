@@ -17,10 +17,11 @@ from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset
+    from wsloc.judging.judged_run import JudgedRun
     from wsloc.pipeline import Localizer
     from wsloc.report import Pictures, RunReport
     from wsloc.report.gallery import GalleryItem
-    from wsloc.runs import JudgedRun, RunContents
+    from wsloc.runs.read_run import RunContents
 
 GALLERY = 200
 _MAX_GALLERY = 2000
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
     config = tyro.cli(ReportConfig, prog="wsloc report", args=list(arguments))
     # Only now, so that --help and a misspelled flag answer at once.
-    from wsloc.runs import read_run
+    from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
@@ -79,7 +80,7 @@ def write_run_report(run: JudgedRun, config: LocalizeConfig, dataset: Dataset, l
 
 
 def _write(out: Path, page: str, text: str) -> None:
-    from wsloc.runs.atomic import write_atomic
+    from wsloc.files.atomic import write_atomic
 
     write_atomic(out, page)
     write_atomic(out.with_suffix(".md"), text)
@@ -88,8 +89,8 @@ def _write(out: Path, page: str, text: str) -> None:
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
     from wsloc.datasets import open_dataset
+    from wsloc.judging.judged_run import JudgedRun, judge_run
     from wsloc.pipeline import make_localizer
-    from wsloc.runs import JudgedRun, judge_run
 
     settings = None
     try:
@@ -138,8 +139,8 @@ def _illustrated(
 
 
 def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
+    from wsloc.judging.judged_run import common_truth
     from wsloc.report import Pictures, build_several_report, several_page, several_text
-    from wsloc.runs.judged import common_truth
 
     first, *others = (contents.path for contents in runs)
     configs = [

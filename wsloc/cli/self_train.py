@@ -85,7 +85,7 @@ def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
     from wsloc.detection.rounds import Job, self_train
     from wsloc.detection.training import plan_training
     from wsloc.pipeline import applied, choose_device
-    from wsloc.runs.opening import open_run_folder
+    from wsloc.runs.choose_folder import open_run_folder
 
     refine = load_refine(config.refine) if config.refine else None
     device = choose_device(config.training.device)

@@ -123,7 +123,7 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
     from wsloc.detection.testing import judge_detector, open_test
     from wsloc.detection.training import plan_training, train_in_folder
     from wsloc.pipeline import applied, choose_device
-    from wsloc.runs.opening import open_run_folder
+    from wsloc.runs.choose_folder import open_run_folder
 
     device = choose_device(config.training.device)
     labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)

@@ -144,7 +144,7 @@ def _start(config: VisualizeConfig, preprocessing: Preprocessing) -> Tensor:
 
 def _made_folder(config: VisualizeConfig, classifier: Classifier) -> Path:
     """The folder that was asked for, or a numbered one; made by this call."""
-    from wsloc.runs.opening import fresh_folder
+    from wsloc.runs.choose_folder import fresh_folder
 
     # A unit is part of the classifier's name.
     names = [classifier.name] if config.class_name is None else [classifier.name, config.class_name]
@@ -165,7 +165,7 @@ def _write(
     others: Iterator[AscentStep],
     folder: Path,
 ) -> None:
-    from wsloc.runs.atomic import write_atomic, write_picture
+    from wsloc.files.atomic import write_atomic, write_picture
     from wsloc.saliency.class_model import picture
     from wsloc.visualization.curve import draw_curve
 

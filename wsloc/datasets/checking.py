@@ -11,7 +11,7 @@ from wsloc.config import DataSettings
 from wsloc.datasets.cub import list_cub
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.imagenet import annotation_of, list_imagenet
-from wsloc.datasets.opening import open_images, read_ground_truth, wsol_root
+from wsloc.datasets.registry import open_images, read_ground_truth, wsol_root
 from wsloc.datasets.tables import is_there, read_rows, repeated, strangers
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
 from wsloc.datasets.wsol_tables import list_wsol

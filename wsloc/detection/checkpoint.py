@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from wsloc.detection.models import ARCHITECTURES, build_detector
 from wsloc.detection.settings import DetectorSettings
 from wsloc.errors import UserError, one_line
-from wsloc.runs.atomic import write_atomic
+from wsloc.files.atomic import write_atomic
 
 _KEY = "wsloc_detector"
 

@@ -19,7 +19,7 @@ from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.errors import UserError, listed
 from wsloc.records import GroundTruth, ImageRecord, Localization
-from wsloc.runs import RunContents
+from wsloc.runs.read_run import RunContents
 
 _MAX_NAMED = 5
 

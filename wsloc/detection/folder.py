@@ -29,10 +29,10 @@ from wsloc.detection.data import BoxedImages
 from wsloc.detection.loop import EpochRecord, TrainingLog
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
+from wsloc.files.atomic import write_atomic
 from wsloc.pipeline.results import ImageResult
 from wsloc.records import ImageRecord
-from wsloc.runs.atomic import write_atomic
-from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, read_manifest
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
 
 CHECKPOINTS = "checkpoints"
 CURVES = "curves.csv"

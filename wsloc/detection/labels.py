@@ -12,7 +12,8 @@ from wsloc.detection.inference import localization
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
 from wsloc.records import Localization
-from wsloc.runs import RunContents, read_manifest, read_run
+from wsloc.runs.read_run import RunContents, read_run
+from wsloc.runs.run_folder import read_manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,8 +26,8 @@ from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.randomness import stable_hash
 from wsloc.records import Failure
+from wsloc.seeding import stable_hash
 
 _BATCH_OF_LEARNING_RATE = 8
 _MAX_WARMUP_STEPS = 500

@@ -11,7 +11,7 @@ from pathlib import Path
 from wsloc.detection.rounds import Round
 from wsloc.evaluation import METRICS, Estimate, estimate
 from wsloc.evaluation.summary import RUN
-from wsloc.runs.atomic import write_atomic
+from wsloc.files.atomic import write_atomic
 
 HEADLINE = "CorLoc class-wise"
 """The metric that tells the best round."""

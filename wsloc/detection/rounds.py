@@ -37,9 +37,12 @@ from wsloc.detection.self_training import (
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.detection.training import train_in_folder
 from wsloc.errors import UserError
+from wsloc.files.atomic import write_atomic
+from wsloc.judging.judged_run import JudgedRun, judge_run
+from wsloc.judging.run_summary import write_summary
 from wsloc.pipeline.results import ImageResult
-from wsloc.runs import JudgedRun, RunContents, RunFolder, judge_run, read_manifest, read_run, write_summary
-from wsloc.runs.atomic import write_atomic
+from wsloc.runs.read_run import RunContents, read_run
+from wsloc.runs.run_folder import RunFolder, read_manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,8 +23,8 @@ from wsloc.detection.settings import TrainingSettings
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
-from wsloc.randomness import stable_hash
 from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.seeding import stable_hash
 
 Boxes = Mapping[tuple[str, str], Localization]
 """The box of an item, by image id and class name."""

@@ -21,8 +21,11 @@ from wsloc.detection.inference import detect
 from wsloc.detection.progress import Watch, unwatched
 from wsloc.errors import UserError
 from wsloc.evaluation.summary import Track
-from wsloc.runs import RunFolder, judge_run, read_run, write_summary
-from wsloc.runs.detection_metrics import average_precision
+from wsloc.judging.detection_metrics import average_precision
+from wsloc.judging.judged_run import judge_run
+from wsloc.judging.run_summary import write_summary
+from wsloc.runs.read_run import read_run
+from wsloc.runs.run_folder import RunFolder
 
 _MAX_TOP = 50
 
@@ -32,7 +35,7 @@ class Tested:
     """What a test came to.
 
     Attributes:
-        counts: as :func:`wsloc.runs.summary.count_records` gives them.
+        counts: as :func:`wsloc.judging.run_summary.count_records` gives them.
         text: for a terminal.
         average_precision: by name, in [0, 1]; None where there is no true box to judge by.
     """

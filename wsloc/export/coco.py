@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from wsloc.export import outlines
-from wsloc.export.plan import TRAIN, VAL, ExportImage, Plan
+from wsloc.export.export_settings import Outline
 from wsloc.export.selection import ScoredBox
-from wsloc.export.settings import Outline
+from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 
 SPLIT_NAMES = {TRAIN: "train2017", VAL: "val2017"}
 """COCO's own, because loaders look for these names."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsloc.export import media
-from wsloc.export.reading import CUT_OFF, SCORE_MENDED
+from wsloc.export.read_boxes import CUT_OFF, SCORE_MENDED
 from wsloc.records import Localization
 
 NO_BOX = "without a box"

@@ -14,15 +14,15 @@ import yaml
 
 from wsloc.errors import UserError
 from wsloc.export.counts import NOT_USABLE, ClassCounts, Counts
-from wsloc.export.folder import FORMAT_VERSION, MANIFEST, new_folder
+from wsloc.export.export_folder import FORMAT_VERSION, MANIFEST, new_folder
+from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
+from wsloc.export.first_pass import Survey, survey
 from wsloc.export.formats import FORMATS
-from wsloc.export.plan import TRAIN, VAL, Plan
-from wsloc.export.reading import ImageBoxes
-from wsloc.export.settings import LayoutSettings, Media, SelectionSettings
+from wsloc.export.read_boxes import ImageBoxes
 from wsloc.export.source import Source
 from wsloc.export.stream import Stream, Track
-from wsloc.export.survey import Survey, survey
-from wsloc.runs.reading import read_run_manifest, record_files
+from wsloc.export.writer_context import TRAIN, VAL, Plan
+from wsloc.runs.read_run import read_run_manifest, record_files
 
 
 def _unwatched(images: Iterator[ImageBoxes], _total: int) -> Iterable[ImageBoxes]:

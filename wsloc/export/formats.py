@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsloc.export import coco, image_folder, voc
+from wsloc.export.export_settings import Media
 from wsloc.export.label_studio import IMAGES, write_label_studio
-from wsloc.export.plan import TRAIN, VAL, Writer
-from wsloc.export.settings import Media
+from wsloc.export.writer_context import TRAIN, VAL, Writer
 from wsloc.export.yolo import write_yolo
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from wsloc.boxes import area
 from wsloc.export.coco import bbox_of
-from wsloc.export.plan import TRAIN, VAL, ExportImage, Plan
+from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 
 SPLIT_NAMES = {TRAIN: "train", VAL: "validation"}
 

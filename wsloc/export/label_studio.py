@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from wsloc.export.plan import ExportImage, Plan
 from wsloc.export.selection import ScoredBox
+from wsloc.export.writer_context import ExportImage, Plan
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
 IMAGES = "images"

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.datasets.folder_truth import mask_place
+from wsloc.datasets.own_truth import mask_place
 from wsloc.export import outlines
-from wsloc.export.plan import ExportImage
+from wsloc.export.writer_context import ExportImage
 
 FOLDER = "mask_pictures"
 """Not ``masks``: beside a ``data.yaml`` Ultralytics would take that for semantic segmentation."""
@@ -20,7 +20,7 @@ FOLDER = "mask_pictures"
 def write_mask_pictures(folder: Path, image: ExportImage) -> int:
     """Write ``mask_pictures/CLASS/IMAGE.png`` of each class of an image: gray, 255 is object, 0 is not.
 
-    :func:`wsloc.datasets.folder_truth.mask_place` says where they lie, ``IMAGE`` being the image's exported file with
+    :func:`wsloc.datasets.own_truth.mask_place` says where they lie, ``IMAGE`` being the image's exported file with
     its suffix; ``--dataset folder --masks`` reads such a folder. They have the size of the image after EXIF
     transposition; boxes of one class share a picture, uncertain ones are not in it.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import ImageOps
 
 from wsloc.errors import ItemError
-from wsloc.export.settings import Media
+from wsloc.export.export_settings import Media
 from wsloc.images import ImageHeader, open_image, read_header
 
 COPIED = "copied"

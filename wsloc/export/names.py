@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from wsloc.randomness import stable_hash
-from wsloc.runs.file_names import safe_name
+from wsloc.files.names import safe_name
+from wsloc.seeding import stable_hash
 
 
 class FlatNames:

@@ -10,8 +10,8 @@ from wsloc.export.coco import ANNOTATIONS, CVAT_NAME, SPLIT_NAMES
 from wsloc.export.exporting import Export
 from wsloc.export.label_studio import INTERFACE, TASKS
 from wsloc.export.mask_pictures import FOLDER
-from wsloc.export.plan import TRAIN, VAL
 from wsloc.export.voc import DEVKIT
+from wsloc.export.writer_context import TRAIN, VAL
 from wsloc.export.yolo import DATA
 
 _TORCHVISION_CLASSES = 91

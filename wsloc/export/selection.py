@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsloc.boxes import area, iou_matrix
-from wsloc.export.settings import SelectionSettings
+from wsloc.export.export_settings import SelectionSettings
 from wsloc.records import Localization
 
 FALLBACK = "fallback"

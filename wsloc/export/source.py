@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.config import DataSettings
-from wsloc.datasets.opening import open_images
+from wsloc.datasets.registry import open_images
 from wsloc.errors import UserError
 
 

@@ -12,16 +12,16 @@ from typing import Any, TextIO
 from wsloc.errors import ItemError
 from wsloc.export import media
 from wsloc.export.counts import NO_BOX, NOT_USABLE, Counts
+from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
+from wsloc.export.first_pass import Survey, sort_out
 from wsloc.export.formats import Format
 from wsloc.export.mask_pictures import write_mask_pictures
 from wsloc.export.names import FlatNames
-from wsloc.export.plan import TRAIN, VAL, ExportImage
-from wsloc.export.reading import ImageBoxes, iter_images, leaves_root
+from wsloc.export.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.export.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
-from wsloc.export.settings import LayoutSettings, Media, SelectionSettings
-from wsloc.export.survey import Survey, sort_out
+from wsloc.export.writer_context import TRAIN, VAL, ExportImage
 from wsloc.images import read_header
-from wsloc.randomness import stable_hash
+from wsloc.seeding import stable_hash
 
 IMAGES, PROBLEMS = "images.csv", "problems.txt"
 _SEEDS = 2**31

@@ -8,9 +8,9 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from wsloc.boxes import to_voc
-from wsloc.export.plan import ExportImage, Plan
 from wsloc.export.selection import ScoredBox
-from wsloc.runs.file_names import safe_name
+from wsloc.export.writer_context import ExportImage, Plan
+from wsloc.files.names import safe_name
 
 DEVKIT = Path("VOCdevkit", "VOC2012")
 """Where torchvision's VOCDetection looks for the year 2012, whatever the images are."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from wsloc.export.plan import TRAIN, VAL, ExportImage, Plan
 from wsloc.export.selection import ScoredBox
+from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 
 DATA = "data.yaml"
 _READ_BY_ULTRALYTICS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.files.atomic import write_atomic
 from wsloc.fitting.examples import Examples
 from wsloc.fitting.features import compute_features, finite_rows, open_features, why_unreadable
 from wsloc.fitting.folder import STATE
@@ -18,7 +19,6 @@ from wsloc.fitting.job import Job, head_trainer, image_material, network_trainer
 from wsloc.fitting.loop import EpochRecord, Trainer, history_csv, restore, state_bytes, take_best, train_epoch
 from wsloc.fitting.material import FeatureMaterial, ImageMaterial
 from wsloc.fitting.report import Outcome
-from wsloc.runs.atomic import write_atomic
 
 SECONDS_BETWEEN_STATES = 2.0
 """A longer epoch is written as soon as it is done; of shorter ones, a killed training loses as many seconds."""

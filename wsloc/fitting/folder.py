@@ -27,8 +27,8 @@ from wsloc.fitting.examples import Examples
 from wsloc.fitting.features import images_hash
 from wsloc.fitting.job import Job
 from wsloc.pipeline.threads import ThreadPlan
-from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, read_manifest
-from wsloc.runs.opening import open_run_folder
+from wsloc.runs.choose_folder import open_run_folder
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
 
 if TYPE_CHECKING:
     from wsloc.fitting.report import Outcome

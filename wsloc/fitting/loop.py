@@ -24,7 +24,7 @@ from wsloc.errors import UserError
 from wsloc.fitting.examples import Loss
 from wsloc.fitting.material import Material, Rows
 from wsloc.fitting.scoring import ScoredImages, mean_average_precision, top1_accuracy
-from wsloc.randomness import stable_hash
+from wsloc.seeding import stable_hash
 
 
 @dataclass(frozen=True, slots=True)

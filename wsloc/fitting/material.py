@@ -20,7 +20,7 @@ from wsloc.fitting.augmentation import Augmentation, augmented
 from wsloc.fitting.examples import Examples
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.randomness import stable_hash
+from wsloc.seeding import stable_hash
 
 Rows = NDArray[np.int64]
 """Numbers of images, int64 ``(B,)``."""

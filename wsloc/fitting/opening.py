@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wsloc.config import ComputeSettings, DataSettings
-from wsloc.datasets.opening import open_images
+from wsloc.datasets.registry import open_images
 from wsloc.errors import UserError, listed
 from wsloc.fitting.backbone import open_backbone
 from wsloc.fitting.examples import (

@@ -16,10 +16,10 @@ from torch import nn
 
 from wsloc.classifiers.checkpoint import checkpoint_bytes
 from wsloc.evaluation.table import format_interval
+from wsloc.files.atomic import write_atomic
 from wsloc.fitting.job import Job
 from wsloc.fitting.loop import EpochRecord
 from wsloc.fitting.scoring import ScoredImages, Scores, score_images
-from wsloc.runs.atomic import write_atomic
 
 _MAX_PROBLEMS_SHOWN = 5
 

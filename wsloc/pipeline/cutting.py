@@ -16,8 +16,8 @@ from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds, Trace
 from wsloc.pipeline.saliency_maps import ImageMaps
-from wsloc.randomness import stable_hash
 from wsloc.records import Failure, Localization
+from wsloc.seeding import stable_hash
 from wsloc.segmentation import SEGMENTERS, Component, Segmentation, agreement, largest_components, working_map
 from wsloc.segmentation.seeds import FOREGROUND
 

@@ -22,8 +22,8 @@ from wsloc.classifiers.scorer import logits_without_graph
 from wsloc.errors import UserError
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
-from wsloc.randomness import stable_hash
 from wsloc.saliency import PairBatch, average_views
+from wsloc.seeding import stable_hash
 
 _WAITING_BATCHES = 8
 """Batches' worth of views that may wait for companions of their size before a short batch is run."""

@@ -1,9 +1,9 @@
 """One page about a run, or several: HTML that needs nothing else, and Markdown."""
 
-from wsloc.report.content import RunReport, build_run_report
 from wsloc.report.page import run_page, several_page
 from wsloc.report.replay import Pictures, chosen_images, take_pictures
-from wsloc.report.several import SeveralReport, build_several_report
+from wsloc.report.report_model import RunReport, build_run_report
+from wsloc.report.runs_comparison import SeveralReport, build_several_report
 from wsloc.report.text import run_text, several_text
 
 __all__ = [

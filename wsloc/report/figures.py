@@ -18,9 +18,9 @@ from wsloc.evaluation.judging import Judged, TrueBoxes
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, kept_curve, rank
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import RUN
+from wsloc.judging.detection_metrics import scores_of
 from wsloc.records import Localization
 from wsloc.report.charts import PERCENT_TICKS, Bar, Chart, Line, count_ticks, histogram_bars, thinned
-from wsloc.runs.detection_metrics import scores_of
 
 _THRESHOLDS = np.linspace(0, 1, 51)
 _LOG_EDGES = np.linspace(-3, 3, 25)

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from wsloc.evaluation.summary import RUN
+from wsloc.judging.judged_run import JudgedRun
 from wsloc.records import Failure, GroundTruth, Localization
-from wsloc.runs.judged import JudgedRun
 
 Box = tuple[float, float, float, float]
 Pair = tuple[str, str]

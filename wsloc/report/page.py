@@ -12,11 +12,11 @@ from markupsafe import Markup
 from wsloc.errors import counted
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
-from wsloc.report.content import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
 from wsloc.report.figures import interval, points
 from wsloc.report.gallery import Box, GalleryItem
 from wsloc.report.replay import Pictures
-from wsloc.report.several import SeveralReport, run_color
+from wsloc.report.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
+from wsloc.report.runs_comparison import SeveralReport, run_color
 
 TOP_LOC = "Top-1 Loc"
 GT_KNOWN = "GT-known Loc"

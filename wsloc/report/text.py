@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from wsloc.errors import counted
 from wsloc.evaluation.summary import BASELINES
-from wsloc.report.content import RunReport, precision_note
 from wsloc.report.figures import interval, points
-from wsloc.report.several import SeveralReport
+from wsloc.report.report_model import RunReport, precision_note
+from wsloc.report.runs_comparison import SeveralReport
 
 _MAX_FILES = 20
 _INTERVALS = "Percent, with 95 % bootstrap intervals over images."

@@ -8,8 +8,8 @@ from PIL import Image
 
 from wsloc import boxes
 from wsloc.errors import UserError
+from wsloc.files.names import safe_name
 from wsloc.pipeline.results import ImageResult
-from wsloc.runs.file_names import safe_name
 from wsloc.visualization import item_panel
 
 

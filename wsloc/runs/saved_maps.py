@@ -18,9 +18,9 @@ from wsloc.datasets import Dataset
 from wsloc.datasets.tables import is_there, leaves
 from wsloc.errors import ItemError, UserError
 from wsloc.evaluation.wsol import score_map
+from wsloc.files.atomic import write_atomic
+from wsloc.files.names import safe_name, safe_path
 from wsloc.pipeline.results import ImageResult
-from wsloc.runs.atomic import write_atomic
-from wsloc.runs.file_names import safe_name, safe_path
 
 MAPS = "maps"
 """Folder of a run that holds its maps."""

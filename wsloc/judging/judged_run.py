@@ -17,9 +17,9 @@ from wsloc.evaluation import BASELINES, Evaluation
 from wsloc.evaluation.comparison import Contender
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.summary import RUN, judge_with_baselines
+from wsloc.files.atomic import write_atomic
 from wsloc.records import GroundTruth, Localization
-from wsloc.runs.atomic import write_atomic
-from wsloc.runs.reading import RunContents
+from wsloc.runs.read_run import RunContents
 
 _ITEM_COLUMNS = ["image_id", "class_name", "iou", "rank", "probability", "quality", "fallback", "x0", "y0", "x1", "y1"]
 

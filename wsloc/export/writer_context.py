@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsloc.export.export_settings import Media, Outline
 from wsloc.export.selection import ScoredBox
-from wsloc.export.settings import Media, Outline
 
 TRAIN, VAL = "train", "val"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from wsloc.config import LocalizeConfig
 from wsloc.pipeline.localizer import method_name
-from wsloc.runs.reading import RunContents
+from wsloc.runs.read_run import RunContents
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from wsloc import boxes
 from wsloc.records import Failure, Localization
-from wsloc.runs.reading import finite_score, iter_file_records
+from wsloc.runs.read_run import finite_score, iter_file_records
 
 TWICE = "stands twice"
 NOT_FINITE = "not finite"
@@ -50,7 +50,7 @@ def iter_images(files: Iterable[Path]) -> Iterator[ImageBoxes]:
     faulty.
 
     Args:
-        files: of the run, as :func:`wsloc.runs.reading.record_files` names them.
+        files: of the run, as :func:`wsloc.runs.read_run.record_files` names them.
 
     Raises:
         UserError: if a file of the run cannot be read.

@@ -18,14 +18,14 @@ from wsloc.evaluation.judging import Judged, TrueBoxes, true_boxes
 from wsloc.evaluation.kept_curve import judge_boxes
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, Track, summarize
+from wsloc.judging.detection_metrics import average_precision
+from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.records import Failure
 from wsloc.report.charts import Chart
-from wsloc.report.facts import Fact, is_detector, run_facts, subtitle, version_facts
 from wsloc.report.figures import MissKind, found_fraction, miss_kinds, points, run_charts
 from wsloc.report.gallery import GalleryItem, choose, gallery_items
 from wsloc.report.replay import Pictures
-from wsloc.runs.detection_metrics import average_precision
-from wsloc.runs.judged import JudgedRun, classes_asked, reached_truth
+from wsloc.report.summary_rows import Fact, is_detector, run_facts, subtitle, version_facts
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
 DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")

@@ -11,7 +11,7 @@ from typing import Any
 
 from wsloc.errors import UserError
 from wsloc.records import Failure, Localization
-from wsloc.runs.folder import SCHEMA_VERSION, read_manifest
+from wsloc.runs.run_folder import SCHEMA_VERSION, read_manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from wsloc.errors import counted
 from wsloc.evaluation import Evaluation
 from wsloc.evaluation.summary import Track, summarize
 from wsloc.evaluation.table import format_evaluation
-from wsloc.runs.atomic import write_atomic
-from wsloc.runs.judged import JudgedRun, write_metrics
-from wsloc.runs.reading import RunContents
+from wsloc.files.atomic import write_atomic
+from wsloc.judging.judged_run import JudgedRun, write_metrics
+from wsloc.runs.read_run import RunContents
 
 _MAX_PROBLEMS_SHOWN = 5
 

@@ -14,10 +14,10 @@ from wsloc.evaluation.box_curves import BoxCurves
 from wsloc.evaluation.items import Items, judged_items
 from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.summary import RUN, Track
-from wsloc.runs.detection_metrics import average_precision, score_metrics
-from wsloc.runs.judged import JudgedRun, classes_asked, reached_truth
-from wsloc.runs.map_metrics import MapFolder, MetricGroup, held_out_curves, map_metrics, mask_metrics
-from wsloc.runs.reading import RunContents, read_run
+from wsloc.judging.detection_metrics import average_precision, score_metrics
+from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
+from wsloc.judging.map_metrics import MapFolder, MetricGroup, held_out_curves, map_metrics, mask_metrics
+from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.saved_maps import MAPS
 
 Watch = Callable[[str, str], Track]
@@ -36,7 +36,7 @@ class Judging:
         maps: None where there are none.
         protocol: of the thresholds, boxes and PxAP.
         score: what sorts the boxes for average precision, a key of
-            :data:`wsloc.runs.detection_metrics.SCORES`.
+            :data:`wsloc.judging.detection_metrics.SCORES`.
         held_out: a run on other images, with saved maps, and its data settings; chooses thresholds. None for oracle
             thresholds alone.
     """

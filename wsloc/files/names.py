@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wsloc.randomness import stable_hash
+from wsloc.seeding import stable_hash
 
 _LONGEST = 200
 """Bytes; most file systems take 255, and a hash and a suffix follow."""

@@ -13,15 +13,15 @@ from wsloc.evaluation.items import Items
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.kept_curve import judge_boxes, kept_curve
 from wsloc.evaluation.summary import Track
+from wsloc.judging.detection_metrics import SCORES, average_precision, scores_of
+from wsloc.judging.judged_run import contender
 from wsloc.records import GroundTruth
 from wsloc.report.charts import Chart, Line, thinned
-from wsloc.report.facts import Fact, run_facts
 from wsloc.report.figures import kept_of, sweep, sweep_of
 from wsloc.report.gallery import GalleryItem, true_boxes_of
 from wsloc.report.replay import Pictures
-from wsloc.runs.detection_metrics import SCORES, average_precision, scores_of
-from wsloc.runs.judged import contender
-from wsloc.runs.reading import RunContents
+from wsloc.report.summary_rows import Fact, run_facts
+from wsloc.runs.read_run import RunContents
 
 _RUN_COLORS = (0, 1, 5, 6, 7, 3)
 """No gray, which is a baseline's, and no green, which is that of the true boxes."""

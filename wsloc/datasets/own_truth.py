@@ -17,13 +17,13 @@ from PIL import Image
 
 from wsloc.boxes import Boxes, as_boxes
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.folder import is_header, read_csv
 from wsloc.datasets.frames import place_boxes, turn_masks
+from wsloc.datasets.own_images import is_header, read_csv
 from wsloc.datasets.tables import is_there, leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import ImageHeader, read_header
-from wsloc.randomness import stable_hash
 from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+from wsloc.seeding import stable_hash
 
 _VOID = 255
 _NOT_IN_FOLDERS = re.compile(r'[\x00-\x1f%<>:"/\\|?*]|^\.|[. ]$')

@@ -16,10 +16,10 @@ from wsloc.evaluation.insertion_deletion import CausalCurves, causal_curves
 from wsloc.evaluation.items import Items, ItemValues, mean_over_items
 from wsloc.evaluation.map_source import MapOf, filled
 from wsloc.evaluation.summary import Track
+from wsloc.judging.map_metrics import MetricGroup
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import prepare
 from wsloc.records import ImageRecord
-from wsloc.runs.map_metrics import MetricGroup
 
 
 def insertion_and_deletion(

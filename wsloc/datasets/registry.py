@@ -11,9 +11,9 @@ from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.datasets.cub import open_cub, read_cub_ground_truth
 from wsloc.datasets.dataset import Dataset, GroundTruthSet
 from wsloc.datasets.demo import open_demo
-from wsloc.datasets.folder import open_class_folders, open_glob, open_labeled_images
-from wsloc.datasets.folder_truth import read_folder_ground_truth
 from wsloc.datasets.imagenet import open_imagenet, read_imagenet_ground_truth
+from wsloc.datasets.own_images import open_class_folders, open_glob, open_labeled_images
+from wsloc.datasets.own_truth import read_folder_ground_truth
 from wsloc.datasets.voc import download_voc, open_voc, read_voc_ground_truth
 from wsloc.datasets.wsol_tables import open_wsol, read_wsol_ground_truth
 from wsloc.errors import UserError, listed

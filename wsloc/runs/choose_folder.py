@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from wsloc.errors import UserError
-from wsloc.runs.atomic import write_atomic
-from wsloc.runs.folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
+from wsloc.files.atomic import write_atomic
+from wsloc.runs.run_folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
 
 
 def open_run_folder(

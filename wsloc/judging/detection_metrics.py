@@ -12,8 +12,8 @@ from wsloc.evaluation.coco_ap import coco_ap
 from wsloc.evaluation.kept_curve import JudgedBoxes, area, gain, half_difference, judge_boxes, overall, rank
 from wsloc.evaluation.summary import Track
 from wsloc.evaluation.voc_ap import voc_ap
+from wsloc.judging.map_metrics import MetricGroup
 from wsloc.records import GroundTruth, Localization
-from wsloc.runs.map_metrics import MetricGroup
 
 SCORES: dict[str, Callable[[Localization], float]] = {
     "probability": lambda record: record.probability,

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from wsloc.errors import UserError
+from wsloc.files.atomic import write_atomic
 from wsloc.records import Failure, Localization
-from wsloc.runs.atomic import write_atomic
 
 if TYPE_CHECKING:
     # Reading a run back must not load torch.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsloc.errors import UserError
-from wsloc.export.reading import ImageBoxes, iter_images
+from wsloc.export.export_settings import SelectionSettings
+from wsloc.export.read_boxes import ImageBoxes, iter_images
 from wsloc.export.selection import Selected, select
-from wsloc.export.settings import SelectionSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +21,7 @@ class Survey:
     Attributes:
         class_names: of all boxes, sorted.
         failed: ids of the images with a failed item.
-        images: how often :func:`wsloc.export.reading.iter_images` gives one.
+        images: how often :func:`wsloc.export.read_boxes.iter_images` gives one.
         numeric_ids: whether all image ids are whole numbers, written as such.
         scores: of the boxes that :func:`wsloc.export.selection.select` keeps, by class, in the order of the run.
     """
@@ -38,7 +38,7 @@ def survey(run: Path, files: Sequence[Path], settings: SelectionSettings) -> Sur
 
     Args:
         run: its folder, for sentences.
-        files: of the run, as :func:`wsloc.runs.reading.record_files` names them.
+        files: of the run, as :func:`wsloc.runs.read_run.record_files` names them.
         settings: which boxes to keep.
 
     Raises:

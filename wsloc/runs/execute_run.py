@@ -22,9 +22,9 @@ from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.results import ImageResult, StageSeconds
 from wsloc.pipeline.threads import ThreadPlan, applied
-from wsloc.runs.folder import SCHEMA_VERSION, RunFolder, read_manifest
-from wsloc.runs.opening import open_run_folder
+from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.overlays import write_overlays
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
 from wsloc.runs.saved_maps import MAPS, check_map_kind, save_maps
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
