@@ -353,7 +353,7 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_verb_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        main(["localize"])
+        main(["localise"])
     assert raised.value.code == 2
     assert "usage: wsloc" in capsys.readouterr().err
 
