@@ -84,13 +84,13 @@ def test_classes() -> None:
     assert coco_ap({}, found, score) is None
     seen: list[str] = []
 
-    def track(names):
+    def count(names, *_told):
         for name in names:
             seen.append(name)
             yield name
 
     both = [truth_of("a", ("dog", SMALL), ("cat", SMALL))]
-    made = coco_ap({"a": both[0]}, found, score, track=track)
+    made = coco_ap({"a": both[0]}, found, score, progress=count)
     assert made is not None
     assert seen == ["cat", "dog"]
     # A box on an image that does not show its class is a miss.

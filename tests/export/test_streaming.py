@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from made_run import CLASSES, record, scene_records, write_photos, write_run
 from wsloc.export import exporting
 from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 from wsloc.export.exporting import export_run
-from wsloc.export.read_boxes import ImageBoxes
 from wsloc.export.source import Source
 from wsloc.records import Failure, Localization
 
@@ -52,13 +51,13 @@ def test_who_watches_knows_how_many_images_there_are(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", records[:4], failures)
     totals, seen = [], []
 
-    def watch(images: Iterator[ImageBoxes], total: int) -> Iterator[ImageBoxes]:
+    def count(images, _what, _unit, total):
         totals.append(total)
         for image in images:
             seen.append(image.image_id)
             yield image
 
-    export_run(run, source, "voc", tmp_path / "out", SelectionSettings(top_fraction=0.5), track=watch)
+    export_run(run, source, "voc", tmp_path / "out", SelectionSettings(top_fraction=0.5), progress=count)
     assert totals == [len(seen)]
     # The failure of the first image stands apart from its box.
     assert seen == [one.image_id for one in [*records[:4], records[0], records[4]]]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.options import settings_of_run
 from wsloc.config import optional, require
 from wsloc.errors import UserError
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     comparison = compare(
         [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)],
         truth,
-        lambda tasks: tqdm(tasks, unit="figure", dynamic_ncols=True, leave=False),
+        bar,
     )
     for letter, contents in zip(_LETTERS, runs, strict=False):
         print(f"{letter}  {contents.path}" + "".join(f"\n   {note}" for note in contents.notes))

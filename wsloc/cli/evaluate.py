@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.options import settings_of_run
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset
-    from wsloc.evaluation.summary import Track
     from wsloc.judging.judged_run import JudgedRun
     from wsloc.judging.map_metrics import MapFolder, MetricGroup
     from wsloc.judging.run_metrics import Judging, MoreMetrics
@@ -125,7 +123,7 @@ def _judge_run(
     contents = read_run(folder)
     judged = judge_run(contents, config.data, dataset)
     how = _judging(config, _map_folder(config, folder))
-    more = evaluate_run(judged, config.data, how, _watch)
+    more = evaluate_run(judged, config.data, how, bar)
     if config.insertion_deletion and judged.judged is not None:
         more = replace(more, groups=(*more.groups, _insertion_deletion(config, of_run, dataset, judged, how.maps)))
     if not contents.complete:
@@ -150,12 +148,12 @@ def _written(
     from wsloc.judging.judged_run import metrics_json
     from wsloc.judging.run_summary import summarize_run, write_summary
 
-    track, folder = _watch("metrics", "metric"), run.contents.path
+    folder = run.contents.path
     if config.out is None and not part:
-        summary = write_summary(run, dataset, more=more.as_json(), track=track)
+        summary = write_summary(run, dataset, more=more.as_json(), progress=bar)
         files = f"Written: {folder / 'metrics.json'}, metrics_per_class.csv, items.csv"
         return summary.counts, summary.text, files if summary.evaluation is not None else ""
-    summary = summarize_run(run, dataset, track=track)
+    summary = summarize_run(run, dataset, progress=bar)
     if summary.evaluation is None:
         return summary.counts, summary.text, ""
     if config.out is None:
@@ -169,7 +167,7 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.run_metrics import evaluate_maps
 
-    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), _watch)
+    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
     print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
     noted = _print_groups(judged.metrics.groups)
     if config.out is not None:
@@ -195,16 +193,7 @@ def _insertion_deletion(
     assert run.judged is not None
     assert maps is not None
     localizer, items = make_localizer(of_run, dataset), run.judged[RUN].items
-    track = _watch("insertion, deletion", "item")
-    return insertion_and_deletion(localizer, dataset, items, maps, config.insertion_deletion, track)
-
-
-def _watch(what: str, unit: str) -> Track:
-    return partial(_bar, what=what, unit=unit)
-
-
-def _bar(sequence: Sequence[Any], what: str, unit: str) -> Iterable[Any]:
-    return tqdm(sequence, desc=what, unit=unit, dynamic_ncols=True, leave=False)
+    return insertion_and_deletion(localizer, dataset, items, maps, config.insertion_deletion, bar)
 
 
 def _print_groups(groups: Sequence[MetricGroup]) -> int:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.options import settings_of_run
 from wsloc.config import ExportFormat, optional
 from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 
 if TYPE_CHECKING:
     from wsloc.export.exporting import Export
-    from wsloc.export.read_boxes import ImageBoxes
 
 EXPORTS = "exports"
 
@@ -63,14 +62,10 @@ def export_and_say(config: ExportConfig) -> int:
         config.selection,
         config.layout,
         overwrite=config.overwrite,
-        track=_bar,
+        progress=bar,
     )
     _say(export)
     return 1 if (export.path / PROBLEMS).exists() else 0
-
-
-def _bar(images: Iterator[ImageBoxes], total: int) -> Iterable[ImageBoxes]:
-    return tqdm(images, total=total, unit="image", dynamic_ncols=True)
 
 
 def _say(export: Export) -> None:

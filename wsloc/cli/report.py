@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.options import settings_of_run
 from wsloc.config import LocalizeConfig, optional, require
 from wsloc.errors import UserError
@@ -130,7 +130,7 @@ def _illustrated(
     from wsloc.report import Pictures, build_run_report, run_page, run_text
 
     weak = () if localizer is None else localizer.label_map.without_substitute()
-    report: RunReport = build_run_report(run, config, max_items, weak, _track)
+    report: RunReport = build_run_report(run, config, max_items, weak, bar)
     pictures = Pictures(reason=why)
     if dataset is not None:
         _take(report.chosen, dataset, localizer, config, pictures)
@@ -148,7 +148,7 @@ def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple
         *(settings_of_run(path) for path in others),
     ]
     dataset, truth = common_truth(runs, [config.data for config in configs])
-    report = build_several_report(runs, configs, truth, config.gallery, _track)
+    report = build_several_report(runs, configs, truth, config.gallery, bar)
     pictures = Pictures()
     _take(report.shown, dataset, None, None, pictures)
     report = replace(report, pictures=pictures)
@@ -168,10 +168,7 @@ def _take(
     images = chosen_images(items, dataset)
     device = choose_device("cpu") if localizer is None else localizer.scorer.device
     plan = plan_threads(device, config.compute.workers if config is not None else 0)
-    with applied(plan) as pool, tqdm(total=len(images), unit="picture", dynamic_ncols=True, leave=False) as bar:
-        for _ in take_pictures(items, images, localizer, pictures, pool):
-            bar.update()
-
-
-def _track(tasks: Sequence[Any]) -> Iterable[Any]:
-    return tqdm(tasks, unit="figure", dynamic_ncols=True, leave=False)
+    with applied(plan) as pool:
+        taken = take_pictures(items, images, localizer, pictures, pool)
+        for _ in bar(taken, "pictures", "picture", len(images)):
+            pass

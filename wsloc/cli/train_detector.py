@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.detector_flags import TrainingImages, open_labels, watch
 from wsloc.config import DatasetName, DataSettings, optional, require
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
@@ -168,7 +168,7 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
                     batch_size=config.training.batch_size,
                     pool=pool,
                     watch=watch,
-                    track=_bar,
+                    progress=bar,
                 )
                 _print_figures(tested)
                 counts = tested.counts
@@ -209,10 +209,6 @@ def _print_figures(tested: Tested) -> None:
         print("\naverage precision; percent")
         for name, value in tested.average_precision.items():
             print(f"  {name:<20}{100 * value:>6.1f}")
-
-
-def _bar(sequence: Sequence[Any]) -> Iterable[Any]:
-    return tqdm(sequence, unit="figure", dynamic_ncols=True, leave=False)
 
 
 def _say(folder: Path, log: TrainingLog, left_out: int, *, tested: bool) -> None:

@@ -23,7 +23,7 @@ from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
 from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.evaluation.object_groups import count_groups, largest_fraction, object_counts, size_groups
-from wsloc.evaluation.summary import Track
+from wsloc.progress import Progress, silent
 from wsloc.records import GroundTruth, Localization
 
 LEAST_ITEMS = 10
@@ -137,14 +137,14 @@ class Comparison:
 def compare(
     contenders: Sequence[Contender],
     truth: Mapping[str, GroundTruth],
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> Comparison:
     """Judge runs on the items that all of them were asked for.
 
     Args:
         contenders: at least two; differences are to the first.
         truth: the true boxes of their images, by image id.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
 
     Raises:
         UserError: if the runs have no image or no item in common.
@@ -168,7 +168,8 @@ def compare(
         **{("count", name): kept for name, kept in count_groups(true).items()},
     }
     metrics, rows = [], {}
-    for task in track([*shown, *(key for key, kept in groups.items() if kept.any())]):
+    tasks: list[str | tuple[str, str]] = [*shown, *(key for key, kept in groups.items() if kept.any())]
+    for task in progress(tasks, "comparison", "metric"):
         if isinstance(task, str):
             metrics.append(_metric_row(task, judged))
         else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from wsloc.evaluation.judging import TrueBoxes
 from wsloc.evaluation.map_points import highest_point
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.pointing import judge_points
+from wsloc.progress import Progress, silent
 
 Protocol = Literal["wsloc", "wsol"]
 """``wsloc``: exact geometry at the map's resolution; ``wsol``: the arithmetic of the code of Choe et al. 2020."""
@@ -47,7 +48,7 @@ def judge_maps(
     true: TrueBoxes,
     map_of: MapOf,
     protocol: Protocol = "wsloc",
-    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+    progress: Progress = silent,
 ) -> JudgedMaps:
     """Hold the maps of all items against their true boxes, difficult ones included.
 
@@ -55,7 +56,7 @@ def judge_maps(
         true: what is judged.
         map_of: asked once for each item, in their order.
         protocol: of the curves; the two pointing games have one arithmetic.
-        track: watches the items go by.
+        progress: counts the items.
     """
     items, pairs = true.items, true.items.pairs()
     thresholds, curve_of_map = _CURVES[protocol]
@@ -65,7 +66,7 @@ def judge_maps(
     without_map = []
     order = np.argsort(true.item, kind="stable")
     starts = np.searchsorted(true.item[order], np.arange(len(items) + 1))
-    for number in track(range(len(items))):
+    for number in progress(range(len(items)), "maps", "item"):
         if (saliency := map_of(*pairs[number])) is None:
             without_map.append(number)
             continue

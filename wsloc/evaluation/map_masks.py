@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.mask_iou import mask_iou
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
+from wsloc.progress import Progress, silent
 from wsloc.records import Localization, TrueMasks
 
 Pair = tuple[str, str]
@@ -50,7 +50,7 @@ def judge_masks(
     localizations: Iterable[Localization] = (),
     pairs: Collection[Pair] | None = None,
     protocol: Protocol = "wsloc",
-    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+    progress: Progress = silent,
 ) -> JudgedMasks | None:
     """Hold maps, and the masks of a run's boxes, against the true masks.
 
@@ -62,7 +62,7 @@ def judge_masks(
         pairs: only these items; None for all that have a mask.
         protocol: ``wsloc`` judges maps at the resolution of the true masks, ``wsol`` at 224 x 224, as the published
             code does.
-        track: watches the images go by.
+        progress: counts the images.
 
     Returns:
         None if no image has a mask of a class that is asked for, and none is damaged.
@@ -77,7 +77,7 @@ def judge_masks(
     pixels: list[NDArray[np.int32]] = []
     without_map: list[int] = []
     problems: list[str] = []
-    for image_id in track(image_ids):
+    for image_id in progress(image_ids, "masks", "image"):
         try:
             truth = read_masks(image_id)
         except MissingMaskError:

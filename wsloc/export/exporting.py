@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,15 +17,11 @@ from wsloc.export.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.first_pass import Survey, survey
 from wsloc.export.formats import FORMATS
-from wsloc.export.read_boxes import ImageBoxes
 from wsloc.export.source import Source
-from wsloc.export.stream import Stream, Track
+from wsloc.export.stream import Stream
 from wsloc.export.writer_context import TRAIN, VAL, Plan
+from wsloc.progress import Progress, silent
 from wsloc.runs.read_run import read_run_manifest, record_files
-
-
-def _unwatched(images: Iterator[ImageBoxes], _total: int) -> Iterable[ImageBoxes]:
-    return images
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,7 @@ def export_run(
     layout: LayoutSettings | None = None,
     *,
     overwrite: bool = False,
-    track: Track = _unwatched,
+    progress: Progress = silent,
 ) -> Export:
     """Write the boxes of a run, which may be unfinished, for a detector or an annotation tool.
 
@@ -69,7 +64,7 @@ def export_run(
         selection: which boxes; None for all.
         layout: how they are laid out; None for what is usual with the format.
         overwrite: replace an export in ``out``.
-        track: watches the images of the run go by.
+        progress: counts the images of the run.
 
     Raises:
         UserError: if there is nothing to export, the settings do not fit the format, no image is there, or ``out``
@@ -86,7 +81,7 @@ def export_run(
     plan = _plan(source, found, layout, treatment, _info(run, run_manifest))
     counts = Counts({name: ClassCounts() for name in plan.class_names})
     with new_folder(out, overwrite) as folder:
-        stream = Stream(files, source.root, kind, selection, layout, treatment, found, folder, counts, track)
+        stream = Stream(files, source.root, kind, selection, layout, treatment, found, folder, counts, progress)
         if treatment != "none":
             for split in plan.splits:
                 (folder / kind.image_folders[split]).mkdir(parents=True, exist_ok=True)

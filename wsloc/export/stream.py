@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,11 @@ from wsloc.export.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.export.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
 from wsloc.export.writer_context import TRAIN, VAL, ExportImage
 from wsloc.images import read_header
+from wsloc.progress import Progress
 from wsloc.seeding import stable_hash
 
 IMAGES, PROBLEMS = "images.csv", "problems.txt"
 _SEEDS = 2**31
-Track = Callable[[Iterator[ImageBoxes], int], Iterable[ImageBoxes]]
-"""Given the images of a run and how many they are, gives them on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +42,7 @@ class Stream:
         found: by the first pass.
         folder: of the export, while it grows.
         counts: filled on the way.
-        track: watches the images of the run go by.
+        progress: counts the images of the run.
         problem: the first image that cannot be used, one sentence.
     """
 
@@ -56,7 +55,7 @@ class Stream:
     found: Survey
     folder: Path
     counts: Counts
-    track: Track
+    progress: Progress
     problem: str = ""
     _names: FlatNames = field(default_factory=FlatNames)
 
@@ -72,7 +71,7 @@ class Stream:
             table = csv.writer(stack.enter_context(self._open(IMAGES)), lineterminator="\n")
             table.writerow(["image_id", "file", "exported_file", "split", "width", "height"])
             problems: TextIO | None = None
-            for image in self.track(iter_images(self.files), self.found.images):
+            for image in self.progress(iter_images(self.files), "export", "image", self.found.images):
                 boxes = self._selected(image, top)
                 self.counts.boxes_mended.update(image.mended)
                 if image.image_id in known:

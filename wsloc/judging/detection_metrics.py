@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.coco_ap import coco_ap
 from wsloc.evaluation.kept_curve import JudgedBoxes, area, gain, half_difference, judge_boxes, overall, rank
-from wsloc.evaluation.summary import Track
 from wsloc.evaluation.voc_ap import voc_ap
 from wsloc.judging.map_metrics import MetricGroup
+from wsloc.progress import Progress, silent
 from wsloc.records import GroundTruth, Localization
 
 SCORES: dict[str, Callable[[Localization], float]] = {
@@ -32,10 +32,10 @@ def average_precision(
     localizations: Sequence[Localization],
     score: str,
     class_names: Sequence[str] | None = None,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """COCO's and VOC's average precision of a run's boxes by name, in [0, 1]; without those that have no object."""
-    coco = coco_ap(truth, localizations, SCORES[score], class_names, track)
+    coco = coco_ap(truth, localizations, SCORES[score], class_names, progress)
     voc = voc_ap(truth, localizations, SCORES[score], class_names)
     found: dict[str, float | None] = {}
     if coco is not None:

@@ -15,15 +15,15 @@ from wsloc.evaluation import estimate
 from wsloc.evaluation.insertion_deletion import CausalCurves, causal_curves
 from wsloc.evaluation.items import Items, ItemValues, mean_over_items
 from wsloc.evaluation.map_source import MapOf, filled
-from wsloc.evaluation.summary import Track
 from wsloc.judging.map_metrics import MetricGroup
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import prepare
+from wsloc.progress import Progress, silent
 from wsloc.records import ImageRecord
 
 
 def insertion_and_deletion(
-    localizer: Localizer, dataset: Dataset, items: Items, map_of: MapOf, count: int, track: Track = iter
+    localizer: Localizer, dataset: Dataset, items: Items, map_of: MapOf, count: int, progress: Progress = silent
 ) -> MetricGroup:
     """The mean areas under both curves over some items.
 
@@ -33,14 +33,14 @@ def insertion_and_deletion(
         items: what is judged.
         map_of: from image id and class name to the map.
         count: how many items, spread evenly over all.
-        track: watches the items go by.
+        progress: counts the items.
     """
     images = {image.image_id: image for image in dataset.images}
     numbers = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)).tolist()
     pairs = items.pairs()
     kept = np.zeros(len(items), dtype=bool)
     found: list[CausalCurves] = []
-    for number in track(numbers):
+    for number in progress(numbers, "insertion, deletion", "item"):
         image_id, class_name = pairs[number]
         curves = curves_of_item(localizer, images[image_id], class_name, map_of)
         if curves is not None:

@@ -12,10 +12,11 @@ from wsloc.classifiers import LabelMap
 from wsloc.datasets import Dataset
 from wsloc.errors import counted
 from wsloc.evaluation import Evaluation
-from wsloc.evaluation.summary import Track, summarize
+from wsloc.evaluation.summary import summarize
 from wsloc.evaluation.table import format_evaluation
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, write_metrics
+from wsloc.progress import Progress, silent
 from wsloc.runs.read_run import RunContents
 
 _MAX_PROBLEMS_SHOWN = 5
@@ -37,7 +38,7 @@ class RunSummary:
 
 
 def summarize_run(
-    run: JudgedRun, dataset: Dataset, label_map: LabelMap | None = None, track: Track = iter
+    run: JudgedRun, dataset: Dataset, label_map: LabelMap | None = None, progress: Progress = silent
 ) -> RunSummary:
     """What is known of a run's boxes.
 
@@ -45,10 +46,10 @@ def summarize_run(
         run: as judged.
         dataset: its images.
         label_map: of the run; the summary names its classes that have no true substitute.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
     """
     truth, headline = run.truth, run.headless
-    evaluation = None if run.judged is None else summarize(run.judged, track)
+    evaluation = None if run.judged is None else summarize(run.judged, progress)
     if evaluation is not None:
         headline = format_evaluation(evaluation)
     counts = count_records(dataset, run)
@@ -71,7 +72,7 @@ def write_summary(
     dataset: Dataset,
     label_map: LabelMap | None = None,
     more: Mapping[str, Mapping[str, Any]] | None = None,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> RunSummary:
     """Write what is known of a run's boxes into its folder.
 
@@ -83,9 +84,9 @@ def write_summary(
         dataset: its images.
         label_map: as :func:`summarize_run` takes it.
         more: further groups of metrics for metrics.json, by name.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
     """
-    summary = summarize_run(run, dataset, label_map, track)
+    summary = summarize_run(run, dataset, label_map, progress)
     if summary.evaluation is not None:
         write_metrics(run.contents.path, run, summary.evaluation, more)
     if run.truth is not None and run.truth.problems:

@@ -17,9 +17,10 @@ from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.judging import Judged, TrueBoxes, true_boxes
 from wsloc.evaluation.kept_curve import judge_boxes
 from wsloc.evaluation.object_groups import size_groups
-from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, Track, summarize
+from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, summarize
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
+from wsloc.progress import Progress, silent
 from wsloc.records import Failure
 from wsloc.report.charts import Chart
 from wsloc.report.figures import MissKind, found_fraction, miss_kinds, points, run_charts
@@ -101,7 +102,7 @@ def build_run_report(
     config: LocalizeConfig | None,
     max_items: int,
     weak_classes: Sequence[MappedClass] = (),
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> RunReport:
     """What there is to say of a run, all but the pictures.
 
@@ -110,10 +111,10 @@ def build_run_report(
         config: its settings; None where they cannot be read.
         max_items: of the gallery.
         weak_classes: of its label map, those without a true substitute.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
     """
     contents = run.contents
-    evaluation = saved_evaluation(contents.path) if run.judged is None else summarize(run.judged, track)
+    evaluation = saved_evaluation(contents.path) if run.judged is None else summarize(run.judged, progress)
     precision = saved_average_precision(contents.path) if evaluation is not None and run.judged is None else {}
     glance: tuple[str, ...] = ()
     kinds: tuple[MissKind, ...] = ()
@@ -124,7 +125,7 @@ def build_run_report(
         true = true_boxes(run.judged[RUN].items, run.truth.images)
         kept = judge_boxes(truth, contents.localizations, _asked_for(config))
         precision = average_precision(
-            reached_truth(contents, run.truth), contents.localizations, "quality", _asked_for(config), track
+            reached_truth(contents, run.truth), contents.localizations, "quality", _asked_for(config), progress
         )
         charts = run_charts(run.judged, true, kept, contents.localizations)
         kinds = miss_kinds(run.judged[RUN], true, contents.localizations)

@@ -12,9 +12,9 @@ from wsloc.evaluation.comparison import Comparison, Contender, ItemRow, compare
 from wsloc.evaluation.items import Items
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.kept_curve import judge_boxes, kept_curve
-from wsloc.evaluation.summary import Track
 from wsloc.judging.detection_metrics import SCORES, average_precision, scores_of
 from wsloc.judging.judged_run import contender
+from wsloc.progress import Progress, silent
 from wsloc.records import GroundTruth
 from wsloc.report.charts import Chart, Line, thinned
 from wsloc.report.figures import kept_of, sweep, sweep_of
@@ -68,7 +68,7 @@ def build_several_report(
     configs: Sequence[LocalizeConfig],
     truth: Mapping[str, GroundTruth],
     max_items: int,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> SeveralReport:
     """Judge runs on the same items.
 
@@ -77,7 +77,7 @@ def build_several_report(
         configs: of each.
         truth: the true boxes of their images, by image id.
         max_items: of the gallery.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
 
     Raises:
         UserError: if the runs have no image or no item in common.
@@ -86,7 +86,7 @@ def build_several_report(
     contenders = [
         contender(name, contents, config.data) for name, contents, config in zip(names, runs, configs, strict=True)
     ]
-    comparison = compare(contenders, truth, track)
+    comparison = compare(contenders, truth, progress)
     chosen = sorted(comparison.items, key=lambda item: min(item.ious) - max(item.ious))[:max_items]
     files = {record.image_id: record.file for contents in runs for record in contents.localizations}
     return SeveralReport(
@@ -95,7 +95,7 @@ def build_several_report(
             for name, contents, config in zip(names, runs, configs, strict=True)
         ),
         comparison,
-        _average_precision(comparison, contenders, truth, track),
+        _average_precision(comparison, contenders, truth, progress),
         tuple(_charts(comparison, contenders, truth)),
         tuple(chosen),
         tuple(_shown(item, files, truth[item.image_id]) for item in chosen),
@@ -116,13 +116,13 @@ def run_names(runs: Sequence[RunContents]) -> tuple[str, ...]:
 
 
 def _average_precision(
-    comparison: Comparison, contenders: Sequence[Contender], truth: Mapping[str, GroundTruth], track: Track
+    comparison: Comparison, contenders: Sequence[Contender], truth: Mapping[str, GroundTruth], progress: Progress
 ) -> dict[str, tuple[float, ...]]:
     # Also images without an item: what a detector finds there is wrong.
     shared = frozenset.intersection(*(run.image_ids for run in contenders))
     common = {image_id: image for image_id, image in truth.items() if image_id in shared}
     classes = [row.corloc.name for row in comparison.classes]
-    of_runs = [average_precision(common, run.localizations, "quality", classes, track) for run in contenders]
+    of_runs = [average_precision(common, run.localizations, "quality", classes, progress) for run in contenders]
     return {name: tuple(found[name] for found in of_runs) for name in of_runs[0]}
 
 
