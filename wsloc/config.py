@@ -176,6 +176,8 @@ class SaliencySettings:
     """how the maps of two methods become one (mean: each over its maximum)"""
     views: ViewsName = "whole"
     """views of the image whose maps are averaged: whole, mirror (and its mirror image), ten-crop, or multi-scale"""
+    maps: Annotated[Path | None, optional("RUN", "none")] = None
+    """cut the maps that this run kept (save_maps) again, without a network; its settings are the defaults"""
     cam_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found by itself)")
     ] = ()
@@ -219,6 +221,18 @@ class SaliencySettings:
             f"{self.occlusion_stride} with a patch of {self.occlusion_patch}.",
         )
         require(0 < self.rise_fraction < 1, f"--rise-fraction must lie between 0 and 1, not {self.rise_fraction}.")
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """What learns over the whole set between maps and cut."""
+
+    refiner: Annotated[str | None, optional("NAME", "none")] = None
+    """makes better maps by what it learns from the maps of all images: package.module:NAME"""
+    feature_layers: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
+    ] = ()
+    """layers whose features the refiner reads, as in named_modules()"""
 
 
 @dataclass(frozen=True)
@@ -335,6 +349,7 @@ class LocalizeConfig:
     data: DataSettings = field(default_factory=DataSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
     segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     output: OutputSettings = field(default_factory=OutputSettings)

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_masks
 from wsloc.detection.refine import load_refine, refined
 from wsloc.detection.self_training import refine_image
 from wsloc.errors import ItemError, UserError
-from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
+from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import ImageRecord, Localization
 
 IMAGE = np.zeros((40, 60, 3), dtype=np.uint8)
@@ -94,7 +94,7 @@ def test_other_answers_are_sentences(answer: Any, sentence: str) -> None:
 def test_one_that_raises_keeps_the_box(tmp_path: Path) -> None:
     Image.fromarray(IMAGE).save(tmp_path / "a.png")
     image = ImageRecord("a", "a.png", tmp_path / "a.png", ("cat", "dog"))
-    result = ImageResult(image, (ItemResult("cat", (record(),)), ItemResult("dog")), StageSeconds())
+    result = ImageResult(image, (ItemResult("cat", (record(),)), ItemResult("dog")))
 
     def raising(*_: Any) -> NDArray[Any]:
         raise RuntimeError("out of\nmemory")

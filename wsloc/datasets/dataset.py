@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+from wsloc.config import DataSettings
+from wsloc.records import AskedClasses, GroundTruth, ImageRecord, TrueMasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,14 @@ class GroundTruthSet:
     ambiguous_orientations: int = 0
     read_masks: Callable[[str], TrueMasks] | None = None
     partial: bool = False
+
+
+def asked_classes(settings: DataSettings, dataset: Dataset) -> AskedClasses:
+    """The classes to look for: those that label an image, or those that the classifier's best are chosen from."""
+    if settings.targets != "labels":
+        names = tuple(dict.fromkeys(settings.classes or dataset.class_names))
+    else:
+        labeled = {label for image in dataset.images for label in image.labels}
+        ordered = [name for name in dataset.class_names if name in labeled]
+        names = (*ordered, *sorted(labeled.difference(ordered)))
+    return AskedClasses(names, dataset.label_map, dataset.class_names)

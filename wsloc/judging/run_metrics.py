@@ -18,8 +18,8 @@ from wsloc.judging.detection_metrics import average_precision, score_metrics
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.judging.map_metrics import MapFolder, MetricGroup, held_out_curves, map_metrics, mask_metrics
 from wsloc.progress import Progress, silent
+from wsloc.runs.map_store import MAPS
 from wsloc.runs.read_run import RunContents, read_run
-from wsloc.runs.saved_maps import MAPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """One page about a run, or several: HTML that needs nothing else, and Markdown."""
 
 from wsloc.report.page import run_page, several_page
-from wsloc.report.replay import Pictures, chosen_images, take_pictures
 from wsloc.report.report_model import RunReport, build_run_report
+from wsloc.report.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
 from wsloc.report.runs_comparison import SeveralReport, build_several_report
 from wsloc.report.text import run_text, several_text
 
@@ -12,10 +12,11 @@ __all__ = [
     "SeveralReport",
     "build_run_report",
     "build_several_report",
-    "chosen_images",
+    "layer_uris",
+    "photo_bytes",
     "run_page",
     "run_text",
     "several_page",
     "several_text",
-    "take_pictures",
+    "take_photos",
 ]

@@ -121,24 +121,27 @@ def true_boxes_of(
     return tuple(boxes), tuple(bool(truth.difficult[number]) for number in own), truth.size_wh
 
 
-def choose(items: Sequence[GalleryItem], most: int) -> tuple[GalleryItem, ...]:
+def choose(items: Sequence[GalleryItem], most: int, pictured: frozenset[Pair] = frozenset()) -> tuple[GalleryItem, ...]:
     """At most so many items, in their order, the same ones at each call.
 
     Fallbacks and items without a box come first, up to half of the places. The rest is shared out among the classes as
     evenly as can be, and in each class spread evenly over the order of IoU (of quality where there is none), its
     best and its worst item included.
+
+    Args:
+        items: of a run.
+        most: how many, at most.
+        pictured: items that the run kept pictures of; where there are enough of them, only they are chosen.
     """
     if len(items) <= most:
         return tuple(items)
+    odd = [index for index, item in enumerate(items) if item.state != "box"]
+    boxed = [index for index, item in enumerate(items) if item.state == "box"]
+    chosen = _spread(odd, min(len(odd), max(most // 2, most - len(boxed))))
+    kept = [index for index in boxed if items[index].pair in pictured]
     plain: dict[str, list[int]] = defaultdict(list)
-    odd = []
-    for number, item in enumerate(items):
-        if item.state == "box":
-            plain[item.class_name].append(number)
-        else:
-            odd.append(number)
-    of_plain = sum(map(len, plain.values()))
-    chosen = _spread(odd, min(len(odd), max(most // 2, most - of_plain)))
+    for index in kept if len(kept) >= most - len(chosen) else boxed:
+        plain[items[index].class_name].append(index)
     room = _shared_out({name: len(numbers) for name, numbers in plain.items()}, most - len(chosen))
     for name, numbers in plain.items():
         chosen += _spread(sorted(numbers, key=lambda number: (_order(items[number]), number)), room[name])

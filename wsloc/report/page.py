@@ -14,8 +14,8 @@ from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
 from wsloc.report.figures import interval, points
 from wsloc.report.gallery import Box, GalleryItem
-from wsloc.report.replay import Pictures
 from wsloc.report.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
+from wsloc.report.run_pictures import Pictures
 from wsloc.report.runs_comparison import SeveralReport, run_color
 
 TOP_LOC = "Top-1 Loc"
@@ -127,8 +127,7 @@ def _item_fields(item: GalleryItem, pictures: Pictures) -> dict[str, Any]:
         ],
         "size": item.size_wh,
         "reason": item.reason,
-        "note": pictures.notes.get(item.pair, ""),
-        "layers": None if layers is None else [layers.saliency, layers.seeds, layers.mask],
+        "layers": None if layers is None else [layers["saliency"], layers["seeds"], layers["mask"]],
     }
 
 

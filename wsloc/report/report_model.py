@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wsloc.classifiers.labelmap import MappedClass
 from wsloc.config import LocalizeConfig
 from wsloc.errors import counted
 from wsloc.evaluation.bootstrap import Estimate, estimate
@@ -24,8 +23,8 @@ from wsloc.progress import Progress, silent
 from wsloc.records import Failure
 from wsloc.report.charts import Chart
 from wsloc.report.figures import MissKind, found_fraction, miss_kinds, points, run_charts
-from wsloc.report.gallery import GalleryItem, choose, gallery_items
-from wsloc.report.replay import Pictures
+from wsloc.report.gallery import GalleryItem, Pair, choose, gallery_items
+from wsloc.report.run_pictures import Pictures
 from wsloc.report.summary_rows import Fact, is_detector, run_facts, subtitle, version_facts
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
@@ -91,7 +90,7 @@ class RunReport:
     charts: tuple[Chart, ...]
     failures: tuple[FailureGroup, ...]
     problems: tuple[str, ...]
-    weak_classes: tuple[MappedClass, ...]
+    weak_classes: tuple[Fact, ...]
     items: tuple[GalleryItem, ...]
     chosen: tuple[GalleryItem, ...]
     pictures: Pictures = field(default_factory=Pictures)
@@ -101,7 +100,7 @@ def build_run_report(
     run: JudgedRun,
     config: LocalizeConfig | None,
     max_items: int,
-    weak_classes: Sequence[MappedClass] = (),
+    pictured: frozenset[Pair] = frozenset(),
     progress: Progress = silent,
 ) -> RunReport:
     """What there is to say of a run, all but the pictures.
@@ -110,7 +109,7 @@ def build_run_report(
         run: as judged; without ground truth the metrics of its folder stand in, where there are any.
         config: its settings; None where they cannot be read.
         max_items: of the gallery.
-        weak_classes: of its label map, those without a true substitute.
+        pictured: items that the run kept pictures of.
         progress: counts the metrics.
     """
     contents = run.contents
@@ -156,9 +155,9 @@ def build_run_report(
         charts=charts,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
-        weak_classes=tuple(weak_classes),
+        weak_classes=tuple(Fact(name, note) for name, note in contents.manifest.get("without_substitute", ())),
         items=items,
-        chosen=choose(items, max_items),
+        chosen=choose(items, max_items, pictured),
     )
 
 

@@ -19,7 +19,7 @@ from wsloc.records import GroundTruth
 from wsloc.report.charts import Chart, Line, thinned
 from wsloc.report.figures import kept_of, sweep, sweep_of
 from wsloc.report.gallery import GalleryItem, true_boxes_of
-from wsloc.report.replay import Pictures
+from wsloc.report.run_pictures import Pictures
 from wsloc.report.summary_rows import Fact, run_facts
 from wsloc.runs.read_run import RunContents
 

@@ -71,7 +71,7 @@ def _run_lines(report: RunReport) -> Iterator[str]:
     yield from _section("Notes", report.notes)
     yield from _section(
         "Classes without a true substitute among the network's outputs",
-        [f"{mapped.name}: {mapped.note}" for mapped in report.weak_classes],
+        [f"{weak.name}: {weak.text}" for weak in report.weak_classes],
     )
     yield from _section("Problems in the annotations", report.problems)
     yield "## The run\n"

@@ -258,7 +258,7 @@ function enlarge(number) {
   byId("panels").classList.toggle("one", panels.length === 1);
   byId("panels").replaceChildren(...panels);
   const layersGone = !item.layers && item.boxes.length && !data.several ? data.layersReason : "";
-  const note = [item.reason, item.note, layersGone].filter(Boolean).join(" ");
+  const note = [item.reason, layersGone].filter(Boolean).join(" ");
   byId("viewer-note").hidden = !note;
   byId("viewer-note").textContent = note;
   byId("viewer-facts").replaceChildren(...factsOf(item).map(([name, text]) => {
