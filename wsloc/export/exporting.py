@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,17 @@ from wsloc.export.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.export.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.first_pass import Survey, survey
-from wsloc.export.formats import FORMATS
+from wsloc.export.formats import Export
 from wsloc.export.read_boxes import ImageBoxes
 from wsloc.export.source import Source
 from wsloc.export.stream import Stream, Track
 from wsloc.export.writer_context import TRAIN, VAL, Plan
+from wsloc.registries import FORMATS
 from wsloc.runs.read_run import read_run_manifest, record_files
 
 
 def _unwatched(images: Iterator[ImageBoxes], _total: int) -> Iterable[ImageBoxes]:
     return images
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """An export that has been written.
-
-    Attributes:
-        path: its folder.
-        manifest: as written.
-        image_folders: where the images of each split are.
-    """
-
-    path: Path
-    manifest: dict[str, Any]
-    image_folders: dict[str, Path]
 
 
 def export_run(
@@ -64,7 +49,7 @@ def export_run(
     Args:
         run: its folder.
         source: its data set.
-        format_name: one of :data:`wsloc.export.formats.FORMATS`.
+        format_name: one of :data:`wsloc.registries.FORMATS`.
         out: folder to write.
         selection: which boxes; None for all.
         layout: how they are laid out; None for what is usual with the format.

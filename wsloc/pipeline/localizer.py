@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from wsloc.classifiers import (
     VIEWS,
     Classifier,
     LabelMap,
     Preprocessing,
-    Views,
     check_network,
     load_classifier,
     make_scorer,
     resolve_label_map,
 )
+from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import LocalizeConfig, SaliencySettings, SegmentationSettings
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError
 from wsloc.saliency import BoundMethod, MethodContext, bind_method
-
-MakeViews = Callable[[NDArray[np.uint8], Preprocessing], Views]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,7 +71,7 @@ def open_run(
         UserError: if the folder cannot be used, or was begun with other images or another network.
     """
     check_map_kind(settings.save_maps, dataset)
-    stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}"
+    stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}".replace(":", "-")
     folder, resumed = open_run_folder(
         settings.out,
         stem,

@@ -1,10 +1,11 @@
 """From a saliency map to boxes: seeds, cut, connected components."""
 
+from wsloc.registries import SEGMENTERS
 from wsloc.segmentation.components import Component, largest_components
 from wsloc.segmentation.graphcut import fit_color_models, grabcut, graphcut_2013
 from wsloc.segmentation.quality import agreement
 from wsloc.segmentation.seeds import make_seeds
-from wsloc.segmentation.segment import SEGMENTERS, Segmentation, Segmenter
+from wsloc.segmentation.segment import Segmentation, Segmenter
 from wsloc.segmentation.working import working_image, working_map
 
 __all__ = [

@@ -53,11 +53,3 @@ def segment_by_threshold(
     """All pixels above a fraction of the map's maximum (Zhou et al. 2016 for CAM); the image is not looked at."""
     mask = saliency > settings.threshold * np.nanmax(saliency)
     return Segmentation(mask, mask.astype(np.uint8))
-
-
-SEGMENTERS: dict[str, Segmenter] = {
-    "grabcut": segment_by_grabcut,
-    "graphcut-2013": segment_by_graphcut_2013,
-    "threshold": segment_by_threshold,
-}
-"""All segmenters, by the name that ``--segmenter`` takes."""
