@@ -26,7 +26,7 @@ from markdown_page import fill
 from tqdm import tqdm
 
 from wsloc.cli.options import parse_localize
-from wsloc.config import LocalizeConfig, SegmentationSettings, SegmenterName
+from wsloc.config import LocalizeConfig, SegmentationSettings
 from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.errors import ItemError
 from wsloc.evaluation import BASELINES, estimate
@@ -59,7 +59,7 @@ DEAR = {
 }
 """Methods of many passes, with how many are made; two cheap ones for comparison."""
 THRESHOLDS = {f"threshold {percent / 100}": percent / 100 for percent in range(10, 75, 5)}
-CUTS: tuple[SegmenterName, ...] = ("graphcut-2013", "grabcut")
+CUTS: tuple[str, ...] = ("graphcut-2013", "grabcut")
 TIMED_IMAGES = 8
 
 

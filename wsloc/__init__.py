@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from wsloc.images import read_image
     from wsloc.pipeline import localize_images, make_localizer
     from wsloc.records import ImageRecord, Localization
+    from wsloc.registries import SEGMENTERS
     from wsloc.runs.read_run import read_run
     from wsloc.saliency import METHODS, MethodContext, PairBatch, average_views, bind_method
     from wsloc.segmentation import (
-        SEGMENTERS,
         grabcut,
         graphcut_2013,
         largest_components,
@@ -77,8 +77,8 @@ _HOMES = {
     "wsloc.images": ("read_image",),
     "wsloc.pipeline": ("localize_images", "make_localizer"),
     "wsloc.saliency": ("METHODS", "PairBatch", "MethodContext", "average_views", "bind_method"),
+    "wsloc.registries": ("SEGMENTERS",),
     "wsloc.segmentation": (
-        "SEGMENTERS",
         "grabcut",
         "graphcut_2013",
         "largest_components",

@@ -13,10 +13,10 @@ from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import RunSummary, write_summary
 from wsloc.pipeline import Localizer, make_localizer, plan_threads
 from wsloc.pipeline.model import choose_device
-from wsloc.pipeline.refine_stage import REFINERS
 from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.threads import ThreadPlan
 from wsloc.progress import Progress, silent
+from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run, execute, finish, open_run
 from wsloc.runs.learn_over_set import check_refinement, discard_stores, learn_over_set
 from wsloc.runs.read_run import read_run

@@ -148,7 +148,7 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("--labels truth", "begins with boxes that are not true"),
         ("--labels boxes --rounds 0", "--rounds must be at least 1"),
-        ("--labels boxes --refine nothing", "--refine takes package.module:function"),
+        ("--labels boxes --refine nothing", "The refiner 'nothing' must be given as package.module:function"),
         ("--labels boxes --backbone gone.pth", "gone.pth do not exist"),
         ("--labels unfinished", "is unfinished; wsloc localize --resume goes on with it"),
         ("--labels boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),

@@ -190,7 +190,7 @@ def test_shipped_weights_know_the_classes(tmp_path: Path) -> None:
     network = SmallCNN(len(DEMO_CLASSES)).eval()
     network.load_state_dict(tensors)
     preprocessing = Preprocessing(info.input_size_hw, info.mean, info.std)
-    records = open_demo(tmp_path / "demo").images
+    records = open_demo(tmp_path / "demo", "test").images
     inputs = torch.stack([whole(read_image(record.path), preprocessing).views[0].pixels for record in records])
     targets = torch.tensor([[name in record.labels for name in DEMO_CLASSES] for record in records])
     with torch.inference_mode():
@@ -216,7 +216,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     old = {"version": 0, "seed": 0, "train": 1, "test": 1}
     (tmp_path / "demo" / "demo.json").write_text(json.dumps(old))
     with pytest.raises(UserError, match="version 0"):
-        open_demo(tmp_path / "demo")
+        open_demo(tmp_path / "demo", "test")
 
 
 def test_an_error_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ from made_run import CLASSES, SCENE, record, scene_records, tree, write_photo, w
 
 from wsloc.errors import UserError
 from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
-from wsloc.export.exporting import Export, export_run
-from wsloc.export.formats import FORMATS
+from wsloc.export.exporting import export_run
+from wsloc.export.formats import Export
 from wsloc.export.source import Source
 from wsloc.records import Failure
+from wsloc.registries import FORMATS
 
 ALL = sorted(FORMATS)
 

@@ -13,7 +13,8 @@ from made_run import CLASSES, SCENE, scene_records, write_photos, write_run
 
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.export.export_settings import LayoutSettings, Media
-from wsloc.export.exporting import Export, export_run
+from wsloc.export.exporting import export_run
+from wsloc.export.formats import Export
 from wsloc.export.next_commands import next_commands
 
 
@@ -85,10 +86,10 @@ def test_what_label_studio_exports_comes_back_as_truth(tmp_path: Path) -> None:
     words = shlex.split(command.replace("UNZIPPED", shlex.quote(str(unzipped))))
     assert words[:4] == ["wsloc", "localize", "--dataset", "coco"]
     root, file = (Path(words[words.index(flag) + 1]) for flag in ("--root", "--annotations"))
-    dataset = open_coco(root, file)
+    dataset = open_coco(root, "val2017", file)
     assert dataset.class_names == CLASSES
     assert all(image.path.is_file() for image in dataset.images)
-    truth = read_coco_ground_truth(dataset, file)
+    truth = read_coco_ground_truth(dataset, "val2017", file)
     assert truth.problems == ()
     for found, (_, _, class_name, box) in zip(truth.images.values(), SCENE, strict=True):
         assert found.class_names == (class_name,)

@@ -28,7 +28,8 @@ from wsloc.boxes import from_voc
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.datasets.voc import open_voc, read_voc_ground_truth
 from wsloc.export.export_settings import LayoutSettings, SelectionSettings
-from wsloc.export.exporting import Export, export_run
+from wsloc.export.exporting import export_run
+from wsloc.export.formats import Export
 from wsloc.export.source import Source
 from wsloc.export.voc import whole_box
 
@@ -143,7 +144,7 @@ def test_a_turned_image_that_stays_is_warned_of(tmp_path: Path) -> None:
     assert warning.startswith("1 images have an EXIF orientation and stayed as they are")
     # wsloc's own reader turns the image, and takes the annotation's size to tell the frame of its boxes.
     file = export.path / "annotations/instances_train2017.json"
-    truth = read_coco_ground_truth(open_coco(tmp_path / "photos", file), file)
+    truth = read_coco_ground_truth(open_coco(tmp_path / "photos", "val2017", file), "val2017", file)
     assert truth.problems == ()
     (box,) = truth.images["4"].boxes_xyxy.tolist()
     assert box == pytest.approx(BOXES[3], abs=0.1)
@@ -164,10 +165,10 @@ def test_a_corrected_file_comes_back_as_truth(name: str, file: str, tmp_path: Pa
     ]
     (tmp_path / "corrected.json").write_text(json.dumps(document))
     split = "train2017" if name == "coco" else "images"
-    dataset = open_coco(export.path, tmp_path / "corrected.json", split)
+    dataset = open_coco(export.path, split, tmp_path / "corrected.json")
     assert dataset.class_names == CLASSES
     assert [image.labels for image in dataset.images] == [(name,) for _, _, name, _ in SCENE[:-1]] + [()]
-    truth = read_coco_ground_truth(dataset, tmp_path / "corrected.json", split)
+    truth = read_coco_ground_truth(dataset, split, tmp_path / "corrected.json")
     assert truth.problems == ()
     for image, box in zip(truth.images.values(), [BOXES[0], (1, 2, 31, 42), *BOXES[2:4]], strict=False):
         assert image.boxes_xyxy[0].tolist() == pytest.approx(box, abs=0.1)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from made_run import write_photos
 
-from wsloc.config import DataSettings, ExportFormat
+from wsloc.config import DataSettings
 from wsloc.errors import UserError
-from wsloc.export.formats import FORMATS
+from wsloc.export.formats import Format
 from wsloc.export.source import Source, open_source
+from wsloc.registries import FORMATS
 
 
-def test_all_formats_are_flags() -> None:
-    assert set(get_args(ExportFormat)) == FORMATS.keys()
+def test_every_name_has_a_format() -> None:
+    assert set(FORMATS) == {"coco", "voc", "yolo", "imagefolder", "label-studio", "cvat"}
+    assert all(isinstance(FORMATS[name], Format) for name in FORMATS)
 
 
 def test_coco_brings_its_own_numbers(shared: Path) -> None:

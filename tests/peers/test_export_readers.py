@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 from made_run import CLASSES, SCENE, scene_records, shows, write_photos, write_run  # noqa: E402
 
 from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings  # noqa: E402
-from wsloc.export.exporting import Export, export_run  # noqa: E402
+from wsloc.export.exporting import export_run  # noqa: E402
+from wsloc.export.formats import Export  # noqa: E402
 
 BOX_OF = {file: box for file, *_, box in SCENE}
 SIZE_OF = {file: size_wh for file, size_wh, *_ in SCENE}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tqdm import tqdm
@@ -15,12 +15,12 @@ from wsloc.config import (
     Combination,
     ComputeSettings,
     LocalizeConfig,
-    MethodName,
     SaliencySettings,
     optional,
     require,
 )
 from wsloc.errors import ItemError, UserError
+from wsloc.registries import METHODS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class _SettingsOfMethods(SaliencySettings):
     """Those of all methods, without the choice of one."""
 
-    method: Annotated[MethodName, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
-    second_method: Annotated[MethodName | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
+    second_method: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     combine: Annotated[Combination, tyro.conf.Fixed, tyro.conf.Suppress] = "product"
 
 
@@ -57,9 +57,7 @@ class CompareConfig:
         tuple[str, ...], tyro.conf.arg(name="class", metavar="NAME...", help_behavior_hint="(default: none)")
     ] = ()
     """the classes to look for; each is a block of the sheet"""
-    methods: Annotated[
-        tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")
-    ] = ()
+    methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")] = ()
     """saliency methods, in this order"""
     style: Literal["overlay", "color", "gray", "inverted-gray"] = "overlay"
     """map over the photograph in gray, or alone: in color, in gray (white is salient) or in inverted gray"""
@@ -82,6 +80,8 @@ class CompareConfig:
     compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
 
     def __post_init__(self) -> None:
+        for name in self.methods:
+            METHODS.require(name)
         require(
             bool(self.class_names) or self.classifier.layer is not None,
             "Nothing to look for: give --class NAME..., or --layer NAME and --unit K.",
@@ -193,8 +193,8 @@ def _ask_all(config: CompareConfig, localizer: Localizer, read: ReadImage, tile_
     return answers
 
 
-def _methods(config: CompareConfig) -> tuple[MethodName, ...]:
-    return tuple(dict.fromkeys(config.methods or get_args(MethodName)))
+def _methods(config: CompareConfig) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(config.methods or METHODS))
 
 
 def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:

@@ -11,11 +11,12 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.options import settings_of_run
-from wsloc.config import ExportFormat, optional
+from wsloc.config import one_of, optional
 from wsloc.export.export_settings import LayoutSettings, SelectionSettings
+from wsloc.registries import FORMATS
 
 if TYPE_CHECKING:
-    from wsloc.export.exporting import Export
+    from wsloc.export.formats import Export
 
 EXPORTS = "exports"
 
@@ -26,7 +27,7 @@ class ExportConfig:
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
     """run folder; it may be unfinished"""
-    format: ExportFormat
+    format: Annotated[str, one_of(FORMATS)]
     """files to write: coco (instances JSON), voc (XML), yolo (text files and data.yaml), imagefolder (Hugging Face),
     label-studio (predictions), or cvat (COCO without outlines)"""
     out: Annotated[Path | None, optional("DIR", "RUN/exports/FORMAT")] = None
@@ -37,6 +38,9 @@ class ExportConfig:
     """replace the export that --out names"""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     layout: LayoutSettings = field(default_factory=LayoutSettings)
+
+    def __post_init__(self) -> None:
+        FORMATS.require(self.format)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -58,7 +62,7 @@ def export_and_say(config: ExportConfig) -> int:
         config.run,
         open_source(settings, config.root, read_run_manifest(config.run)),
         config.format,
-        config.out or config.run / EXPORTS / config.format,
+        config.out or config.run / EXPORTS / config.format.replace(":", "-"),
         config.selection,
         config.layout,
         overwrite=config.overwrite,

@@ -20,8 +20,9 @@ import tyro
 import yaml
 
 import wsloc
-from wsloc.config import DatasetName, LocalizeConfig, MapKind
+from wsloc.config import LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
+from wsloc.registries import DATASETS
 
 FLAG_OF_FIELD = {"class_name": "class"}
 NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
@@ -43,7 +44,7 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     named, _ = finder.parse_known_args(arguments)
     dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
-    if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
+    if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
         config = _layer(shipped, config)
     if named.config:
         config = _without_unit_as_class(_layer(named.config, config))

@@ -16,7 +16,7 @@ import numpy as np
 from wsloc import boxes
 from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
 from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import Placed, SizeWh, frame_of, header_of, place_boxes
 from wsloc.datasets.tables import is_there
 from wsloc.errors import ItemError, UserError
@@ -27,21 +27,21 @@ BORDER_TOLERANCE = 1.0
 """COCO's boxes reach over the border by parts of a pixel, from rounding; beyond this many pixels it is told."""
 
 
-def open_coco(root: Path, annotations: Path | None = None, split: str = "val2017") -> Dataset:
+def open_coco(root: Path, split: str, annotations: Path | None = None) -> Dataset:
     """Images and image-level labels of an instances file, in its order; ids are the file's own, as text.
 
     Args:
         root: folder that the images lie under: in ``root/SPLIT``, ``root/images/SPLIT``, ``root/images`` or ``root``.
-        annotations: the instances file; None for ``root/annotations/instances_SPLIT.json``.
         split: such as ``val2017``.
+        annotations: the instances file; None for ``root/annotations/instances_SPLIT.json``.
 
     Raises:
         UserError: if the folder, the file or all images are missing, or if the file is malformed.
     """
-    path = _annotation_file(root, annotations, split)
+    path = _annotation_file(root, split, annotations)
     content = read_content(path)
     folder = _image_folder(root, split, content.images, path)
-    order = {name: place for place, name in enumerate(content.category_names.values())}
+    order = {name: index for index, name in enumerate(content.category_names.values())}
     images = []
     for image in content.images:
         names = {annotation.class_name for annotation in content.annotations[image.image_id] if not annotation.crowd}
@@ -58,7 +58,7 @@ def open_coco(root: Path, annotations: Path | None = None, split: str = "val2017
     )
 
 
-def read_coco_ground_truth(dataset: Dataset, annotations: Path | None = None, split: str = "val2017") -> GroundTruthSet:
+def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | None = None) -> GroundTruthSet:
     """The true boxes, crowd regions and masks of the images of a data set that :func:`open_coco` opened.
 
     Boxes are cut off at the border and in the frame of the image after EXIF transposition, as
@@ -67,13 +67,13 @@ def read_coco_ground_truth(dataset: Dataset, annotations: Path | None = None, sp
 
     Args:
         dataset: all images of the file, or some of them.
-        annotations: as for :func:`open_coco`.
         split: as for :func:`open_coco`.
+        annotations: likewise.
 
     Raises:
         UserError: if the file is missing or malformed.
     """
-    content = read_content(_annotation_file(dataset.root, annotations, split))
+    content = read_content(_annotation_file(dataset.root, split, annotations))
     sizes = {image.image_id: image.size_wh for image in content.images}
     images: dict[str, GroundTruth] = {}
     drawings: dict[str, Drawing] = {}
@@ -163,7 +163,7 @@ def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, heade
     )
 
 
-def _annotation_file(root: Path, annotations: Path | None, split: str) -> Path:
+def _annotation_file(root: Path, split: str, annotations: Path | None) -> Path:
     if not root.is_dir():
         raise UserError(f"The folder {root} does not exist; --root names the one that holds COCO's images.")
     path = annotations or root / "annotations" / f"instances_{split}.json"
@@ -203,3 +203,15 @@ def _numbers(bbox: object) -> tuple[float, ...] | None:
 
 def _size(size_wh: SizeWh) -> str:
     return f"{size_wh[0]} x {size_wh[1]}"
+
+
+COCO = DataSetKind(
+    open=lambda root, split, settings: open_coco(root, split, settings.annotations),
+    read_truth=lambda dataset, split, settings: read_coco_ground_truth(dataset, split, settings.annotations),
+    default_root=Path("data/coco"),
+    default_split="val2017",
+    train_split="train2017",
+    takes=frozenset({"annotations"}),
+    # What is wrong with an outline is among the problems of the annotations.
+    expects_mask=lambda _dataset, _image: False,
+)

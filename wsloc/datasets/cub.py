@@ -22,17 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, place_boxes, turn_masks
-from wsloc.datasets.tables import (
-    Listing,
-    read_rows,
-    repeated,
-    require_columns,
-    require_inside,
-    strangers,
-    whole_number,
-)
+from wsloc.datasets.tables import read_rows, repeated, require_columns, require_inside, strangers, whole_number
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
 from wsloc.records import GroundTruth, ImageRecord, TrueMasks
@@ -50,7 +42,7 @@ class _Names:
     classes: dict[str, str]
 
 
-def open_cub(root: Path, split: str = "test") -> Dataset:
+def open_cub(root: Path, split: str) -> Dataset:
     """Images and image-level labels of a split.
 
     Args:
@@ -60,11 +52,6 @@ def open_cub(root: Path, split: str = "test") -> Dataset:
     Raises:
         UserError: if the folder, the split or a table is missing or malformed.
     """
-    return list_cub(root, split).dataset
-
-
-def list_cub(root: Path, split: str = "test") -> Listing:
-    """As :func:`open_cub`, with what is wrong with the tables."""
     if split not in _IS_TRAIN:
         raise UserError(f"CUB-200-2011 has the splits test and train, not {split!r}.")
     folder = _folder(root)
@@ -93,9 +80,8 @@ def list_cub(root: Path, split: str = "test") -> Listing:
         *strangers(paths["image_class_labels"], labeled.keys() - names.files.keys(), "labels without an image"),
     ]
     class_names = tuple(names.classes.values())
-    numbers = tuple(whole_number(folder / "classes.txt", number) for number in names.classes)
-    dataset = Dataset("cub", folder, class_names, images, label_map="in-order", category_ids=numbers)
-    return Listing(dataset, tuple(problems))
+    category_ids = tuple(whole_number(folder / "classes.txt", number) for number in names.classes)
+    return Dataset("cub", folder, class_names, images, "in-order", category_ids, tuple(problems))
 
 
 def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
@@ -197,3 +183,11 @@ def _read_segmentation(path: Path) -> NDArray[np.bool_]:
             return np.asarray(picture.convert("L")) >= _MAJORITY
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
         raise ItemError(f"the segmentation {path.name} cannot be read: {error}") from error
+
+
+CUB = DataSetKind(
+    open=lambda root, split, _settings: open_cub(root, split),
+    read_truth=lambda dataset, _split, _settings: read_cub_ground_truth(dataset),
+    default_split="test",
+    train_split="train",
+)

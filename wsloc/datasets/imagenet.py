@@ -24,9 +24,9 @@ import numpy as np
 
 from wsloc.boxes import as_boxes
 from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, place_boxes
-from wsloc.datasets.tables import Listing, Rows, is_there, one_of, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.tables import Rows, is_there, one_of, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_xml import annotated_size, parse_xml, read_corners
 from wsloc.errors import UserError
 from wsloc.images import IMAGE_SUFFIXES
@@ -35,10 +35,10 @@ from wsloc.records import GroundTruth, ImageRecord
 _CLS_LOC = "CLS-LOC"
 _MAPPING = "LOC_synset_mapping.txt"
 _SOLUTION = "LOC_val_solution.csv"
-Problems = list[tuple[Path, str]]
+Problems = list[FileProblem]
 
 
-def open_imagenet(root: Path, split: str = "val") -> Dataset:
+def open_imagenet(root: Path, split: str) -> Dataset:
     """Images and image-level labels of a split.
 
     The labels of train are the names of its folders. Those of val come from ``LOC_val_solution.csv``, of which nothing
@@ -53,11 +53,6 @@ def open_imagenet(root: Path, split: str = "val") -> Dataset:
     Raises:
         UserError: if the folder, the split, its images or its labels are missing or malformed.
     """
-    return list_imagenet(root, split).dataset
-
-
-def list_imagenet(root: Path, split: str = "val") -> Listing:
-    """As :func:`open_imagenet`, with what is wrong with the lists."""
     if split not in ("val", "train"):
         raise UserError(f"imagenet has the splits val and train with labels, not {split!r}.")
     folder = _ilsvrc_folder(root)
@@ -84,8 +79,8 @@ def list_imagenet(root: Path, split: str = "val") -> Listing:
     images = tuple(_record(folder, data, image_id, files, classes, wnid_of) for image_id in ids)
     if not images:
         raise UserError(f"{data} holds no image and no list names one; unpack the images of {split} there.")
-    return Listing(
-        Dataset("imagenet", folder.parent, tuple(classes.values()), images, label_map="imagenet"), tuple(problems)
+    return Dataset(
+        "imagenet", folder.parent, tuple(classes.values()), images, label_map="imagenet", problems=tuple(problems)
     )
 
 
@@ -230,3 +225,18 @@ def _labels_of_list(path: Path, rows: Rows, wnids: list[str]) -> dict[str, str]:
             )
         labels[_without_suffix(row[0])] = wnids[int(row[1])]
     return labels
+
+
+def _xml_file(dataset: Dataset, split: str, image: ImageRecord) -> Path | None:
+    path = annotation_of(dataset, image)
+    # Most images of train have no boxes.
+    return None if split == "train" and not is_there(path) else path
+
+
+IMAGENET = DataSetKind(
+    open=lambda root, split, _settings: open_imagenet(root, split),
+    read_truth=lambda dataset, _split, _settings: read_imagenet_ground_truth(dataset),
+    default_split="val",
+    train_split="train",
+    xml_file=_xml_file,
+)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsloc.boxes import Boxes, as_boxes
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.config import DataSettings
+from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
 from wsloc.datasets.frames import place_boxes, turn_masks
-from wsloc.datasets.own_images import is_header, read_csv
+from wsloc.datasets.own_images import is_header, open_class_folders, open_labeled_images, read_csv
 from wsloc.datasets.tables import is_there, leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import ImageHeader, read_header
@@ -200,3 +201,31 @@ def _read_mask(folder: Path, path: Path, header: ImageHeader) -> tuple[NDArray[n
     objects = (values != 0) & ~void
     orientation = header.orientation if size_wh != header.size_wh else 1
     return turn_masks(objects, orientation), turn_masks(void, orientation)
+
+
+def _open(root: Path, _split: str, settings: DataSettings) -> Dataset:
+    return open_class_folders(root) if settings.labels is None else open_labeled_images(root, settings.labels)
+
+
+def _masks_of_no_image(root: Path, split: str, settings: DataSettings) -> list[FileProblem]:
+    if settings.masks is None:
+        return []
+    stems = {Path(image.image_id).with_suffix("") for image in _open(root, split, settings).images}
+    lost = []
+    for path in sorted(settings.masks.rglob("*.png")):
+        mask = path.relative_to(settings.masks)
+        below_class = Path(*mask.parts[1:]) if mask.parts[1:] else mask
+        if not {mask.with_suffix(""), below_class.with_suffix("")} & stems:
+            lost.append(mask.as_posix())
+    return strangers(settings.masks, lost, "masks of no image")
+
+
+FOLDER = DataSetKind(
+    open=_open,
+    read_truth=lambda dataset, split, settings: read_folder_ground_truth(
+        dataset, _open(dataset.root, split, settings), settings.boxes, settings.masks
+    ),
+    default_root=None,
+    takes=frozenset({"labels", "boxes", "masks"}),
+    check=_masks_of_no_image,
+)

@@ -5,27 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from wsloc.datasets.dataset import Dataset
+from wsloc.datasets.dataset import FileProblem
 from wsloc.errors import UserError, listed
 
 Rows = list[list[str]]
 _MAX_NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A data set as its lists name it.
-
-    Attributes:
-        dataset: its images, each once.
-        problems: one sentence for each list that contradicts itself or another, as ``(list, sentence)``.
-    """
-
-    dataset: Dataset
-    problems: tuple[tuple[Path, str], ...] = ()
 
 
 def read_rows(path: Path, separator: str | None = None, max_columns: int = -1) -> Rows:
@@ -98,13 +84,13 @@ def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
             raise UserError(f"{path} names {file!r}, which lies outside the data set.")
 
 
-def repeated(path: Path, names: Iterable[str]) -> list[tuple[Path, str]]:
+def repeated(path: Path, names: Iterable[str]) -> list[FileProblem]:
     """A sentence for each name that a list holds more than once."""
     counts = Counter(names)
     return [(path, f"{name} is listed {count} times") for name, count in counts.items() if count > 1]
 
 
-def strangers(path: Path, names: Iterable[str], what: str) -> list[tuple[Path, str]]:
+def strangers(path: Path, names: Iterable[str], what: str) -> list[FileProblem]:
     """One sentence on the names that a list should not hold, or lacks; none where there are none."""
     found = list(dict.fromkeys(names))
     if not found:

@@ -16,6 +16,7 @@ from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import MAX_PIXELS
 from wsloc.records import TrueMasks
 
+MASK_FOLDERS = ("SegmentationObject", "SegmentationClass")
 VOID = 255
 """The border that VOC draws around its objects, and what it left undecided."""
 VOC_CLASSES = (

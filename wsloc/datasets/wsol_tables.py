@@ -28,10 +28,9 @@ from PIL import Image
 
 from wsloc import boxes
 from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, turn_masks
 from wsloc.datasets.tables import (
-    Listing,
     leaves,
     read_rows,
     repeated,
@@ -72,7 +71,7 @@ class WsolTables:
     bad_rows: tuple[str, ...]
 
 
-def find_wsol_folder(root: Path, annotations: Path | None, split: str = "test") -> Path:
+def find_wsol_folder(root: Path, split: str, annotations: Path | None) -> Path:
     """The folder of the tables: ``annotations``, its sub-folder of the split, or ``ROOT/metadata[/NAME]/SPLIT``.
 
     Raises:
@@ -131,7 +130,7 @@ def read_wsol_tables(folder: Path) -> WsolTables:
     return WsolTables(folder, image_ids, labels, sizes, found, mask_files, ignored, tuple(bad_rows))
 
 
-def open_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Dataset:
+def open_wsol(root: Path, split: str, annotations: Path | None = None) -> Dataset:
     """Images and image-level labels of a split.
 
     A class is called by its number, unless ``classes.txt`` in the folder of the tables, or the one above, names the
@@ -139,20 +138,15 @@ def open_wsol(root: Path, annotations: Path | None = None, split: str = "test") 
 
     Args:
         root: folder that the images lie in.
-        annotations: folder of the tables, see :func:`find_wsol_folder`.
         split: ``train``, ``val`` or ``test``.
+        annotations: folder of the tables, see :func:`find_wsol_folder`.
 
     Raises:
         UserError: if the folder is missing, or a table is missing or malformed.
     """
-    return list_wsol(root, annotations, split).dataset
-
-
-def list_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Listing:
-    """As :func:`open_wsol`, with what is wrong with the tables."""
     if not root.is_dir():
         raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
-    folder = find_wsol_folder(root, annotations, split)
+    folder = find_wsol_folder(root, split, annotations)
     tables = read_wsol_tables(folder)
     path = folder / "image_ids.txt"
     require_inside(path, root, tables.image_ids)
@@ -187,11 +181,11 @@ def list_wsol(root: Path, annotations: Path | None = None, split: str = "test") 
     if tables.sizes_wh:
         sizeless = (name for name in tables.image_ids if name not in tables.sizes_wh)
         problems += strangers(folder / "image_sizes.txt", sizeless, "images without a size")
-    return Listing(Dataset("wsol", root, class_names, images, label_map="in-order"), tuple(problems))
+    return Dataset("wsol", root, class_names, images, label_map="in-order", problems=tuple(problems))
 
 
 def read_wsol_ground_truth(
-    dataset: Dataset, annotations: Path | None = None, split: str = "test", masks: Path | None = None
+    dataset: Dataset, split: str, annotations: Path | None = None, masks: Path | None = None
 ) -> GroundTruthSet:
     """The true boxes, or the true masks, of the images of a data set that :func:`open_wsol` opened.
 
@@ -200,11 +194,11 @@ def read_wsol_ground_truth(
 
     Args:
         dataset: as opened.
-        annotations: as for :func:`open_wsol`.
         split: as for :func:`open_wsol`.
+        annotations: likewise.
         masks: folder that the masks lie in; None for the data set's root.
     """
-    tables = read_wsol_tables(find_wsol_folder(dataset.root, annotations, split))
+    tables = read_wsol_tables(find_wsol_folder(dataset.root, split, annotations))
     truth = read_annotations(
         dataset.images,
         lambda image: _annotation_of(tables, image, dataset),
@@ -311,3 +305,15 @@ def _is_whole(text: str) -> bool:
 
 def _shown(size_wh: tuple[int, int] | None) -> str:
     return "? x ?" if size_wh is None else f"{size_wh[0]} x {size_wh[1]}"
+
+
+WSOL = DataSetKind(
+    open=lambda root, split, settings: open_wsol(root, split, settings.annotations),
+    read_truth=lambda dataset, split, settings: read_wsol_ground_truth(
+        dataset, split, settings.annotations, settings.masks
+    ),
+    default_root=None,
+    default_split="test",
+    train_split="train",
+    takes=frozenset({"annotations", "masks"}),
+)

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 
 from wsloc.export import outlines
 from wsloc.export.export_settings import Outline
+from wsloc.export.formats import Commands, Export, Format
+from wsloc.export.next_commands import quoted
 from wsloc.export.selection import ScoredBox
 from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 
@@ -22,6 +24,8 @@ SPLIT_NAMES = {TRAIN: "train2017", VAL: "val2017"}
 """COCO's own, because loaders look for these names."""
 ANNOTATIONS = "annotations"
 CVAT_NAME = "default"
+_TORCHVISION_CLASSES = 91
+"""Outputs of the detectors that torchvision's reference script trains with ``--dataset coco``."""
 
 
 def write_coco(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
@@ -129,3 +133,73 @@ class _Instances:
         shutil.copyfileobj(self._spool, self._file)
         self._file.write("\n]}\n")
         self._spool_path.unlink()
+
+
+def _coco_commands(export: Export) -> Commands:
+    files = {
+        split: export.path / ANNOTATIONS / f"instances_{SPLIT_NAMES[split]}.json" for split in export.image_folders
+    }
+    commands = []
+    copied, has_val = export.has_images, VAL in files
+    largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
+    if copied and has_val and largest < _TORCHVISION_CLASSES:
+        commands.append(
+            (
+                "torchvision, in vision/references/detection",
+                "python train.py --dataset coco --model fasterrcnn_resnet50_fpn_v2 --weights-backbone "
+                "ResNet50_Weights.IMAGENET1K_V2 --batch-size 2 --lr 0.0025 --data-path "
+                + quoted(export.path.absolute()),
+            )
+        )
+    else:
+        missing = (
+            "its reference script wants a split val: --val-fraction 0.1"
+            if copied and not has_val
+            else "its reference script wants the images beside: --media copy"
+            if not copied
+            else f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
+        )
+        commands.append(
+            (
+                f"torchvision ({missing})",
+                f"torchvision.datasets.CocoDetection({str(export.image_folders[TRAIN])!r}, {str(files[TRAIN])!r})",
+            )
+        )
+    commands.append(
+        (
+            "Detectron2",
+            "\n".join(
+                ["from detectron2.data.datasets import register_coco_instances"]
+                + [
+                    f"register_coco_instances('wsloc_{split}', {{}}, {str(files[split].absolute())!r}, "
+                    f"{str(export.image_folders[split].absolute())!r})"
+                    for split in files
+                ]
+            ),
+        )
+    )
+    commands.append(("corrected boxes as truth", _as_truth(export, files[TRAIN], SPLIT_NAMES[TRAIN])))
+    return commands
+
+
+def _cvat_commands(export: Export) -> Commands:
+    file = export.path / ANNOTATIONS / f"instances_{CVAT_NAME}.json"
+    return [
+        ("CVAT", f"a task with the images of {export.image_folders[TRAIN]}; upload {file} as COCO 1.0"),
+        ("corrected boxes as truth", _as_truth(export, file, "images")),
+    ]
+
+
+def _as_truth(export: Export, file: Path, split: str) -> str:
+    root = export.path if export.has_images else export.image_folders[TRAIN]
+    return f"wsloc localize --dataset coco --root {quoted(root)} --annotations {quoted(file)} --split {split}"
+
+
+COCO = Format(
+    write_coco,
+    {split: Path(name) for split, name in SPLIT_NAMES.items()},
+    _coco_commands,
+    finds_images_by_path=True,
+    has_outlines=True,
+)
+CVAT = Format(write_cvat, {TRAIN: Path("images")}, _cvat_commands, media="none", finds_images_by_path=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,13 @@ from wsloc.export.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.export.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.export.first_pass import Survey, survey
-from wsloc.export.formats import FORMATS
+from wsloc.export.formats import Export
 from wsloc.export.source import Source
 from wsloc.export.stream import Stream
 from wsloc.export.writer_context import TRAIN, VAL, Plan
 from wsloc.progress import Progress, silent
+from wsloc.registries import FORMATS
 from wsloc.runs.read_run import read_run_manifest, record_files
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """An export that has been written.
-
-    Attributes:
-        path: its folder.
-        manifest: as written.
-        image_folders: where the images of each split are.
-    """
-
-    path: Path
-    manifest: dict[str, Any]
-    image_folders: dict[str, Path]
 
 
 def export_run(
@@ -59,7 +44,7 @@ def export_run(
     Args:
         run: its folder.
         source: its data set.
-        format_name: one of :data:`wsloc.export.formats.FORMATS`.
+        format_name: one of :data:`wsloc.registries.FORMATS`.
         out: folder to write.
         selection: which boxes; None for all.
         layout: how they are laid out; None for what is usual with the format.

@@ -1,25 +1,48 @@
-"""All formats; a new one is a writer and a line here (and in ``config.ExportFormat``)."""
+"""What an export format is, and what an export is once it has been written."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from wsloc.export import coco, image_folder, voc
 from wsloc.export.export_settings import Media
-from wsloc.export.label_studio import IMAGES, write_label_studio
-from wsloc.export.writer_context import TRAIN, VAL, Writer
-from wsloc.export.yolo import write_yolo
+from wsloc.export.writer_context import Writer
+
+Commands = list[tuple[str, str]]
+"""What to type next: a title, and a command or lines of Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export that has been written.
+
+    Attributes:
+        path: its folder.
+        manifest: as written.
+        image_folders: where the images of each split are.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    image_folders: dict[str, Path]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the images are in the export, not where the data set has them."""
+        return bool(self.manifest["layout"]["media"] != "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What is special to a format.
+    """All that is known of a format: an entry of :data:`wsloc.registries.FORMATS`.
 
     Attributes:
         write: writes its files.
         image_folders: where its readers look for the images of each split that it has, in the export.
-        media: what becomes of the images where nothing is asked for.
+        next_commands: what the tools that read it take.
+        media: what becomes of the images by default.
         finds_images_by_path: whether its files name images by a path, so that they may stay where they are.
         needs_images: whether its files are useless without the images beside them.
         suffix: that all images have; None for their own.
@@ -29,29 +52,10 @@ class Format:
 
     write: Writer
     image_folders: dict[str, Path]
+    next_commands: Callable[[Export], Commands] = lambda _export: []
     media: Media = "copy"
     finds_images_by_path: bool = False
     needs_images: bool = False
     suffix: str | None = None
     ignores: bool = True
     has_outlines: bool = False
-
-
-FORMATS: dict[str, Format] = {
-    "coco": Format(
-        coco.write_coco,
-        {split: Path(name) for split, name in coco.SPLIT_NAMES.items()},
-        finds_images_by_path=True,
-        has_outlines=True,
-    ),
-    "voc": Format(voc.write_voc, dict.fromkeys((TRAIN, VAL), voc.DEVKIT / "JPEGImages"), suffix=voc.SUFFIX),
-    "yolo": Format(write_yolo, {split: Path("images", split) for split in (TRAIN, VAL)}, ignores=False),
-    "imagefolder": Format(
-        image_folder.write_image_folder,
-        {split: Path(name) for split, name in image_folder.SPLIT_NAMES.items()},
-        needs_images=True,
-    ),
-    "label-studio": Format(write_label_studio, {TRAIN: Path(IMAGES)}, media="none", finds_images_by_path=True),
-    "cvat": Format(coco.write_cvat, {TRAIN: Path("images")}, media="none", finds_images_by_path=True),
-}
-"""By the name that ``--format`` takes."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from wsloc.boxes import area
 from wsloc.export.coco import bbox_of
+from wsloc.export.formats import Format
 from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 
 SPLIT_NAMES = {TRAIN: "train", VAL: "validation"}
@@ -49,3 +50,11 @@ def _entry(image: ExportImage, numbers: dict[str, int]) -> dict[str, Any]:
             "score": [box.score for box in image.boxes],
         },
     }
+
+
+IMAGE_FOLDER = Format(
+    write_image_folder,
+    {split: Path(name) for split, name in SPLIT_NAMES.items()},
+    lambda export: [("Hugging Face", f"datasets.load_dataset('imagefolder', data_dir={str(export.path)!r})")],
+    needs_images=True,
+)

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
+from wsloc.export.formats import Commands, Export, Format
+from wsloc.export.next_commands import quoted
 from wsloc.export.selection import ScoredBox
-from wsloc.export.writer_context import ExportImage, Plan
+from wsloc.export.writer_context import TRAIN, ExportImage, Plan
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
 IMAGES = "images"
@@ -73,3 +75,28 @@ def _interface(class_names: tuple[str, ...]) -> str:
         f'<View>\n  <Image name="{_TO}" value="$image"/>\n'
         f'  <RectangleLabels name="{_FROM}" toName="{_TO}">\n{labels}  </RectangleLabels>\n</View>\n'
     )
+
+
+def _commands(export: Export) -> Commands:
+    images = export.image_folders[TRAIN].resolve()
+    return [
+        (
+            "Label Studio",
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+            f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={quoted(images.parent)} label-studio start",
+        ),
+        (
+            "there, in a new project",
+            f"labeling interface: the code of {export.path / INTERFACE}\n"
+            f"cloud storage: a source storage of local files at {images}; save it, do not sync it\n"
+            f"import: {export.path / TASKS}",
+        ),
+        (
+            "corrected boxes as truth",
+            "export as COCO with images, unzip, and then\n"
+            "wsloc localize --dataset coco --root UNZIPPED --annotations UNZIPPED/result.json",
+        ),
+    ]
+
+
+LABEL_STUDIO = Format(write_label_studio, {TRAIN: Path(IMAGES)}, _commands, media="none", finds_images_by_path=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from wsloc.boxes import to_voc
+from wsloc.export.formats import Commands, Export, Format
+from wsloc.export.next_commands import images_first
 from wsloc.export.selection import ScoredBox
-from wsloc.export.writer_context import ExportImage, Plan
+from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 from wsloc.files.names import safe_name
 
 DEVKIT = Path("VOCdevkit", "VOC2012")
@@ -92,3 +94,20 @@ def _object(box: ScoredBox) -> str:
 
 def _text(text: str) -> str:
     return escape(_NOT_IN_XML.sub("?", text))
+
+
+def _commands(export: Export) -> Commands:
+    names = [entry["name"] for entry in export.manifest["classes"]]
+    devkit = str((export.path / DEVKIT).absolute())
+    return [
+        *images_first(export, DEVKIT / "JPEGImages"),
+        ("torchvision", f"torchvision.datasets.VOCDetection({str(export.path)!r}, year='2012', image_set='train')"),
+        (
+            "Detectron2",
+            "from detectron2.data.datasets import register_pascal_voc\n"
+            f"register_pascal_voc('wsloc_train', {devkit!r}, 'train', 2012, {names!r})",
+        ),
+    ]
+
+
+VOC = Format(write_voc, dict.fromkeys((TRAIN, VAL), DEVKIT / "JPEGImages"), _commands, suffix=SUFFIX)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from wsloc.export.formats import Commands, Export, Format
+from wsloc.export.next_commands import images_first, quoted
 from wsloc.export.selection import ScoredBox
 from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
 
@@ -59,3 +61,14 @@ def _quoted(name: str) -> str:
 def _unlike_wordnet(name: str) -> str:
     """A name that begins with a WordNet id, with the id at its end: Ultralytics would look the whole name up."""
     return re.sub(r"^(n\d{8}) (.+)$", r"\2 (\1)", name)
+
+
+def _commands(export: Export) -> Commands:
+    data = quoted((export.path / DATA).absolute())
+    return [
+        *images_first(export, Path("images")),
+        ("Ultralytics", f"yolo train data={data} model=yolo11n.pt epochs=100 imgsz=640"),
+    ]
+
+
+YOLO = Format(write_yolo, {split: Path("images", split) for split in (TRAIN, VAL)}, _commands, ignores=False)

@@ -21,9 +21,9 @@ from wsloc.pipeline.results import ImageResult, ItemResult, Trace
 from wsloc.pipeline.runner import Runner, fan_out
 from wsloc.pipeline.stage import Failed
 from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.registries import SEGMENTERS
 from wsloc.seeding import stable_hash
 from wsloc.segmentation import (
-    SEGMENTERS,
     Component,
     CutInput,
     Segmentation,

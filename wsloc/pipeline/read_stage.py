@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.classifiers import VIEWS, Preprocessing, Views
+from wsloc.classifiers import Preprocessing, Views
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.stage import Failed
 from wsloc.records import ImageRecord
+from wsloc.registries import VIEWS
 from wsloc.segmentation import working_image
 
 
@@ -41,7 +42,7 @@ class ReadStage:
 
     Attributes:
         working_size: longer side of the working image.
-        views: a key of :data:`~wsloc.classifiers.preprocessing.VIEWS`; None where no network is asked.
+        views: a key of :data:`wsloc.registries.VIEWS`; None where no network is asked.
         preprocessing: what the network expects.
     """
 

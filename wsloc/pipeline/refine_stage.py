@@ -11,7 +11,6 @@ from wsloc.config import RefinementSettings
 from wsloc.errors import ItemError
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.stage import Failed
-from wsloc.plugins import Registry
 
 Stream = Callable[[], Iterator[ImageMaps]]
 """Starts a pass over the set: images with their maps and features, one by one."""
@@ -44,10 +43,6 @@ class RefinerKind:
     fit: Callable[[Stream, RefinementSettings, int], Refiner]
     load: Callable[[Path], Refiner]
     layers: Callable[[RefinementSettings], tuple[str, ...]]
-
-
-REFINERS: Registry[RefinerKind] = Registry("refiner", {}, needs="fit")
-"""All refiners, by the name that the settings take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

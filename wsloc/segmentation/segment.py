@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError, one_line
-from wsloc.plugins import Registry
 from wsloc.segmentation.graphcut import grabcut, graphcut_2013
 from wsloc.segmentation.seeds import make_seeds
 
@@ -67,15 +66,28 @@ class Segmenter:
 
 SegmentItem = Callable[[CutInput, SegmentationSettings], Segmentation]
 """``segment(item, settings) -> Segmentation``; may raise ItemError, or an error of OpenCV."""
+BindSegmenter = Callable[[SegmentationSettings, "torch.device"], Segmenter]
+"""``bind(settings, device) -> Segmenter``: an entry of :data:`wsloc.registries.SEGMENTERS`."""
 
 
-def one_by_one(segment: SegmentItem) -> BindSegmenter:
+def one_by_one(segment: SegmentItem, settings: SegmentationSettings) -> Segmenter:
     """A segmenter from a function of one item."""
+    return Segmenter(partial(_segment_each, segment, settings))
 
-    def bind(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
-        return Segmenter(partial(_segment_each, segment, settings))
 
-    return bind
+def bind_grabcut(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
+    """Quantile seeds, then iterated GrabCut."""
+    return one_by_one(segment_by_grabcut, settings)
+
+
+def bind_graphcut_2013(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
+    """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
+    return one_by_one(segment_by_graphcut_2013, settings)
+
+
+def bind_threshold(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
+    """A threshold on the map (Zhou et al. 2016 for CAM)."""
+    return one_by_one(segment_by_threshold, settings)
 
 
 def _segment_each(
@@ -112,17 +124,3 @@ def segment_by_threshold(item: CutInput, settings: SegmentationSettings) -> Segm
     """All pixels above a fraction of the map's maximum (Zhou et al. 2016 for CAM); the image is not looked at."""
     mask = item.saliency > settings.threshold * np.nanmax(item.saliency)
     return Segmentation(mask, mask.astype(np.uint8))
-
-
-BindSegmenter = Callable[[SegmentationSettings, "torch.device"], Segmenter]
-"""``bind(settings, device) -> Segmenter``."""
-
-SEGMENTERS: Registry[BindSegmenter] = Registry(
-    "segmenter",
-    {
-        "grabcut": one_by_one(segment_by_grabcut),
-        "graphcut-2013": one_by_one(segment_by_graphcut_2013),
-        "threshold": one_by_one(segment_by_threshold),
-    },
-)
-"""All segmenters, by the name that the settings take."""
