@@ -137,7 +137,7 @@ def test_an_unreadable_image_is_left_out_and_named_once(labels: BoxedImages, tmp
 
 
 def test_a_loss_that_is_no_number_ends_it(labels: BoxedImages) -> None:
-    with pytest.raises(UserError, match=r"no longer a number in epoch 1; give a lower --learning-rate than 1e\+09"):
+    with pytest.raises(UserError, match=r"no longer a number in epoch 1; give a lower `learning_rate` than 1e\+09"):
         trained(labels, replace(QUICK, learning_rate=1e9, warmup_steps=0))
 
 
@@ -167,7 +167,7 @@ def test_the_learning_rate_by_hand() -> None:
 
 
 def test_half_precision_of_cuda_is_refused_on_the_cpu(labels: BoxedImages) -> None:
-    with pytest.raises(UserError, match="--precision float16 is for CUDA"):
+    with pytest.raises(UserError, match="`precision='float16'` is for CUDA"):
         trained(labels, replace(QUICK, precision="float16"))
 
 

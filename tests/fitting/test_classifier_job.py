@@ -72,7 +72,9 @@ def test_cross_entropy_has_no_use_for_images_without_a_class(tmp_path: Path) -> 
 
 def test_one_class_is_learned_from_images_without_it(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SINGLE)
-    with pytest.raises(UserError, match=r"All images show the one class a, .* or with --loss bce .* 6 images without"):
+    with pytest.raises(
+        UserError, match=r"All images show the one class a, .* or with `loss='bce'` .* 6 images without"
+    ):
         job_of(tmp_path, classes=("a",))
     job = job_of(tmp_path, classes=("a",), loss="bce", epochs=30, patience=30)
     outcome, _ = outcome_of(job, tmp_path)
@@ -93,13 +95,15 @@ def test_a_test_split_without_a_trained_class_is_refused(
     tmp_path: Path, words: list[str], settings: dict[str, object]
 ) -> None:
     make_voc(tmp_path, train=words, val=["d", "", "d"])
-    with pytest.raises(UserError, match=r"None of the 3 images of --test-split val shows a class that is trained \(a"):
+    with pytest.raises(
+        UserError, match=r"None of the 3 images of `test_split='val'` shows a class that is trained \(a"
+    ):
         job_of(tmp_path, "val", **settings)
 
 
 def test_unknown_classes_are_named(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SINGLE)
-    with pytest.raises(UserError, match=r"--classes: the data set has no class 'd'; it has a, b, c"):
+    with pytest.raises(UserError, match=r"`classes`: the data set has no class 'd'; it has a, b, c"):
         job_of(tmp_path, classes=("a", "d"))
 
 

@@ -134,7 +134,9 @@ def test_a_restored_training_ends_with_the_same_bytes(stop: int) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", b"\x80\x02."])
 def test_a_damaged_state_is_a_users_error(content: bytes) -> None:
-    with pytest.raises(UserError, match="The state of the unfinished training cannot be read; --overwrite begins anew"):
+    with pytest.raises(
+        UserError, match="The state of the unfinished training cannot be read; `overwrite=True` begins anew"
+    ):
         restore(trainer_of()[0], content)
 
 
@@ -148,7 +150,7 @@ def test_a_loss_that_is_not_finite_is_a_users_error() -> None:
     trainer, material = trainer_of()
     with torch.no_grad():
         next(material.module.parameters()).fill_(math.inf)
-    with pytest.raises(UserError, match=r"The loss is no longer finite in epoch 1; give a lower --learning-rate"):
+    with pytest.raises(UserError, match=r"The loss is no longer finite in epoch 1; give a lower `learning_rate`"):
         run(trainer)
 
 
@@ -159,7 +161,7 @@ def test_a_loss_that_the_last_step_blew_up_is_a_users_error(held: int, value: fl
     def blow_up(_done: int) -> None:
         next(material.module.parameters()).data.fill_(value)
 
-    with pytest.raises(UserError, match=r"The loss is no longer finite in epoch 1; give a lower --learning-rate"):
+    with pytest.raises(UserError, match=r"The loss is no longer finite in epoch 1; give a lower `learning_rate`"):
         train_epoch(trainer, blow_up)
     assert not trainer.history
 

@@ -39,7 +39,7 @@ class Architecture:
 
 
 def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) -> Architecture:
-    """The network that ``--arch`` names.
+    """The network that ``arch`` names.
 
     Args:
         arch: ``demo``, ``small_cnn`` (the demo's network without its weights), ``timm:NAME``,
@@ -106,7 +106,7 @@ def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> 
 
 def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Architecture:
     if importlib.util.find_spec("timm") is None:
-        raise UserError(f"--arch timm:{name} needs the package timm; install it with: pip install 'wsloc[timm]'.")
+        raise UserError(f"`arch='timm:{name}'` needs the package timm; install it with: pip install 'wsloc[timm]'.")
     import timm
 
     if not timm.is_model(name):
@@ -147,4 +147,4 @@ def _fetching(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{what} cannot be fetched ({error}); give a file with --weights FILE.") from error
+        raise UserError(f"{what} cannot be fetched ({error}); give a file with `weights`.") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import bar, kept_bar
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import parse_localize, to_yaml
 from wsloc.cli.report import say_written
 
@@ -28,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     command = ["wsloc", "localize", *arguments]
     done = run_main_job(config, to_yaml(config), command, announce=_announce, progress=kept_bar)
     folder, counts = done.judged.contents.path, done.summary.counts
-    print(done.summary.text)
+    print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
     if config.output.report:
         from wsloc.report.writing import write_run_report

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from wsloc.cli.bars import bar
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
 from wsloc.config import optional, require
 from wsloc.errors import UserError
@@ -92,9 +93,9 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
             raise
         # The run folder alone still tells a lot.
         sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
-        if settings is not None and settings.data.dataset is not None and "--root" not in sentence:
-            sentence += " If it has moved, --root DIR says where it is."
-        print(f"wsloc: {sentence}", file=sys.stderr)
+        if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
+            sentence += " If it has moved, `root` says where it is."
+        print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
     return page_of_run(judged, settings, dataset, config.gallery, bar)
 

@@ -15,6 +15,7 @@ import tyro
 import yaml
 from tqdm import tqdm
 
+from wsloc.cli.flags import with_flags
 from wsloc.config import ComputeSettings, DataSettings, optional, require
 from wsloc.fitting.settings import FittingSettings
 
@@ -91,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         figures = write_outcome(opened.folder.path, job, outcome)
         finish_folder(opened, outcome)
     checkpoint = opened.folder.path / "classifier.safetensors"
-    print(format_outcome(job, outcome, figures))
+    print(with_flags(format_outcome(job, outcome, figures)))
     command = next_command(config, checkpoint)
     print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {command}")
     print(f"  by the head's maps    {command} --method cam")

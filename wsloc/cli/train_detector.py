@@ -14,6 +14,7 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.detector_flags import TrainingImages, open_labels, watch
+from wsloc.cli.flags import with_flags
 from wsloc.config import DataSettings, optional, require
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
@@ -202,7 +203,7 @@ def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path, resumed
 
 
 def _print_figures(tested: Tested) -> None:
-    print(tested.text)
+    print(with_flags(tested.text))
     if tested.average_precision is not None:
         print("\naverage precision; percent")
         for name, value in tested.average_precision.items():

@@ -37,7 +37,7 @@ def open_images(settings: DataSettings) -> Dataset:
     if settings.images is not None:
         dataset = open_glob(settings.images)
     elif (kind := kind_of(settings)) is None:
-        raise UserError(f"Nothing to localize: give --dataset {', '.join(DATASETS)}; or --images 'GLOB' --class NAME.")
+        raise UserError(f"Nothing to localize: give `dataset` ({', '.join(DATASETS)}), or `images` and `class_name`.")
     else:
         dataset = kind.open(*root_and_split(settings, kind), settings)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
@@ -45,20 +45,20 @@ def open_images(settings: DataSettings) -> Dataset:
 
 def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
-        raise UserError("--images stands alone; leave out --dataset, --root and --labels.")
+        raise UserError("`images` stands alone; leave out `dataset`, `root` and `labels`.")
     taken = kind.takes if (kind := kind_of(settings)) else frozenset()
     for name in ("labels", "annotations", "boxes", "masks"):
         if getattr(settings, name) is not None and name not in taken:
-            owners = " or ".join(other for other in DATASETS if name in DATASETS[other].takes)
-            raise UserError(f"--{name} goes with --dataset {owners}; the other data sets bring their own.")
+            owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
+            raise UserError(f"`{name}` goes with {owners}; the other data sets bring their own.")
     # The evaluation alone opens them, but should not find out after the work that they are missing.
     if settings.boxes is not None and not settings.boxes.is_file():
-        raise UserError(f"The boxes {settings.boxes} do not exist; --boxes names a CSV file.")
+        raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")
     if settings.masks is not None and not settings.masks.is_dir():
-        raise UserError(f"The folder {settings.masks} does not exist; --masks names the one that holds the masks.")
+        raise UserError(f"The folder {settings.masks} does not exist; `masks` names the one that holds the masks.")
     if settings.class_name is not None and settings.classes:
         raise UserError(
-            "--class looks for one class in every image and --classes chooses among labels: give one of them."
+            "`class_name` looks for one class in every image and `classes` chooses among labels: give one of them."
         )
 
 
@@ -70,17 +70,17 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
         return _relabeled(dataset, lambda _labels: ())
     if not any(image.labels for image in dataset.images):
         raise UserError(
-            "The images have no labels; give --labels CSV, --class NAME, or --targets top5 for the classifier's own."
+            "The images have no labels; give `labels`, `class_name`, or `targets='top5'` for the classifier's own."
         )
     if unknown := [name for name in settings.classes if name not in dataset.class_names]:
         raise UserError(
-            f"--classes: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
+            f"`classes`: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
         )
     chosen = frozenset(settings.classes or dataset.class_names)
     dataset = _relabeled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
     images = tuple(image for image in dataset.images if image.labels)
     if not images:
-        raise UserError(f"No image is labeled {' or '.join(settings.classes)}; choose other --classes.")
+        raise UserError(f"No image is labeled {' or '.join(settings.classes)}; choose other `classes`.")
     return replace(dataset, images=images)
 
 
@@ -107,7 +107,7 @@ def root_and_split(settings: DataSettings, kind: DataSetKind) -> tuple[Path, str
     """
     root = settings.root or kind.default_root
     if root is None:
-        raise UserError(f"--dataset {settings.dataset} needs --root DIR, the folder that holds the images.")
+        raise UserError(f"`dataset='{settings.dataset}'` needs `root`, the folder that holds the images.")
     return root, settings.split or kind.default_split
 
 
@@ -122,5 +122,5 @@ def _listed_images(dataset: Dataset, path: Path) -> Dataset:
         raise UserError(f"The list of ids {path} cannot be read: {error}.") from error
     by_id = {image.image_id: image for image in dataset.images}
     if missing := [image_id for image_id in ids if image_id not in by_id]:
-        raise UserError(f"--ids: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
+        raise UserError(f"`ids`: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
     return replace(dataset, images=tuple(by_id[image_id] for image_id in dict.fromkeys(ids)))

@@ -86,10 +86,10 @@ def find_wsol_folder(root: Path, split: str, annotations: Path | None) -> Path:
         where = f"{metadata}/{split} or {metadata}/NAME/{split}"
     found = [folder for folder in candidates if (folder / "image_ids.txt").is_file()]
     if not found:
-        raise UserError(f"There is no image_ids.txt in {where}; --annotations names the folder of the text tables.")
+        raise UserError(f"There is no image_ids.txt in {where}; `annotations` names the folder of the text tables.")
     if len(found) > 1 and annotations is None:
         raise UserError(
-            f"{metadata} holds the tables of {len(found)} data sets; name one with --annotations {found[0].parent}."
+            f"{metadata} holds the tables of {len(found)} data sets; name one: `annotations={str(found[0].parent)!r}`."
         )
     return found[0]
 
@@ -145,7 +145,7 @@ def open_wsol(root: Path, split: str, annotations: Path | None = None) -> Datase
         UserError: if the folder is missing, or a table is missing or malformed.
     """
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds the images.")
     folder = find_wsol_folder(root, split, annotations)
     tables = read_wsol_tables(folder)
     path = folder / "image_ids.txt"

@@ -115,7 +115,7 @@ def read_state(folder: Path) -> TrainingState | None:
         optimizer = torch.load(beside, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever it trips over, also what it refuses to run
         raise UserError(
-            f"{beside} cannot be read ({one_line(error)[:120]}); start the training without --resume."
+            f"{beside} cannot be read ({one_line(error)[:120]}); start the training without `resume=True`."
         ) from error
     return TrainingState(int(path.stem.removeprefix("epoch-")), model, optimizer, info["log"])
 

@@ -225,9 +225,9 @@ def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
         return
     said = [f"the test set has no {listed(untested, _MAX_NAMED)}"] if untested else []
     said += [f"the training labels have no {listed(unknown, _MAX_NAMED)}"] if unknown else []
-    remedy = "give --test-classes with those that both have"
+    remedy = "give `test_classes` with those that both have"
     if untested:
-        remedy = "give a test set of the same classes, or --classes with those that have boxes"
+        remedy = "give a test set of the same classes, or `classes` with those that have boxes"
     raise UserError(f"The classes differ: {' and '.join(said)}; {remedy}.")
 
 
@@ -249,7 +249,7 @@ def _checked(labels: BoxedImages, drop_empty: bool) -> BoxedImages:
     if not any(len(boxed.boxes_xyxy) for boxed in labels.images):
         raise UserError(
             f"{labels.name} has no box of {listed(labels.class_names, _MAX_NAMED) or 'any class'} to train on; give "
-            "other --labels."
+            "other `labels_from`."
         )
     if not drop_empty:
         return labels
@@ -260,14 +260,14 @@ def _instances_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"{path} does not exist; --labels names an export, a run folder, or truth.")
+        raise UserError(f"{path} does not exist; `labels_from` names an export, a run folder, or truth.")
     places = (path, path / "annotations")
     found = [file for folder in places for file in sorted(folder.glob("*.json")) if _is_instances_name(file.name)]
     of_training = found if len(found) == 1 else [file for file in found if "train" in file.stem]
     if len(of_training) != 1:
         raise UserError(
-            f"{path} holds {'several COCO instances files' if found else 'no COCO instances file'}; --labels takes the "
-            "file itself, such as annotations/instances_train.json."
+            f"{path} holds {'several COCO instances files' if found else 'no COCO instances file'}; `labels_from` "
+            "takes the file itself, such as annotations/instances_train.json."
         )
     return of_training[0]
 

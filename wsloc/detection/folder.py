@@ -98,7 +98,7 @@ def require_same(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
             what = {"labels_sha256": "other labels", "dataset_fingerprint": "other test images"}.get(
                 key, f"another {key.replace('_', ' ')}"
             )
-            raise UserError(f"{folder.path} was begun with {what}; start a training without --resume.")
+            raise UserError(f"{folder.path} was begun with {what}; start a training without `resume=True`.")
 
 
 def write_curves(path: Path, epochs: Sequence[EpochRecord]) -> None:

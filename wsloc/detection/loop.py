@@ -166,7 +166,7 @@ def train(
                 total = sum(losses.values())
                 if not math.isfinite(total):
                     raise UserError(
-                        f"The loss is no longer a number in epoch {epoch}; give a lower --learning-rate than {peak:g}."
+                        f"The loss is no longer a number in epoch {epoch}; give a lower `learning_rate` than {peak:g}."
                     )
                 sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
                 steps, seen = steps + 1, seen + len(examples)
@@ -175,7 +175,7 @@ def train(
         if not steps:
             raise UserError(
                 f"None of the {len(labels.images)} images can be read, such as {labels.images[0].image.path}; give the "
-                "folder that they lie in with --root."
+                "folder that they lie in with `root`."
             )
         record = EpochRecord(epoch, steps, seen, rate, {name: value / steps for name, value in sums.items()})
         log.epochs.append(record)
@@ -257,7 +257,7 @@ def _precision(name: Literal["auto", "float32", "bfloat16", "float16"], device: 
     if name == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     if name == "float16" and device.type == "cpu":
-        raise UserError("--precision float16 is for CUDA; on the CPU give bfloat16 or float32.")
+        raise UserError("`precision='float16'` is for CUDA; on the CPU give bfloat16 or float32.")
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
@@ -288,5 +288,5 @@ def _restore(
         log.epochs[:] = [EpochRecord(**fields) for fields in state.log["epochs"]]
         log.failures[:] = [Failure(**fields) for fields in state.log["failures"]]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"The state in {folder} is of another training; start it without --resume.") from error
+        raise UserError(f"The state in {folder} is of another training; start it without `resume=True`.") from error
     return state.epoch

@@ -267,7 +267,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "fasterrcnn_small_cnn": Architecture(_small_cnn, DEMO, (), 0.02),
 }
-"""All detectors, by the name that ``--arch`` takes."""
+"""All detectors, by the name that ``arch`` takes."""
 
 
 def _typed(model: Any) -> nn.Module:

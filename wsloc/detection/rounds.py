@@ -194,7 +194,7 @@ def _labels_of_round(job: Job, number: int, before: Boxes) -> BoxedImages:
 
 def _require_boxes(part: BoxedImages, fold: int) -> None:
     if not any(len(boxed.boxes_xyxy) for boxed in part.images):
-        raise UserError(f"There is no box outside fold {fold + 1}; give fewer --folds.")
+        raise UserError(f"There is no box outside fold {fold + 1}; give fewer `folds`.")
 
 
 def _as_run(

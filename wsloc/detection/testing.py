@@ -62,16 +62,14 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
     whole = open_dataset(replace(given, targets=f"top{_MAX_TOP}"))
     classes = given.classes or whole.class_names
     if unknown := [name for name in given.classes if name not in whole.class_names]:
-        raise UserError(f"--test-classes: the test set has no class {unknown[0]!r}.")
+        raise UserError(f"`test_classes`: the test set has no class {unknown[0]!r}.")
     require_same_classes(trained.class_names, classes)
     if read_ground_truth(given, replace(whole, images=whole.images[:1])) is None:
-        raise UserError(
-            f"{whole.name} has no true boxes to test against; --test-dataset folder takes --test-boxes CSV."
-        )
+        raise UserError(f"{whole.name} has no true boxes to test against; `test_dataset='folder'` takes `test_boxes`.")
     if shared := count_shared((boxed.image.path for boxed in trained.images), (image.path for image in whole.images)):
         raise UserError(
             f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
-            "another --test-split."
+            "another `test_split`."
         )
     return whole, replace(given, targets=f"top{min(_MAX_TOP, len(classes))}")
 

@@ -73,6 +73,6 @@ def train_in_folder(
                 done = (record.epoch - 1) * per_epoch + record.step
                 show(done, f"epoch {record.epoch}, loss {record.loss:.3f}")
     if not log.epochs:
-        raise UserError(f"{states} holds no epoch; start the training without --resume.")
+        raise UserError(f"{states} holds no epoch; start the training without `resume=True`.")
     write_curves(folder / CURVES, log.epochs)
     return model, log

@@ -153,9 +153,9 @@ def _coco_commands(export: Export) -> Commands:
         )
     else:
         missing = (
-            "its reference script wants a split val: --val-fraction 0.1"
+            "its reference script wants a split val: `val_fraction=0.1`"
             if copied and not has_val
-            else "its reference script wants the images beside: --media copy"
+            else "its reference script wants the images beside: `media='copy'`"
             if not copied
             else f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
         )

@@ -92,7 +92,7 @@ def compute_features(path: Path, job: FeatureJob, pool: Executor | None) -> Iter
     except Timeout as error:
         raise UserError(f"The features {path} are being computed by another process; wait for it.") from error
     except OSError as error:
-        raise UserError(f"{path.parent} cannot be written: {error.strerror}; give another --out.") from error
+        raise UserError(f"{path.parent} cannot be written: {error.strerror}; give another `out`.") from error
     with lock:
         if path.exists():
             return
@@ -100,7 +100,7 @@ def compute_features(path: Path, job: FeatureJob, pool: Executor | None) -> Iter
             yield from _append(path, job, pool)
         except OSError as error:
             raise UserError(
-                f"{path} cannot be written: {error.strerror}; make room and go on with --resume."
+                f"{path} cannot be written: {error.strerror}; make room and resume with `resume=True`."
             ) from error
 
 

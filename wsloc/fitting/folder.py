@@ -91,7 +91,7 @@ def open_folder(
         for key, value in identity.items():
             if before.get(key) != value:
                 what = key.removesuffix("_sha256").replace("_", " ")
-                raise UserError(f"{folder.path} was begun with other {what}; start a training without --resume.")
+                raise UserError(f"{folder.path} was begun with other {what}; start a training without `resume=True`.")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "kind": "classifier",

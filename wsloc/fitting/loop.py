@@ -223,7 +223,7 @@ def restore(trainer: Trainer, content: bytes) -> None:
         trainer.history[:] = [EpochRecord(**record) for record in state["history"]]
         trainer.material.problems.update(state["problems"])
     except Exception as error:  # the unpickler raises whatever it trips over
-        raise UserError("The state of the unfinished training cannot be read; --overwrite begins anew.") from error
+        raise UserError("The state of the unfinished training cannot be read; `overwrite=True` begins anew.") from error
 
 
 def take_best(trainer: Trainer) -> None:
@@ -273,7 +273,7 @@ def _step(trainer: Trainer, inputs: Tensor, rows: Rows) -> float:
 
 def _not_finite(epoch: int) -> UserError:
     return UserError(
-        f"The loss is no longer finite in epoch {epoch}; give a lower --learning-rate, or --precision float32."
+        f"The loss is no longer finite in epoch {epoch}; give a lower `learning_rate`, or `precision='float32'`."
     )
 
 

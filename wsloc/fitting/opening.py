@@ -45,7 +45,7 @@ def open_job(data: DataSettings, test_split: str | None, fitting: FittingSetting
     """
     device = choose_device(compute.device)
     if compute.precision == "float16" and device.type != "cuda":
-        raise UserError("--precision float16 trains on CUDA only; take bfloat16 or float32 here.")
+        raise UserError("`precision='float16'` trains on CUDA only; take bfloat16 or float32 here.")
     data = with_training_split(data)
     dataset = chosen_labels(open_images(data), data.classes)
     examples = make_examples(dataset)
@@ -69,11 +69,11 @@ def open_job(data: DataSettings, test_split: str | None, fitting: FittingSetting
 def _check_test(test: Examples, test_split: str, training: Examples, split: str | None) -> None:
     if not test.present.any():
         raise UserError(
-            f"None of the {len(test.images) + test.left_out} images of --test-split {test_split} shows a class that is "
-            f"trained ({listed(training.class_names, 5)}); give another --test-split, or leave it out."
+            f"None of the {len(test.images) + test.left_out} images of `test_split={test_split!r}` shows a class that "
+            f"is trained ({listed(training.class_names, 5)}); give another `test_split`, or leave it out."
         )
     if shared := shared_images(training, test):
         raise UserError(
-            f"{shared} of the {len(test.images)} images of --test-split {test_split} are also trained on "
-            f"(--split {split}), so the test would say nothing; give splits without common images."
+            f"{shared} of the {len(test.images)} images of `test_split={test_split!r}` are also trained on "
+            f"(`split={split!r}`), so the test would say nothing; give splits without common images."
         )

@@ -249,4 +249,4 @@ def _enough_memory(batch_size: int) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        raise UserError(f"The device is out of memory at --batch-size {batch_size}; choose a smaller one.") from error
+        raise UserError(f"The device is out of memory at `batch_size={batch_size}`; choose a smaller one.") from error

@@ -90,7 +90,7 @@ class Model:
         usable = label_map.usable()
         if not usable.classes:
             raise UserError(
-                f"None of the classes has an output of {classifier.name}; give --label-map or another --arch."
+                f"None of the classes has an output of {classifier.name}; give `label_map` or another `arch`."
             )
         precision = getattr(torch, self.compute.precision)
         scorer = make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision)
@@ -131,7 +131,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:
-        raise UserError(f"--device {name}: there is no such device here; use --device auto or --device cpu.")
+        raise UserError(f"`device={name!r}`: there is no such device here; use `device='auto'` or `device='cpu'`.")
     return torch.device(name)
 
 
@@ -150,7 +150,7 @@ def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]]
             check_network(scorer, shape)
         except UserError as error:
             raise UserError(
-                f"{classifier.name} takes inputs of one size only; use --resize squash, and no --views multi-scale."
+                f"{classifier.name} takes inputs of one size only; use `resize='squash'`, not `views='multi-scale'`."
             ) from error
     return num_outputs
 

@@ -94,7 +94,7 @@ def open_run(
         for key, value in identity.items():
             if before.get(key) != value:
                 what = key.replace("_", " ")
-                raise UserError(f"{folder.path} was begun with another {what}; start a run without --resume.")
+                raise UserError(f"{folder.path} was begun with another {what}; start a run without `resume=True`.")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "complete": False,

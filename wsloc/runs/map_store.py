@@ -40,8 +40,8 @@ def check_map_kind(kind: MapKind | None, dataset: Dataset) -> None:
     """
     if kind == "wsol" and any(len(image.labels) != 1 for image in dataset.images):
         raise UserError(
-            "--save-maps wsol writes one map per image, so each image must have exactly one label; "
-            "take --save-maps float32 for this data set."
+            "`save_maps='wsol'` writes one map per image, so each image must have exactly one label; "
+            "take `save_maps='float32'` for this data set."
         )
 
 
@@ -93,7 +93,7 @@ class SavedMaps:
             UserError: if it does not exist, or an archive is damaged.
         """
         if not folder.is_dir():
-            raise UserError(f"There is no folder of maps {folder}; wsloc localize --save-maps writes one in its run.")
+            raise UserError(f"There is no folder of maps {folder}; a run with `save_maps='float32'` has one.")
         self.folder = folder
         self._archives = ArchiveReader(folder)
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}

@@ -56,7 +56,7 @@ def find_cam_layer(scorer: Scorer, images: Tensor) -> Layer:
     if layer is None or not _is_linear_above(scorer, images[:1], layer):
         raise UserError(
             "CAM needs a network that ends in global average pooling and one linear layer (or in a 1 x 1 convolution "
-            "and global average pooling), which this one does not; take --method grad-cam."
+            "and global average pooling), which this one does not; take `method='grad-cam'`."
         )
     return layer
 
@@ -75,5 +75,5 @@ def _is_linear_above(scorer: Scorer, images: Tensor, layer: Layer) -> bool:
 def bind_cam(context: MethodContext) -> BoundMethod:
     """To the input of the global pooling; no other layer can be chosen."""
     if context.settings.cam_layers:
-        raise UserError("CAM reads the input of the global pooling and no other layer; leave out --cam-layers.")
+        raise UserError("CAM reads the input of the global pooling and no other layer; leave out `cam_layers`.")
     return shared(partial(cam, context.scorer, layer=find_cam_layer(context.scorer, context.example)), context)

@@ -76,5 +76,5 @@ def bind_occlusion(context: MethodContext) -> BoundMethod:
     compute = partial(occlusion, context.scorer, patch=patch, stride=stride, fill=settings.occlusion_fill)
     windows = patch_windows((context.example.shape[2], context.example.shape[3]), patch, stride)
     if len(windows) == 1:
-        raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set --occlusion-patch.")
+        raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set `occlusion_patch`.")
     return BoundMethod(compute, forward_passes=len(windows) + 1, shares_passes=True)

@@ -67,7 +67,7 @@ def bind_score_cam(context: MethodContext) -> BoundMethod:
     """To one layer, with as many of its channels as the settings say."""
     layer, *others = layers_of(context)
     if others:
-        raise UserError("Score-CAM reads one layer; name only one with --cam-layers.")
+        raise UserError("Score-CAM reads one layer; name only one with `cam_layers`.")
     available = feature_channels(context.scorer, context.example, layer)
     channels = min(context.settings.score_cam_channels or available, available)
     compute = partial(score_cam, context.scorer, layer=layer, channels=channels)
