@@ -11,5 +11,5 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar on standard error, gone when the work is done; see :class:`wsloc.progress.Progress`."""
-    return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True, leave=False)
+    """A bar on standard error; see :class:`wsloc.progress.Progress`."""
+    return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)

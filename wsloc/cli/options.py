@@ -24,6 +24,8 @@ from wsloc.config import DatasetName, LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
 
 FLAG_OF_FIELD = {"class_name": "class"}
+_RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
+"""What files of version 0.1.0 call settings, and what they are called now."""
 NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
 """Settings of one call, which no file may hold and which do not tell two configurations apart."""
 
@@ -138,7 +140,7 @@ def _parse(arguments: Sequence[str], default: LocalizeConfig) -> LocalizeConfig:
 
 
 def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
-    settings = _read_yaml(path)
+    settings = {_RENAMED.get(key, key): value for key, value in _read_yaml(path).items()}
     known = [key for key in flatten(default) if key not in NOT_IN_FILES]
     for key in settings:
         if key not in known:

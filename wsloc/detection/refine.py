@@ -26,7 +26,7 @@ from pycocotools import mask as coco_masks
 
 from wsloc import boxes
 from wsloc.errors import ItemError, UserError, one_line
-from wsloc.records import Localization
+from wsloc.records import BoxRecord, Localization
 
 Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
 
@@ -52,7 +52,7 @@ def load_refine(name: str) -> Refine:
     return found
 
 
-def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) -> Localization:
+def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> BoxRecord:
     """A record with its box refined; the same record where the refiner keeps it.
 
     Args:
@@ -93,12 +93,12 @@ def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) 
         raise ItemError(f"the refiner gave a box without area: {found.tolist()}")
     x0, y0, x1, y1 = box[0].tolist()
     fraction = (x1 - x0) * (y1 - y0) / (width * height)
-    return replace(
-        record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined", mask_rle=None
-    )
+    if isinstance(record, Localization):
+        record = replace(record, mask_rle=None)
+    return replace(record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined")
 
 
-def mask_of(record: Localization, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
+def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
     """The mask of a record at the size of its image, bool ``(H, W)``; None where it has none.
 
     Raises:

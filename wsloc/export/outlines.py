@@ -11,7 +11,7 @@ from pycocotools import mask as coco_masks
 
 from wsloc.datasets.coco_masks import draw_outline, read_outline
 from wsloc.images import MAX_PIXELS
-from wsloc.records import Localization
+from wsloc.records import BoxRecord
 
 TOLERANCE = 0.75
 """By how many pixels of the mask a polygon may leave its border: enough to take the steps out of an oblique edge."""
@@ -20,7 +20,7 @@ Ring = NDArray[np.int32]
 """Corners of pixels in order, ``(N, 2)`` as x and y."""
 
 
-def mask_of(record: Localization) -> NDArray[np.bool_] | None:
+def mask_of(record: BoxRecord) -> NDArray[np.bool_] | None:
     """The mask of a box, bool ``(h, w)`` over the whole image; None where it has none, or one that is damaged."""
     rle = record.mask_rle
     size = rle.get("size") if rle is not None else None

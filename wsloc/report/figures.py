@@ -19,7 +19,7 @@ from wsloc.evaluation.kept_curve import JudgedBoxes, gain, kept_curve, rank
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import RUN
 from wsloc.judging.detection_metrics import scores_of
-from wsloc.records import Localization
+from wsloc.records import Box
 from wsloc.report.charts import PERCENT_TICKS, Bar, Chart, Line, count_ticks, histogram_bars, thinned
 
 _THRESHOLDS = np.linspace(0, 1, 51)
@@ -39,7 +39,7 @@ class MissKind:
 
 
 def run_charts(
-    judged: Mapping[str, Judged], true: TrueBoxes, kept: JudgedBoxes | None, localizations: Sequence[Localization]
+    judged: Mapping[str, Judged], true: TrueBoxes, kept: JudgedBoxes | None, localizations: Sequence[Box]
 ) -> tuple[Chart, ...]:
     """All charts of a run that has ground truth.
 
@@ -244,7 +244,7 @@ def _log_chart(key: str, title: str, values: NDArray[np.float64], summary: str, 
     )
 
 
-def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Localization]) -> tuple[MissKind, ...]:
+def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Box]) -> tuple[MissKind, ...]:
     """What became of the items: found, or why the box does not count as found; fractions of all items."""
     errors = box_errors(true, localizations)
     missed = judged.iou <= IOU_THRESHOLD
