@@ -261,7 +261,7 @@ def test_damaged_records_are_told(make_run: MakeRun, command: Command) -> None:
     (two / "localizations.jsonl").write_text("".join(mended))
     status, out, _ = command(one, two)
     assert status == 0
-    assert "1 boxes stand twice" in out
+    assert "1 boxes occur twice" in out
     assert "a score that is no number" in out
 
 

@@ -22,11 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
 from wsloc import boxes
 from wsloc.errors import ItemError, UserError, one_line
 from wsloc.records import BoxRecord, Localization
+from wsloc.run_lengths import decode
 
 Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
 
@@ -106,10 +106,7 @@ def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | 
     """
     if record.mask_rle is None:
         return None
-    try:
-        mask = coco_masks.decode(dict(record.mask_rle))
-    except Exception as error:  # pycocotools raises whatever a damaged string leads it to
-        raise ItemError(f"the mask of the box is damaged: {one_line(error)}") from error
+    mask = decode(record.mask_rle).view(np.uint8)
     whole: NDArray[np.bool_] = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     return whole
 

@@ -26,7 +26,7 @@ from wsloc.evaluation.object_groups import count_groups, largest_fraction, objec
 from wsloc.progress import Progress, silent
 from wsloc.records import Box, BoxXyxy, GroundTruth
 
-LEAST_ITEMS = 10
+MIN_ITEMS = 10
 """On fewer items no run is called better by an interval."""
 _MAX_NAMED = 3
 
@@ -186,7 +186,7 @@ def compare(
 
 def differs(difference: Estimate, items: int) -> bool:
     """Whether a difference on so many items is more than chance, as far as its interval tells."""
-    return items >= LEAST_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
+    return items >= MIN_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
 
 
 def mcnemar_p(first_alone: int, second_alone: int) -> float:

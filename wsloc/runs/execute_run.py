@@ -12,11 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.config import OutputSettings
 from wsloc.datasets import Dataset
+from wsloc.devices import device_name
 from wsloc.errors import UserError
 from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer
@@ -84,7 +83,7 @@ def open_run(
     identity = {
         "dataset_fingerprint": dataset.fingerprint(),
         "network_sha256": weights_hash(localizer.scorer.network),
-        "device": _device_name(localizer.scorer.device),
+        "device": device_name(localizer.scorer.device),
         "network_threads": plan.network,
     }
     size = settings.checkpoint_every
@@ -169,11 +168,6 @@ def finish(run: Run, counts: Mapping[str, int]) -> None:
 def _without_traces(result: ImageResult) -> ImageResult:
     """The records alone: a part of results must not hold the arrays of all its images."""
     return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
-
-
-def _device_name(device: torch.device) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device.type} ({name})"
 
 
 def _environment() -> dict[str, Any]:
