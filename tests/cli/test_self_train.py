@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from made_splits import QUICK, TEST, entered, files_of, interrupting, rows_of
 
 from wsloc.cli.main import run_verb
@@ -56,6 +57,8 @@ def test_self_training_in_two_rounds(capsys: pytest.CaptureFixture[str]) -> None
     first = [json.loads(line) for line in Path("rounds/round-1/localizations.jsonl").read_text().splitlines()]
     assert {record["method"] for record in first} <= {"cam", "detector"}
     assert [record["file"] for record in first] == sorted(record["file"] for record in first)
+    config = yaml.safe_load(Path("rounds/round-1/config.yaml").read_text())
+    assert (config.keys(), config["data"]["root"]) == ({"arch", "data"}, "train")
     # What the figures say, evaluate says of each round.
     assert run_verb("evaluate", ["rounds/round-2"]) == 0
     metrics = json.loads(Path("rounds/round-2/metrics.json").read_text())

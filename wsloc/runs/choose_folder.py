@@ -113,8 +113,7 @@ def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path)
         raise UserError(f"{out} is no run folder; start a run without --resume.")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
-            f"{out} was written by another version of wsloc, which alone can resume it; run it again with "
-            "--overwrite, or give another --out without --resume."
+            f"{out} was written by another version of wsloc, which alone can resume it; `overwrite=True` runs it again."
         )
     if _config_of(out) != config_yaml:
         remedy = "give the same flags as then, or another --out without --resume."
