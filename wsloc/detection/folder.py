@@ -28,6 +28,7 @@ from wsloc.config import DataSettings
 from wsloc.detection.data import BoxedImages
 from wsloc.detection.loop import EpochRecord, TrainingLog
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
+from wsloc.devices import device_name
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
 from wsloc.pipeline.results import ImageResult
@@ -64,7 +65,6 @@ def describe(
         command: the words of the command line.
         dataset_fingerprint: of the images that the detector is tested on.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "schema_version": SCHEMA_VERSION,
         "complete": False,
@@ -72,7 +72,7 @@ def describe(
         "command": list(command),
         "labels_sha256": labels.fingerprint(),
         "dataset_fingerprint": dataset_fingerprint,
-        "device": f"{device.type} ({name})",
+        "device": device_name(device),
         "network_threads": threads,
         "torch": torch.__version__,
         "labels": labels.counts(),
@@ -160,12 +160,12 @@ def as_comments(settings: Mapping[str, Any]) -> str:
 
 
 def data_yaml(arch: str, data: DataSettings | None) -> str:
-    """The settings that reading a detector's run takes: its images and, for tables, what it is called."""
-    settings: dict[str, Any] = {"arch": arch}
+    """The configuration of a detector's run: its architecture and, under ``data``, the images that it looked at."""
+    settings: dict[str, Any] = {}
     for field in fields(DataSettings) if data is not None else ():
         if field.name != "download" and (value := getattr(data, field.name)) not in (None, ()):
             name = "class" if field.name == "class_name" else field.name
             settings[name] = (
                 str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             )
-    return yaml.safe_dump(settings, sort_keys=False)
+    return yaml.safe_dump({"arch": arch, "data": settings}, sort_keys=False)

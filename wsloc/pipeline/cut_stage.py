@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
-from wsloc import boxes
+from wsloc import boxes, run_lengths
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError
 from wsloc.pipeline.map_stage import ImageMaps
@@ -143,7 +141,7 @@ class CutStage:
             component=index,
             size_wh=size_wh,
             rank=pair.rank,
-            mask_rle=_run_lengths(component.mask),
+            mask_rle=run_lengths.encode(component.mask),
         )
 
 
@@ -198,8 +196,3 @@ def failed_item(failed: Failed, class_name: str) -> ItemResult:
     """The record of a failure."""
     image: ImageRecord = failed.image
     return ItemResult(class_name, failure=Failure(image.image_id, image.file, class_name, failed.stage, failed.reason))
-
-
-def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    encoded = coco_masks.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}

@@ -20,9 +20,10 @@ from torch import Tensor
 from wsloc.classifiers import View
 from wsloc.classifiers.scorer import logits_without_graph
 from wsloc.classifiers.weights_hash import weights_hash
+from wsloc.devices import device_name
 from wsloc.errors import UserError
 from wsloc.pipeline.features import average_features, watched_features
-from wsloc.pipeline.model import Model, device_name
+from wsloc.pipeline.model import Model
 from wsloc.pipeline.read_stage import ReadImage
 from wsloc.pipeline.runner import Runner, fan_out
 from wsloc.pipeline.stage import Failed

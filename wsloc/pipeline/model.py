@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,12 +132,6 @@ def choose_device(name: str) -> torch.device:
     if not available[name]:
         raise UserError(f"`device={name!r}`: there is no such device here; use `device='auto'` or `device='cpu'`.")
     return torch.device(name)
-
-
-def device_name(device: torch.device) -> str:
-    """What manifests call a device."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device.type} ({name})"
 
 
 def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]], device: torch.device) -> int:
