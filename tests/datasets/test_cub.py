@@ -80,7 +80,7 @@ def test_a_bad_segmentation_is_an_error_of_its_image(tmp_path: Path) -> None:
     third.unlink()
     read_masks = read_cub_ground_truth(open_cub(root, "test")).read_masks
     assert read_masks is not None
-    for file, sentence in zip(TEST, ("30 x 30 pixels", "cannot be read", "cannot be read"), strict=True):
+    for file, sentence in zip(TEST, ("30 x 30 pixels", "cannot be read", "does not exist"), strict=True):
         with pytest.raises(ItemError, match=sentence):
             read_masks(file)
 

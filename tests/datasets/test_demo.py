@@ -7,6 +7,7 @@ import torch
 
 import wsloc.classifiers
 from wsloc import boxes
+from wsloc.boxes import mask_box
 from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.preprocessing import Preprocessing, whole
 from wsloc.classifiers.small_cnn import SmallCNN
@@ -23,7 +24,7 @@ from wsloc.datasets.demo import (
     read_marker,
 )
 from wsloc.datasets.demo.backgrounds import TEST_REGIONS, TRAIN_REGIONS
-from wsloc.datasets.demo.compose import Layer, compose, mask_box, opaque_masks, visible_masks
+from wsloc.datasets.demo.compose import Layer, compose, opaque_masks, visible_masks
 from wsloc.datasets.demo.cutouts import draw_object
 from wsloc.datasets.demo.outlines import load_outlines, rasterize
 from wsloc.datasets.demo.scenes import SCENE_SIDE, TEST_TILT, draw_scene

@@ -162,7 +162,7 @@ def test_bad_rows_are_problems_and_the_others_stay(tmp_path: Path) -> None:
         ("image_ids.txt", "../secret.jpg\n", r"names '\.\./secret\.jpg', which lies outside the data set\.$"),
         ("image_ids.txt", "\n", r"image_ids\.txt names no image\.$"),
         ("image_ids.txt", None, r"There is no image_ids\.txt in .*; `annotations` names the folder"),
-        ("classes.txt", "one\n", r"classes\.txt must name each of the 2 classes once, one a line\.$"),
+        ("classes.txt", "one\n", r"classes\.txt must name each of the 2 classes once, one per line\.$"),
         ("classes.txt", "one\none\n", r"classes\.txt must name each of the 2 classes once"),
     ],
 )

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from wsloc.report.pictures import PAGE_BYTES, Layers, encode_layers, encode_photo, photo_bytes
 
 from wsloc.pipeline.results import Trace
-from wsloc.report.pictures import PAGE_BYTES, Layers, encode_layers, encode_photo, photo_bytes
 
 
 def decoded(uri: str) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wsloc.runs.saved_maps import read_map
 
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
@@ -15,7 +16,6 @@ from wsloc.errors import ItemError
 from wsloc.files.names import safe_path
 from wsloc.pipeline import localize, make_localizer
 from wsloc.runs.read_run import read_run
-from wsloc.runs.saved_maps import read_map
 
 
 def test_a_run_keeps_its_maps_as_they_are(tiny: Path, tiny_flags: list[str]) -> None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from wsloc import boxes
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
 from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
-from wsloc.datasets.frames import Placed, SizeWh, frame_of, header_of, place_boxes
-from wsloc.datasets.tables import is_there
-from wsloc.errors import ItemError, UserError
+from wsloc.datasets.frames import Placed, frame_of, header_of, place_boxes, size_text
+from wsloc.datasets.tables import is_there, require_folder
+from wsloc.errors import UserError
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
 
@@ -75,29 +77,23 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
     """
     content = read_content(_annotation_file(dataset.root, split, annotations))
     sizes = {image.image_id: image.size_wh for image in content.images}
-    images: dict[str, GroundTruth] = {}
     drawings: dict[str, Drawing] = {}
-    problems, without_outline = list(content.problems), []
-    ambiguous = 0
-    for record in dataset.images:
-        image_id = record.image_id
-        annotated_wh = sizes.get(image_id)
-        try:
-            header = header_of(record.path, annotated_wh)
-        except ItemError as error:
-            problems.append(f"{record.file}: {error}")
-            continue
+    without_outline: list[str] = []
+
+    def read(record: ImageRecord) -> Annotation:
+        annotated_wh = sizes.get(record.image_id)
+        header = header_of(record.path, annotated_wh)
         in_stored_frame, told = frame_of(annotated_wh, header)
-        ambiguous += not told
-        if annotated_wh not in (None, header.stored_wh, header.size_wh):
-            sizes_told = f"{_size(annotated_wh)} pixels in the annotations, but the image has {_size(header.stored_wh)}"
-            problems.append(f"{record.file}: {sizes_told}")
-        found, placed, mended = _place(content.annotations.get(image_id, []), header, in_stored_frame)
-        truth = images[image_id] = _truth(image_id, found, placed, header)
+        problems = []
+        if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
+            both = f"{size_text(annotated_wh)} pixels in the annotations, but the image has"
+            problems.append(f"{both} {size_text(header.stored_wh)}")
+        found, placed, left_out = _place(content.annotations.get(record.image_id, []), header, in_stored_frame)
+        truth = _truth(record.image_id, found, placed, header)
         frame_wh = annotated_wh or (header.stored_wh if in_stored_frame else header.size_wh)
         # Drawn when asked for, but read here: nothing else sees all of them.
         outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
-        drawings[image_id] = Drawing(
+        drawings[record.image_id] = Drawing(
             frame_wh,
             header.orientation if in_stored_frame else 1,
             outlines,
@@ -106,15 +102,14 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
             truth,
         )
         missing, malformed = _faulty_outlines(found, outlines)
-        problems += [f"{record.file}: {sentence}" for sentence in mended + malformed]
-        without_outline += [f"{record.file}: {sentence}" for sentence in missing]
-    has_masks = any(drawing.has_object_outlines for drawing in drawings.values())
-    return GroundTruthSet(
-        images,
-        tuple(problems + without_outline if has_masks else problems),
-        ambiguous,
-        partial(draw_masks, drawings) if has_masks else None,
-    )
+        without_outline.extend(f"{record.file}: {sentence}" for sentence in missing)
+        return Annotation(truth, told, [*problems, *left_out, *malformed])
+
+    truth = read_annotations(dataset.images, read, lambda record: record.file, content.problems)
+    if not any(drawing.has_object_outlines for drawing in drawings.values()):
+        return truth
+    problems = (*truth.problems, *without_outline)
+    return replace(truth, problems=problems, read_masks=partial(draw_masks, drawings))
 
 
 def _faulty_outlines(
@@ -137,7 +132,7 @@ def _faulty_outlines(
 def _place(
     annotations: Sequence[CocoAnnotation], header: ImageHeader, in_stored_frame: bool
 ) -> tuple[list[CocoAnnotation], Placed, list[str]]:
-    """The annotations that have a box, these boxes, and what had to be left out or mended."""
+    """The annotations that have a box, these boxes, and what had to be left out or fixed."""
     readable, given, sentences = [], [], []
     for annotation in annotations:
         if (box := _numbers(annotation.bbox)) is None:
@@ -164,8 +159,7 @@ def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, heade
 
 
 def _annotation_file(root: Path, split: str, annotations: Path | None) -> Path:
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds COCO's images.")
+    require_folder(root, "COCO's images")
     path = annotations or root / "annotations" / f"instances_{split}.json"
     if path.is_file():
         return path
@@ -199,10 +193,6 @@ def _numbers(bbox: object) -> tuple[float, ...] | None:
     except OverflowError:
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
-
-
-def _size(size_wh: SizeWh) -> str:
-    return f"{size_wh[0]} x {size_wh[1]}"
 
 
 COCO = DataSetKind(

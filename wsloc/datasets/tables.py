@@ -73,6 +73,37 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def require_folder(root: Path, holds: str) -> None:
+    """Refuse a folder that is missing.
+
+    Raises:
+        UserError: saying what it should hold.
+    """
+    if not root.is_dir():
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds {holds}.")
+
+
+def find_folder(root: Path, below: Sequence[str], marker: str, hint: str | None = None) -> Path:
+    """The folder of a data set: the first of some below ``root``, or ``root`` itself, that holds a marker.
+
+    Args:
+        root: where to look.
+        below: folders relative to it, the usual one first.
+        marker: a file or folder in the one that is sought.
+        hint: what to do if there is none.
+
+    Raises:
+        UserError: if there is none.
+    """
+    for folder in (*(root / name for name in below), root):
+        if (folder / marker).exists():
+            return folder
+    holds = Path(below[0]).parts[0]
+    require_folder(root, holds)
+    hint = hint or f"`root` names the folder that holds {holds}"
+    raise UserError(f"There is no {Path(below[0], marker).as_posix()} in {root}; {hint}.")
+
+
 def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
     """Refuse a table that names files outside the data set.
 

@@ -11,18 +11,15 @@ import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from wsloc import boxes
 from wsloc.config import DataSettings
-from wsloc.datasets.annotations import Annotation, read_annotations
+from wsloc.datasets.annotations import read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, place_boxes
-from wsloc.datasets.tables import Rows, is_there, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.tables import Rows, find_folder, is_there, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_masks import MASK_FOLDERS, voc_masks_of
-from wsloc.datasets.voc_xml import annotated_size, is_difficult, parse_xml, read_corners
+from wsloc.datasets.voc_xml import read_xml
 from wsloc.errors import UserError
-from wsloc.records import GroundTruth, ImageRecord
+from wsloc.records import ImageRecord
 
 
 def open_voc(root: Path, year: str, split: str, name: str = "voc") -> Dataset:
@@ -37,7 +34,9 @@ def open_voc(root: Path, year: str, split: str, name: str = "voc") -> Dataset:
     Raises:
         UserError: if the folder, the split or its class lists are missing or malformed.
     """
-    folder = _year_folder(root, year)
+    below = (f"VOCdevkit/VOC{year}", f"VOC{year}")
+    hint = "`download=True` fetches it, `year` and `root` choose"
+    folder = find_folder(root, below, "ImageSets/Main", hint)
     lists = folder / "ImageSets" / "Main"
     if not (split_file := lists / f"{split}.txt").is_file():
         splits = ", ".join(sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)) or "none"
@@ -73,7 +72,7 @@ def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
     """
     truth = read_annotations(
         dataset.images,
-        lambda image: _read_annotation(_xml_path(dataset, image), image),
+        lambda image: read_xml(_xml_path(dataset, image), image, lambda corners: boxes.from_voc(*corners)),
         lambda image: _xml_path(dataset, image).name,
     )
     return replace(truth, read_masks=voc_masks_of(dataset))
@@ -96,41 +95,12 @@ def download_voc(root: Path, year: str, split: str) -> None:
         ) from error
 
 
-def _year_folder(root: Path, year: str) -> Path:
-    candidates = (root / "VOCdevkit" / f"VOC{year}", root / f"VOC{year}", root)
-    for folder in candidates:
-        if (folder / "ImageSets" / "Main").is_dir():
-            return folder
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds VOCdevkit.")
-    raise UserError(f"There is no VOCdevkit/VOC{year} in {root}; `download=True` fetches it, `year` and `root` choose.")
-
-
 def _read_class_list(path: Path) -> Rows:
     rows = read_rows(path)
     for row in rows:
         if len(row) != 2 or row[1] not in ("1", "0", "-1"):
             raise UserError(f"{path} must hold rows 'image 1', 'image 0' or 'image -1', not {' '.join(row)!r}.")
     return rows
-
-
-def _read_annotation(path: Path, image: ImageRecord) -> Annotation:
-    root = parse_xml(path)
-    annotated_wh = annotated_size(root)
-    header = header_of(image.path, annotated_wh)
-    in_stored_frame, told = frame_of(annotated_wh, header)
-    elements = root.findall("object")
-    names = [(element.findtext("name") or "").strip() for element in elements]
-    read = [boxes.from_voc(*read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
-    placed = place_boxes(read, names, header, in_stored_frame)
-    truth = GroundTruth(
-        image.image_id,
-        placed.boxes_xyxy,
-        tuple(names[index] for index in placed.kept),
-        np.array([is_difficult(elements[index]) for index in placed.kept], dtype=bool),
-        header.size_wh,
-    )
-    return Annotation(truth, told, placed.problems)
 
 
 def _xml_path(dataset: Dataset, image: ImageRecord) -> Path:
