@@ -13,7 +13,7 @@ from wsloc.plugins import Registry
 if TYPE_CHECKING:
     from wsloc.classifiers.preprocessing import MakeViews
     from wsloc.datasets.dataset import DataSetKind
-    from wsloc.export.formats import Format
+    from wsloc.exporters.formats import Format
     from wsloc.pipeline.refine_stage import RefinerKind
     from wsloc.saliency.binding import Binder
     from wsloc.segmentation.segment import BindSegmenter
@@ -76,12 +76,12 @@ REFINERS: Registry[RefinerKind] = Registry("refiner", {}, needs="fit")
 FORMATS: Registry[Format] = Registry(
     "export format",
     {
-        "coco": "wsloc.export.coco:COCO",
-        "voc": "wsloc.export.voc:VOC",
-        "yolo": "wsloc.export.yolo:YOLO",
-        "imagefolder": "wsloc.export.image_folder:IMAGE_FOLDER",
-        "label-studio": "wsloc.export.label_studio:LABEL_STUDIO",
-        "cvat": "wsloc.export.coco:CVAT",
+        "coco": "wsloc.exporters.coco:COCO",
+        "voc": "wsloc.exporters.voc:VOC",
+        "yolo": "wsloc.exporters.yolo:YOLO",
+        "imagefolder": "wsloc.exporters.image_folder:IMAGE_FOLDER",
+        "label-studio": "wsloc.exporters.label_studio:LABEL_STUDIO",
+        "cvat": "wsloc.exporters.coco:CVAT",
     },
     needs="write",
 )

@@ -21,7 +21,7 @@ import numpy as np
 
 from wsloc.classifiers.preprocessing import whole
 from wsloc.datasets import Dataset, DataSetKind, GroundTruthSet
-from wsloc.export.formats import Format
+from wsloc.exporters.formats import Format
 from wsloc.records import GroundTruth, ImageRecord
 from wsloc.saliency import Attribution, BoundMethod
 

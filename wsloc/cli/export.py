@@ -13,11 +13,11 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
 from wsloc.config import one_of, optional
-from wsloc.export.export_settings import LayoutSettings, SelectionSettings
+from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.registries import FORMATS
 
 if TYPE_CHECKING:
-    from wsloc.export.formats import Export
+    from wsloc.exporters.formats import Export
 
 EXPORTS = "exports"
 
@@ -53,9 +53,9 @@ def run(arguments: Sequence[str]) -> int:
 def export_and_say(config: ExportConfig) -> int:
     """Write one export and print what it holds; the exit status as of :func:`run`."""
     # Only now, so that --help and a misspelled flag answer at once.
-    from wsloc.export.exporting import export_run
-    from wsloc.export.source import open_source
-    from wsloc.export.stream import PROBLEMS
+    from wsloc.exporters.exporting import export_run
+    from wsloc.exporters.source import open_source
+    from wsloc.exporters.stream import PROBLEMS
     from wsloc.runs.read_run import read_run_manifest
 
     settings = settings_of_run(config.run).data
@@ -74,7 +74,7 @@ def export_and_say(config: ExportConfig) -> int:
 
 
 def _say(export: Export) -> None:
-    from wsloc.export.next_commands import next_commands
+    from wsloc.exporters.next_commands import next_commands
 
     counts = export.manifest["counts"]
     images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())

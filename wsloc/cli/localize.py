@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
     if config.output.report:
-        from wsloc.report.writing import write_run_report
+        from wsloc.reporting.writing import write_run_report
 
         say_written(write_run_report(done.judged, config, open_dataset(config.data), progress=bar))
     print("Next:")

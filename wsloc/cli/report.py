@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
     config = tyro.cli(ReportConfig, prog="wsloc report", args=list(arguments))
     # Only now, so that --help and a misspelled flag answer at once.
-    from wsloc.report.writing import write_page
+    from wsloc.reporting.writing import write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
@@ -80,7 +80,7 @@ def say_written(out: Path) -> None:
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
     from wsloc.datasets import open_dataset
     from wsloc.judging.judged_run import JudgedRun, judge_run
-    from wsloc.report.writing import page_of_run
+    from wsloc.reporting.writing import page_of_run
 
     settings, dataset = None, None
     try:
@@ -101,7 +101,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
 
 
 def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
-    from wsloc.report.writing import page_of_runs
+    from wsloc.reporting.writing import page_of_runs
 
     first, *others = (contents.path for contents in runs)
     configs = [
