@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     )
     from wsloc.visualization import item_panel
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "wsloc.classifiers": (
         "VIEWS",

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import optional, require
 from wsloc.errors import UserError
 
@@ -53,7 +54,7 @@ class CompareRunsConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Judge the runs and print the tables. Returns 0."""
-    config = tyro.cli(CompareRunsConfig, prog="wsloc compare-runs", args=list(arguments))
+    config = parse(CompareRunsConfig, "compare-runs", arguments)
     _refuse_taken(config)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.errors import counted

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import ExportFormat, optional
 from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 
@@ -43,7 +44,7 @@ class ExportConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
-    config = tyro.cli(ExportConfig, prog="wsloc export", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
+    config = parse(ExportConfig, "export", arguments)
     return export_and_say(config)
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
 from wsloc.cli.options import parse_localize, to_yaml
+from wsloc.config import LocalizeConfig
 
 if TYPE_CHECKING:
     from wsloc.config import OutputSettings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str]) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
-    config = parse_localize(arguments)
+    config: LocalizeConfig = parse_localize(arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.judging.judged_run import judge_run

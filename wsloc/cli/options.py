@@ -7,20 +7,17 @@ is the flags written down, so it is read by the same parser: each key is turned 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import difflib
-import io
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import tyro
 import yaml
 
 import wsloc
 from wsloc.cli.flags import FLAG_OF_FIELD
+from wsloc.cli.parse import parse
 from wsloc.config import DatasetName, LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
 
@@ -32,8 +29,8 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     """The configuration that a command line asks for.
 
     Raises:
-        UserError: for a YAML file that is missing, malformed or holds an unknown key or a bad value.
-        SystemExit: status 2 for bad flags, after a message with suggestions; 0 after ``--help``.
+        UserError: for bad flags, or a YAML file that is missing, malformed or holds an unknown key or a bad value.
+        SystemExit: status 0, after ``--help``.
     """
     arguments = _with_map_kind(arguments)
     # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
@@ -47,7 +44,7 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
         config = _layer(shipped, config)
     if named.config:
         config = _without_unit_as_class(_layer(named.config, config))
-    return _with_unit_as_class(_parse(arguments, config))
+    return _with_unit_as_class(parse(LocalizeConfig, "localize", arguments, config))
 
 
 def settings_of_run(
@@ -127,16 +124,6 @@ def flatten(config: LocalizeConfig) -> dict[str, Any]:
     return flat
 
 
-def _parse(arguments: Sequence[str], default: LocalizeConfig) -> LocalizeConfig:
-    return tyro.cli(
-        LocalizeConfig,
-        prog="wsloc localize",
-        args=list(arguments),
-        default=default,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-
-
 def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
     settings = _read_yaml(path)
     known = [key for key in flatten(default) if key not in NOT_IN_FILES]
@@ -146,18 +133,10 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
             hint = f"did you mean {close[0]}?" if close else "wsloc localize --help lists the settings."
             raise UserError(f"{path}: unknown setting {key!r}; {hint}")
     arguments = [word for key, value in settings.items() for word in _as_flags(path, key, value)]
-    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            return _parse(arguments, default)
-    except SystemExit:
-        raise UserError(f"{path}: {_sentence(said.getvalue())}; wsloc localize --help says what it takes.") from None
-
-
-def _sentence(box: str) -> str:
-    """The first message in a frame that tyro drew."""
-    lines = (line.strip("│╭╮╰╯─ \n") for line in box.splitlines()[1:])
-    return " ".join(itertools.takewhile(bool, lines)).rstrip(".")
+        return parse(LocalizeConfig, "localize", arguments, default)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import LocalizeConfig, optional, require
 from wsloc.errors import UserError
 
@@ -61,7 +62,7 @@ class ReportConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    config = tyro.cli(ReportConfig, prog="wsloc report", args=list(arguments))
+    config = parse(ReportConfig, "report", arguments)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.runs.read_run import read_run
 
