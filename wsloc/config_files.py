@@ -71,7 +71,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict):
         raise UserError(f"{path} must hold 'key: value' lines, not a {type(settings).__name__}.")
-    return {_RENAMED.get(key, key): value for key, value in settings.items()}
+    return {_RENAMED.get(str(key), str(key)): value for key, value in settings.items()}
 
 
 def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:

@@ -153,7 +153,7 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("--labels boxes --rounds 0", "--rounds must be at least 1"),
         ("--labels boxes --refine nothing", "The refiner 'nothing' must be given as package.module:function"),
         ("--labels boxes --backbone gone.pth", "gone.pth do not exist"),
-        ("--labels unfinished", "is unfinished; wsloc localize --resume goes on with it"),
+        ("--labels unfinished", "is unfinished; finish it with --resume first"),
         ("--labels boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),
         ("--labels empty", "folder has no box of green, red to train on"),
     ],

@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
+from wsloc.cli.parse import parse
 from wsloc.config import (
     ClassifierSettings,
     Combination,
@@ -115,7 +116,7 @@ class _Answers:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
-    config = tyro.cli(CompareConfig, prog="wsloc compare", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
+    config = parse(CompareConfig, "compare", arguments)
     out = _free_place(config)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.files.atomic import write_picture

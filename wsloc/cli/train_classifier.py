@@ -16,6 +16,7 @@ import yaml
 from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
+from wsloc.cli.parse import parse
 from wsloc.config import ComputeSettings, DataSettings, optional, require
 from wsloc.fitting.settings import FittingSettings
 
@@ -69,9 +70,7 @@ class TrainClassifierConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
-    config = tyro.cli(
-        TrainClassifierConfig, prog="wsloc train-classifier", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(TrainClassifierConfig, "train-classifier", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.fitting.fit import fit
     from wsloc.fitting.folder import finish_folder, open_folder

@@ -15,6 +15,7 @@ import tyro
 from wsloc.cli.bars import bar
 from wsloc.cli.detector_flags import TrainingImages, open_labels, watch
 from wsloc.cli.flags import with_flags
+from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, optional, require
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
@@ -104,9 +105,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns 1 if an image was left out or an annotation was bad, 130 if interrupted, else 0.
     """
-    config = tyro.cli(
-        TrainDetectorConfig, prog="wsloc train-detector", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(TrainDetectorConfig, "train-detector", arguments)
     try:
         return _train_and_test(config, ["wsloc", "train-detector", *arguments])
     except KeyboardInterrupt:
