@@ -36,18 +36,18 @@ def insertion_and_deletion(
         progress: counts the items.
     """
     images = {image.image_id: image for image in dataset.images}
-    numbers = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)).tolist()
+    indices = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)).tolist()
     pairs = items.pairs()
     kept = np.zeros(len(items), dtype=bool)
     found: list[CausalCurves] = []
-    for number in progress(numbers, "insertion, deletion", "item"):
-        image_id, class_name = pairs[number]
+    for index in progress(indices, "insertion, deletion", "item"):
+        image_id, class_name = pairs[index]
         curves = curves_of_item(localizer, images[image_id], class_name, map_of)
         if curves is not None:
-            kept[number] = True
+            kept[index] = True
             found.append(curves)
-    left_out = len(numbers) - len(found)
-    notes = (f"{left_out} of {len(numbers)} items have no map, no image or no output, and are left out.",)
+    left_out = len(indices) - len(found)
+    notes = (f"{left_out} of {len(indices)} items have no map, no image or no output, and are left out.",)
     judged = items.keep(kept)
     areas = {
         "insertion AUC (higher is better)": [curves.insertion_auc for curves in found],
@@ -71,8 +71,8 @@ def curves_of_item(localizer: Localizer, image: ImageRecord, class_name: str, ma
         None where the image cannot be read, the class has no output, or there is no map.
     """
     prepared = prepare(replace(localizer, make_views=VIEWS["whole"]), image)
-    saliency, number = map_of(image.image_id, class_name), localizer.class_index.get(class_name)
-    if prepared.views is None or saliency is None or number is None:
+    saliency, output = map_of(image.image_id, class_name), localizer.class_index.get(class_name)
+    if prepared.views is None or saliency is None or output is None:
         return None
     pixels = prepared.views.views[0].pixels.to(localizer.scorer.device)
     height, width = pixels.shape[1:]
@@ -81,6 +81,6 @@ def curves_of_item(localizer: Localizer, image: ImageRecord, class_name: str, ma
         values = np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float64)
 
     def probability(images: Tensor) -> Tensor:
-        return localizer.scorer.probabilities(logits_without_graph(localizer.scorer, images))[:, number]
+        return localizer.scorer.probabilities(logits_without_graph(localizer.scorer, images))[:, output]
 
     return causal_curves(probability, pixels, values, batch_size=localizer.batch_size)
