@@ -88,7 +88,7 @@ def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
 def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
     """Looked at before the work rather than after."""
     if config.out is None and not part and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written, and the metrics go there; name another place by --out FILE.json.")
+        raise UserError(f"{folder} cannot be written, and the metrics go there; name another file by --out FILE.json.")
     if config.held_out is not None and _map_folder(config, folder) is None:
         raise UserError(
             f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
