@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """Something the user can mend: a missing folder, a wrong flag, weights of another network.
+    """Something the user can fix: a missing folder, a wrong setting, weights of another network.
 
-    The message is one sentence that says what is wrong and what to do. The command line prints
-    it to standard error and exits with status 2, without a traceback.
+    The message is one sentence that says what is wrong and what to do. It names settings in backquotes, as Python
+    spells them: `` `limit` ``, `` `resize='squash'` ``. The command line prints it to standard error with flags in
+    their place and exits with status 2, without a traceback.
     """
 
 

@@ -135,7 +135,7 @@ def test_other_classes_are_refused(trained: tuple[str, ...], tested: tuple[str, 
 
 
 def test_bad_exports_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; --labels names an export"):
+    with pytest.raises(UserError, match="does not exist; `boxes_from` names an export"):
         open_export(tmp_path / "nothing")
     with pytest.raises(UserError, match="no COCO instances file"):
         open_export(tmp_path)
@@ -145,7 +145,7 @@ def test_bad_exports_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="several COCO instances files"):
         open_export(tmp_path)
     (tmp_path / "images" / "00.png").rename(tmp_path / "moved.png")
-    with pytest.raises(UserError, match="--root names the folder of the images"):
+    with pytest.raises(UserError, match="`root` names the folder of the images"):
         open_export(tmp_path / "instances_a.json")
     write_coco(tmp_path / "empty.json", {"moved.png": []})
     dataset, truth = open_export(tmp_path / "empty.json")

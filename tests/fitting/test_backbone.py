@@ -10,7 +10,7 @@ import torchvision
 
 from wsloc.errors import UserError
 from wsloc.fitting.backbone import open_backbone
-from wsloc.fitting.settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings
 
 
 @pytest.mark.parametrize("outputs", [1000, 7])
@@ -33,7 +33,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_without_weights_cannot_stay_as_it_is() -> None:
-    with pytest.raises(UserError, match="small_cnn has no trained weights to keep; add --fine-tune"):
+    with pytest.raises(UserError, match="small_cnn has no trained weights to keep; add `fine_tune=True`"):
         open_backbone(FittingSettings(arch="small_cnn"))
     assert not open_backbone(FittingSettings(arch="small_cnn", fine_tune=True)).has_weights
 

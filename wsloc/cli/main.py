@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from wsloc.cli.flags import with_flags
 from wsloc.errors import UserError
 
 VERBS = {
@@ -61,7 +62,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
     try:
         status: int = importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}").run(arguments)
     except UserError as error:
-        print(f"wsloc: {error}", file=sys.stderr)
+        print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         resume = f"; if a run folder was named above, wsloc {verb} --resume goes on" if verb in RESUMABLE else ""

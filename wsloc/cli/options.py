@@ -108,13 +108,13 @@ def shipped_config(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def to_yaml(config: LocalizeConfig) -> str:
-    """The resolved configuration as YAML text that ``--config`` reads back."""
+def to_yaml(config: Any) -> str:
+    """The settings of a verb, but for those of one call, as YAML text; ``--config`` reads back those of localize."""
     settings = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
     return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
 
 
-def flatten(config: LocalizeConfig) -> dict[str, Any]:
+def flatten(config: Any) -> dict[str, Any]:
     """All settings by their flag names, with underscores."""
     flat: dict[str, Any] = {}
     for group in dataclasses.fields(config):

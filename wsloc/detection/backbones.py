@@ -11,7 +11,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from wsloc.classifiers.load import load_weights
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.detection.settings import DetectorSettings
+from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.errors import UserError, one_line
 
 DEMO = "demo"
@@ -40,7 +40,7 @@ def pretrained(settings: DetectorSettings, name: str) -> nn.Module | None:
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"torchvision's weights of {name} cannot be fetched ({one_line(error)}); give a file with "
-                "--backbone FILE, or --backbone none."
+                "`backbone`, or `backbone='none'`."
             ) from error
         return network
     network = SmallCNN(1) if name == DEMO else torchvision.models.get_model(name, weights=None)

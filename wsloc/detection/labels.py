@@ -46,7 +46,7 @@ def labels_of_truth(data: DataSettings, *, drop_empty: bool = False) -> Labels:
     dataset = open_dataset(data)
     truth = read_ground_truth(data, dataset)
     if truth is None:
-        raise UserError(f"{dataset.name} has no true boxes; --dataset folder takes --boxes CSV.")
+        raise UserError(f"{dataset.name} has no true boxes; `dataset='folder'` takes `boxes`.")
     boxed = from_truth(dataset, truth, data.classes or dataset.class_names, drop_empty=drop_empty)
     return Labels(boxed, dataset, data)
 
@@ -66,11 +66,11 @@ def read_boxes_of_run(path: Path) -> RunContents:
         raise UserError(f"{path} holds rounds of self-training; give one of them, such as {path / 'round-1'}.")
     contents = read_run(path)
     if not contents.complete:
-        raise UserError(f"{path} is unfinished; wsloc localize --resume goes on with it.")
+        raise UserError(f"{path} is unfinished; finish it with `resume=True` first.")
     if contents.manifest.get("kind") == "detector":
         raise UserError(
-            f"{path} holds all that a detector found, however uncertain; choose with wsloc export {path} --format "
-            "coco --min-score 0.5, and give the export."
+            f"{path} holds all that a detector found, however uncertain; export it with `format='coco'` and "
+            "`min_score=0.5`, and give the export."
         )
     return contents
 
@@ -105,7 +105,7 @@ def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False
     """
     own, truth = open_export(path, data.root if data.dataset is None else None)
     if unknown := [name for name in data.classes if name not in own.class_names]:
-        raise UserError(f"--classes: the export has no class {unknown[0]!r}, only {', '.join(own.class_names[:20])}.")
+        raise UserError(f"`classes`: the export has no class {unknown[0]!r}, only {', '.join(own.class_names[:20])}.")
     # An export names all classes of its data set, also those that its boxes were not sought of.
     own = replace(own, class_names=data.classes or own.class_names)
     if data.dataset is not None:
@@ -134,8 +134,8 @@ def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], Localization], 
         except ItemError as error:
             unread[boxed.image.image_id] = str(error)
             continue
-        for box, number in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
-            name = labels.boxed.class_names[number - 1]
+        for box, index in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
+            name = labels.boxed.class_names[index - 1]
             record = localization(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
             found.setdefault((boxed.image.image_id, name), record)
     return found, unread

@@ -39,15 +39,17 @@ def load_refine(name: str) -> Refine:
     """
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
-        raise UserError(f"--refine takes package.module:function, not {name!r}.")
+        raise UserError(f"`refine` takes package.module:function, not {name!r}.")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
         function = getattr(importlib.import_module(module_name), function_name, None)
     except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"--refine {name}: importing {module_name} raised {_named(error)}; mend the module.") from error
+        raise UserError(
+            f"`refine={name!r}`: importing {module_name} raised {_named(error)}; fix the module."
+        ) from error
     if not callable(function):
-        raise UserError(f"--refine {name}: the module {module_name} has no function {function_name}.")
+        raise UserError(f"`refine={name!r}`: the module {module_name} has no function {function_name}.")
     found: Refine = function
     return found
 

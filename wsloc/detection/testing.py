@@ -16,9 +16,8 @@ from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.detection.checkpoint import Detector
 from wsloc.detection.data import BoxedImages, require_same_classes
-from wsloc.detection.folder import write_results
+from wsloc.detection.detector_folder import write_results
 from wsloc.detection.inference import detect
-from wsloc.detection.progress import Watch, unwatched
 from wsloc.errors import UserError
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import judge_run
@@ -62,16 +61,14 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
     whole = open_dataset(replace(given, targets=f"top{_MAX_TOP}"))
     classes = given.classes or whole.class_names
     if unknown := [name for name in given.classes if name not in whole.class_names]:
-        raise UserError(f"--test-classes: the test set has no class {unknown[0]!r}.")
+        raise UserError(f"`test_classes`: the test set has no class {unknown[0]!r}.")
     require_same_classes(trained.class_names, classes)
     if read_ground_truth(given, replace(whole, images=whole.images[:1])) is None:
-        raise UserError(
-            f"{whole.name} has no true boxes to test against; --test-dataset folder takes --test-boxes CSV."
-        )
+        raise UserError(f"{whole.name} has no true boxes to test against; `test_dataset='folder'` takes `test_boxes`.")
     if shared := count_shared((boxed.image.path for boxed in trained.images), (image.path for image in whole.images)):
         raise UserError(
             f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
-            "another --test-split."
+            "another `test_split`."
         )
     return whole, replace(given, targets=f"top{min(_MAX_TOP, len(classes))}")
 
@@ -93,7 +90,6 @@ def judge_detector(
     *,
     batch_size: int = 8,
     pool: Executor | None = None,
-    watch: Watch = unwatched,
     progress: Progress = silent,
 ) -> Tested:
     """Write the detections on the test images, and what they are worth.
@@ -106,15 +102,13 @@ def judge_detector(
         device: where to compute.
         batch_size: images that are seen at once.
         pool: reads the images; None to read them between the batches.
-        watch: shows the progress in images.
-        progress: counts the metrics.
+        progress: counts the images, then the metrics.
     """
     ask = partial(
         detect, detector.model, class_names=detector.class_names, device=device, batch_size=batch_size, pool=pool
     )
-    with watch("test", "image", len(dataset.images)) as show:
-        for done, _ in enumerate(write_results(folder, dataset.images, ask), start=1):
-            show(done, "")
+    for _ in progress(write_results(folder, dataset.images, ask), "test", "image", len(dataset.images)):
+        pass
     judged = judge_run(replace(read_run(folder.path), complete=True), settings, dataset)
     found: Mapping[str, float] | None = None
     if judged.judged is not None and judged.truth is not None:

@@ -12,7 +12,7 @@ from wsloc.classifiers.load import load_weights
 from wsloc.classifiers.pooled_head import AUXILIARY, check_pooling, head_name, remove_head
 from wsloc.classifiers.preprocessing import Preprocessing, adjusted
 from wsloc.errors import UserError
-from wsloc.fitting.settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,9 @@ def open_backbone(settings: FittingSettings, seed: int = 0) -> Backbone:
     """
     has_weights = settings.arch != "small_cnn" or settings.weights is not None
     if not has_weights and not settings.fine_tune:
-        raise UserError("small_cnn has no trained weights to keep; add --fine-tune, or give --weights or --arch demo.")
+        raise UserError(
+            "small_cnn has no trained weights to keep; add `fine_tune=True`, or give `weights` or `arch='demo'`."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built = build_architecture(settings.arch, pretrained=settings.weights is None, num_outputs=None)

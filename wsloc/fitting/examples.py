@@ -50,10 +50,10 @@ def make_examples(dataset: Dataset, class_names: Sequence[str] | None = None) ->
     counts = Counter(label for image in dataset.images for label in image.labels)
     known = [name for name in dataset.class_names if counts[name]]
     names = tuple(class_names) if class_names is not None else (*known, *sorted(counts.keys() - set(known)))
-    place = {name: number for number, name in enumerate(names)}
+    index = {name: k for k, name in enumerate(names)}
     present = np.zeros((len(dataset.images), len(names)), dtype=bool)
     for row, image in enumerate(dataset.images):
-        present[row, [place[label] for label in image.labels if label in place]] = True
+        present[row, [index[label] for label in image.labels if label in index]] = True
     return Examples(dataset.images, names, present)
 
 
@@ -67,7 +67,7 @@ def chosen_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
         return dataset
     if unknown := [name for name in classes if name not in dataset.class_names]:
         raise UserError(
-            f"--classes: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
+            f"`classes`: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
         )
     images = (
         replace(image, labels=tuple(name for name in image.labels if name in classes)) for image in dataset.images
@@ -92,11 +92,11 @@ def check_trainable(examples: Examples, val_fraction: float) -> None:
             held out as well.
     """
     if not examples.present.any():
-        raise UserError("No image has a label, so there is nothing to learn; give --labels CSV or another --split.")
+        raise UserError("No image has a label, so there is nothing to learn; give `labels` or another `split`.")
     if len(examples.class_names) == 1 and examples.present.all():
         others = "; add images that show another class."
         if examples.left_out:
-            others = f", or with --loss bce the class from the {examples.left_out} images without it."
+            others = f", or with `loss='bce'` the class from the {examples.left_out} images without it."
         raise UserError(
             f"All images show the one class {examples.class_names[0]}, and a classifier learns by telling classes "
             f"apart{others}"
@@ -108,7 +108,7 @@ def check_trainable(examples: Examples, val_fraction: float) -> None:
         raise UserError(
             f"{'The class' if len(single) == 1 else 'The classes'} {listed(single, 5)} "
             f"{'labels' if len(single) == 1 else 'label'} one image only, which cannot be trained on and held out: "
-            "label more images, name the other classes with --classes, or hold out none with --val-fraction 0."
+            "label more images, name the other classes with `classes`, or hold out none with `val_fraction=0`."
         )
 
 
@@ -122,8 +122,8 @@ def choose_loss(examples: Examples, asked: Loss | None) -> Loss:
     if asked == "cross-entropy" and len(several):
         image = examples.images[several[0]]
         raise UserError(
-            f"--loss cross-entropy takes one label an image, but {len(several)} have several, {image.image_id} for "
-            f"one ({listed(image.labels, 3)}); leave it out, or give --loss bce."
+            f"`loss='cross-entropy'` takes one label an image, but {len(several)} have several, {image.image_id} for "
+            f"one ({listed(image.labels, 3)}); leave it out, or give `loss='bce'`."
         )
     return asked or ("bce" if len(several) else "cross-entropy")
 

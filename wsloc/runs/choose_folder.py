@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from wsloc.errors import UserError
@@ -18,6 +19,7 @@ def open_run_folder(
     *,
     resume: bool,
     overwrite: bool,
+    identity: Mapping[str, object] | None = None,
     takes_config: bool = False,
     runs: Path = Path("runs"),
 ) -> tuple[RunFolder, bool]:
@@ -29,14 +31,16 @@ def open_run_folder(
         config_yaml: the settings, which an unfinished run must share.
         resume: go on with ``out``, or with the newest unfinished run of the same settings.
         overwrite: replace ``out``.
-        takes_config: whether the verb reads such settings back by ``--config``.
+        identity: what changes a result beside the settings (data, weights, device), as the run's manifest holds it; an
+            unfinished run must share it.
+        takes_config: whether such settings can be read back by ``config``.
         runs: where default folders lie.
 
     Raises:
         UserError: if the folder exists and may not be used, or there is nothing to resume.
     """
     if resume:
-        return _resumed(out, config_yaml, takes_config, runs), True
+        return _resumed(out, config_yaml, identity or {}, takes_config, runs), True
     if out is None:
         return _begun(fresh_folder(runs, default_stem), config_yaml), False
     if not out.exists():
@@ -46,9 +50,9 @@ def open_run_folder(
             raise UserError(f"The run folder {out} cannot be made: {error.strerror}.") from error
         return _begun(out, config_yaml), False
     if not overwrite:
-        raise UserError(f"{out} exists; give another --out, or --resume to go on with it, or --overwrite.")
+        raise UserError(f"{out} exists; give another `out`, or `resume=True` to resume it, or `overwrite=True`.")
     if not out.is_dir() or (read_manifest(out) is None and not _is_barely_begun(out)):
-        raise UserError(f"{out} is not a run folder, so --overwrite leaves it alone; give another --out.")
+        raise UserError(f"{out} is not a run folder, so `overwrite=True` leaves it alone; give another `out`.")
     return _emptied(out, config_yaml), False
 
 
@@ -67,7 +71,7 @@ def fresh_folder(runs: Path, stem: str) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise UserError(f"The run folder {path} cannot be made: {error.strerror}; give --out DIR.") from error
+            raise UserError(f"The run folder {path} cannot be made: {error.strerror}; give `out`.") from error
         else:
             return path
 
@@ -98,7 +102,9 @@ def _is_barely_begun(path: Path) -> bool:
     return {entry.name for entry in path.iterdir()} <= {LOCK, "config.yaml", "config.yaml.tmp", "manifest.json.tmp"}
 
 
-def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path) -> RunFolder:
+def _resumed(
+    out: Path | None, config_yaml: str, identity: Mapping[str, object], takes_config: bool, runs: Path
+) -> RunFolder:
     if out is None:
         unfinished = [
             path.parent
@@ -106,20 +112,26 @@ def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path)
             if _is_unfinished(path.parent) and _config_of(path.parent) == config_yaml
         ]
         if not unfinished:
-            raise UserError(f"There is no unfinished run of this configuration in {runs}; start one without --resume.")
+            raise UserError(
+                f"There is no unfinished run of this configuration in {runs}; start one without `resume=True`."
+            )
         out = max(unfinished, key=lambda path: (path / "manifest.json").stat().st_mtime)
     manifest = read_manifest(out)
     if manifest is None:
-        raise UserError(f"{out} is no run folder; start a run without --resume.")
+        raise UserError(f"{out} is no run folder; start a run without `resume=True`.")
     if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{out} was written by another version of wsloc; --overwrite runs it again.")
+        raise UserError(f"{out} was written by another version of wsloc; `overwrite=True` runs it again.")
     if _config_of(out) != config_yaml:
-        remedy = "give the same flags as then, or another --out without --resume."
+        remedy = "give the same settings as then, or another `out` without `resume=True`."
         if takes_config:
-            remedy = f"give --config {out / 'config.yaml'} to go on with it."
+            remedy = f"give `config={str(out / 'config.yaml')!r}` to resume it."
         raise UserError(f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; {remedy}")
     if not _is_unfinished(out):
-        raise UserError(f"{out} is complete, there is nothing to resume; --overwrite runs it again.")
+        raise UserError(f"{out} is complete, there is nothing to resume; `overwrite=True` runs it again.")
+    if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
+        what = changed[0].removesuffix("_sha256").replace("_", " ")
+        other = "other" if what.endswith("s") else "another"
+        raise UserError(f"{out} was begun with {other} {what}; start a run without `resume=True`.")
     return RunFolder(out)
 
 

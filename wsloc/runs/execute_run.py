@@ -12,19 +12,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.config import OutputSettings
 from wsloc.datasets import Dataset
-from wsloc.errors import UserError
 from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.results import ImageResult, StageSeconds
-from wsloc.pipeline.threads import ThreadPlan, applied
+from wsloc.pipeline.threads import ThreadPlan, applied, device_name
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.overlays import write_overlays
-from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
 from wsloc.runs.saved_maps import MAPS, check_map_kind, save_maps
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
@@ -71,6 +68,15 @@ def open_run(
         UserError: if the folder cannot be used, or was begun with other images or another network.
     """
     check_map_kind(settings.save_maps, dataset)
+    # What changes a result, beside the configuration.
+    identity = {
+        "dataset_fingerprint": dataset.fingerprint(),
+        "network_sha256": weights_hash(localizer.scorer.network),
+        "device": device_name(localizer.scorer.device),
+        "network_threads": plan.network,
+    }
+    size = settings.checkpoint_every
+    parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
     stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}"
     folder, resumed = open_run_folder(
         settings.out,
@@ -78,23 +84,9 @@ def open_run(
         config_yaml,
         resume=settings.resume,
         overwrite=settings.overwrite,
+        identity=identity,
         takes_config=True,
     )
-    # What changes a result, beside the configuration.
-    identity = {
-        "dataset_fingerprint": dataset.fingerprint(),
-        "network_sha256": weights_hash(localizer.scorer.network),
-        "device": _device_name(localizer.scorer.device),
-        "network_threads": plan.network,
-    }
-    size = settings.checkpoint_every
-    parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
-    if resumed:
-        before = read_manifest(folder.path) or {}
-        for key, value in identity.items():
-            if before.get(key) != value:
-                what = key.replace("_", " ")
-                raise UserError(f"{folder.path} was begun with another {what}; start a run without --resume.")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "complete": False,
@@ -169,11 +161,6 @@ def finish(run: Run, counts: Mapping[str, int]) -> None:
 def _without_traces(result: ImageResult) -> ImageResult:
     """The records alone: a part of results must not hold the arrays of all its images."""
     return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
-
-
-def _device_name(device: torch.device) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device.type} ({name})"
 
 
 def _environment() -> dict[str, Any]:

@@ -35,5 +35,5 @@ def write_overlays(folder: Path, result: ImageResult) -> None:
         except OSError as error:
             raise UserError(
                 f"{folder / name}.jpg cannot be written: {error.strerror}; make room and try again "
-                "(--resume goes on with a run)."
+                "(`resume=True` resumes a run)."
             ) from error

@@ -1,6 +1,6 @@
 """The folder of one run: results written part by part, so that a killed run can go on.
 
-    config.yaml              the settings; runs again with --config
+    config.yaml              the settings; read back by ``config``
     parts/000000.jsonl       results of the first images, and so on; joined and removed at the end
     localizations.jsonl      one box a line
     failures.jsonl           one image or (image, class) pair without a box a line
@@ -53,9 +53,9 @@ class RunFolder:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"{path} is in use by another process; wait for it or give another --out.") from error
+            raise UserError(f"{path} is in use by another process; wait for it or give another `out`.") from error
         except OSError as error:
-            raise UserError(f"{path} cannot be locked: {error.strerror}; give another --out.") from error
+            raise UserError(f"{path} cannot be locked: {error.strerror}; give another `out`.") from error
 
     def __enter__(self) -> RunFolder:
         return self

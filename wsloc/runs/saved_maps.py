@@ -34,8 +34,8 @@ def check_map_kind(kind: MapKind | None, dataset: Dataset) -> None:
     """
     if kind == "wsol" and any(len(image.labels) != 1 for image in dataset.images):
         raise UserError(
-            "--save-maps wsol writes one map an image, so each image must have exactly one label; "
-            "take --save-maps float32 for this data set."
+            "`save_maps='wsol'` writes one map an image, so each image must have exactly one label; "
+            "take `save_maps='float32'` for this data set."
         )
 
 

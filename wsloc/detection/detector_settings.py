@@ -1,4 +1,4 @@
-"""The settings of a detector and of its training: plain values, so that ``--help`` answers without torch."""
+"""The settings of a detector and of its training: plain values, so that the help answers without torch."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         require(
             self.image_size is None or 64 <= self.image_size <= 2048,
-            f"--image-size must lie between 64 and 2048 pixels, not {self.image_size}.",
+            f"`image_size` must lie between 64 and 2048 pixels, not {self.image_size}.",
         )
         require(
             self.image_size is None or not self.arch.startswith("ssdlite320"),
-            f"{self.arch} sees images of 320 x 320 pixels; leave out --image-size.",
+            f"{self.arch} sees images of 320 x 320 pixels; leave out `image_size`.",
         )
 
 
@@ -59,7 +59,7 @@ class TrainingSettings:
     warmup_steps: Annotated[int | None, optional("N", "a tenth of all steps, at most 500")] = None
     """steps over which the learning rate rises (>= 0)"""
     flip: bool = True
-    """mirror every other image"""
+    """mirror each image with probability 1/2"""
     zoom: float = 0.25
     """largest change of scale of an image, as a fraction; a part of an image that is zoomed in is cut off (0 to 0.9)"""
     gain: float = 0.2
@@ -72,19 +72,19 @@ class TrainingSettings:
     """seed of the first weights, the order of the images and their changes (>= 0)"""
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, f"--seed must not be negative, not {self.seed}.")
+        require(self.seed >= 0, f"`seed` must not be negative, not {self.seed}.")
         for name in ("epochs", "batch_size"):
-            require(getattr(self, name) >= 1, f"--{name.replace('_', '-')} must be at least 1.")
+            require(getattr(self, name) >= 1, f"`{name}` must be at least 1.")
         require(
             self.learning_rate is None or self.learning_rate > 0,
-            f"--learning-rate must be above 0, not {self.learning_rate}.",
+            f"`learning_rate` must be above 0, not {self.learning_rate}.",
         )
-        require(0 <= self.momentum < 1, f"--momentum must be at least 0 and below 1, not {self.momentum}.")
-        require(self.weight_decay >= 0, f"--weight-decay must be at least 0, not {self.weight_decay}.")
+        require(0 <= self.momentum < 1, f"`momentum` must be at least 0 and below 1, not {self.momentum}.")
+        require(self.weight_decay >= 0, f"`weight_decay` must be at least 0, not {self.weight_decay}.")
         require(
             self.warmup_steps is None or self.warmup_steps >= 0,
-            f"--warmup-steps must be at least 0, not {self.warmup_steps}.",
+            f"`warmup_steps` must be at least 0, not {self.warmup_steps}.",
         )
         for name in ("zoom", "gain"):
             value = getattr(self, name)
-            require(0 <= value <= 0.9, f"--{name} must lie between 0 and 0.9, not {value}.")
+            require(0 <= value <= 0.9, f"`{name}` must lie between 0 and 0.9, not {value}.")

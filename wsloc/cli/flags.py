@@ -1,0 +1,52 @@
+"""The flags of settings, in the sentences that library code writes about settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+FLAG_OF_FIELD = {"class_name": "class"}
+"""Settings whose flags have another name."""
+_SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+
+
+def with_flags(text: str) -> str:
+    """The text with the settings in backquotes as flags: ```resize='squash'``` becomes ``--resize squash``.
+
+    What is in backquotes and no setting of any verb stays.
+    """
+    return _SETTING.sub(_flag, text)
+
+
+def _flag(match: re.Match[str]) -> str:
+    name, value = match.groups()
+    if name not in _settings():
+        return match[0]
+    flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
+    if value == "False":
+        return f"--no-{flag}"
+    return f"--{flag}" if value in (None, "True") else f"--{flag} {shlex.quote(value.strip(chr(39)))}"
+
+
+@functools.cache
+def _settings() -> frozenset[str]:
+    """The names of all settings of all verbs."""
+    # Only now: most calls have no error to tell, and need one verb's module.
+    from wsloc.cli.main import VERBS
+
+    modules = [importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}") for verb in VERBS]
+    configs = [value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)]
+    return frozenset(name for config in configs for name in _names(config))
+
+
+def _names(config: Any) -> Iterator[str]:
+    for field in dataclasses.fields(config):
+        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
+            yield from _names(field.default_factory)
+        else:
+            yield field.name
