@@ -3,8 +3,8 @@
 Boxes on train by a classifier, an export of them, a detector on the export and one on the true boxes of the same
 images, self-training, and with --retrain a detector on the boxes of its last round; all detectors are tested on val.
 The classifiers that may make the boxes (ImageNet's with its label map, and that of --checkpoint) are compared on train,
-and the better one's boxes are used. Runs what is missing (a killed benchmark resumes) and writes the tables into docs/benchmarks.md
-between its markers. All figures come from the folders.
+and the better one's boxes are used. Runs what is missing (a killed benchmark resumes) and writes the tables into
+docs/benchmarks.md between its markers. All figures come from the folders.
 
     python scripts/benchmark_detector.py --root data --weights-dir weights --checkpoint classifier.safetensors
 """

@@ -1,8 +1,8 @@
 """The whole configuration of a run: frozen dataclasses of plain values.
 
-Each field is a flag of the same name (``foreground_quantile`` is ``--foreground-quantile``) and a
+Each field is a flag of the same name (with dashes for underscores) and a
 key of the YAML files; names are unique over all groups, so that both stay flat. The text under a
-field is its help. Nothing heavy is imported here: ``wsloc --help`` answers at once.
+field is its help. Nothing heavy is imported here: the help answers at once.
 
 :mod:`wsloc.cli.options` reads the flags and the YAML files into these classes.
 """
@@ -72,17 +72,17 @@ class DataSettings:
     split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
     """voc, demo: a list in ImageSets/Main (trainval, test); coco: val2017; imagenet: val; cub, wsol: test"""
     download: bool = False
-    """voc: fetch the data set into --root first, by torchvision's own code"""
+    """voc: fetch the data set into its folder first, by torchvision's own code"""
     labels: Annotated[Path | None, optional("CSV", "the sub-folders are the classes")] = None
     """folder: CSV file with rows image,label[;label...]"""
-    annotations: Annotated[Path | None, optional("PATH", "below --root")] = None
+    annotations: Annotated[Path | None, optional("PATH", "below the root")] = None
     """coco: the instances JSON file; wsol: the folder of the text tables"""
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
-    masks: Annotated[Path | None, optional("DIR", "none, or --root for wsol")] = None
+    masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None
     """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png (not 0: object); wsol: folder of its masks"""
     images: Annotated[str | None, optional("GLOB", "none")] = None
-    """own images without a data set, such as 'photos/*.jpg'; together with --class or --targets topK"""
+    """own images without a data set, such as 'photos/*.jpg'; together with a class, or with targets topK"""
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
     ] = None
@@ -92,19 +92,20 @@ class DataSettings:
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
     """only these classes"""
     ids: Annotated[Path | None, optional("FILE", "all")] = None
-    """only the images whose ids this text file lists, one a line"""
+    """only the images whose ids this text file lists, one per line"""
     limit: Annotated[int | None, optional("N", "all")] = None
     """only the first N images (>= 1)"""
 
     def __post_init__(self) -> None:
-        require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}.")
+        require(self.limit is None or self.limit >= 1, f"`limit` must be at least 1, not {self.limit}.")
         require(
             self.targets == "labels" or re.fullmatch(r"top([1-9]|[1-4]\d|50)", self.targets) is not None,
-            f"--targets must be labels, or top1 to top50, not {self.targets!r}.",
+            f"`targets` must be labels, or top1 to top50, not {self.targets!r}.",
         )
         require(
             self.class_name is None or self.targets == "labels",
-            "--class looks for one class and --targets topK for the classifier's best: give only one of them.",
+            f"`class_name` looks for one class and `targets={self.targets!r}` for the classifier's "
+            "best: give only one of them.",
         )
 
 
@@ -117,10 +118,10 @@ class ClassifierSettings:
     weights: Annotated[Path | None, optional("FILE", "torchvision's own, fetched on first use")] = None
     """weights file, .pth or .safetensors"""
     checkpoint: Annotated[Path | None, optional("FILE", "none")] = None
-    """classifier that wsloc train-classifier wrote: network, classes and preprocessing in one file, in place of --arch,
-    --weights and --classes-file"""
+    """classifier that wsloc train-classifier wrote: network, classes and preprocessing in one file, in place of arch,
+    weights and classes file"""
     classes_file: Annotated[Path | None, optional("FILE", "names that come with the weights")] = None
-    """text file that names the network's outputs, one a line"""
+    """text file that names the network's outputs, one per line"""
     label_map: Annotated[str | None, optional("NAME|FILE", "by name, else the built-in map")] = None
     """from data-set classes to network outputs: voc, coco, imagenet, or a YAML or JSON file"""
     activation: Annotated[
@@ -128,7 +129,7 @@ class ClassifierSettings:
     ] = None
     """what turns the network's outputs into probabilities"""
     input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
-    """side of the network's input in pixels; the shorter side with --resize short-side (>= 16)"""
+    """side of the network's input in pixels; the shorter side where resize is short-side (>= 16)"""
     resize: Annotated[
         Literal["squash", "short-side"] | None, optional("squash|short-side", "the checkpoint's own, else squash")
     ] = None
@@ -138,25 +139,25 @@ class ClassifierSettings:
     std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
     """channel standard deviations of the normalization; one number for a gray network"""
     layer: Annotated[str | None, optional("NAME", "none")] = None
-    """ask for a unit of this layer, as in named_modules(), in place of the classes; together with --unit"""
+    """ask for a unit of this layer, as in named_modules(), in place of the classes; together with a unit"""
     unit: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [PLACE...]", help_behavior_hint="(default: none)")] = ()
-    """the unit of --layer: K for a whole channel (its mean), K ROW COLUMN for one neuron of a feature map"""
+    """the unit of the layer: K for a whole channel (its mean), K ROW COLUMN for one neuron of a feature map"""
 
     def __post_init__(self) -> None:
         require(
             self.input_size is None or self.input_size >= 16,
-            f"--input-size must be at least 16 pixels, not {self.input_size}.",
+            f"`input_size` must be at least 16 pixels, not {self.input_size}.",
         )
         require(
             self.std is None or all(value > 0 for value in self.std),
-            "--std must hold positive numbers.",
+            "`std` must hold positive numbers.",
         )
         require(
             self.checkpoint is None or (self.weights is None and self.classes_file is None),
-            "--checkpoint brings its own weights and classes: leave out --weights and --classes-file.",
+            "`checkpoint` brings its own weights and classes: leave out `weights` and `classes_file`.",
         )
-        require((self.layer is None) == (not self.unit), "--layer NAME and --unit K belong together: give both.")
-        require(all(number >= 0 for number in self.unit), "--unit takes whole numbers from 0.")
+        require((self.layer is None) == (not self.unit), "`layer` and `unit` belong together: give both.")
+        require(all(number >= 0 for number in self.unit), "`unit` takes whole numbers from 0.")
 
     @property
     def unit_name(self) -> str:
@@ -204,21 +205,20 @@ class SaliencySettings:
     def __post_init__(self) -> None:
         for method in (self.method, self.second_method):
             require(method is None or method in get_args(MethodName), f"There is no saliency method {method!r}.")
-        require(not isinstance(self.cam_layers, str), "cam_layers takes a tuple of names, such as ('layer4',).")
+        require(not isinstance(self.cam_layers, str), "`cam_layers` takes a tuple of names, such as ('layer4',).")
         for name in ("smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"):
-            flag = "--" + name.replace("_", "-")
-            require(getattr(self, name) >= 1, f"{flag} must be at least 1, not {getattr(self, name)}.")
+            require(getattr(self, name) >= 1, f"`{name}` must be at least 1, not {getattr(self, name)}.")
         require(
             self.score_cam_channels is None or self.score_cam_channels >= 1,
-            f"--score-cam-channels must be at least 1, not {self.score_cam_channels}.",
+            f"`score_cam_channels` must be at least 1, not {self.score_cam_channels}.",
         )
-        require(self.smoothgrad_noise > 0, f"--smoothgrad-noise must be above 0, not {self.smoothgrad_noise}.")
+        require(self.smoothgrad_noise > 0, f"`smoothgrad_noise` must be above 0, not {self.smoothgrad_noise}.")
         require(
             1 <= self.occlusion_stride <= self.occlusion_patch,
-            "--occlusion-stride must lie between 1 and --occlusion-patch, so that no pixel is left out, not "
+            "`occlusion_stride` must lie between 1 and `occlusion_patch`, so that no pixel is left out, not "
             f"{self.occlusion_stride} with a patch of {self.occlusion_patch}.",
         )
-        require(0 < self.rise_fraction < 1, f"--rise-fraction must lie between 0 and 1, not {self.rise_fraction}.")
+        require(0 < self.rise_fraction < 1, f"`rise_fraction` must lie between 0 and 1, not {self.rise_fraction}.")
 
 
 @dataclass(frozen=True)
@@ -251,28 +251,28 @@ class SegmentationSettings:
     def __post_init__(self) -> None:
         require(
             0 < self.background_quantile < self.foreground_quantile < 1,
-            "--background-quantile must lie below --foreground-quantile, both between 0 and 1, not "
+            "`background_quantile` must lie below `foreground_quantile`, both between 0 and 1, not "
             f"{self.background_quantile} and {self.foreground_quantile}.",
         )
         require(
             0 <= self.clamp_background_quantile < self.clamp_foreground_quantile <= 1,
-            "--clamp-background-quantile must lie below --clamp-foreground-quantile, both from 0 to 1, not "
+            "`clamp_background_quantile` must lie below `clamp_foreground_quantile`, both from 0 to 1, not "
             f"{self.clamp_background_quantile} and {self.clamp_foreground_quantile}.",
         )
-        require(0 <= self.smoothing <= 0.2, f"--smoothing must lie between 0 and 0.2, not {self.smoothing}.")
+        require(0 <= self.smoothing <= 0.2, f"`smoothing` must lie between 0 and 0.2, not {self.smoothing}.")
         require(
             32 <= self.working_size <= 4096,
-            f"--working-size must lie between 32 and 4096 pixels, not {self.working_size}.",
+            f"`working_size` must lie between 32 and 4096 pixels, not {self.working_size}.",
         )
         require(
             1 <= self.cut_iterations <= 100,
-            f"--cut-iterations must lie between 1 and 100, not {self.cut_iterations}.",
+            f"`cut_iterations` must lie between 1 and 100, not {self.cut_iterations}.",
         )
-        require(0 < self.threshold < 1, f"--threshold must lie between 0 and 1, not {self.threshold}.")
-        require(self.components >= 1, f"--components must be at least 1, not {self.components}.")
+        require(0 < self.threshold < 1, f"`threshold` must lie between 0 and 1, not {self.threshold}.")
+        require(self.components >= 1, f"`components` must be at least 1, not {self.components}.")
         require(
             0 <= self.component_area_fraction <= 1,
-            f"--component-area-fraction must lie between 0 and 1, not {self.component_area_fraction}.",
+            f"`component_area_fraction` must lie between 0 and 1, not {self.component_area_fraction}.",
         )
 
 
@@ -292,8 +292,8 @@ class ComputeSettings:
     """seed of the run"""
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"--batch-size must be at least 1, not {self.batch_size}.")
-        require(self.workers is None or self.workers >= 0, f"--workers must be at least 0, not {self.workers}.")
+        require(self.batch_size >= 1, f"`batch_size` must be at least 1, not {self.batch_size}.")
+        require(self.workers is None or self.workers >= 0, f"`workers` must be at least 0, not {self.workers}.")
 
 
 @dataclass(frozen=True)
@@ -303,9 +303,9 @@ class OutputSettings:
     out: Annotated[Path | None, optional("DIR", "runs/DATASET-ARCH-METHOD-NNN")] = None
     """run folder"""
     resume: bool = False
-    """go on with an unfinished run: --out, or the newest one of the same configuration"""
+    """resume an unfinished run: that of the run folder given, or the newest one of the same configuration"""
     overwrite: bool = False
-    """replace the run folder that --out names"""
+    """replace the run folder if it exists"""
     overlays: int = 0
     """pictures of all items of the first N images: boxes, map, seeds and mask (>= 0)"""
     save_maps: Annotated[MapKind | None, optional("[KIND]", "none; float32 for the bare flag")] = None
@@ -318,12 +318,12 @@ class OutputSettings:
     """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 
     def __post_init__(self) -> None:
-        require(self.overlays >= 0, f"--overlays must be at least 0, not {self.overlays}.")
+        require(self.overlays >= 0, f"`overlays` must be at least 0, not {self.overlays}.")
         require(
             self.checkpoint_every >= 1,
-            f"--checkpoint-every must be at least 1, not {self.checkpoint_every}.",
+            f"`checkpoint_every` must be at least 1, not {self.checkpoint_every}.",
         )
-        require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
+        require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
 
 
 @dataclass(frozen=True)

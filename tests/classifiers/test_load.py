@@ -86,13 +86,13 @@ def test_unknown_keys_and_shapes_are_named(tmp_path: Path, narrow: tuple[nn.Modu
     network, settings = narrow
     state = network.state_dict()
     torch.save({**state, "extra.weight": torch.zeros(1)}, tmp_path / "more.pth")
-    with pytest.raises(UserError, match=r"the file has unknown extra\.weight \(1 keys\); choose --arch"):
+    with pytest.raises(UserError, match=r"the file has unknown extra\.weight \(1 keys\); choose `arch`"):
         load_classifier(_with(settings, tmp_path / "more.pth"))
     (tmp_path / "two.txt").write_text("cat\ndog\n")
     torch.save(state, tmp_path / "net.pth")
     two = ClassifierSettings(arch="squeezenet1_1", classes_file=tmp_path / "two.txt", weights=tmp_path / "net.pth")
     shape = r"has another shape for classifier\.1\.weight \(3, 512, 1, 1\) instead of \(2, 512, 1, 1\)"
-    with pytest.raises(UserError, match=shape + r".*--classes-file to match\.$"):
+    with pytest.raises(UserError, match=shape + r".*`classes_file` to match\.$"):
         load_classifier(two)
 
 
@@ -166,10 +166,10 @@ def test_missing_files_are_a_users_error(tmp_path: Path, narrow: tuple[nn.Module
     [
         ("resnet5O", r"There is no network 'resnet5O' in torchvision; did you mean resnet50\?$"),
         ("zzz", r"There is no network 'zzz' in torchvision; give a torchvision name, timm:NAME or package"),
-        ("no_such_module:make", r"--arch no_such_module:make: the module no_such_module cannot be imported from"),
-        ("json:make", r"--arch json:make: the module json has no function make\.$"),
+        ("no_such_module:make", r"`arch='no_such_module:make'`: the module no_such_module cannot be imported from"),
+        ("json:make", r"`arch='json:make'`: the module json has no function make\.$"),
         ("json:__name__", r"the module json has no function __name__\.$"),
-        ("builtins:dict", r"--arch builtins:dict: dict\(\) must return an nn\.Module, not dict\.$"),
+        ("builtins:dict", r"`arch='builtins:dict'`: dict\(\) must return an nn\.Module, not dict\.$"),
     ],
 )
 def test_a_network_that_does_not_exist_is_a_users_error(arch: str, sentence: str) -> None:
@@ -251,7 +251,7 @@ def test_settings_go_before_what_the_weights_bring(tmp_path: Path, monkeypatch: 
     assert classifier.preprocessing.resize == "short-side"
     assert classifier.activation == "sigmoid"
     for mean, std in (((0.5,), None), ((0.5, 0.5), (0.5, 0.5)), (None, (1.0,))):
-        with pytest.raises(UserError, match="--mean and --std need three numbers each, or one each"):
+        with pytest.raises(UserError, match="`mean` and `std` need three numbers each, or one each"):
             load_classifier(ClassifierSettings(arch="load_plain_net:make", mean=mean, std=std))
 
 

@@ -100,7 +100,7 @@ def test_an_imagenet_network_knows_the_classes_of_voc_and_coco() -> None:
 @pytest.mark.parametrize(
     ("classes", "outputs", "names", "sentence"),
     [
-        (["cat"], 3, ("cat", "dog"), "has 3 outputs but 2 names; --classes-file needs one line for each output"),
+        (["cat"], 3, ("cat", "dog"), "has 3 outputs but 2 names; `classes_file` needs one line for each output"),
         (
             ["cat", "cow"],
             2,

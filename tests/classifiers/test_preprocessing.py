@@ -169,7 +169,7 @@ def test_the_aspect_of_a_thin_image_is_not_kept(image_hw: tuple[int, int], refus
     """8 x 20000 px would become 224 x 560000 px."""
     for make_views in VIEWS.values():
         if refused:
-            with pytest.raises(ItemError, match=r"more than 8 to 1; it needs --resize squash"):
+            with pytest.raises(ItemError, match=r"more than 8 to 1; it needs `resize='squash'`"):
                 make_views(_image(*image_hw), Preprocessing((16, 16), resize="short-side"))
             assert make_views(_image(*image_hw), Preprocessing((16, 16)))
         else:

@@ -127,7 +127,7 @@ def test_ordinary_logits_are_taken() -> None:
 
 @pytest.mark.parametrize(("shape", "shown"), [((1, 8, 8), r"\(1, 8, 8\)"), ((3, 2, 2), r"\(3, 2, 2\)")])
 def test_an_image_that_the_network_cannot_take(shape: tuple[int, ...], shown: str) -> None:
-    sentence = rf"cannot take an image of shape {shown} \(channels, height, width\): .*; set --input-size, --mean and"
+    sentence = rf"cannot take an image of shape {shown} \(channels, height, width\): .*; set `input_size`, `mean` and"
     with pytest.raises(UserError, match=sentence) as raised:
         check_network(make_scorer(_conv(), [[0]]), shape)
     assert "\n" not in str(raised.value)

@@ -95,7 +95,7 @@ def test_tokens_by_hand(unit: tuple[int, ...], expected: list[float]) -> None:
 def test_a_unit_that_is_not_there(shape: tuple[int, ...], unit: tuple[int, ...], units: str) -> None:
     network = UnitActivity(nn.Sequential(Given(torch.zeros(shape)), nn.Flatten()), "0", unit)
     named = " ".join(map(str, unit))
-    with pytest.raises(UserError, match=rf"has units of {units} \(.*--unit {named} is none of them\.$"):
+    with pytest.raises(UserError, match=rf"has units of {units} \(.*unit {named} is none of them\.$"):
         network(HAND_IMAGES)
     assert not find_module(network, "0")._forward_hooks
 

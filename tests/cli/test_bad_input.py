@@ -122,7 +122,7 @@ def test_a_sound_run_succeeds(here: Path, localize: Localize) -> None:
         ((*FOLDER, "--background-quantile", "2"), "--background-quantile must lie below --foreground-quantile"),
         ((*FOLDER, "--resume", "--out", "none"), "none is no run folder; start a run without --resume"),
         ((*FOLDER, "--resume"), "There is no unfinished run of this configuration in runs"),
-        ((*FOLDER, "--out", "photos"), "photos exists; give another --out, or --resume to go on with it, or"),
+        ((*FOLDER, "--out", "photos"), "photos exists; give another --out, or --resume to continue it, or"),
         ((*FOLDER, "--out", "photos", "--overwrite"), "photos is not a run folder, so --overwrite leaves it alone"),
         ((*FOLDER, "--out", "names.txt", "--overwrite"), "names.txt is not a run folder, so --overwrite"),
         ((*FOLDER, "--out", "names.txt/run"), "The run folder names.txt/run cannot be made: Not a directory"),

@@ -74,7 +74,7 @@ def test_a_flag_is_judged_together_with_the_file(file: Path) -> None:
     """0.2 lies below the default of the background quantile, but not below the file's."""
     config = _parse(file, "background_quantile: 0.1\n", "--foreground-quantile", "0.2")
     assert config.segmentation.foreground_quantile == 0.2
-    with pytest.raises(UserError, match="--background-quantile must lie below"):
+    with pytest.raises(UserError, match="`background_quantile` must lie below"):
         parse_localize(["--foreground-quantile", "0.2"])
 
 
@@ -162,7 +162,7 @@ def test_any_number_or_name_reads_back(
         ("- method\n", r"my\.yaml must hold 'key: value' lines, not a list\.$"),
         ("just text\n", r"must hold 'key: value' lines, not a str\.$"),
         ("a: [1\n", r"my\.yaml is not valid YAML: "),
-        ("limit: 0\n", "--limit must be at least 1, not 0"),
+        ("limit: 0\n", "`limit` must be at least 1, not 0"),
         ("!!python/object/apply:os.getcwd []\n", "is not valid YAML: could not determine a constructor"),
     ],
 )
@@ -330,7 +330,9 @@ def test_a_unit_stands_where_a_class_would(file: Path) -> None:
     assert dataclasses.replace(again, config=None) == config
     # Another class in the file, or on top of it, is refused as on the command line.
     for text, flags in (("class: cat\n", ["--layer=features.3", "--unit=7"]), (to_yaml(config), ["--class=cat"])):
-        with pytest.raises(UserError, match=r"^--layer asks for a unit in place of classes: leave out --class and --t"):
+        with pytest.raises(
+            UserError, match=r"^`layer` asks for a unit in place of classes: leave out `class_name` and `t"
+        ):
             _parse(file, text, *flags)
 
 

@@ -112,7 +112,7 @@ def test_an_image_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
         ("image_class_labels", "1 7\n", r"holds the class 7, which classes\.txt lacks\.$"),
         ("classes", "x 001.A\ny 002.B\n", r"holds the class 1, which"),
         ("train_test_split", "1 1\n2 1\n3 1\n4 1\n", r"names no image of the split test\.$"),
-        ("train_test_split", None, r"train_test_split\.txt does not exist; check --root and --split\.$"),
+        ("train_test_split", None, r"train_test_split\.txt does not exist; check `root` and `split`\.$"),
     ],
 )
 def test_bad_tables_are_a_users_error(tmp_path: Path, name: str, text: str | None, sentence: str) -> None:
@@ -125,7 +125,7 @@ def test_bad_tables_are_a_users_error(tmp_path: Path, name: str, text: str | Non
 
 
 def test_a_missing_folder_or_split_is_a_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none does not exist; --root names the one that holds CUB_200_2011\.$"):
+    with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds CUB_200_2011\.$"):
         open_cub(tmp_path / "none")
     with pytest.raises(UserError, match=r"There is no CUB_200_2011/images\.txt in "):
         open_cub(tmp_path)

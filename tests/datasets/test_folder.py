@@ -49,7 +49,7 @@ def test_sub_folders_are_classes(photos: Path) -> None:
 
 def test_a_missing_or_empty_folder_is_a_users_error(tmp_path: Path, photos: Path) -> None:
     for opener in (open_class_folders, lambda root: open_labeled_images(root, _csv(photos, "a.jpg,cat\n"))):
-        with pytest.raises(UserError, match=r"none does not exist; --root names the one that holds the images\.$"):
+        with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds the images\.$"):
             opener(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"There is no image \(.*\.jpg.*\) in .*empty or its sub-folders\.$"):
@@ -169,7 +169,7 @@ def test_classes_choose_among_the_labels(settings: DataSettings, photos: Path) -
     assert _items(open_dataset(replace(settings, classes=("dog",)))) == [("dog/1.jpg", ("dog",))]
     both = replace(settings, labels=_csv(photos, "loose.bmp,dog;cat\ncat/1.jpg,cat\n"), classes=("dog",))
     assert _items(open_dataset(both)) == [("loose.bmp", ("dog",))]
-    with pytest.raises(UserError, match=r"--classes: the data set has no class 'dogs'; it has cat, dog\.$"):
+    with pytest.raises(UserError, match=r"`classes`: the data set has no class 'dogs'; it has cat, dog\.$"):
         open_dataset(replace(settings, classes=("dog", "dogs")))
 
 
@@ -193,7 +193,7 @@ def test_a_choice_that_leaves_no_item_is_a_users_error(tmp_path: Path) -> None:
 
 def test_images_need_something_to_look_for(photos: Path) -> None:
     own = DataSettings(images=str(photos / "**" / "*.jpg"))
-    with pytest.raises(UserError, match=r"The images have no labels; give --labels CSV, --class NAME, or --targets"):
+    with pytest.raises(UserError, match=r"The images have no labels; give `labels`, `class_name`, or `targets='top5'`"):
         open_dataset(own)
     assert len(open_dataset(replace(own, class_name="cat")).images) == 2
     assert len(open_dataset(replace(own, targets="top3")).images) == 2
@@ -204,9 +204,9 @@ def test_images_need_something_to_look_for(photos: Path) -> None:
     [
         (
             DataSettings(),
-            "Nothing to localize: give --dataset demo, voc, coco, imagenet, cub, folder, wsol; or --images",
+            r"Nothing to localize: give `dataset` \(demo, voc, coco, imagenet, cub, folder, wsol\), or `images`",
         ),
-        (DataSettings(dataset="folder"), "--dataset folder needs --root DIR"),
+        (DataSettings(dataset="folder"), "`dataset='folder'` needs `root`"),
     ],
 )
 def test_no_data_set_is_a_users_error(chosen: DataSettings, sentence: str) -> None:
@@ -246,9 +246,9 @@ def test_ids_may_hold_spaces(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"images": "*.jpg"}, "--images stands alone"),
-        ({"dataset": "voc", "labels": Path("a.csv")}, "--labels goes with --dataset folder"),
-        ({"class_name": "cat", "classes": ("dog",)}, "--class looks for one class in every image and --classes"),
+        ({"images": "*.jpg"}, "`images` stands alone"),
+        ({"dataset": "voc", "labels": Path("a.csv")}, "`labels` goes with `dataset='folder'`"),
+        ({"class_name": "cat", "classes": ("dog",)}, "`class_name` looks for one class in every image and `classes`"),
     ],
 )
 def test_settings_that_contradict_each_other(photos: Path, changes: dict[str, object], sentence: str) -> None:

@@ -198,15 +198,18 @@ def test_a_label_cannot_lead_out_of_the_folder_of_masks(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"boxes": "none.csv"}, r"The boxes .*none\.csv do not exist; --boxes names a CSV file\.$"),
-        ({"masks": "none"}, r"The folder .*none does not exist; --masks names the one that holds the masks\.$"),
-        ({"boxes": ".", "dataset": "demo"}, r"--boxes goes with --dataset folder; the other data sets"),
-        ({"masks": ".", "dataset": "voc"}, r"--masks goes with --dataset folder or wsol; the other data sets"),
+        ({"boxes": "none.csv"}, r"The boxes .*none\.csv do not exist; `boxes` names a CSV file\.$"),
+        ({"masks": "none"}, r"The folder .*none does not exist; `masks` names the one that holds the masks\.$"),
+        ({"boxes": ".", "dataset": "demo"}, r"`boxes` goes with `dataset='folder'`; the other data sets"),
+        (
+            {"masks": ".", "dataset": "voc"},
+            r"`masks` goes with `dataset='folder'` or `dataset='wsol'`; the other data sets",
+        ),
         (
             {"annotations": ".", "dataset": "cub"},
-            r"--annotations goes with --dataset coco or wsol; the other data sets",
+            r"`annotations` goes with `dataset='coco'` or `dataset='wsol'`; the other data sets",
         ),
-        ({"boxes": ".", "dataset": None, "root": None, "images": "*.jpg"}, r"--boxes goes with --dataset folder"),
+        ({"boxes": ".", "dataset": None, "root": None, "images": "*.jpg"}, r"`boxes` goes with `dataset='folder'`"),
     ],
 )
 def test_contradictions_are_told_before_the_work(photos: Path, changes: dict[str, object], sentence: str) -> None:

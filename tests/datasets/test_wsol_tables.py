@@ -160,7 +160,7 @@ def test_bad_rows_are_problems_and_the_others_stay(tmp_path: Path) -> None:
         ("image_sizes.txt", "test/a.jpg,40\n", r"must hold rows 'image,width,height', not 'test/a\.jpg 40'\.$"),
         ("image_ids.txt", "../secret.jpg\n", r"names '\.\./secret\.jpg', which lies outside the data set\.$"),
         ("image_ids.txt", "\n", r"image_ids\.txt names no image\.$"),
-        ("image_ids.txt", None, r"There is no image_ids\.txt in .*; --annotations names the folder"),
+        ("image_ids.txt", None, r"There is no image_ids\.txt in .*; `annotations` names the folder"),
         ("classes.txt", "one\n", r"classes\.txt must name each of the 2 classes once, one a line\.$"),
         ("classes.txt", "one\none\n", r"classes\.txt must name each of the 2 classes once"),
     ],
@@ -181,9 +181,9 @@ def test_where_the_tables_are_looked_for(tmp_path: Path) -> None:
     assert find_wsol_folder(root, tables) == tables
     assert find_wsol_folder(root, tables.parent) == tables
     write(root / "metadata/OTHER/test/image_ids.txt", "x.jpg\n")
-    with pytest.raises(UserError, match=r"holds the tables of 2 data sets; name one with --annotations"):
+    with pytest.raises(UserError, match=r"holds the tables of 2 data sets; name one: `annotations=.*OTHER'`"):
         find_wsol_folder(root, None)
-    with pytest.raises(UserError, match=r"none does not exist; --root names the one that holds the images\.$"):
+    with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds the images\.$"):
         open_wsol(tmp_path / "none")
-    with pytest.raises(UserError, match=r"--dataset wsol needs --root DIR"):
+    with pytest.raises(UserError, match=r"`dataset='wsol'` needs `root`"):
         open_dataset(DataSettings(dataset="wsol"))

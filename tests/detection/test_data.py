@@ -121,7 +121,7 @@ def test_boxes_of_a_run_count_once_an_item_and_failed_images_are_left_out(tmp_pa
     ("trained", "tested", "sentence"),
     [
         (("cat", "dog"), ("dog", "cat"), None),
-        (("cat",), ("cat", "dog"), "the training labels have no dog; give --test-classes with those that both have"),
+        (("cat",), ("cat", "dog"), "the training labels have no dog; give `test_classes` with those that both have"),
         (("cat", "cow"), ("cat",), "the test set has no cow; give a test set of the same classes"),
         (("cow",), ("cat",), "the test set has no cow and the training labels have no cat"),
     ],

@@ -50,7 +50,7 @@ def test_a_test_is_told_no_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"classes": ("red", "pink")}, "--test-classes: the test set has no class 'pink'"),
+        ({"classes": ("red", "pink")}, "`test_classes`: the test set has no class 'pink'"),
         ({"classes": ("red",)}, "the test set has no green"),
         ({"boxes": None}, "has no true boxes to test against"),
         ({}, "2 of the 2 test images are also trained on"),

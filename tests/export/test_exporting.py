@@ -67,13 +67,13 @@ def test_the_manifest(source: Source, tmp_path: Path) -> None:
         "images": {"train": 5},
         "boxes": 5,
         "ignored": 0,
-        "boxes_left_out": {"below --min-area": 1, "fallback": 1},
+        "boxes_left_out": {"below `min_area`": 1, "fallback": 1},
         "boxes_mended": {},
         "images_left_out": {},
         "media": {"copied": 4, "written upright": 1},
     }
     assert manifest["classes"][0] == {
-        "name": "no", "id": 1, "images": 2, "boxes": 2, "ignored": 0, "left_out": {"below --min-area": 1, "fallback": 1}
+        "name": "no", "id": 1, "images": 2, "boxes": 2, "ignored": 0, "left_out": {"below `min_area`": 1, "fallback": 1}
     }  # fmt: skip
     assert manifest["warnings"] == []
     assert manifest["image_folders"] == {"train": "train2017"}
@@ -157,7 +157,7 @@ def test_top_share_of_each_class(source: Source, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", records)
     export = export_run(run, source, "coco", tmp_path / "out", SelectionSettings(top_fraction=0.5))
     assert [one["score"] for one in instances(export)["annotations"]] == [0.9, 0.9, 0.7, 0.7]
-    assert export.manifest["counts"]["boxes_left_out"] == {"outside --top-fraction": 4}
+    assert export.manifest["counts"]["boxes_left_out"] == {"outside `top_fraction`": 4}
     assert export.manifest["counts"]["images_left_out"] == {"without a box": 4}
 
 
@@ -291,12 +291,12 @@ def test_an_export_that_exists(run: Path, source: Source, tmp_path: Path) -> Non
     out = tmp_path / "out"
     export_run(run, source, "yolo", out)
     before = tree(out)
-    with pytest.raises(UserError, match="exists; give another --out, or --overwrite"):
+    with pytest.raises(UserError, match="exists; give another `out`, or `overwrite=True`"):
         export_run(run, source, "voc", out)
     assert tree(out) == before
     export_run(run, source, "voc", out, overwrite=True)
     assert not (out / "data.yaml").exists()
-    with pytest.raises(UserError, match="is not the folder of an export, so --overwrite leaves it alone"):
+    with pytest.raises(UserError, match="is not the folder of an export, so `overwrite=True` leaves it alone"):
         export_run(run, source, "voc", source.root, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos", "run"]
 
@@ -329,10 +329,10 @@ def test_what_a_killed_export_left_is_no_hindrance(run: Path, source: Source, tm
 @pytest.mark.parametrize(
     ("name", "selection", "layout", "sentence"),
     [
-        ("yolo", {"uncertain": "ignore"}, {}, "--format yolo has no regions to ignore"),
-        ("cvat", {}, {"val_fraction": 0.5}, "--format cvat has no splits"),
-        ("label-studio", {}, {"val_fraction": 0.5}, "--format label-studio has no splits"),
-        ("voc", {}, {"segmentation": "rle"}, "--segmentation goes with --format coco"),
+        ("yolo", {"uncertain": "ignore"}, {}, "`format='yolo'` has no regions to ignore"),
+        ("cvat", {}, {"val_fraction": 0.5}, "`format='cvat'` has no splits"),
+        ("label-studio", {}, {"val_fraction": 0.5}, "`format='label-studio'` has no splits"),
+        ("voc", {}, {"segmentation": "rle"}, "`segmentation` goes with `format='coco'`"),
         ("imagefolder", {}, {"media": "none"}, "has its images beside the table"),
         (
             "coco",
@@ -340,7 +340,7 @@ def test_what_a_killed_export_left_is_no_hindrance(run: Path, source: Source, tm
             {},
             "No image of .*/run has a box to learn from: all boxes that are left are uncertain",
         ),
-        ("coco", {"min_score": 0.9}, {}, "None of the 5 boxes of .* is left to export: 5 are below --min-score"),
+        ("coco", {"min_score": 0.9}, {}, "None of the 5 boxes of .* is left to export: 5 are below `min_score`"),
     ],
 )
 def test_what_is_refused(
@@ -365,7 +365,7 @@ def test_a_run_without_boxes(source: Source, tmp_path: Path) -> None:
 
 def test_a_data_set_without_its_images(run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"None of the 5 images of .* can be used .*does not exist.*--root names their"):
+    with pytest.raises(UserError, match=r"None of the 5 images of .* can be used .*does not exist.*`root` names their"):
         export_run(run, Source(tmp_path / "empty", CLASSES), "coco", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -30,21 +30,21 @@ BOXES = [
     ("settings", "kept", "reasons"),
     [
         ({}, [0, 1, 2, 3], {}),
-        ({"min_score": 0.5}, [0, 2], {1: "below --min-score", 3: "below --min-score"}),
-        ({"min_score": 0.4}, [0, 1, 2], {3: "below --min-score"}),
-        ({"min_score": 0.5, "score": "probability"}, [1, 2, 3], {0: "below --min-score"}),
+        ({"min_score": 0.5}, [0, 2], {1: "below `min_score`", 3: "below `min_score`"}),
+        ({"min_score": 0.4}, [0, 1, 2], {3: "below `min_score`"}),
+        ({"min_score": 0.5, "score": "probability"}, [1, 2, 3], {0: "below `min_score`"}),
         ({"min_area": 0.01}, [0, 1, 2, 3], {}),
-        ({"min_area": 0.02}, [0, 1, 3], {2: "below --min-area"}),
+        ({"min_area": 0.02}, [0, 1, 3], {2: "below `min_area`"}),
         ({"fallbacks": "drop"}, [0, 1, 2], {3: "fallback"}),
-        ({"boxes_per_class": 1}, [0, 3], {1: "beyond --boxes-per-class", 2: "beyond --boxes-per-class"}),
-        ({"boxes_per_class": 2}, [0, 1, 3], {2: "beyond --boxes-per-class"}),
+        ({"boxes_per_class": 1}, [0, 3], {1: "beyond `boxes_per_class`", 2: "beyond `boxes_per_class`"}),
+        ({"boxes_per_class": 2}, [0, 1, 3], {2: "beyond `boxes_per_class`"}),
         # IoU of the first two is 0.9; of other classes' boxes nothing is said.
         ({"nms": 0.9}, [0, 1, 2, 3], {}),
-        ({"nms": 0.89}, [0, 2, 3], {1: "duplicate by --nms"}),
-        ({"nms": 0.5, "score": "probability"}, [1, 2, 3], {0: "duplicate by --nms"}),
-        ({"nms": 0.5, "boxes_per_class": 2}, [0, 2, 3], {1: "duplicate by --nms"}),
+        ({"nms": 0.89}, [0, 2, 3], {1: "duplicate by `nms`"}),
+        ({"nms": 0.5, "score": "probability"}, [1, 2, 3], {0: "duplicate by `nms`"}),
+        ({"nms": 0.5, "boxes_per_class": 2}, [0, 2, 3], {1: "duplicate by `nms`"}),
         # What is too weak to stay takes no other with it.
-        ({"nms": 0.5, "score": "probability", "min_score": 0.85}, [3], dict.fromkeys(range(3), "below --min-score")),
+        ({"nms": 0.5, "score": "probability", "min_score": 0.85}, [3], dict.fromkeys(range(3), "below `min_score`")),
     ],
 )
 def test_what_is_kept(settings: dict[str, Any], kept: list[int], reasons: dict[int, str]) -> None:
@@ -108,12 +108,12 @@ def test_none_that_is_left_out_is_better(scores: list[float], fraction: float) -
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"min_score": 1.5}, "--min-score must lie between 0 and 1"),
-        ({"min_area": -0.1}, "--min-area must lie between"),
-        ({"nms": 2.0}, "--nms must lie between"),
-        ({"top_fraction": 0.0}, "--top-fraction must lie above 0"),
-        ({"boxes_per_class": 0}, "--boxes-per-class must be at least 1"),
-        ({"ignore_below": 0.5}, "--ignore-below says which boxes --uncertain ignore writes"),
+        ({"min_score": 1.5}, "`min_score` must lie between 0 and 1"),
+        ({"min_area": -0.1}, "`min_area` must lie between"),
+        ({"nms": 2.0}, "`nms` must lie between"),
+        ({"top_fraction": 0.0}, "`top_fraction` must lie above 0"),
+        ({"boxes_per_class": 0}, "`boxes_per_class` must be at least 1"),
+        ({"ignore_below": 0.5}, "`ignore_below` says which boxes `uncertain='ignore'` writes"),
     ],
 )
 def test_what_is_refused(settings: dict[str, Any], sentence: str) -> None:
@@ -123,5 +123,5 @@ def test_what_is_refused(settings: dict[str, Any], sentence: str) -> None:
 
 @pytest.mark.parametrize("fraction", [1.0, -0.1])
 def test_a_share_that_is_none(fraction: float) -> None:
-    with pytest.raises(UserError, match="--val-fraction must lie between"):
+    with pytest.raises(UserError, match="`val_fraction` must lie between"):
         LayoutSettings(val_fraction=fraction)

@@ -38,7 +38,7 @@ def test_a_data_set_that_moved(tmp_path: Path) -> None:
     write_photos(tmp_path / "old" / "cat")
     settings = DataSettings(dataset="folder", root=tmp_path / "old")
     (tmp_path / "old").rename(tmp_path / "new")
-    with pytest.raises(UserError, match="does not exist; --root names"):
+    with pytest.raises(UserError, match="does not exist; `root` names"):
         open_source(settings)
     assert open_source(settings, tmp_path / "new").root == tmp_path / "new"
 
@@ -61,7 +61,7 @@ def test_a_data_set_that_moved_keeps_the_classes_of_the_run(tmp_path: Path) -> N
     manifest = {"data": {"root": str(tmp_path / "old"), "class_names": ["dog", "cat"], "category_ids": None}}
     settings = DataSettings(dataset="folder", root=tmp_path / "old")
     assert open_source(settings, tmp_path / "new", manifest) == Source(tmp_path / "new", ("dog", "cat"))
-    with pytest.raises(UserError, match="does not exist; --root names"):
+    with pytest.raises(UserError, match="does not exist; `root` names"):
         open_source(settings, None, manifest)
 
 
@@ -88,7 +88,7 @@ def test_a_glob_that_moved(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="matches no image"):
         open_source(settings)
     assert open_source(settings, tmp_path / "new") == Source(tmp_path / "new")
-    with pytest.raises(UserError, match="--root names the one that holds the images"):
+    with pytest.raises(UserError, match="`root` names the one that holds the images"):
         open_source(settings, tmp_path / "nowhere")
 
 

@@ -126,8 +126,8 @@ def test_a_unit_in_place_of_a_class(tiny: Path, tiny_flags: list[str]) -> None:
     ("flags", "sentence"),
     [
         ("--layer body.9 --unit 2", "The network has no layer 'body.9'"),
-        ("--layer body.3 --unit 16", "--unit 16 is none of them"),
-        ("--layer body.3 --unit 2 99 0", "--unit 2 99 0 is none of them"),
+        ("--layer body.3 --unit 16", "so unit 16 is none of them"),
+        ("--layer body.3 --unit 2 99 0", "so unit 2 99 0 is none of them"),
         ("--method grad-cam --cam-layers body.9", "The network has no layer 'body.9'"),
         ("--method grad-cam --cam-layers body.7", "have no place in an image of 32 x 32"),
         ("--method score-cam --cam-layers body.1 body.4", "Score-CAM reads one layer"),

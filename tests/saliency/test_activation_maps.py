@@ -234,7 +234,7 @@ def test_cam_is_refused_for_other_heads(head: Callable[[], list[nn.Module]], bia
     torch.manual_seed(0)
     network = nn.Sequential(_body(), *head()).eval()
     nn.init.constant_(network[-1].bias, bias)  # however large, it does not make a head linear
-    refusal = r"^CAM needs a network that ends in global average pooling and one linear layer .*--method grad-cam\.$"
+    refusal = r"^CAM needs a network that ends in global average pooling and one linear layer .*`method='grad-cam'`\.$"
     with pytest.raises(UserError, match=refusal):
         _maps(network, "cam", _images())
     assert _maps(network, "hires-cam", _images()).any()
@@ -249,7 +249,7 @@ def test_a_large_bias_does_not_make_a_linear_head_look_bent() -> None:
 
 def test_cam_takes_no_layer() -> None:
     network = nn.Sequential(_body(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4))
-    with pytest.raises(UserError, match="leave out --cam-layers"):
+    with pytest.raises(UserError, match="leave out `cam_layers`"):
         _maps(network, "cam", _images(), ("0",))
 
 

@@ -223,7 +223,7 @@ def _no_layer() -> nn.Module:
     ("name", "make", "changes", "sentence"),
     [
         ("cam", _no_pooling, {}, "CAM needs a network that ends in global average pooling"),
-        ("cam", _network, {"cam_layers": ("1",)}, "leave out --cam-layers"),
+        ("cam", _network, {"cam_layers": ("1",)}, "leave out `cam_layers`"),
         ("score-cam", _network, {"cam_layers": ("1", "3")}, "Score-CAM reads one layer"),
         ("grad-cam", _network, {"cam_layers": ("9",)}, "The network has no layer '9'"),
         ("grad-cam", _no_layer, {}, "The network has no pooling, attention or convolution"),

@@ -41,7 +41,7 @@ class Architecture:
 
 
 def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) -> Architecture:
-    """The network that ``--arch`` names.
+    """The network that ``arch`` names.
 
     Args:
         arch: ``demo``, ``small_cnn`` (the demo's network without its weights), ``timm:NAME``,
@@ -108,7 +108,7 @@ def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> 
 
 def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Architecture:
     if importlib.util.find_spec("timm") is None:
-        raise UserError(f"--arch timm:{name} needs the package timm; install it with: pip install 'wsloc[timm]'.")
+        raise UserError(f"`arch='timm:{name}'` needs the package timm; install it with: pip install 'wsloc[timm]'.")
     import timm
 
     if not timm.is_model(name):
@@ -137,18 +137,20 @@ def _build_own(arch: str) -> Architecture:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise UserError(f"--arch {arch}: the module {module_name} cannot be imported from {here}: {error}.") from error
+        raise UserError(
+            f"`arch={arch!r}`: the module {module_name} cannot be imported from {here}: {error}."
+        ) from error
     except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"--arch {arch}: importing {module_name} raised {_named(error)}; mend the module.") from error
+        raise UserError(f"`arch={arch!r}`: importing {module_name} raised {_named(error)}; fix the module.") from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise UserError(f"--arch {arch}: the module {module_name} has no function {function_name}.")
+        raise UserError(f"`arch={arch!r}`: the module {module_name} has no function {function_name}.")
     try:
         network = function()
     except Exception as error:
-        raise UserError(f"--arch {arch}: {function_name}() raised {_named(error)}; mend the function.") from error
+        raise UserError(f"`arch={arch!r}`: {function_name}() raised {_named(error)}; fix the function.") from error
     if not isinstance(network, nn.Module):
-        raise UserError(f"--arch {arch}: {function_name}() must return an nn.Module, not {type(network).__name__}.")
+        raise UserError(f"`arch={arch!r}`: {function_name}() must return an nn.Module, not {type(network).__name__}.")
     gray = _first_convolution_channels(network) == 1
     preprocessing = Preprocessing((224, 224), (0.5,) if gray else IMAGENET_MEAN, (0.5,) if gray else IMAGENET_STD)
     return Architecture(network, preprocessing, None, "softmax")
@@ -167,4 +169,4 @@ def _fetching(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{what} cannot be fetched ({error}); give a file with --weights FILE.") from error
+        raise UserError(f"{what} cannot be fetched ({error}); give a file with `weights`.") from error

@@ -111,8 +111,8 @@ class LabelMap:
         if missing := [name for name, mapped in found.items() if mapped is None]:
             raise UserError(
                 f"The label map {self.source} lacks {_some(missing)}{_did_you_mean(missing[0], self.class_names)}; "
-                "add a line 'class: outputs' for each to a file of your own (--label-map FILE), leave them out by "
-                "--classes, or teach a classifier these classes (wsloc train-classifier)."
+                "add a line 'class: outputs' for each to a file of your own (`label_map`), leave them out with "
+                "`classes`, or teach a classifier these classes (wsloc train-classifier)."
             )
         return LabelMap(self.source, tuple(mapped for mapped in found.values() if mapped is not None))
 

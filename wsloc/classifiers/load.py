@@ -95,7 +95,7 @@ def build_from_checkpoint(path: Path, allowed_arch: str = "") -> tuple[str, Arch
     state, info = load_checkpoint(path)
     if ":" in info.arch and not info.arch.startswith("timm:") and info.arch != allowed_arch:
         raise UserError(
-            f"The checkpoint {path} is of a network of your own; add --arch {info.arch}, which allows its code to run."
+            f"The checkpoint {path} is of a network of your own; add `arch={info.arch!r}`, which lets its code run."
         )
     built = build_architecture(info.arch, pretrained=False, num_outputs=None)
     name = head_name(built.network, info.arch)
@@ -144,7 +144,7 @@ def load_weights(network: nn.Module, path: Path, arch: str, without: tuple[str, 
         if keys:
             raise UserError(
                 f"The weights {path} do not belong to {arch}: the file {title} {listed(keys, _MAX_KEYS_NAMED)} "
-                f"({len(keys)} keys); choose --arch and --classes-file to match."
+                f"({len(keys)} keys); choose `arch` and `classes_file` to match."
             )
     network.load_state_dict(state, strict=False)
 

@@ -43,7 +43,7 @@ def resolve_label_map(
     if output_names is not None and len(output_names) != num_outputs:
         raise UserError(
             f"The network has {num_outputs} outputs but {len(output_names)} names; "
-            "--classes-file needs one line for each output."
+            "`classes_file` needs one line for each output."
         )
     if label_map is not None:
         chosen = load_label_map(label_map, num_outputs, output_names)
@@ -66,7 +66,7 @@ def resolve_label_map(
         missing = next(name for name in class_names if own is None or name not in own.class_names)
         raise UserError(
             f"The network has {num_outputs} outputs and none is known to be {missing!r} ({known}); "
-            "name the outputs with --classes-file, or give --label-map (voc, coco or imagenet for an ImageNet network)."
+            "name the outputs with `classes_file`, or give `label_map` (voc, coco or imagenet for an ImageNet network)."
         )
     maps = (own, load_label_map("coco"), load_label_map("voc"))
     known_classes = {mapped.name: mapped for known_map in maps if known_map for mapped in known_map.classes}

@@ -94,7 +94,7 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
     except (RuntimeError, ValueError, TypeError) as error:
         raise UserError(
             f"{arch} cannot take an image of shape {input_shape} with a linear head: {one_line(error)[:200]}; set "
-            "--input-size, or take another --arch."
+            "`input_size`, or take another `arch`."
         ) from error
     finally:
         for hook in hooks:

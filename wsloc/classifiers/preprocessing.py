@@ -67,7 +67,7 @@ def adjusted(
     mean, std = mean or own.mean, std or own.std
     if len(mean) != len(std) or len(mean) not in (1, 3):
         raise UserError(
-            f"--mean and --std need three numbers each, or one each for a gray network, not {len(mean)} and {len(std)}."
+            f"`mean` and `std` need three numbers each, or one each for a gray network, not {len(mean)} and {len(std)}."
         )
     size_hw = (input_size, input_size) if input_size else own.input_size_hw
     return replace(own, input_size_hw=size_hw, mean=mean, std=std, resize=resize or own.resize)
@@ -150,7 +150,7 @@ VIEWS: dict[str, Callable[[NDArray[np.uint8], Preprocessing], Views]] = {
     "ten-crop": ten_crop,
     "multi-scale": multi_scale,
 }
-"""All ways to look at an image, by the name that ``--views`` takes."""
+"""All ways to look at an image, by the name that ``views`` takes."""
 
 
 def _whole_view(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, size_hw: tuple[int, int]) -> View:
@@ -172,7 +172,7 @@ def _frame_hw(
         return target_h, target_w
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise ItemError(
-            f"the image is {width} x {height} pixels, more than {MAX_ASPECT} to 1; it needs --resize squash"
+            f"the image is {width} x {height} pixels, more than {MAX_ASPECT} to 1; it needs `resize='squash'`"
         )
     zoom = target_h / min(height, width)
     longer = multiple * round(max(height, width) * zoom / multiple)

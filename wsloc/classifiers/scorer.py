@@ -146,7 +146,7 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
     except CheckpointError as error:
         raise UserError(
             "The network computes features again in the backward pass (torch.utils.checkpoint), where they cannot be "
-            "watched; switch its checkpointing off, or take --method gradient."
+            "watched; switch its checkpointing off, or take `method='gradient'`."
         ) from error
     finally:
         for hook in hooks:
@@ -190,7 +190,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise UserError(
                 f"The network cannot take an image of shape {input_shape} (channels, height, width): "
-                f"{one_line(error)[:200]}; set --input-size, --mean and --std to what it expects."
+                f"{one_line(error)[:200]}; set `input_size`, `mean` and `std` to what it expects."
             ) from error
         gradient = None
         if logits.grad_fn is not None:

@@ -80,7 +80,7 @@ class UnitActivity(nn.Module):
         finally:
             hook.remove()
         if len(seen) != 1 or not isinstance(seen[0], Tensor) or seen[0].ndim not in (2, 3, 4):
-            raise UserError(f"The layer {self.layer} must run once a pass and return one tensor; name another --layer.")
+            raise UserError(f"The layer {self.layer} must run once a pass and return one tensor; name another `layer`.")
         return self._of_unit(seen[0], (images.shape[2], images.shape[3]))[:, None]
 
     def _of_unit(self, activity: Tensor, image_hw: tuple[int, int]) -> Tensor:
@@ -94,7 +94,7 @@ class UnitActivity(nn.Module):
         if not (full or not place) or any(number >= size for number, size in zip(self.unit, sizes, strict=False)):
             raise UserError(
                 f"The layer {self.layer} has units of {' x '.join(map(str, sizes))} (channels, then places), so "
-                f"--unit {' '.join(map(str, self.unit))} is none of them."
+                f"unit {' '.join(map(str, self.unit))} is none of them."
             )
         if place:
             for number in (channel, *place):

@@ -19,8 +19,8 @@ def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> I
 
 
 def training_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """The same; the steps of a training also tell its loss and the last epoch's metrics."""
-    shown = tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True, leave=False)
+    """A bar that stays; beside the steps of a training it shows their loss and the last epoch's metrics."""
+    shown = tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
     for item in shown:
         if unit == "step":
             shown.set_postfix_str(_note(cast("Step", item)), refresh=False)

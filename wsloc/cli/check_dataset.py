@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from wsloc.cli.flags import with_flags
 from wsloc.config import DataSettings
 from wsloc.records import ImageRecord
 
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
     for problem in check_dataset(config.data, watch):
         kinds[problem.kind] += 1
-        tqdm.write(f"{problem.where}: {problem.sentence}")
+        tqdm.write(f"{problem.where}: {with_flags(problem.sentence)}")
     if not kinds:
         print(f"{checked} images: nothing is wrong.")
         return 0

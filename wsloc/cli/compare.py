@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import tyro
 from tqdm import tqdm
 
+from wsloc.cli.flags import with_flags
 from wsloc.config import (
     ClassifierSettings,
     Combination,
@@ -131,7 +132,7 @@ def run(arguments: Sequence[str]) -> int:
     write_picture(out, _sheet(config, prepared.image.labels, image_rgb, answers))
     print(f"{localizer.classifier_name}: {len(answers.maps)} maps of {config.image}")
     for (method, class_name), reason in answers.reasons.items():
-        print(f"  no map by {method} of {class_name}: {reason}")
+        print(f"  no map by {method} of {class_name}: {with_flags(reason)}")
     print(f"Sheet: {out}")
     return 1 if answers.reasons else 0
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from wsloc.cli.bars import bar
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
 from wsloc.config import optional, require
 from wsloc.errors import UserError
@@ -73,11 +74,11 @@ def run(arguments: Sequence[str]) -> int:
         bar,
     )
     for letter, contents in zip(_LETTERS, runs, strict=False):
-        print(f"{letter}  {contents.path}" + "".join(f"\n   {note}" for note in contents.notes))
+        print(f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes))
     items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
     print(f"\n{items} in {images} that all of them judged.")
     for note in comparison.notes:
-        print(note)
+        print(with_flags(note))
     for number in range(1, len(runs)):
         print("\n".join(["", *_tables(comparison, number)]))
     if config.csv is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from wsloc.cli.bars import bar
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
 from wsloc.errors import UserError
@@ -129,9 +130,9 @@ def _judge_run(
     if not contents.complete:
         print(f"{folder} is unfinished: {len(contents.image_ids())} of {len(dataset.images)} images are judged.\n")
     for line in differences(contents, dataset):
-        print(line + "\n")
+        print(with_flags(line) + "\n")
     counts, text, written = _written(config, judged, dataset, more, part)
-    print(text)
+    print(with_flags(text))
     if more.average_precision:
         print(f"\naverage precision, boxes sorted by {config.score}; percent")
         _print_rows((name, f"{100 * value:.1f}") for name, value in more.average_precision.items())
@@ -204,7 +205,7 @@ def _print_groups(groups: Sequence[MetricGroup]) -> int:
         print(f"\n{group.title}; percent, with 95 % bootstrap intervals over images")
         _print_rows((name, format_interval(value)) for name, value in group.metrics.items())
         for note in group.notes[:5]:
-            print(f"  {note}")
+            print(f"  {with_flags(note)}")
         if len(group.notes) > 5:
             print(f"  ... and {len(group.notes) - 5} more")
     return sum(len(group.notes) for group in groups)

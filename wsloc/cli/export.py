@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from wsloc.cli.bars import bar
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
 from wsloc.config import ExportFormat, optional
 from wsloc.export.export_settings import LayoutSettings, SelectionSettings
@@ -77,9 +78,9 @@ def _say(export: Export) -> None:
     print(f"{counts['boxes']} boxes{ignored} on {sum(counts['images'].values())} images ({images})")
     for what in ("boxes", "images"):
         for reason, count in counts[f"{what}_left_out"].items():
-            print(f"  left out: {count} {what} {reason}")
+            print(f"  left out: {count} {what} {with_flags(reason)}")
     for warning in export.manifest["warnings"]:
-        print(f"  {warning}")
+        print(f"  {with_flags(warning)}")
     print(f"\nExport: {export.path}")
     print("Next:")
     for title, command in next_commands(export):

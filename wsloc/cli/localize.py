@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import parse_localize, to_yaml
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         judged = judge_run(contents, config.data, dataset)
         summary = write_summary(judged, dataset, localizer.label_map)
         finish(run, summary.counts)
-    print(summary.text)
+    print(with_flags(summary.text))
     print(f"\nRun folder: {run.folder.path}")
     if config.output.report:
         from wsloc.cli.report import write_run_report

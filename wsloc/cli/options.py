@@ -20,10 +20,10 @@ import tyro
 import yaml
 
 import wsloc
+from wsloc.cli.flags import FLAG_OF_FIELD
 from wsloc.config import DatasetName, LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
 
-FLAG_OF_FIELD = {"class_name": "class"}
 NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
 """Settings of one call, which no file may hold and which do not tell two configurations apart."""
 
@@ -89,7 +89,7 @@ def _with_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
         return config
     name = config.classifier.unit_name
     if config.data.class_name not in (None, name) or config.data.targets != "labels":
-        raise UserError("--layer asks for a unit in place of classes: leave out --class and --targets.")
+        raise UserError("`layer` asks for a unit in place of classes: leave out `class_name` and `targets`.")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=name))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from wsloc.cli.bars import bar
+from wsloc.cli.flags import with_flags
 from wsloc.cli.options import settings_of_run
 from wsloc.config import LocalizeConfig, optional, require
 from wsloc.errors import UserError
@@ -103,9 +104,9 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
             raise
         # The run folder alone still tells a lot.
         sentence = f"There are no true boxes and no pictures, because the data set cannot be opened: {error}"
-        if settings is not None and settings.data.dataset is not None and "--root" not in sentence:
-            sentence += " If it has moved, --root DIR says where it is."
-        print(f"wsloc: {sentence}", file=sys.stderr)
+        if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
+            sentence += " If it has moved, `root` says where it is."
+        print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         return _illustrated(JudgedRun(contents, None, None, sentence), settings, None, None, "", config.gallery)
     localizer, why = None, ""
     if contents.manifest.get("kind") is not None:

@@ -165,14 +165,14 @@ def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, heade
 
 def _annotation_file(root: Path, annotations: Path | None, split: str) -> Path:
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds COCO's images.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds COCO's images.")
     path = annotations or root / "annotations" / f"instances_{split}.json"
     if path.is_file():
         return path
     if annotations is not None:
-        raise UserError(f"The annotations {path} do not exist; --annotations names an instances JSON file.")
+        raise UserError(f"The annotations {path} do not exist; `annotations` names an instances JSON file.")
     splits = sorted(other.stem.removeprefix("instances_") for other in path.parent.glob("instances_*.json"))
-    has = f"there are the splits {', '.join(splits)}" if splits else "--annotations names another file"
+    has = f"there are the splits {', '.join(splits)}" if splits else "`annotations` names another file"
     raise UserError(f"There is no {path}; {has}.")
 
 
@@ -187,7 +187,7 @@ def _image_folder(root: Path, split: str, images: Sequence[CocoImage], path: Pat
                 return folder
     raise UserError(
         f"None of the {len(images)} images of {path} (such as {images[0].file_name}) lies in {root}, {root / split} "
-        "or its folder images; --root names the folder of the images."
+        "or its folder images; `root` names the folder of the images."
     )
 
 

@@ -135,8 +135,8 @@ def _folder(root: Path) -> Path:
         if (folder / "images.txt").is_file():
             return folder
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds CUB_200_2011.")
-    raise UserError(f"There is no CUB_200_2011/images.txt in {root}; --root names the folder that holds CUB_200_2011.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds CUB_200_2011.")
+    raise UserError(f"There is no CUB_200_2011/images.txt in {root}; `root` names the folder that holds CUB_200_2011.")
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ def list_imagenet(root: Path, split: str = "val") -> Listing:
     folder = _ilsvrc_folder(root)
     data = folder / "Data" / _CLS_LOC / split
     if not data.is_dir():
-        raise UserError(f"There is no folder {data}; unpack the images of {split} there, or choose another --split.")
+        raise UserError(f"There is no folder {data}; unpack the images of {split} there, or choose another `split`.")
     names = _class_names(folder)
     listed_ids, problems = _listed_ids(folder, split)
     files = {} if listed_ids and split == "train" else _image_files(data)
@@ -131,14 +131,14 @@ def _read_annotation(path: Path, image: ImageRecord, class_names: dict[str, str]
 
 
 def _ilsvrc_folder(root: Path) -> Path:
-    # Absolute, so that --root . inside ILSVRC has a parent to look for the lists in.
+    # Absolute, so that the root . inside ILSVRC has a parent to look for the lists in.
     root = root.absolute() if root == Path() else root
     for folder in (root / "ILSVRC", root):
         if (folder / "Data" / _CLS_LOC).is_dir():
             return folder
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds ILSVRC.")
-    raise UserError(f"There is no ILSVRC/Data/CLS-LOC in {root}; --root names the folder that holds ILSVRC.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds ILSVRC.")
+    raise UserError(f"There is no ILSVRC/Data/CLS-LOC in {root}; `root` names the folder that holds ILSVRC.")
 
 
 def _beside(folder: Path, name: str) -> Path | None:

@@ -74,7 +74,7 @@ def open_glob(pattern: str) -> Dataset:
     paths = sorted(Path(name) for name in glob.glob(pattern, recursive=True))
     paths = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
     if not paths:
-        raise UserError(f"--images {pattern!r} matches no image; quote the pattern and check the folder.")
+        raise UserError(f"`images={pattern!r}` matches no image; quote the pattern and check the folder.")
     root = Path(os.path.commonpath([path.parent for path in paths]) or ".")
     files = [path.relative_to(root).as_posix() for path in paths]
     images = tuple(ImageRecord(file, file, path) for file, path in zip(files, paths, strict=True))
@@ -83,7 +83,7 @@ def open_glob(pattern: str) -> Dataset:
 
 def _require_folder(root: Path) -> None:
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds the images.")
 
 
 def _image_files(root: Path) -> list[Path]:

@@ -43,7 +43,7 @@ def open_images(settings: DataSettings) -> Dataset:
     if settings.images is not None:
         dataset = open_glob(settings.images)
     elif settings.dataset is None:
-        raise UserError(f"Nothing to localize: give --dataset {', '.join(OPENERS)}; or --images 'GLOB' --class NAME.")
+        raise UserError(f"Nothing to localize: give `dataset` ({', '.join(OPENERS)}), or `images` and `class_name`.")
     else:
         dataset = OPENERS[settings.dataset](settings)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
@@ -51,26 +51,25 @@ def open_images(settings: DataSettings) -> Dataset:
 
 def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
-        raise UserError("--images stands alone; leave out --dataset, --root and --labels.")
+        raise UserError("`images` stands alone; leave out `dataset`, `root` and `labels`.")
     if settings.labels is not None and settings.dataset != "folder":
-        raise UserError("--labels goes with --dataset folder; the other data sets bring their own labels.")
-    for flag, value, owners in (
-        ("--annotations", settings.annotations, ("coco", "wsol")),
-        ("--boxes", settings.boxes, ("folder",)),
-        ("--masks", settings.masks, ("folder", "wsol")),
+        raise UserError("`labels` goes with `dataset='folder'`; the other data sets bring their own labels.")
+    for name, value, owners in (
+        ("annotations", settings.annotations, ("coco", "wsol")),
+        ("boxes", settings.boxes, ("folder",)),
+        ("masks", settings.masks, ("folder", "wsol")),
     ):
         if value is not None and settings.dataset not in owners:
-            raise UserError(
-                f"{flag} goes with --dataset {' or '.join(owners)}; the other data sets know their own place."
-            )
+            kinds = " or ".join(f"`dataset={owner!r}`" for owner in owners)
+            raise UserError(f"`{name}` goes with {kinds}; the other data sets know their own place.")
     # The evaluation alone opens them, but should not find out after the work that they are missing.
     if settings.boxes is not None and not settings.boxes.is_file():
-        raise UserError(f"The boxes {settings.boxes} do not exist; --boxes names a CSV file.")
+        raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")
     if settings.masks is not None and not settings.masks.is_dir():
-        raise UserError(f"The folder {settings.masks} does not exist; --masks names the one that holds the masks.")
+        raise UserError(f"The folder {settings.masks} does not exist; `masks` names the one that holds the masks.")
     if settings.class_name is not None and settings.classes:
         raise UserError(
-            "--class looks for one class in every image and --classes chooses among labels: give one of them."
+            "`class_name` looks for one class in every image and `classes` chooses among labels: give one of them."
         )
 
 
@@ -82,17 +81,17 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
         return _relabeled(dataset, lambda _labels: ())
     if not any(image.labels for image in dataset.images):
         raise UserError(
-            "The images have no labels; give --labels CSV, --class NAME, or --targets top5 for the classifier's own."
+            "The images have no labels; give `labels`, `class_name`, or `targets='top5'` for the classifier's own."
         )
     if unknown := [name for name in settings.classes if name not in dataset.class_names]:
         raise UserError(
-            f"--classes: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
+            f"`classes`: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
         )
     chosen = frozenset(settings.classes or dataset.class_names)
     dataset = _relabeled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
     images = tuple(image for image in dataset.images if image.labels)
     if not images:
-        raise UserError(f"No image is labeled {' or '.join(settings.classes)}; choose other --classes.")
+        raise UserError(f"No image is labeled {' or '.join(settings.classes)}; choose other `classes`.")
     return replace(dataset, images=images)
 
 
@@ -138,13 +137,13 @@ def wsol_root(settings: DataSettings) -> Path:
         UserError: if the settings name none.
     """
     if settings.root is None:
-        raise UserError("--dataset wsol needs --root DIR, the folder that holds the images.")
+        raise UserError("`dataset='wsol'` needs `root`, the folder that holds the images.")
     return settings.root
 
 
 def _open_folder(settings: DataSettings) -> Dataset:
     if settings.root is None:
-        raise UserError("--dataset folder needs --root DIR, the folder that holds the images.")
+        raise UserError("`dataset='folder'` needs `root`, the folder that holds the images.")
     if settings.labels is not None:
         return open_labeled_images(settings.root, settings.labels)
     return open_class_folders(settings.root)
@@ -159,7 +158,7 @@ OPENERS: dict[str, Callable[[DataSettings], Dataset]] = {
     "folder": _open_folder,
     "wsol": _open_wsol,
 }
-"""All data sets, by the name that ``--dataset`` takes."""
+"""All data sets, by the name that ``dataset`` takes."""
 
 GROUND_TRUTH_READERS: dict[str, Callable[[DataSettings, Dataset], GroundTruthSet | None]] = {
     "demo": lambda _settings, dataset: read_voc_ground_truth(dataset),
@@ -190,5 +189,5 @@ def _listed_images(dataset: Dataset, path: Path) -> Dataset:
         raise UserError(f"The list of ids {path} cannot be read: {error}.") from error
     by_id = {image.image_id: image for image in dataset.images}
     if missing := [image_id for image_id in ids if image_id not in by_id]:
-        raise UserError(f"--ids: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
+        raise UserError(f"`ids`: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
     return replace(dataset, images=tuple(by_id[image_id] for image_id in dict.fromkeys(ids)))

@@ -42,7 +42,7 @@ def read_rows(path: Path, separator: str | None = None, max_columns: int = -1) -
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; check --root and --split.") from error
+        raise UserError(f"{path} does not exist; check `root` and `split`.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
     splits = max_columns - 1 if max_columns > 0 else -1

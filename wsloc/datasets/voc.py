@@ -96,8 +96,8 @@ def _year_folder(root: Path, year: str) -> Path:
         if (folder / "ImageSets" / "Main").is_dir():
             return folder
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds VOCdevkit.")
-    raise UserError(f"There is no VOCdevkit/VOC{year} in {root}; --download fetches it, --year and --root choose.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds VOCdevkit.")
+    raise UserError(f"There is no VOCdevkit/VOC{year} in {root}; `download=True` fetches it, `year` and `root` choose.")
 
 
 def _read_lines(path: Path) -> list[list[str]]:

@@ -87,10 +87,10 @@ def find_wsol_folder(root: Path, annotations: Path | None, split: str = "test") 
         where = f"{metadata}/{split} or {metadata}/NAME/{split}"
     found = [folder for folder in candidates if (folder / "image_ids.txt").is_file()]
     if not found:
-        raise UserError(f"There is no image_ids.txt in {where}; --annotations names the folder of the text tables.")
+        raise UserError(f"There is no image_ids.txt in {where}; `annotations` names the folder of the text tables.")
     if len(found) > 1 and annotations is None:
         raise UserError(
-            f"{metadata} holds the tables of {len(found)} data sets; name one with --annotations {found[0].parent}."
+            f"{metadata} holds the tables of {len(found)} data sets; name one: `annotations={str(found[0].parent)!r}`."
         )
     return found[0]
 
@@ -151,7 +151,7 @@ def open_wsol(root: Path, annotations: Path | None = None, split: str = "test") 
 def list_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Listing:
     """As :func:`open_wsol`, with what is wrong with the tables."""
     if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds the images.")
     folder = find_wsol_folder(root, annotations, split)
     tables = read_wsol_tables(folder)
     path = folder / "image_ids.txt"

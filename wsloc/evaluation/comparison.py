@@ -234,7 +234,7 @@ def _common_truth(
     if not common:
         raise UserError(
             "No image of the runs has true boxes in this data set at the size that the runs saw; "
-            "give runs of one data set, and its folder by --root."
+            "give runs of one data set, and its folder as `root`."
         )
     return common, notes
 

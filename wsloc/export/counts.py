@@ -114,7 +114,7 @@ class Counts:
             (
                 self.media[media.TURNED],
                 "images have an EXIF orientation and stayed as they are: their boxes are right for readers that turn "
-                "them, such as OpenCV and browsers, and wrong for Pillow and torchvision; --media copy turns them",
+                "them, such as OpenCV and browsers, and wrong for Pillow and torchvision; `media='copy'` turns them",
             ),
             (self.media[media.NOT_LINKED], "images were copied, because they cannot be linked from where they are"),
             (self.without_mask, "boxes have no mask, and no mask picture"),

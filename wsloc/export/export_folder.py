@@ -37,9 +37,9 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         lock = FileLock(growing / _LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UserError(f"Another process is writing {out}; wait for it, or give another --out.") from error
+        raise UserError(f"Another process is writing {out}; wait for it, or give another `out`.") from error
     except OSError as error:
-        raise UserError(f"{growing} cannot be made: {error.strerror}; give another --out.") from error
+        raise UserError(f"{growing} cannot be made: {error.strerror}; give another `out`.") from error
     try:
         # What a killed process left there.
         _empty(growing)
@@ -69,9 +69,11 @@ def _require_free(out: Path, overwrite: bool) -> None:
     if not (out.exists() or out.is_symlink()):
         return
     if not overwrite:
-        raise UserError(f"{out} exists; give another --out, or --overwrite to replace an export.")
+        raise UserError(f"{out} exists; give another `out`, or `overwrite=True` to replace an export.")
     if out.is_symlink() or read_manifest(out) is None:
-        raise UserError(f"{out} is not the folder of an export, so --overwrite leaves it alone; give another --out.")
+        raise UserError(
+            f"{out} is not the folder of an export, so `overwrite=True` leaves it alone; give another `out`."
+        )
 
 
 def _rename(growing: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an export holds, and how it is laid out; each field is a flag of ``wsloc export``."""
+"""What an export holds, and how it is laid out; plain values, as in :mod:`wsloc.config`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SelectionSettings:
     top_fraction: float = 1.0
     """the best fraction of each class's boxes; the others are uncertain (above 0, to 1)"""
     ignore_below: Annotated[float | None, optional("S", "none")] = None
-    """boxes with a lower score are uncertain (0 to 1); together with --uncertain ignore"""
+    """boxes with a lower score are uncertain (0 to 1); only together with uncertain ignore"""
     uncertain: Literal["drop", "ignore"] = "drop"
     """uncertain boxes: leave them out (then their objects count as background), or write them as regions to ignore"""
     boxes_per_class: Annotated[int | None, optional("N", "all that the run has")] = None
@@ -37,23 +37,23 @@ class SelectionSettings:
     """write images without a box, too: as background"""
 
     def __post_init__(self) -> None:
-        for flag, value in (
-            ("--min-score", self.min_score),
-            ("--ignore-below", self.ignore_below),
-            ("--min-area", self.min_area),
-            ("--nms", self.nms),
+        for name, value in (
+            ("min_score", self.min_score),
+            ("ignore_below", self.ignore_below),
+            ("min_area", self.min_area),
+            ("nms", self.nms),
         ):
-            require(value is None or 0 <= value <= 1, f"{flag} must lie between 0 and 1, not {value}.")
+            require(value is None or 0 <= value <= 1, f"`{name}` must lie between 0 and 1, not {value}.")
         require(
-            0 < self.top_fraction <= 1, f"--top-fraction must lie above 0 and be at most 1, not {self.top_fraction}."
+            0 < self.top_fraction <= 1, f"`top_fraction` must lie above 0 and be at most 1, not {self.top_fraction}."
         )
         require(
             self.boxes_per_class is None or self.boxes_per_class >= 1,
-            f"--boxes-per-class must be at least 1, not {self.boxes_per_class}.",
+            f"`boxes_per_class` must be at least 1, not {self.boxes_per_class}.",
         )
         require(
             self.ignore_below is None or self.uncertain == "ignore",
-            "--ignore-below says which boxes --uncertain ignore writes: give both, or --min-score to leave them out.",
+            "`ignore_below` says which boxes `uncertain='ignore'` writes: give both, or `min_score` to leave them out.",
         )
 
 
@@ -71,4 +71,4 @@ class LayoutSettings:
     """write mask_pictures/CLASS/IMAGE.png, too: 255 is object"""
 
     def __post_init__(self) -> None:
-        require(0 <= self.val_fraction < 1, f"--val-fraction must lie between 0 and 1, not {self.val_fraction}.")
+        require(0 <= self.val_fraction < 1, f"`val_fraction` must lie between 0 and 1, not {self.val_fraction}.")

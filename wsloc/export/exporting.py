@@ -91,7 +91,7 @@ def export_run(
         if not run_manifest.get("complete"):
             warnings.append("The run is unfinished: only the images of its finished parts were exported.")
         if VAL in plan.splits and not (counts.images[TRAIN] and counts.images[VAL]):
-            warnings.append("One of the splits has no image; give another --val-fraction.")
+            warnings.append("One of the splits has no image; give another `val_fraction`.")
         beside = {split: kind.image_folders[split] for split in plan.splits}
         manifest = {
             "format_version": FORMAT_VERSION,
@@ -120,28 +120,30 @@ def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
     if not (missing := counts.images_left_out[NOT_USABLE]):
         return (
             f"No image of {run} has a box to learn from: all boxes that are left are uncertain; "
-            "give a lower --ignore-below, or --keep-empty."
+            "give a lower `ignore_below`, or `keep_empty=True`."
         )
     return (
         f"None of the {missing} images of {run} that were selected can be used from {source.root} ({problem}); "
-        "--root names their folder."
+        "`root` names their folder."
     )
 
 
 def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings, treatment: Media) -> None:
     kind = FORMATS[format_name]
     if selection.uncertain == "ignore" and not kind.ignores:
-        raise UserError(f"--format {format_name} has no regions to ignore; leave --uncertain ignore out.")
+        raise UserError(f"`format={format_name!r}` has no regions to ignore; leave `uncertain='ignore'` out.")
     if layout.val_fraction and VAL not in kind.image_folders:
-        raise UserError(f"--format {format_name} has no splits; leave --val-fraction out.")
+        raise UserError(f"`format={format_name!r}` has no splits; leave `val_fraction` out.")
     if layout.segmentation is not None and not kind.has_outlines:
-        raise UserError(f"--format {format_name} has boxes alone; --segmentation goes with --format coco.")
+        raise UserError(f"`format={format_name!r}` has boxes alone; `segmentation` goes with `format='coco'`.")
     if treatment == "none" and kind.needs_images:
-        raise UserError(f"--format {format_name} has its images beside the table; give --media copy or hardlink.")
+        raise UserError(
+            f"`format={format_name!r}` has its images beside the table; give `media='copy'` or `media='hardlink'`."
+        )
 
 
 def _plan(source: Source, found: Survey, layout: LayoutSettings, treatment: Media, info: dict[str, object]) -> Plan:
-    """Names and numbers: the data set's, then those of classes that it does not know, as with ``--class``."""
+    """Names and numbers: the data set's, then those of classes that it does not know, as with ``class_name``."""
     more = tuple(name for name in found.class_names if name not in source.class_names)
     first = source.category_ids or tuple(range(1, len(source.class_names) + 1))
     after = max(first, default=0) + 1

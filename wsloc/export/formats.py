@@ -54,4 +54,4 @@ FORMATS: dict[str, Format] = {
     "label-studio": Format(write_label_studio, {TRAIN: Path(IMAGES)}, media="none", finds_images_by_path=True),
     "cvat": Format(coco.write_cvat, {TRAIN: Path("images")}, media="none", finds_images_by_path=True),
 }
-"""By the name that ``--format`` takes."""
+"""By the name that ``format`` takes."""

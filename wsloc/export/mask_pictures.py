@@ -21,7 +21,7 @@ def write_mask_pictures(folder: Path, image: ExportImage) -> int:
     """Write ``mask_pictures/CLASS/IMAGE.png`` of each class of an image: gray, 255 is object, 0 is not.
 
     :func:`wsloc.datasets.own_truth.mask_place` says where they lie, ``IMAGE`` being the image's exported file with
-    its suffix; ``--dataset folder --masks`` reads such a folder. They have the size of the image after EXIF
+    its suffix; the data set ``folder`` reads such a folder as its ``masks``. They have the size of the image after EXIF
     transposition; boxes of one class share a picture, uncertain ones are not in it.
 
     Returns:

@@ -12,11 +12,11 @@ from wsloc.export.export_settings import SelectionSettings
 from wsloc.records import Localization
 
 FALLBACK = "fallback"
-BELOW_MIN_AREA = "below --min-area"
-BELOW_MIN_SCORE = "below --min-score"
-DUPLICATE = "duplicate by --nms"
-BEYOND_BOXES_PER_CLASS = "beyond --boxes-per-class"
-OUTSIDE_TOP_FRACTION = "outside --top-fraction"
+BELOW_MIN_AREA = "below `min_area`"
+BELOW_MIN_SCORE = "below `min_score`"
+DUPLICATE = "duplicate by `nms`"
+BEYOND_BOXES_PER_CLASS = "beyond `boxes_per_class`"
+OUTSIDE_TOP_FRACTION = "outside `top_fraction`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def open_source(settings: DataSettings, root: Path | None = None, manifest: Mapp
     if settings.images is not None and root is not None:
         # A glob knows no classes, so there is nothing to open.
         if not root.is_dir():
-            raise UserError(f"The folder {root} does not exist; --root names the one that holds the images.")
+            raise UserError(f"The folder {root} does not exist; `root` names the one that holds the images.")
         return Source(root)
     # Which images and classes the run was asked for, its records tell.
     whole = replace(settings, root=root or settings.root, ids=None, boxes=None, masks=None, download=False)

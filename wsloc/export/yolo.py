@@ -31,7 +31,7 @@ def write_yolo(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple
         path = folder / "labels" / image.split / f"{Path(image.name).stem}.txt"
         path.write_text("".join(rows), encoding="ascii")
     (folder / DATA).write_text(_data(plan.class_names, has_val), encoding="utf-8")
-    warnings = [] if has_val else ["There is no split val, so data.yaml names train for it; --val-fraction makes one."]
+    warnings = [] if has_val else ["There is no split val, so data.yaml names train for it; `val_fraction` makes one."]
     if unread:
         warnings.append(f"{unread} images are of a type that Ultralytics does not read, such as .ppm; convert them.")
     return tuple(warnings)

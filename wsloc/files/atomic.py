@@ -57,7 +57,7 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
     except (OSError, ValueError) as error:
         _remove(temporary)
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be written: {reason}; make room, or give another --out.") from error
+        raise UserError(f"{path} cannot be written: {reason}; make room, or give another `out`.") from error
 
 
 def _remove(temporary: Path) -> None:

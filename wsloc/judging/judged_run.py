@@ -122,7 +122,7 @@ def common_truth(
 
 def _way_to_truth(settings: DataSettings) -> str:
     """How true boxes come to a data set that takes them from files of the user's; empty for another."""
-    return " --boxes CSV or --masks DIR adds true boxes." if settings.dataset == "folder" else ""
+    return " `boxes` or `masks` adds true boxes." if settings.dataset == "folder" else ""
 
 
 def write_metrics(

@@ -47,7 +47,7 @@ class MapFolder:
             UserError: if it does not exist.
         """
         if not folder.is_dir():
-            raise UserError(f"There is no folder of maps {folder}; wsloc localize --save-maps writes one in its run.")
+            raise UserError(f"There is no folder of maps {folder}; localizing with `save_maps` makes one.")
         self.folder = folder
         self.unreadable: dict[str, None] = {}
 

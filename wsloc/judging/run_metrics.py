@@ -117,7 +117,7 @@ def evaluate_maps(settings: DataSettings, dataset: Dataset, how: Judging, progre
     truth = read_ground_truth(settings, dataset)
     items = judged_items(truth.images, classes_asked(settings)) if truth is not None else None
     if truth is None or not items:
-        raise UserError("The data set has no true box to judge the maps by; --dataset folder takes --boxes CSV.")
+        raise UserError("The data set has no true box to judge the maps by; `dataset='folder'` takes `boxes`.")
     curves = _held_out_curves(how, items, progress)
     of_maps = map_metrics(items, truth.images, how.maps, how.protocol, curves, progress)
     of_masks = mask_metrics(items, truth, (), how.maps, how.protocol, progress)
@@ -131,7 +131,7 @@ def differences(contents: RunContents, dataset: Dataset) -> list[str]:
     known = {image.image_id for image in dataset.images}
     said = []
     if lost := recorded - known:
-        said.append(f"{len(lost)} images of the run are not in the data set, or not chosen by the flags; left out.")
+        said.append(f"{len(lost)} images of the run are not in the data set, or not chosen by the settings; left out.")
     if contents.complete and (new := known - recorded):
         said.append(f"{len(new)} images of the data set have no record in the run; their items count as missed.")
     return said
@@ -153,5 +153,7 @@ def _held_out_curves(how: Judging, judged: Items, progress: Progress) -> tuple[s
     if not items:
         raise UserError(f"{folder} has no true box, so it cannot choose a threshold.")
     if common := set(judged.image_ids).intersection(items.image_ids):
-        raise UserError(f"--held-out {folder} has {len(common)} of the judged images; thresholds are chosen on others.")
+        raise UserError(
+            f"`held_out={str(folder)!r}` has {len(common)} of the judged images; thresholds are chosen on others."
+        )
     return contents.name, held_out_curves(items, images, MapFolder(folder / MAPS), how.protocol, progress)

@@ -89,7 +89,7 @@ def make_localizer(config: LocalizeConfig, dataset: Dataset, classifier: Classif
     )
     usable = label_map.usable()
     if not usable.classes:
-        raise UserError(f"None of the classes has an output of {classifier.name}; give --label-map or another --arch.")
+        raise UserError(f"None of the classes has an output of {classifier.name}; give `label_map` or another `arch`.")
     precision = getattr(torch, config.compute.precision)
     scorer = make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision)
     example = torch.randn((1, *shapes[0]), generator=torch.Generator().manual_seed(0)).to(device)
@@ -125,7 +125,7 @@ def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]]
             check_network(scorer, shape)
         except UserError as error:
             raise UserError(
-                f"{classifier.name} takes inputs of one size only; use --resize squash, and no --views multi-scale."
+                f"{classifier.name} takes inputs of one size only; use `resize='squash'`, and no `views='multi-scale'`."
             ) from error
     return num_outputs
 
@@ -141,7 +141,7 @@ def _input_shapes(preprocessing: Preprocessing, make_views: MakeViews) -> list[t
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that ``--device`` names; ``auto`` takes CUDA or MPS where there is one.
+    """The device that ``device`` names; ``auto`` takes CUDA or MPS where there is one.
 
     Raises:
         UserError: if it is not there.
@@ -150,7 +150,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:
-        raise UserError(f"--device {name}: there is no such device here; use --device auto or --device cpu.")
+        raise UserError(f"`device={name!r}`: there is no such device here; use `device='auto'` or `device='cpu'`.")
     return torch.device(name)
 
 

@@ -186,7 +186,7 @@ def _on_device(localizer: Localizer, compute: Callable[[list[_BatchRow]], None],
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(
-            f"The device is out of memory at --batch-size {localizer.batch_size}; choose a smaller one."
+            f"The device is out of memory at `batch_size={localizer.batch_size}`; choose a smaller one."
         ) from error
 
 

@@ -50,7 +50,7 @@ def open_run_folder(
             raise UserError(f"The run folder {out} cannot be made: {error.strerror}.") from error
         return _begun(out, config_yaml), False
     if not overwrite:
-        raise UserError(f"{out} exists; give another `out`, or `resume=True` to resume it, or `overwrite=True`.")
+        raise UserError(f"{out} exists; give another `out`, or `resume=True` to continue it, or `overwrite=True`.")
     if not out.is_dir() or (read_manifest(out) is None and not _is_barely_begun(out)):
         raise UserError(f"{out} is not a run folder, so `overwrite=True` leaves it alone; give another `out`.")
     return _emptied(out, config_yaml), False

@@ -109,7 +109,7 @@ def ascend(
         score, gradient = _score_and_gradient(scorer, class_index, image.roll(shift, (2, 3)), passed_over)
         if not math.isfinite(score):
             raise UserError(
-                f"The score is {score} after {number} steps; take a smaller --learning-rate or a larger --penalty."
+                f"The score is {score} after {number} steps; take a smaller `learning_rate` or a larger `penalty`."
             )
         objective = score - penalty * float(image.square().sum())
         yield AscentStep(number, image[0], score, objective, passed_over is not None)
@@ -166,7 +166,7 @@ def _relu_to_pass_over(scorer: Scorer, class_index: int, image: Tensor) -> int |
     raise UserError(
         "The gradient of the score is zero everywhere in the image to start from"
         + ("" if number is None else ", even before the last ReLU")
-        + "; take another --start: noise, or a photograph."
+        + "; take another `start`: noise, or a photograph."
     )
 
 

@@ -69,7 +69,7 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
         return Layer("module-output", convolutions[-1])
     raise UserError(
         "The network has no pooling, attention or convolution that can be watched to read features at; name a "
-        "--cam-layers, and give the network neither traced nor scripted."
+        "`cam_layers`, and give the network neither traced nor scripted."
     )
 
 

@@ -88,7 +88,7 @@ def _integrated_gradients(context: MethodContext) -> BoundMethod:
 
 def _cam(context: MethodContext) -> BoundMethod:
     if context.settings.cam_layers:
-        raise UserError("CAM reads the input of the global pooling and no other layer; leave out --cam-layers.")
+        raise UserError("CAM reads the input of the global pooling and no other layer; leave out `cam_layers`.")
     return _shared(partial(cam, context.scorer, layer=find_cam_layer(context.scorer, context.example)), context.example)
 
 
@@ -106,7 +106,7 @@ def _guided_grad_cam(context: MethodContext) -> BoundMethod:
 def _score_cam(context: MethodContext) -> BoundMethod:
     layer, *others = _layers(context)
     if others:
-        raise UserError("Score-CAM reads one layer; name only one with --cam-layers.")
+        raise UserError("Score-CAM reads one layer; name only one with `cam_layers`.")
     most = feature_channels(context.scorer, context.example, layer)
     channels = min(context.settings.score_cam_channels or most, most)
     compute = partial(score_cam, context.scorer, layer=layer, channels=channels)
@@ -119,13 +119,13 @@ def _occlusion(context: MethodContext) -> BoundMethod:
     compute = partial(occlusion, context.scorer, patch=patch, stride=stride, fill=settings.occlusion_fill)
     windows = patch_windows((context.example.shape[2], context.example.shape[3]), patch, stride)
     if len(windows) == 1:
-        raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set --occlusion-patch.")
+        raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set `occlusion_patch`.")
     return BoundMethod(compute, forward_passes=len(windows) + 1, shares_passes=True)
 
 
 def _rise(context: MethodContext) -> BoundMethod:
     if context.scorer.activation == "softmax" and logits_without_graph(context.scorer, context.example).shape[1] == 1:
-        raise UserError("RISE weighs by the probability of a class, which a single score lacks; take another --method.")
+        raise UserError("RISE weighs by the probability of a class, which a single score lacks; take another `method`.")
     masks, grid, fraction = context.settings.rise_masks, context.settings.rise_grid, context.settings.rise_fraction
     compute = partial(rise, context.scorer, masks=masks, grid=grid, fraction=fraction, seed=context.seed)
     return BoundMethod(compute, forward_passes=masks + 1, shares_passes=True)

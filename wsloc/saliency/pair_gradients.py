@@ -41,7 +41,7 @@ def pair_gradients(
         if any(gradient is None for gradient in gradients):
             raise UserError(
                 "The score does not depend on a layer that is read (it lies above what is asked for, or in another "
-                "branch); name a layer below with --cam-layers."
+                "branch); name a layer below with `cam_layers`."
             )
         yield pairs, tuple(gradient[image_index[pairs]] for gradient in gradients if gradient is not None)
 

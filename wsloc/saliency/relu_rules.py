@@ -123,5 +123,5 @@ def _refuse_other_operations(logits: Tensor) -> None:
         if name not in _ALLOWED:
             raise UserError(
                 "DeconvNet and guided back-propagation are rules for ReLU and ReLU6, but this network also runs "
-                f"{name}; take another --method."
+                f"{name}; take another `method`."
             )

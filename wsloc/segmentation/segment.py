@@ -60,4 +60,4 @@ SEGMENTERS: dict[str, Segmenter] = {
     "graphcut-2013": segment_by_graphcut_2013,
     "threshold": segment_by_threshold,
 }
-"""All segmenters, by the name that ``--segmenter`` takes."""
+"""All segmenters, by the name that ``segmenter`` takes."""

@@ -22,7 +22,7 @@ COLORMAPS = {
     "inferno": cv2.COLORMAP_INFERNO,
     "jet": cv2.COLORMAP_JET,
 }
-"""By the name that ``--colormap`` takes. Viridis and inferno rise evenly in lightness, also in print without color."""
+"""By the name that ``colormap`` takes. Viridis and inferno rise evenly in lightness, also in print without color."""
 
 
 def overlay_heatmap(
@@ -88,7 +88,7 @@ STYLES: dict[str, Callable[[Image, NDArray[np.float32], float, str], Image]] = {
     "gray": lambda _image, saliency, _alpha, _colormap: gray_map(saliency),
     "inverted-gray": lambda _image, saliency, _alpha, _colormap: gray_map(saliency, inverted=True),
 }
-"""All ways to show a map, by the name that ``--style`` takes: from image, map, alpha and color map to a picture."""
+"""All ways to show a map, by the name that ``style`` takes: from image, map, alpha and color map to a picture."""
 
 
 def _levels(saliency: NDArray[np.float32]) -> NDArray[np.uint8]:
