@@ -20,7 +20,7 @@ from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
-from wsloc.records import Localization
+from wsloc.records import BoxRecord
 from wsloc.saliency import MethodContext, bind_method
 
 SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
@@ -64,13 +64,13 @@ def main() -> int:
     return 0
 
 
-def boxes_of(localizer: Localizer, dataset: Dataset) -> list[Localization]:
+def boxes_of(localizer: Localizer, dataset: Dataset) -> list[BoxRecord]:
     with applied(plan_threads(localizer.scorer.device)) as pool:
         results = tqdm(localize(localizer, dataset.images, pool), total=len(dataset.images), unit="image")
         return [found for result in results for item in result.items for found in item.localizations]
 
 
-def boxes_of_wrong_class(localizer: Localizer, dataset: Dataset) -> list[Localization]:
+def boxes_of_wrong_class(localizer: Localizer, dataset: Dataset) -> list[BoxRecord]:
     """The boxes of the class that follows each label in the list of classes, handed in under the label's name."""
     names = dataset.class_names
     following = dict(zip(names, (*names[1:], names[0]), strict=True))

@@ -192,7 +192,7 @@ def class_table(truth: dict[str, GroundTruth], folders: dict[str, Path]) -> Iter
 
 
 def by_class(truth: dict[str, GroundTruth], folder: Path) -> dict[str, ClassVocAp]:
-    found = voc_ap(truth, read_run(folder).localizations, lambda record: record.probability, CLASSES)
+    found = voc_ap(truth, read_run(folder).localizations, lambda record: record.score_by("probability"), CLASSES)
     assert found is not None
     return {name: found.classes[name] for name in CLASSES}
 

@@ -206,6 +206,7 @@ def records_of(item: ItemResult, run_seed: int, candidates: Sequence[str]) -> It
     if item.trace is None:
         return
     box, trace = item.localizations[0], item.trace
+    assert isinstance(box, Localization)
     (component,) = largest_components(trace.mask)
     seed = stable_hash(run_seed, box.image_id, box.class_name)
     saliency = np.nan_to_num(trace.saliency)

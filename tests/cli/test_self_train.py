@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from made_splits import QUICK, TEST, entered, files_of, interrupt_at_step, interrupting, rows_of
 
 from wsloc.cli.main import run_verb
 from wsloc.detection import rounds
-from wsloc.detection.inference import localization
+from wsloc.detection.inference import detection
 from wsloc.records import ImageRecord
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 
 @pytest.fixture
@@ -30,13 +31,13 @@ def boxes(here: Path) -> None:
     for row in csv.DictReader((here / "train" / "boxes.csv").read_text().splitlines()):
         image = ImageRecord(row["image"], row["image"], here / row["image"])
         x0, y0, x1, y1 = (float(row[key]) for key in ("x0", "y0", "x1", "y1"))
-        record = localization(image, row["class"], (x0 + 3, y0 + 3, x1 + 3, y1 + 3), 0.5, (80, 64), method="cam")
-        lines.append(json.dumps(dataclasses.asdict(record)) + "\n")
+        record = detection(image, row["class"], (x0 + 3, y0 + 3, x1 + 3, y1 + 3), 0.5, (80, 64), method="cam")
+        lines.append(to_line(record))
     run = here / "boxes"
     run.mkdir()
     (run / "localizations.jsonl").write_text("".join(lines))
     (run / "failures.jsonl").touch()
-    (run / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": True, "images": 8}))
+    (run / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": True, "images": 8}))
     (run / "config.yaml").write_text(
         "dataset: folder\nroot: train\nlabels: train/labels.csv\nboxes: train/boxes.csv\narch: demo\n"
     )
@@ -56,6 +57,8 @@ def test_self_training_in_two_rounds(capsys: pytest.CaptureFixture[str]) -> None
     first = [json.loads(line) for line in Path("rounds/round-1/localizations.jsonl").read_text().splitlines()]
     assert {record["method"] for record in first} <= {"cam", "detector"}
     assert [record["file"] for record in first] == sorted(record["file"] for record in first)
+    config = yaml.safe_load(Path("rounds/round-1/config.yaml").read_text())
+    assert (config.keys(), config["data"]["root"]) == ({"arch", "data"}, "train")
     # What the figures say, evaluate says of each round.
     assert run_verb("evaluate", ["rounds/round-2"]) == 0
     metrics = json.loads(Path("rounds/round-2/metrics.json").read_text())
@@ -165,7 +168,7 @@ def test_bad_input_of_self_training(flags: str, sentence: str, capsys: pytest.Ca
     shutil.copytree("boxes", "empty")
     Path("empty/localizations.jsonl").write_text("")
     shutil.copytree("boxes", "unfinished")
-    Path("unfinished/manifest.json").write_text(json.dumps({"schema_version": 1, "complete": False}))
+    Path("unfinished/manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": False}))
     assert run_verb("self-train", [*QUICK, *flags.split(), "--out", "run"]) == 2
     assert sentence in capsys.readouterr().err
     assert not Path("run").exists()

@@ -59,7 +59,7 @@ def test_the_loss_falls_and_the_boxes_come_back(labels: BoxedImages, tmp_path: P
         best = {item.class_name: item.localizations[0] for item in result.items}
         for index, box in zip(boxed.classes, boxed.boxes_xyxy, strict=True):
             record = best[CLASSES[index - 1]]
-            assert record.probability > 0.5
+            assert record.score_by("probability") > 0.5
             assert boxes.iou_matrix(box, record.box_xyxy)[0, 0] > 0.6
 
 

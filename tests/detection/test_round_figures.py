@@ -10,12 +10,12 @@ from PIL import Image
 
 from wsloc.config import DataSettings
 from wsloc.datasets import Dataset
-from wsloc.detection.inference import localization
+from wsloc.detection.inference import detection
 from wsloc.detection.round_figures import GAIN, HEADLINE, RoundFigures, best_round, round_figures, write_figures
 from wsloc.detection.rounds import Round
 from wsloc.evaluation import Estimate
 from wsloc.judging.judged_run import judge_run
-from wsloc.records import ImageRecord, Localization
+from wsloc.records import BoxRecord, ImageRecord
 from wsloc.runs.read_run import RunContents
 
 ROWS = ["a.png,red,0,0,10,10", "b.png,red,0,0,10,10"]
@@ -54,8 +54,8 @@ def test_the_table(tmp_path: Path, value: float | None, text: str) -> None:
 def made_round(index: int, images: tuple[ImageRecord, ...], folder: Path, ends: tuple[int, int]) -> Round:
     """A round with the box ``(0, 0, end, 10)`` on each of two images, whose true box is ``(0, 0, 10, 10)``."""
     (folder / "boxes.csv").write_text("\n".join(["image,class,x0,y0,x1,y1", *ROWS]) + "\n")
-    boxes: dict[tuple[str, str], Localization] = {
-        (image.image_id, "red"): localization(image, "red", (0.0, 0.0, float(end), 10.0), 0.5, (40, 40), method="cam")
+    boxes: dict[tuple[str, str], BoxRecord] = {
+        (image.image_id, "red"): detection(image, "red", (0.0, 0.0, float(end), 10.0), 0.5, (40, 40), method="cam")
         for image, end in zip(images, ends, strict=True)
     }
     contents = RunContents(folder, {}, tuple(boxes.values()), (), True, ())

@@ -90,7 +90,7 @@ def test_a_detector_that_is_right(tmp_path: Path) -> None:
 
     (tmp_path / "run").mkdir()
     with RunFolder(tmp_path / "run") as folder:
-        folder.write_manifest({"schema_version": 1, "complete": False})
+        folder.write_manifest({"schema_version": 2, "complete": False})
         tested = judge_detector(
             folder, dataset, settings, detector, torch.device("cpu"), batch_size=2, progress=progress
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pycocotools import mask as coco_masks
 
 from wsloc.export.source import Source
 from wsloc.records import Failure, Localization
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 Box = tuple[float, float, float, float]
 CLASSES = ("no", "1e3", "a/b <c> & 'd'", "犬 é: #1")
@@ -91,12 +91,16 @@ def write_run(
 ) -> Path:
     """A run folder."""
     path.mkdir(parents=True)
-    manifest = {"schema_version": 1, "complete": complete, "commit": "0123abc", "dataset_fingerprint": "f00"}
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "complete": complete,
+        "commit": "0123abc",
+        "dataset_fingerprint": "f00",
+    }
     (path / "manifest.json").write_text(json.dumps(manifest))
     (path / "config.yaml").write_text("dataset: folder\nmethod: cam\n")
-    lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in records)
-    (path / "localizations.jsonl").write_text(lines, encoding="utf-8")
-    (path / "failures.jsonl").write_text("".join(json.dumps(asdict(one)) + "\n" for one in failures), encoding="utf-8")
+    (path / "localizations.jsonl").write_text("".join(map(to_line, records)), encoding="utf-8")
+    (path / "failures.jsonl").write_text("".join(map(to_line, failures)), encoding="utf-8")
     return path
 
 

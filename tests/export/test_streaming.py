@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,14 @@ from wsloc.export.export_settings import LayoutSettings, SelectionSettings
 from wsloc.export.exporting import export_run
 from wsloc.export.source import Source
 from wsloc.records import Failure, Localization
+from wsloc.runs.record_lines import to_line
 
 _BYTES_A_BOX, _MAX_BYTES_A_BOX = 4000, 1500
 
 
 def write_part(run: Path, number: int, records: Iterable[Localization]) -> None:
     (run / "parts").mkdir(exist_ok=True)
-    lines = "".join(json.dumps(asdict(one)) + "\n" for one in records)
+    lines = "".join(map(to_line, records))
     (run / "parts" / f"{number:06d}.jsonl").write_text(lines, encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from wsloc.datasets import GroundTruthSet
 from wsloc.evaluation.summary import judge_with_baselines
 from wsloc.judging.judged_run import JudgedRun
-from wsloc.records import Failure, GroundTruth, Localization
+from wsloc.records import BoxRecord, Failure, GroundTruth, Localization
 from wsloc.runs.read_run import RunContents
 
 SIZE_WH = (100, 80)
@@ -42,7 +42,7 @@ def true_of(image_id: str, boxes: Mapping[str, Sequence[Box]], difficult: bool =
 
 
 def judged_run(
-    localizations: Sequence[Localization],
+    localizations: Sequence[BoxRecord],
     truth: Sequence[GroundTruth] | None,
     failures: Sequence[Failure] = (),
     path: Path = Path("runs/made"),

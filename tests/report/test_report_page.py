@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_runs import Page, found, hand_run, judged_run, true_of
+from made_runs import SIZE_WH, Page, found, hand_run, judged_run, true_of
 
 from wsloc.classifiers.labelmap import MappedClass
 from wsloc.cli.options import parse_localize
 from wsloc.evaluation import Evaluation
 from wsloc.judging.judged_run import JudgedRun, write_metrics
-from wsloc.records import Failure
+from wsloc.records import Detection, Failure
 from wsloc.report import Pictures, RunReport, build_run_report, build_several_report, run_page, run_text, several_page
 from wsloc.report.replay import Photo
 
@@ -79,7 +79,7 @@ ROUND = DETECTOR | {"kind": "self-training-round", "round": 2}
 def run_by_detector(manifest: dict[str, Any], *methods: str) -> JudgedRun:
     """One image for each method."""
     return judged_run(
-        [found(f"{n}", "cat", BOX, method=method, segmenter="none") for n, method in enumerate(methods)],
+        [Detection(f"{n}", f"{n}.jpg", "cat", BOX, 0.5, 0.1, method, 0, SIZE_WH) for n, method in enumerate(methods)],
         [true_of(f"{n}", {"cat": [BOX]}) for n in range(len(methods))],
         manifest=manifest,
     )

@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar on standard error, gone when the work is done; see :class:`wsloc.progress.Progress`."""
-    return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True, leave=False)
+    """A bar on standard error; see :class:`wsloc.progress.Progress`."""
+    return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
 
 
 def training_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar that stays; beside the steps of a training it shows their loss and the last epoch's metrics."""
+    """The same; beside the steps of a training it shows their loss and the last epoch's metrics."""
     shown = tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
     for item in shown:
         if unit == "step":

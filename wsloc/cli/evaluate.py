@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -117,6 +117,7 @@ def _parse(arguments: Sequence[str], data: DataSettings) -> EvaluateConfig:
 def _judge_run(
     config: EvaluateConfig, folder: Path, of_run: LocalizeConfig, dataset: Dataset, part: Sequence[str]
 ) -> int:
+    from wsloc.evaluation.table import format_percent
     from wsloc.judging.judged_run import judge_run
     from wsloc.judging.run_metrics import differences, evaluate_run
     from wsloc.runs.read_run import read_run
@@ -135,7 +136,7 @@ def _judge_run(
     print(with_flags(text))
     if more.average_precision:
         print(f"\naverage precision, boxes sorted by {config.score}; percent")
-        _print_rows((name, f"{100 * value:.1f}") for name, value in more.average_precision.items())
+        _print_rows([(name, format_percent(value)) for name, value in more.average_precision.items()])
     noted = _print_groups(more.groups)
     print(f"\n{written}")
     return 1 if counts["images_without_truth"] or contents.notes or noted else 0
@@ -203,7 +204,7 @@ def _print_groups(groups: Sequence[MetricGroup]) -> int:
 
     for group in groups:
         print(f"\n{group.title}; percent, with 95 % bootstrap intervals over images")
-        _print_rows((name, format_interval(value)) for name, value in group.metrics.items())
+        _print_rows([(name, format_interval(value)) for name, value in group.metrics.items()])
         for note in group.notes[:5]:
             print(f"  {with_flags(note)}")
         if len(group.notes) > 5:
@@ -211,8 +212,8 @@ def _print_groups(groups: Sequence[MetricGroup]) -> int:
     return sum(len(group.notes) for group in groups)
 
 
-def _print_rows(rows: Iterator[tuple[str, str]]) -> None:
-    shown = list(rows)
-    width = max((len(name) for name, _ in shown), default=0)
-    for name, value in shown:
-        print(f"  {name:<{width}}  {value:>20}")
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    from wsloc.evaluation.table import columns
+
+    for line in columns(rows) if rows else []:
+        print(f"  {line}")

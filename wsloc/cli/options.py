@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +24,8 @@ from wsloc.cli.flags import FLAG_OF_FIELD
 from wsloc.config import DatasetName, LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
 
+_RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
+"""What files of version 0.1.0 call settings, and what they are called now."""
 NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
 """Settings of one call, which no file may hold and which do not tell two configurations apart."""
 
@@ -44,16 +46,16 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
     if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
-        config = _layer(shipped, config)
+        config = _layer(shipped, _read_yaml(shipped), config)
     if named.config:
-        config = _without_unit_as_class(_layer(named.config, config))
+        config = _without_unit_as_class(_layer(named.config, _read_yaml(named.config), config))
     return _with_unit_as_class(_parse(arguments, config))
 
 
 def settings_of_run(
     folder: Path, root: Path | None = None, boxes: Path | None = None, masks: Path | None = None
 ) -> LocalizeConfig:
-    """The settings that a run had.
+    """The settings that a run had; of a detector's run those of its images alone.
 
     Args:
         folder: of the run.
@@ -67,10 +69,13 @@ def settings_of_run(
     # Only now, so that --help answers at once.
     from wsloc.runs.read_run import read_run_manifest
 
-    read_run_manifest(folder)
+    manifest, file = read_run_manifest(folder), folder / "config.yaml"
     given = {"--root": root, "--boxes": boxes, "--masks": masks}
     moved = [word for flag, path in given.items() if path is not None for word in (flag, str(path))]
-    return parse_localize(["--config", str(folder / "config.yaml"), *moved])
+    if manifest.get("kind") is None or manifest["schema_version"] == 1:
+        return parse_localize(["--config", str(file), *moved])
+    data = _read_yaml(file).get("data")
+    return _parse(moved, _layer(file, data if isinstance(data, dict) else {}, LocalizeConfig()))
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
@@ -137,8 +142,8 @@ def _parse(arguments: Sequence[str], default: LocalizeConfig) -> LocalizeConfig:
     )
 
 
-def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
-    settings = _read_yaml(path)
+def _layer(path: Path, settings: Mapping[str, Any], default: LocalizeConfig) -> LocalizeConfig:
+    settings = {_RENAMED.get(key, key): value for key, value in settings.items()}
     known = [key for key in flatten(default) if key not in NOT_IN_FILES]
     for key in settings:
         if key not in known:

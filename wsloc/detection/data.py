@@ -18,7 +18,7 @@ from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.errors import UserError, listed
-from wsloc.records import GroundTruth, ImageRecord, Localization
+from wsloc.records import Box, GroundTruth, ImageRecord
 from wsloc.runs.read_run import RunContents
 
 _MAX_NAMED = 5
@@ -101,7 +101,7 @@ def from_truth(
 
 def from_localizations(
     dataset: Dataset,
-    localizations: Iterable[Localization],
+    localizations: Iterable[Box],
     class_names: Sequence[str],
     *,
     drop_empty: bool = False,
@@ -120,9 +120,9 @@ def from_localizations(
         UserError: if no box is left.
     """
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
-    found: dict[str, list[Localization]] = {image.image_id: [] for image in dataset.images}
+    found: dict[str, list[Box]] = {image.image_id: [] for image in dataset.images}
     for record in localizations:
-        if record.component == 0 and record.class_name in index_of and record.image_id in found:
+        if record.index == 0 and record.class_name in index_of and record.image_id in found:
             found[record.image_id].append(record)
     left_out = frozenset(without)
     images = tuple(

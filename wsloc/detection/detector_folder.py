@@ -110,12 +110,12 @@ def finish(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
 
 
 def data_yaml(arch: str, data: DataSettings | None) -> str:
-    """The settings that reading a detector's run takes: its images and, for tables, what it is called."""
-    settings: dict[str, Any] = {"arch": arch}
+    """The configuration of a detector's run: its architecture and, under ``data``, the images that it looked at."""
+    settings: dict[str, Any] = {}
     for field in fields(DataSettings) if data is not None else ():
         if field.name != "download" and (value := getattr(data, field.name)) not in (None, ()):
             name = "class" if field.name == "class_name" else field.name
             settings[name] = (
                 str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             )
-    return yaml.safe_dump(settings, sort_keys=False)
+    return yaml.safe_dump({"arch": arch, "data": settings}, sort_keys=False)

@@ -1,9 +1,4 @@
-"""What a detector finds in images, as the records of a run.
-
-A run by a detector is told no labels. Its records say: ``method`` detector, ``segmenter`` none, ``probability`` and
-``quality`` the score, ``component`` the place of the box among those of its class on the image, ``rank`` the place of
-the class among all on the image, by its best score.
-"""
+"""What a detector finds in images, as the records of a run; it is told no labels."""
 
 from __future__ import annotations
 
@@ -23,10 +18,9 @@ from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
-from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.records import Detection, Failure, ImageRecord
 
 METHOD = "detector"
-SEGMENTER = "none"
 
 Scored = tuple[tuple[float, float, float, float], float]
 """A box, ``xyxy``, and its score."""
@@ -100,8 +94,8 @@ def _result(image: ImageRecord, found: dict[str, list[Scored]], size_wh: tuple[i
         ItemResult(
             name,
             tuple(
-                localization(image, name, box, score, size_wh, component=component, rank=rank)
-                for component, (box, score) in enumerate(found[name])
+                detection(image, name, box, score, size_wh, index=index, rank=rank)
+                for index, (box, score) in enumerate(found[name])
             ),
         )
         for rank, name in enumerate(ranked, start=1)
@@ -109,31 +103,28 @@ def _result(image: ImageRecord, found: dict[str, list[Scored]], size_wh: tuple[i
     return ImageResult(image, tuple(items), StageSeconds())
 
 
-def localization(
+def detection(
     image: ImageRecord,
     class_name: str,
     box_xyxy: tuple[float, float, float, float],
     score: float,
     size_wh: tuple[int, int],
     *,
-    component: int = 0,
+    index: int = 0,
     rank: int | None = None,
     method: str = METHOD,
-) -> Localization:
+) -> Detection:
     """The record of a box that has a score and nothing else."""
     x0, y0, x1, y1 = box_xyxy
-    return Localization(
+    return Detection(
         image_id=image.image_id,
         file=image.file,
         class_name=class_name,
         box_xyxy=box_xyxy,
-        probability=score,
-        quality=score,
+        score=score,
         area_fraction=(x1 - x0) * (y1 - y0) / (size_wh[0] * size_wh[1]),
         method=method,
-        segmenter=SEGMENTER,
-        fallback=None,
-        component=component,
+        index=index,
         size_wh=size_wh,
         rank=rank,
     )

@@ -22,11 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
 from wsloc import boxes
 from wsloc.errors import ItemError, UserError, one_line
-from wsloc.records import Localization
+from wsloc.records import BoxRecord, Localization
+from wsloc.run_lengths import decode
 
 Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
 
@@ -54,7 +54,7 @@ def load_refine(name: str) -> Refine:
     return found
 
 
-def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) -> Localization:
+def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> BoxRecord:
     """A record with its box refined; the same record where the refiner keeps it.
 
     Args:
@@ -95,12 +95,12 @@ def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) 
         raise ItemError(f"the refiner gave a box without area: {found.tolist()}")
     x0, y0, x1, y1 = box[0].tolist()
     fraction = (x1 - x0) * (y1 - y0) / (width * height)
-    return replace(
-        record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined", mask_rle=None
-    )
+    if isinstance(record, Localization):
+        record = replace(record, mask_rle=None)
+    return replace(record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined")
 
 
-def mask_of(record: Localization, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
+def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
     """The mask of a record at the size of its image, bool ``(H, W)``; None where it has none.
 
     Raises:
@@ -108,10 +108,7 @@ def mask_of(record: Localization, size_wh: tuple[int, int]) -> NDArray[np.bool_]
     """
     if record.mask_rle is None:
         return None
-    try:
-        mask = coco_masks.decode(dict(record.mask_rle))
-    except Exception as error:  # pycocotools raises whatever a damaged string leads it to
-        raise ItemError(f"the mask of the box is damaged: {one_line(error)}") from error
+    mask = decode(record.mask_rle).view(np.uint8)
     whole: NDArray[np.bool_] = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     return whole
 

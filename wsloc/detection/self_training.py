@@ -23,10 +23,10 @@ from wsloc.detection.refine import Refine, refined
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
-from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.records import BoxRecord, Failure, ImageRecord
 from wsloc.seeding import stable_hash
 
-Boxes = Mapping[tuple[str, str], Localization]
+Boxes = Mapping[tuple[str, str], BoxRecord]
 """The box of an item, by image id and class name."""
 
 
@@ -95,7 +95,7 @@ def relocalize(
         items, found = [], 0
         for name in image.labels:
             record = best.get(name)
-            if record is not None and record.probability >= min_score:
+            if record is not None and record.score_by("probability") >= min_score:
                 found += 1
             else:
                 record = before.get((image.image_id, name))
@@ -123,7 +123,7 @@ def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]
 
 
 def refine_image(
-    result: ImageResult, refine: Refine, wanted: Callable[[Localization], bool] = lambda _record: True
+    result: ImageResult, refine: Refine, wanted: Callable[[BoxRecord], bool] = lambda _record: True
 ) -> tuple[ImageResult, tuple[str, ...]]:
     """The boxes of an image refined, and a sentence for each that could not be and stays as it was."""
     if not any(wanted(record) for item in result.items for record in item.localizations):
@@ -145,7 +145,7 @@ def refine_image(
     return replace(result, items=tuple(items)), tuple(problems)
 
 
-def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], Localization]:
+def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], BoxRecord]:
     """The boxes by item."""
     return {
         (record.image_id, record.class_name): record
@@ -155,7 +155,7 @@ def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], Localizati
     }
 
 
-def _item(image: ImageRecord, class_name: str, record: Localization | None, unread: str) -> ItemResult:
+def _item(image: ImageRecord, class_name: str, record: BoxRecord | None, unread: str) -> ItemResult:
     if record is not None:
         return ItemResult(class_name, (record,))
     reason = unread or f"neither the labels nor the detector have a box of {class_name}"

@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from wsloc import boxes
 from wsloc.progress import Progress, silent
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 
 _OUTSIDE_EVERY_SIZE = -1.0
 """As the area of a true box it makes COCOeval ignore the box. There is no other way: its ``ignore`` flag is
@@ -53,8 +53,8 @@ class CocoAp:
 
 def coco_ap(
     truth: Mapping[str, GroundTruth],
-    localizations: Iterable[Localization],
-    score_of: Callable[[Localization], float],
+    localizations: Iterable[Box],
+    score_of: Callable[[Box], float],
     class_names: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> CocoAp | None:
@@ -125,8 +125,8 @@ def _true_annotations(truth: Mapping[str, GroundTruth], names: Sequence[str]) ->
 
 def _boxes(
     truth: Mapping[str, GroundTruth],
-    localizations: Iterable[Localization],
-    score_of: Callable[[Localization], float],
+    localizations: Iterable[Box],
+    score_of: Callable[[Box], float],
     names: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
     number_of = {image_id: number for number, image_id in enumerate(truth, start=1)}

@@ -24,13 +24,11 @@ from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_it
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.evaluation.object_groups import count_groups, largest_fraction, object_counts, size_groups
 from wsloc.progress import Progress, silent
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, BoxXyxy, GroundTruth
 
-LEAST_ITEMS = 10
+MIN_ITEMS = 10
 """On fewer items no run is called better by an interval."""
 _MAX_NAMED = 3
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +45,7 @@ class Contender:
     """
 
     name: str
-    localizations: Sequence[Localization]
+    localizations: Sequence[Box]
     image_ids: frozenset[str]
     class_names: frozenset[str] | None = None
     fingerprint: str | None = None
@@ -97,7 +95,7 @@ class ItemRow:
     object_fraction: float
     objects: int
     ious: tuple[float, ...]
-    boxes_xyxy: tuple[Box | None, ...]
+    boxes_xyxy: tuple[BoxXyxy | None, ...]
 
     def change(self, run: int = -1) -> float:
         """IoU of a run, by default the last, less that of the first."""
@@ -188,7 +186,7 @@ def compare(
 
 def differs(difference: Estimate, items: int) -> bool:
     """Whether a difference on so many items is more than chance, as far as its interval tells."""
-    return items >= LEAST_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
+    return items >= MIN_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
 
 
 def mcnemar_p(first_alone: int, second_alone: int) -> float:
@@ -306,5 +304,5 @@ def _item_rows(
     )
 
 
-def _largest_boxes(localizations: Iterable[Localization]) -> dict[tuple[str, str], Box]:
-    return {(record.image_id, record.class_name): record.box_xyxy for record in localizations if record.component == 0}
+def _largest_boxes(localizations: Iterable[Box]) -> dict[tuple[str, str], BoxXyxy]:
+    return {(record.image_id, record.class_name): record.box_xyxy for record in localizations if record.index == 0}

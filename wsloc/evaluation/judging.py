@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsloc import boxes
 from wsloc.evaluation.items import Items
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,7 @@ def true_boxes(items: Items, truth: Mapping[str, GroundTruth]) -> TrueBoxes:
     )
 
 
-def judge_localizations(true: TrueBoxes, localizations: Iterable[Localization]) -> Judged:
+def judge_localizations(true: TrueBoxes, localizations: Iterable[Box]) -> Judged:
     """The boxes of a run; of several components of an item the largest alone.
 
     The one box of an image is that of its most probable class, among all boxes that the run made for
@@ -83,15 +83,15 @@ def judge_localizations(true: TrueBoxes, localizations: Iterable[Localization]) 
     of_image, best = np.full((len(items.image_ids), 4), np.nan), np.full(len(items.image_ids), -np.inf)
     ranked = True
     for record in localizations:
-        if record.component != 0:
+        if record.index != 0:
             continue
         ranked &= record.rank is not None
         item = number_of.get((record.image_id, record.class_name))
         if item is not None:
             of_item[item], rank[item] = record.box_xyxy, record.rank or np.inf
         image = image_of.get(record.image_id)
-        if image is not None and record.probability > best[image]:
-            of_image[image], best[image] = record.box_xyxy, record.probability
+        if image is not None and (score := record.score_by("probability")) > best[image]:
+            of_image[image], best[image] = record.box_xyxy, score
     return _judge(true, of_item, of_image, rank if ranked else None)
 
 

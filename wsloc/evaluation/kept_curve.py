@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.evaluation.pairing import best_matches, boxes_of, objects_of
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 
 IOU_THRESHOLD = 0.5
 
@@ -35,7 +35,7 @@ class JudgedBoxes:
         images: how many images they are on.
     """
 
-    localizations: tuple[Localization, ...]
+    localizations: tuple[Box, ...]
     iou: NDArray[np.float64]
     image_index: NDArray[np.int64]
     images: int
@@ -88,7 +88,7 @@ class KeptCurve:
 
 
 def judge_boxes(
-    truth: Mapping[str, GroundTruth], localizations: Iterable[Localization], class_names: Sequence[str] | None = None
+    truth: Mapping[str, GroundTruth], localizations: Iterable[Box], class_names: Sequence[str] | None = None
 ) -> JudgedBoxes | None:
     """Every box on its own, also one of a class that its image does not show, which is wrong.
 

@@ -16,7 +16,7 @@ from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.mask_iou import mask_iou
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
 from wsloc.progress import Progress, silent
-from wsloc.records import Localization, TrueMasks
+from wsloc.records import Box, TrueMasks
 
 Pair = tuple[str, str]
 """Image id and class name."""
@@ -47,7 +47,7 @@ def judge_masks(
     image_ids: Sequence[str],
     read_masks: Callable[[str], TrueMasks],
     map_of: MapOf | None = None,
-    localizations: Iterable[Localization] = (),
+    localizations: Iterable[Box] = (),
     pairs: Collection[Pair] | None = None,
     protocol: Protocol = "wsloc",
     progress: Progress = silent,
@@ -70,7 +70,7 @@ def judge_masks(
     rles = {
         (record.image_id, record.class_name): record.mask_rle
         for record in localizations
-        if record.component == 0 and record.mask_rle is not None
+        if record.index == 0 and record.mask_rle is not None
     }
     found: list[Pair] = []
     iou: list[float] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 
 Key = tuple[str, str]
 """Image id and class name."""
@@ -67,7 +67,7 @@ def crowds_of(truth: Mapping[str, GroundTruth]) -> Objects:
     return Objects(regions, keys, np.zeros(len(keys), dtype=bool))
 
 
-def boxes_of(localizations: Sequence[Localization]) -> NDArray[np.float64]:
+def boxes_of(localizations: Sequence[Box]) -> NDArray[np.float64]:
     """The boxes ``(N, 4)`` of some records."""
     return np.array([record.box_xyxy for record in localizations], dtype=np.float64).reshape(-1, 4)
 

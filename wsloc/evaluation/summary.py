@@ -14,7 +14,7 @@ from wsloc.evaluation.corloc import METRICS, per_class_corloc
 from wsloc.evaluation.items import class_means, judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.progress import Progress, silent
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 
 BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
     "center box": boxes.centered,
@@ -62,7 +62,7 @@ class Evaluation:
 
 
 def evaluate(
-    localizations: Iterable[Localization],
+    localizations: Iterable[Box],
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
     progress: Progress = silent,
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def judge_with_baselines(
-    localizations: Iterable[Localization],
+    localizations: Iterable[Box],
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Judged] | None:

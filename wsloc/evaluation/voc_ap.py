@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_fraction_inside, objects_of
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 
 IOU_THRESHOLD = 0.5
 
@@ -56,8 +56,8 @@ class VocAp:
 
 def voc_ap(
     truth: Mapping[str, GroundTruth],
-    localizations: Iterable[Localization],
-    score_of: Callable[[Localization], float],
+    localizations: Iterable[Box],
+    score_of: Callable[[Box], float],
     class_names: Sequence[str] | None = None,
     iou_threshold: float = IOU_THRESHOLD,
 ) -> VocAp | None:

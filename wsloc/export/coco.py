@@ -17,6 +17,7 @@ from wsloc.export import outlines
 from wsloc.export.export_settings import Outline
 from wsloc.export.selection import ScoredBox
 from wsloc.export.writer_context import TRAIN, VAL, ExportImage, Plan
+from wsloc.records import SCORES, Localization
 
 SPLIT_NAMES = {TRAIN: "train2017", VAL: "val2017"}
 """COCO's own, because loaders look for these names."""
@@ -116,10 +117,9 @@ class _Instances:
             "iscrowd": int(box.uncertain),
             "segmentation": segmentation,
             "score": box.score,
-            "probability": record.probability,
-            "quality": record.quality,
+            **{name: record.score_by(name) for name in SCORES},
             "method": record.method,
-            "segmenter": record.segmenter,
+            "segmenter": record.segmenter if isinstance(record, Localization) else "none",
             "fallback": record.fallback,
         }
 

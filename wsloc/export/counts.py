@@ -9,7 +9,7 @@ from typing import Any
 
 from wsloc.export import media
 from wsloc.export.read_boxes import CUT_OFF, SCORE_MENDED
-from wsloc.records import Localization
+from wsloc.records import BoxRecord
 
 NO_BOX = "without a box"
 NOT_USABLE = "missing, unreadable or of another size"
@@ -47,7 +47,7 @@ class Counts:
     incomplete: int = 0
     without_mask: int = 0
 
-    def leave_out(self, record: Localization, reason: str) -> None:
+    def leave_out(self, record: BoxRecord, reason: str) -> None:
         """Count a box that is not exported."""
         self.classes.setdefault(record.class_name, ClassCounts()).left_out[reason] += 1
 

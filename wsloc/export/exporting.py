@@ -21,7 +21,7 @@ from wsloc.export.source import Source
 from wsloc.export.stream import Stream
 from wsloc.export.writer_context import TRAIN, VAL, Plan
 from wsloc.progress import Progress, silent
-from wsloc.runs.read_run import read_run_manifest, record_files
+from wsloc.runs.read_run import open_records, read_run_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def export_run(
     _require_fit(format_name, selection, layout, treatment)
     run_manifest = read_run_manifest(run)
     # Once: a run that is still being written grows between the passes.
-    files = record_files(run)
-    found = survey(run, files, selection)
+    records = open_records(run)
+    found = survey(run, records, selection)
     plan = _plan(source, found, layout, treatment, _info(run, run_manifest))
     counts = Counts({name: ClassCounts() for name in plan.class_names})
     with new_folder(out, overwrite) as folder:
-        stream = Stream(files, source.root, kind, selection, layout, treatment, found, folder, counts, progress)
+        stream = Stream(records, source.root, kind, selection, layout, treatment, found, folder, counts, progress)
         if treatment != "none":
             for split in plan.splits:
                 (folder / kind.image_folders[split]).mkdir(parents=True, exist_ok=True)

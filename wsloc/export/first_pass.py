@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from wsloc.errors import UserError
 from wsloc.export.export_settings import SelectionSettings
 from wsloc.export.read_boxes import ImageBoxes, iter_images
 from wsloc.export.selection import Selected, select
+from wsloc.records import BoxRecord, Failure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +34,12 @@ class Survey:
     scores: dict[str, array[float]]
 
 
-def survey(run: Path, files: Sequence[Path], settings: SelectionSettings) -> Survey:
+def survey(run: Path, records: Iterable[BoxRecord | Failure], settings: SelectionSettings) -> Survey:
     """Read a run once.
 
     Args:
         run: its folder, for sentences.
-        files: of the run, as :func:`wsloc.runs.read_run.record_files` names them.
+        records: of the run, as :func:`wsloc.runs.read_run.open_records` gives them.
         settings: which boxes to keep.
 
     Raises:
@@ -49,7 +50,7 @@ def survey(run: Path, files: Sequence[Path], settings: SelectionSettings) -> Sur
     reasons: Counter[str] = Counter()
     scores: dict[str, array[float]] = {}
     numeric, failures, images = True, 0, 0
-    for image in iter_images(files):
+    for image in iter_images(records):
         selected = sort_out(image, settings)
         class_names.update(record.class_name for record in image.boxes)
         reasons.update(reason for _, reason in selected.left_out)

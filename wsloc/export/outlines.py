@@ -7,11 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
-from wsloc.datasets.coco_masks import draw_outline, read_outline
-from wsloc.images import MAX_PIXELS
-from wsloc.records import Localization
+from wsloc import run_lengths
+from wsloc.errors import ItemError
+from wsloc.records import BoxRecord
 
 TOLERANCE = 0.75
 """By how many pixels of the mask a polygon may leave its border: enough to take the steps out of an oblique edge."""
@@ -20,17 +19,13 @@ Ring = NDArray[np.int32]
 """Corners of pixels in order, ``(N, 2)`` as x and y."""
 
 
-def mask_of(record: Localization) -> NDArray[np.bool_] | None:
+def mask_of(record: BoxRecord) -> NDArray[np.bool_] | None:
     """The mask of a box, bool ``(h, w)`` over the whole image; None where it has none, or one that is damaged."""
-    rle = record.mask_rle
-    size = rle.get("size") if rle is not None else None
-    if not isinstance(size, list) or len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+    try:
+        mask = None if record.mask_rle is None else run_lengths.decode(record.mask_rle)
+    except ItemError:
         return None
-    height, width = size
-    if height * width > MAX_PIXELS or (outline := read_outline(rle, (width, height))) is None:
-        return None
-    mask = draw_outline(outline, (width, height))
-    return mask if mask.any() else None
+    return mask if mask is not None and mask.any() else None
 
 
 def polygons_of(mask: NDArray[np.bool_], size_wh: tuple[int, int], tolerance: float = TOLERANCE) -> list[list[float]]:
@@ -59,8 +54,7 @@ def area_of(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> float:
 
 def run_lengths_of(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> dict[str, Any]:
     """The mask brought to the size of the image by the nearest pixel, as COCO's compressed run lengths."""
-    encoded = coco_masks.encode(np.asfortranarray(full_size(mask, size_wh).view(np.uint8)))
-    return {"size": [size_wh[1], size_wh[0]], "counts": encoded["counts"].decode("ascii")}
+    return run_lengths.encode(full_size(mask, size_wh))
 
 
 def full_size(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> NDArray[np.bool_]:

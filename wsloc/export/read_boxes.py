@@ -7,11 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from wsloc import boxes
-from wsloc.records import Failure, Localization
-from wsloc.runs.read_run import finite_score, iter_file_records
+from wsloc.records import SCORES, BoxRecord, Failure, with_scores
+from wsloc.runs.read_run import finite_score
 
 TWICE = "stands twice"
 NOT_FINITE = "not finite"
@@ -37,28 +37,28 @@ class ImageBoxes:
 
     image_id: str
     file: str
-    boxes: tuple[Localization, ...]
-    faulty: tuple[tuple[Localization, str], ...]
+    boxes: tuple[BoxRecord, ...]
+    faulty: tuple[tuple[BoxRecord, str], ...]
     failed: bool
     mended: Counter[str]
 
 
-def iter_images(files: Iterable[Path]) -> Iterator[ImageBoxes]:
+def iter_images(records: Iterable[BoxRecord | Failure]) -> Iterator[ImageBoxes]:
     """The images of a run in its order; in a finished run those that have nothing but failures come last.
 
     An image whose failures stand apart from its boxes comes once more, without boxes; boxes that stand there are
     faulty.
 
     Args:
-        files: of the run, as :func:`wsloc.runs.read_run.record_files` names them.
+        records: of the run, as :func:`wsloc.runs.read_run.open_records` gives them.
 
     Raises:
         UserError: if a file of the run cannot be read.
     """
     seen: set[str] = set()
-    for image_id, group in itertools.groupby(iter_file_records(files), key=lambda record: record.image_id):
-        found: dict[tuple[str, int], Localization] = {}
-        faulty: list[tuple[Localization, str]] = []
+    for image_id, group in itertools.groupby(records, key=lambda record: record.image_id):
+        found: dict[tuple[str, int], BoxRecord] = {}
+        faulty: list[tuple[BoxRecord, str]] = []
         failed, file = False, None
         mendings: Counter[str] = Counter()
         for record in group:
@@ -68,7 +68,7 @@ def iter_images(files: Iterable[Path]) -> Iterator[ImageBoxes]:
                 continue
             first = next(iter(found.values()), record)
             mended, fault, mending = _mended(record)
-            key = (record.class_name, record.component)
+            key = (record.class_name, record.index)
             if key in found or image_id in seen:
                 faulty.append((record, TWICE))
             elif fault:
@@ -88,7 +88,7 @@ def leaves_root(file: str) -> bool:
     return "\\" in file or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts
 
 
-def _mended(record: Localization) -> tuple[Localization, str, tuple[str, ...]]:
+def _mended(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
     """The box inside its image with sound scores; its fault, empty where it has none; and what was mended."""
     mended: tuple[str, ...] = ()
     if not all(map(math.isfinite, record.box_xyxy)):
@@ -102,8 +102,8 @@ def _mended(record: Localization) -> tuple[Localization, str, tuple[str, ...]]:
         if not (x0 < x1 and y0 < y1):
             return record, EMPTY, ()
         record, mended = replace(record, box_xyxy=(x0, y0, x1, y1)), (CUT_OFF,)
-    if not (0 <= record.probability <= 1 and 0 <= record.quality <= 1):
-        record = replace(record, probability=_fraction(record.probability), quality=_fraction(record.quality))
+    if not all(0 <= record.score_by(name) <= 1 for name in SCORES):
+        record = with_scores(record, _fraction)
         mended = (*mended, SCORE_MENDED)
     return record, "", mended
 

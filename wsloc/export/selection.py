@@ -9,7 +9,7 @@ import numpy as np
 
 from wsloc.boxes import area, iou_matrix
 from wsloc.export.export_settings import SelectionSettings
-from wsloc.records import Localization
+from wsloc.records import BoxRecord
 
 FALLBACK = "fallback"
 BELOW_MIN_AREA = "below `min_area`"
@@ -29,7 +29,7 @@ class ScoredBox:
         uncertain: whether it marks a region to ignore rather than an object.
     """
 
-    record: Localization
+    record: BoxRecord
     score: float
     uncertain: bool
 
@@ -44,10 +44,10 @@ class Selected:
     """
 
     kept: tuple[ScoredBox, ...]
-    left_out: tuple[tuple[Localization, str], ...]
+    left_out: tuple[tuple[BoxRecord, str], ...]
 
 
-def select(records: Sequence[Localization], settings: SelectionSettings) -> Selected:
+def select(records: Sequence[BoxRecord], settings: SelectionSettings) -> Selected:
     """Sort out the boxes of one image, as far as that can be told without the other images (:class:`TopFraction`).
 
     In this order: fallbacks, area, score, duplicates, number of boxes of a class.
@@ -62,28 +62,23 @@ def select(records: Sequence[Localization], settings: SelectionSettings) -> Sele
             reasons[place] = FALLBACK
         elif _fraction(record) < settings.min_area:
             reasons[place] = BELOW_MIN_AREA
-        elif score_of(record, settings) < settings.min_score:
+        elif record.score_by(settings.score) < settings.min_score:
             reasons[place] = BELOW_MIN_SCORE
     for class_name in dict.fromkeys(record.class_name for record in records):
         places = [i for i, record in enumerate(records) if record.class_name == class_name and i not in reasons]
         if settings.nms is not None:
             reasons |= dict.fromkeys(_duplicates(records, places, settings, settings.nms), DUPLICATE)
         if settings.boxes_per_class is not None:
-            largest_first = sorted((i for i in places if i not in reasons), key=lambda i: records[i].component)
+            largest_first = sorted((i for i in places if i not in reasons), key=lambda i: records[i].index)
             reasons |= dict.fromkeys(largest_first[settings.boxes_per_class :], BEYOND_BOXES_PER_CLASS)
     limit = 0.0 if settings.ignore_below is None else settings.ignore_below
     kept = tuple(
         ScoredBox(record, score, score < limit)
         for place, record in enumerate(records)
         if place not in reasons
-        for score in [score_of(record, settings)]
+        for score in [record.score_by(settings.score)]
     )
     return Selected(kept, tuple((records[place], reason) for place, reason in sorted(reasons.items())))
-
-
-def score_of(record: Localization, settings: SelectionSettings) -> float:
-    """What the box is sorted by: one of its own figures."""
-    return record.quality if settings.score == "quality" else record.probability
 
 
 class TopFraction:
@@ -114,10 +109,10 @@ def _best(scores: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _duplicates(
-    records: Sequence[Localization], places: Sequence[int], settings: SelectionSettings, most: float
+    records: Sequence[BoxRecord], places: Sequence[int], settings: SelectionSettings, most: float
 ) -> list[int]:
     """Greedily: the best box stays, and takes those with it that it overlaps."""
-    order = sorted(places, key=lambda i: -score_of(records[i], settings))
+    order = sorted(places, key=lambda i: -records[i].score_by(settings.score))
     iou = iou_matrix([records[i].box_xyxy for i in order], [records[i].box_xyxy for i in order])
     stays: list[int] = []
     for row in range(len(order)):
@@ -126,5 +121,5 @@ def _duplicates(
     return [i for row, i in enumerate(order) if row not in stays]
 
 
-def _fraction(record: Localization) -> float:
+def _fraction(record: BoxRecord) -> float:
     return float(area(record.box_xyxy)[0]) / (record.size_wh[0] * record.size_wh[1])

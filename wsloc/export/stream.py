@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from wsloc.export.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
 from wsloc.export.writer_context import TRAIN, VAL, ExportImage
 from wsloc.images import read_header
 from wsloc.progress import Progress
+from wsloc.records import BoxRecord, Failure
 from wsloc.seeding import stable_hash
 
 IMAGES, PROBLEMS = "images.csv", "problems.txt"
@@ -33,7 +34,7 @@ class Stream:
     """A run on its way into an export.
 
     Attributes:
-        files: of the run, the same that the first pass read.
+        records: of the run, the same that the first pass read.
         root: folder of the data set.
         kind: the format.
         selection: which boxes.
@@ -46,7 +47,7 @@ class Stream:
         problem: the first image that cannot be used, one sentence.
     """
 
-    files: Sequence[Path]
+    records: Iterable[BoxRecord | Failure]
     root: Path
     kind: Format
     selection: SelectionSettings
@@ -71,7 +72,7 @@ class Stream:
             table = csv.writer(stack.enter_context(self._open(IMAGES)), lineterminator="\n")
             table.writerow(["image_id", "file", "exported_file", "split", "width", "height"])
             problems: TextIO | None = None
-            for image in self.progress(iter_images(self.files), "export", "image", self.found.images):
+            for image in self.progress(iter_images(self.records), "export", "image", self.found.images):
                 boxes = self._selected(image, top)
                 self.counts.boxes_mended.update(image.mended)
                 if image.image_id in known:

@@ -18,7 +18,7 @@ from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.max_box_acc import ORACLE_METRICS, held_out_metrics
 from wsloc.evaluation.pxap import pxap
 from wsloc.progress import Progress, silent
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth
 from wsloc.runs.saved_maps import read_map
 
 
@@ -88,7 +88,7 @@ def map_metrics(
 def mask_metrics(
     items: Items,
     truth: GroundTruthSet,
-    localizations: Sequence[Localization],
+    localizations: Sequence[Box],
     maps: MapFolder | None = None,
     protocol: Protocol = "wsloc",
     progress: Progress = silent,

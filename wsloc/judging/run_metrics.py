@@ -29,8 +29,8 @@ class Judging:
     Attributes:
         maps: None where there are none.
         protocol: of the thresholds, boxes and PxAP.
-        score: what sorts the boxes for average precision, a key of
-            :data:`wsloc.judging.detection_metrics.SCORES`.
+        score: what sorts the boxes for average precision, one of
+            :data:`wsloc.records.SCORES`.
         held_out: a run on other images, with saved maps, and its data settings; chooses thresholds. None for oracle
             thresholds alone.
     """

@@ -99,7 +99,7 @@ def count_records(dataset: Dataset, run: JudgedRun) -> dict[str, int]:
     localizations, failures, truth = run.contents.localizations, run.contents.failures, run.truth
     return {
         "images": len(dataset.images),
-        "items": sum(record.component == 0 for record in localizations) + len(failures),
+        "items": sum(record.index == 0 for record in localizations) + len(failures),
         "boxes": len(localizations),
         "fallbacks": sum(record.fallback is not None for record in localizations),
         "failures": len(failures),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
-from wsloc import boxes
+from wsloc import boxes, run_lengths
 from wsloc.errors import ItemError, one_line
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.reading import PreparedImage
@@ -105,13 +103,8 @@ def _localization(
         component=number,
         size_wh=prepared.size_wh,
         rank=image_maps.ranks[class_name],
-        mask_rle=_run_lengths(component.mask),
+        mask_rle=run_lengths.encode(component.mask),
     )
-
-
-def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    encoded = coco_masks.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
 
 
 def _failed(prepared: PreparedImage, class_name: str, stage: str, reason: str) -> ItemResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.records import BoxRecord, Failure, ImageRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class ItemResult:
     """
 
     class_name: str
-    localizations: tuple[Localization, ...] = ()
+    localizations: tuple[BoxRecord, ...] = ()
     failure: Failure | None = None
     trace: Trace | None = None
 

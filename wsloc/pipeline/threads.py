@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,12 +51,6 @@ def available_cores() -> int:
     except (OSError, ValueError):
         pass  # No cgroup, or a quota of "max".
     return cores
-
-
-def device_name(device: torch.device) -> str:
-    """The device's kind and model, such as ``cpu (x86_64)``; another one may round differently."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device.type} ({name})"
 
 
 @contextlib.contextmanager

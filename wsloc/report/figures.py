@@ -18,8 +18,9 @@ from wsloc.evaluation.judging import Judged, TrueBoxes
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, kept_curve, rank
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import RUN
+from wsloc.evaluation.table import format_interval, format_points
 from wsloc.judging.detection_metrics import scores_of
-from wsloc.records import Localization
+from wsloc.records import Box
 from wsloc.report.charts import PERCENT_TICKS, Bar, Chart, Line, count_ticks, histogram_bars, thinned
 
 _THRESHOLDS = np.linspace(0, 1, 51)
@@ -39,7 +40,7 @@ class MissKind:
 
 
 def run_charts(
-    judged: Mapping[str, Judged], true: TrueBoxes, kept: JudgedBoxes | None, localizations: Sequence[Localization]
+    judged: Mapping[str, Judged], true: TrueBoxes, kept: JudgedBoxes | None, localizations: Sequence[Box]
 ) -> tuple[Chart, ...]:
     """All charts of a run that has ground truth.
 
@@ -127,7 +128,7 @@ def kept_chart(kept: JudgedBoxes) -> Chart:
         curve = kept_curve(kept, scores, kept.right)
         lines.append(Line(name, thinned(curve.fraction, curve.precision), number))
         worth = estimate(gain, rank(kept, scores, kept.right))
-        gains.append(f"{name} {points(worth)} points")
+        gains.append(f"{name} {format_points(worth)} points")
         best = curve.best
     fraction = np.arange(1, len(best) + 1) / len(best)
     lines.append(Line("best possible order", thinned(fraction, best), 4, dashed=True))
@@ -178,7 +179,7 @@ def size_chart(judged: Mapping[str, Judged], true: TrueBoxes) -> Chart:
             if found is None:
                 continue
             left = place - 0.4 + number * width
-            title = f"{name}, objects {group} of the image: {interval(found)} %"
+            title = f"{name}, objects {group} of the image: {format_interval(found)} %"
             bars.append(Bar(left, left + 0.88 * width, found.value, title, number, found.low, found.high))
     return Chart(
         "size",
@@ -244,7 +245,7 @@ def _log_chart(key: str, title: str, values: NDArray[np.float64], summary: str, 
     )
 
 
-def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Localization]) -> tuple[MissKind, ...]:
+def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Box]) -> tuple[MissKind, ...]:
     """What became of the items: found, or why the box does not count as found; fractions of all items."""
     errors = box_errors(true, localizations)
     missed = judged.iou <= IOU_THRESHOLD
@@ -259,16 +260,6 @@ def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Localiza
         "nothing of the object": int(missed.sum()) - int(off.sum()),
     }
     return tuple(MissKind(name, count, count / len(judged.items)) for name, count in counts.items())
-
-
-def interval(value: Estimate) -> str:
-    """A fraction in percent with its interval: ``41.2 [38.0, 44.1]``."""
-    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def points(difference: Estimate) -> str:
-    """A difference in points with its interval: ``+3.1 [+0.2, +6.0]``."""
-    return f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
 def _percent(chosen: NDArray[np.bool_]) -> str:

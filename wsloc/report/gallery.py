@@ -11,9 +11,9 @@ import numpy as np
 
 from wsloc.evaluation.summary import RUN
 from wsloc.judging.judged_run import JudgedRun
-from wsloc.records import Failure, GroundTruth, Localization
+from wsloc.records import BoxRecord, BoxXyxy, Failure, GroundTruth
 
-Box = tuple[float, float, float, float]
+Box = BoxXyxy
 Pair = tuple[str, str]
 """Image id and class name."""
 State = Literal["box", "fallback", "failed", "missing"]
@@ -62,7 +62,7 @@ def gallery_items(run: JudgedRun) -> tuple[GalleryItem, ...]:
     """All items of a run: those with a box, then those that failed, then those that it has no record of."""
     ious = _ious(run)
     truth = {} if run.truth is None else run.truth.images
-    found: dict[Pair, list[Localization]] = defaultdict(list)
+    found: dict[Pair, list[BoxRecord]] = defaultdict(list)
     for record in run.contents.localizations:
         found[record.image_id, record.class_name].append(record)
     failed = {(record.image_id, record.class_name): record for record in run.contents.failures}
@@ -80,9 +80,9 @@ def _ious(run: JudgedRun) -> dict[Pair, float]:
 
 
 def _item(
-    pair: Pair, found: list[Localization], failure: Failure | None, iou: float | None, truth: GroundTruth | None
+    pair: Pair, found: list[BoxRecord], failure: Failure | None, iou: float | None, truth: GroundTruth | None
 ) -> GalleryItem:
-    components = sorted(found, key=lambda record: record.component)
+    components = sorted(found, key=lambda record: record.index)
     first = components[0] if components else None
     true, difficult, size_wh = true_boxes_of(truth, pair[1])
     state: State = "missing"
@@ -100,8 +100,8 @@ def _item(
         class_name=pair[1],
         state=state,
         iou=iou,
-        probability=first.probability if first is not None else None,
-        quality=first.quality if first is not None else None,
+        probability=first.score_by("probability") if first is not None else None,
+        quality=first.score_by("quality") if first is not None else None,
         boxes_xyxy=tuple(component.box_xyxy for component in components),
         true_xyxy=true,
         difficult=difficult,

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from wsloc.errors import counted
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
-from wsloc.report.figures import interval, points
+from wsloc.evaluation.table import format_interval, format_percent
 from wsloc.report.gallery import Box, GalleryItem
 from wsloc.report.replay import Pictures
 from wsloc.report.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
@@ -65,13 +65,9 @@ def _environment() -> Environment:
         return Markup(loader.get_source(environment, name)[0])
 
     environment.globals |= {"source": source, "run_color": run_color}
-    environment.filters |= {"interval": interval, "points": points, "percent": _percent, "differs": differs}
+    environment.filters |= {"interval": format_interval, "percent": format_percent, "differs": differs}
     environment.filters["counted"] = counted
     return environment
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
 
 
 def _run_gallery(report: RunReport) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from wsloc.evaluation.judging import Judged, TrueBoxes, true_boxes
 from wsloc.evaluation.kept_curve import judge_boxes
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, summarize
+from wsloc.evaluation.table import format_points
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.progress import Progress, silent
 from wsloc.records import Failure
 from wsloc.report.charts import Chart
-from wsloc.report.figures import MissKind, found_fraction, miss_kinds, points, run_charts
+from wsloc.report.figures import MissKind, found_fraction, miss_kinds, run_charts
 from wsloc.report.gallery import GalleryItem, choose, gallery_items
 from wsloc.report.replay import Pictures
 from wsloc.report.summary_rows import Fact, is_detector, run_facts, subtitle, version_facts
@@ -242,8 +243,8 @@ def _at_a_glance(
     lead = estimate(class_wise, judged[RUN], judged[name])
     sure = "" if differs(lead, evaluation.items) else ", a difference that may be chance"
     said = [
-        f"Class-wise CorLoc is {100 * _corloc_of(evaluation, RUN):.1f} %, {points(lead)} points against the better "
-        f"baseline, the {name}{sure}."
+        f"Class-wise CorLoc is {100 * _corloc_of(evaluation, RUN):.1f} %, {format_points(lead)} points against the "
+        f"better baseline, the {name}{sure}."
     ]
     classes = [scores for scores in evaluation.classes if scores.items >= _FEW_ITEMS]
     if len(classes) > 1:

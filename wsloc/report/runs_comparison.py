@@ -12,10 +12,10 @@ from wsloc.evaluation.comparison import Comparison, Contender, ItemRow, compare
 from wsloc.evaluation.items import Items
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.kept_curve import judge_boxes, kept_curve
-from wsloc.judging.detection_metrics import SCORES, average_precision, scores_of
+from wsloc.judging.detection_metrics import average_precision, scores_of
 from wsloc.judging.judged_run import contender
 from wsloc.progress import Progress, silent
-from wsloc.records import GroundTruth
+from wsloc.records import SCORES, GroundTruth
 from wsloc.report.charts import Chart, Line, thinned
 from wsloc.report.figures import kept_of, sweep, sweep_of
 from wsloc.report.gallery import GalleryItem, true_boxes_of

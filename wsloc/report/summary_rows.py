@@ -9,6 +9,7 @@ from typing import Any
 
 from wsloc.config import LocalizeConfig
 from wsloc.pipeline.localizer import method_name
+from wsloc.records import Localization
 from wsloc.runs.read_run import RunContents
 
 
@@ -78,11 +79,11 @@ def detector_name(contents: RunContents) -> str:
 
 def origin_line(contents: RunContents) -> str:
     """How many boxes come from which method and segmenter, the most frequent first."""
-    counts = Counter((record.method, record.segmenter) for record in contents.localizations)
-    return ", ".join(
-        f"{count:,} by {method}{'' if segmenter == 'none' else f' and {segmenter}'}"
-        for (method, segmenter), count in counts.most_common()
+    counts = Counter(
+        f"{record.method} and {record.segmenter}" if isinstance(record, Localization) else record.method
+        for record in contents.localizations
     )
+    return ", ".join(f"{count:,} by {made_by}" for made_by, count in counts.most_common())
 
 
 def version_facts(contents: RunContents) -> tuple[Fact, ...]:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from wsloc.errors import counted
-from wsloc.evaluation.summary import BASELINES
-from wsloc.report.figures import interval, points
+from wsloc.evaluation.comparison_table import comparison_tables
+from wsloc.evaluation.table import Table, evaluation_tables, format_percent
 from wsloc.report.report_model import RunReport, precision_note
 from wsloc.report.runs_comparison import SeveralReport
+from wsloc.report.summary_rows import Fact
 
 _MAX_FILES = 20
-_INTERVALS = "Percent, with 95 % bootstrap intervals over images."
 
 
 def run_text(report: RunReport) -> str:
@@ -35,78 +35,47 @@ def _run_lines(report: RunReport) -> Iterator[str]:
         f"{counted(counts['fallbacks'], 'fallback')} among them, {counted(counts['failures'], 'failure')}.\n"
     )
     if report.evaluation is not None:
-        yield "## Metrics\n"
-        yield f"{_judged(report.evaluation.items, report.evaluation.images)} {_INTERVALS}\n"
-        rows = report.evaluation.rows
-        yield from _table(
-            ["", *(row.name for row in rows)],
-            ([name, *(interval(row.metrics[name]) for row in rows)] for name in rows[0].metrics),
-        )
+        metrics, classes = evaluation_tables(report.evaluation)
+        yield from _table(metrics)
         if report.average_precision:
-            yield "## Average precision\n"
-            yield f"{precision_note(report)}\n"
-            named = ([name, _percent(value)] for name, value in report.average_precision.items())
-            yield from _table(["", "average precision"], named)
-        yield "## Classes\n"
-        yield from _table(
-            ["class", "items", "CorLoc", "mean IoU", *BASELINES],
-            (
-                [
-                    scores.class_name,
-                    str(scores.items),
-                    *(_percent(value) for value in (scores.corloc, scores.mean_iou, *scores.baselines.values())),
-                ]
-                for scores in report.evaluation.classes
-            ),
-        )
+            named = [(name, format_percent(value)) for name, value in report.average_precision.items()]
+            yield from _table(Table("Average precision", precision_note(report), ("", "average precision"), named))
+        yield from _table(classes)
     if report.kinds:
         yield "## What became of the items\n"
-        yield from _items(f"{kind.name}: {kind.count} ({_percent(kind.fraction)} %)" for kind in report.kinds)
+        yield from _items(f"{kind.name}: {kind.count} ({format_percent(kind.fraction)} %)" for kind in report.kinds)
     if report.failures:
-        yield "## Failures\n"
-        yield from _table(
-            ["items", "stage", "reason", "files"],
-            ([str(len(group.files)), group.stage, group.reason, _few(group.files)] for group in report.failures),
-        )
+        groups = [(str(len(group.files)), group.stage, group.reason, _few(group.files)) for group in report.failures]
+        yield from _table(Table("Failures", "", ("items", "stage", "reason", "files"), groups))
     yield from _section("Notes", report.notes)
     yield from _section(
         "Classes without a true substitute among the network's outputs",
         [f"{mapped.name}: {mapped.note}" for mapped in report.weak_classes],
     )
     yield from _section("Problems in the annotations", report.problems)
-    yield "## The run\n"
-    yield from _table(["", ""], ([fact.name, fact.text] for fact in (*report.facts, *report.versions)))
+    yield from _table(_facts("The run", (*report.facts, *report.versions)))
 
 
 def _several_lines(report: SeveralReport) -> Iterator[str]:
     comparison, names = report.comparison, report.comparison.names
     yield f"# {plain(' and '.join(names)) if len(names) < 3 else f'{len(names)} runs'}\n"
+    yield f"{counted(len(comparison.items), 'item')} in {counted(comparison.images, 'image')}.\n"
     yield from _items(plain(note) for note in comparison.notes)
-    judged = _judged(len(comparison.items), comparison.images)
-    yield f"{judged} {_INTERVALS} Differences are paired, in points.\n"
-    heads = [*names, *(f"{name} - {names[0]}" for name in names[1:])]
-    for title, rows in (
-        ("Metrics", comparison.metrics),
-        ("CorLoc by class", [row.corloc for row in comparison.classes]),
-        ("Found by object size", comparison.sizes),
-        ("Found by number of objects", comparison.counts),
-    ):
-        yield f"## {title}\n"
-        yield from _table(
-            ["", "items", *heads],
-            ([row.name, str(row.items), *map(interval, row.values), *map(points, row.differences)] for row in rows),
-        )
-    yield "## Average precision\n"
-    yield "Percent; boxes sorted by quality.\n"
-    yield from _table(["", *names], ([name, *map(_percent, found)] for name, found in report.average_precision.items()))
+    for index, name in enumerate(names[1:], start=1):
+        if len(names) > 2:
+            yield f"# {plain(name)} - {plain(names[0])}\n"
+        for table in comparison_tables(comparison, index):
+            yield from _table(table)
+    found = [(name, *map(format_percent, values)) for name, values in report.average_precision.items()]
+    yield from _table(Table("Average precision", "Percent; boxes sorted by quality.", ("", *names), found))
     for run in report.runs:
         yield f"## {plain(run.name)}\n"
         yield from _items(plain(note) for note in run.notes)
-        yield from _table(["", ""], ([fact.name, fact.text] for fact in run.facts))
+        yield from _table(_facts("", run.facts))
 
 
-def _judged(items: int, images: int) -> str:
-    return f"{counted(items, 'item')} in {counted(images, 'image')}."
+def _facts(title: str, facts: Sequence[Fact]) -> Table:
+    return Table(title, "", ("", ""), [(fact.name, fact.text) for fact in facts])
 
 
 def plain(text: str) -> str:
@@ -127,19 +96,20 @@ def _items(sentences: Iterable[str]) -> Iterator[str]:
         yield "\n".join(lines) + "\n"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    cells = ([plain(cell) for cell in row] for row in rows)
-    lines = [[plain(cell) for cell in head], ["---"] * len(head), *cells]
-    yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def _table(table: Table) -> Iterator[str]:
+    if table.title:
+        yield f"## {plain(table.title)}\n"
+    if table.note:
+        yield f"{plain(table.note)}\n"
+    if table.rows:
+        lines = [table.head, ["---"] * len(table.head), *table.rows]
+        lines = [[cell if cell == "---" else plain(cell) for cell in line] for line in lines]
+        yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _few(files: Sequence[str]) -> str:
     more = f", and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
     return ", ".join(files[:_MAX_FILES]) + more
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
 
 
 def _joined(blocks: Iterable[str]) -> str:

@@ -120,7 +120,9 @@ def _resumed(
     if manifest is None:
         raise UserError(f"{out} is no run folder; start a run without `resume=True`.")
     if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{out} was written by another version of wsloc; `overwrite=True` runs it again.")
+        raise UserError(
+            f"{out} was written by another version of wsloc, which alone can resume it; `overwrite=True` runs it again."
+        )
     if _config_of(out) != config_yaml:
         remedy = "give the same settings as then, or another `out` without `resume=True`."
         if takes_config:

@@ -15,10 +15,11 @@ from typing import Any
 from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.config import OutputSettings
 from wsloc.datasets import Dataset
+from wsloc.devices import device_name
 from wsloc.pipeline.engine import localize
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.results import ImageResult, StageSeconds
-from wsloc.pipeline.threads import ThreadPlan, applied, device_name
+from wsloc.pipeline.threads import ThreadPlan, applied
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.overlays import write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from wsloc.pipeline.threads import device_name
+from wsloc.devices import device_name
 from wsloc.runs.run_folder import SCHEMA_VERSION
 from wsloc.training.loop import STATE
 
