@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from wsloc.evaluation import evaluate
     from wsloc.evaluation.table import format_evaluation
     from wsloc.images import read_image
-    from wsloc.pipeline import localize, make_localizer
+    from wsloc.pipeline import localize_images, make_localizer
     from wsloc.records import ImageRecord, Localization
+    from wsloc.registries import SEGMENTERS
     from wsloc.runs.read_run import read_run
     from wsloc.saliency import METHODS, MethodContext, PairBatch, average_views, bind_method
     from wsloc.segmentation import (
-        SEGMENTERS,
         grabcut,
         graphcut_2013,
         largest_components,
@@ -75,10 +75,10 @@ _HOMES = {
     "wsloc.evaluation": ("evaluate",),
     "wsloc.evaluation.table": ("format_evaluation",),
     "wsloc.images": ("read_image",),
-    "wsloc.pipeline": ("localize", "make_localizer"),
+    "wsloc.pipeline": ("localize_images", "make_localizer"),
     "wsloc.saliency": ("METHODS", "PairBatch", "MethodContext", "average_views", "bind_method"),
+    "wsloc.registries": ("SEGMENTERS",),
     "wsloc.segmentation": (
-        "SEGMENTERS",
         "grabcut",
         "graphcut_2013",
         "largest_components",
@@ -130,7 +130,7 @@ __all__ = [
     "item_panel",
     "largest_components",
     "load_classifier",
-    "localize",
+    "localize_images",
     "make_localizer",
     "make_scorer",
     "make_seeds",

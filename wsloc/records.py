@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.errors import UserError
+
+Source = Path | bytes | NDArray[np.uint8]
 BoxXyxy = tuple[float, float, float, float]
 """Half-open, 0-based, pixels of the image after EXIF transposition."""
 SCORES = ("probability", "quality")
@@ -23,14 +26,40 @@ class ImageRecord:
     Attributes:
         image_id: unique within its data set.
         file: what records call the image file: relative to the data set's root, with forward slashes.
-        path: where the image file is.
+        source: where the image file is; or its bytes; or the image itself, RGB uint8 ``(H, W, 3)``.
         labels: names of the classes that the image is labeled to show; empty where unlabeled.
     """
 
     image_id: str
     file: str
-    path: Path
+    source: Source
     labels: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the image file is.
+
+        Raises:
+            UserError: if the image is no file.
+        """
+        if not isinstance(self.source, Path):
+            raise UserError(f"The image {self.image_id} is in memory, and only image files can be used here.")
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class AskedClasses:
+    """The classes that boxes are wanted of, and what is known of their names.
+
+    Attributes:
+        names: of the classes; empty for all that the classifier knows.
+        label_map: the built-in label map that knows these names, or ``in-order``; None for none.
+        in_order: all classes of the data set, for ``in-order``.
+    """
+
+    names: tuple[str, ...]
+    label_map: str | None = None
+    in_order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("--boxes-from truth", "begins with boxes that are not true"),
         ("--boxes-from boxes --rounds 0", "--rounds must be at least 1"),
-        ("--boxes-from boxes --refine nothing", "--refine takes package.module:function"),
+        ("--boxes-from boxes --refine nothing", "The refiner 'nothing' must be given as package.module:function"),
         ("--boxes-from boxes --backbone gone.pth", "gone.pth do not exist"),
         ("--boxes-from unfinished", "is unfinished; finish it with --resume first"),
         ("--boxes-from boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.load import load_classifier
 from wsloc.cli.main import run_verb
 from wsloc.config import ClassifierSettings
+from wsloc.registries import DATASETS
 from wsloc.runs.run_folder import read_manifest
 
 COLORS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -76,11 +78,10 @@ def train(*flags: str) -> int:
 def test_trained_and_used_without_any_other_flag(
     voc: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import wsloc.datasets.registry as opening
-
     with monkeypatch.context() as patch:
-        for name in opening.GROUND_TRUTH_READERS:  # training must never come near true boxes
-            patch.setitem(opening.GROUND_TRUTH_READERS, name, lambda *_: pytest.fail("true boxes were opened"))
+        for name in DATASETS:  # training must never come near true boxes
+            kind = replace(DATASETS[name], read_truth=lambda *_: pytest.fail("true boxes were opened"))
+            patch.setitem(DATASETS, name, kind)
         patch.setattr("wsloc.datasets.voc.parse_xml", lambda *_: pytest.fail("an annotation was opened"))
         assert train(*flags, "--test-split", "val", "--out", "out/net") == 0
     printed = capsys.readouterr()

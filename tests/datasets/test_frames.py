@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from wsloc.datasets.demo.compose import mask_box
+from wsloc.boxes import mask_box
 from wsloc.datasets.frames import frame_of, header_of, place_boxes, turn_masks
 from wsloc.errors import ItemError
 from wsloc.images import ImageHeader

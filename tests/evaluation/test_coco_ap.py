@@ -172,8 +172,8 @@ def test_the_usual_way_through_files(tmp_path: Path) -> None:
 
 
 def test_perfect_boxes_of_photographs(shared: Path) -> None:
-    dataset = open_coco(shared / "coco")
-    truth = read_coco_ground_truth(replace(dataset, images=dataset.images[:200])).images
+    dataset = open_coco(shared / "coco", "val2017")
+    truth = read_coco_ground_truth(replace(dataset, images=dataset.images[:200]), "val2017").images
     found = [
         box_of(image.image_id, name, tuple(box))
         for image in truth.values()

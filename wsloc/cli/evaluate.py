@@ -98,7 +98,7 @@ def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str])
 
 def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
     """The maps that were named, else those of the run; None where it has none."""
-    from wsloc.runs.saved_maps import MAPS
+    from wsloc.runs.map_store import MAPS
 
     own = folder / MAPS
     return config.maps or (own if own.is_dir() else None)
@@ -188,14 +188,16 @@ def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:
 def _insertion_deletion(
     config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset, run: JudgedRun, maps: MapFolder | None
 ) -> MetricGroup:
+    from wsloc.datasets import asked_classes
     from wsloc.evaluation.summary import RUN
     from wsloc.judging.faithfulness import insertion_and_deletion
     from wsloc.pipeline import make_localizer
 
     assert run.judged is not None
     assert maps is not None
-    localizer, items = make_localizer(of_run, dataset), run.judged[RUN].items
-    return insertion_and_deletion(localizer, dataset, items, maps, config.insertion_deletion, bar)
+    model = make_localizer(of_run, asked_classes(of_run.data, dataset)).model
+    items = run.judged[RUN].items
+    return insertion_and_deletion(model, dataset, items, maps, config.insertion_deletion, bar)
 
 
 def _print_groups(groups: Sequence[MetricGroup]) -> int:

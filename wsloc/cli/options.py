@@ -21,8 +21,9 @@ import yaml
 
 import wsloc
 from wsloc.cli.flags import FLAG_OF_FIELD
-from wsloc.config import DatasetName, LocalizeConfig, MapKind
+from wsloc.config import LocalizeConfig, MapKind
 from wsloc.errors import UserError, one_line
+from wsloc.registries import DATASETS
 
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
 """What files of version 0.1.0 call settings, and what they are called now."""
@@ -45,7 +46,7 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     named, _ = finder.parse_known_args(arguments)
     dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
-    if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
+    if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
         config = _layer(shipped, _read_yaml(shipped), config)
     if named.config:
         config = _without_unit_as_class(_layer(named.config, _read_yaml(named.config), config))

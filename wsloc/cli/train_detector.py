@@ -14,7 +14,7 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.detector_flags import TrainingImages, as_comments, open_labels
-from wsloc.config import DatasetName, DataSettings, optional, require
+from wsloc.config import DataSettings, optional, require
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
 
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 class _TestImages:
     """The images to test on, with true boxes; what is not given is as for the images to train on."""
 
-    test_dataset: Annotated[DatasetName | None, optional("NAME", "that of the training, if --test-split is given")] = (
-        None
-    )
+    test_dataset: Annotated[str | None, optional("NAME", "that of the training, if --test-split is given")] = None
     """data set to test on"""
     test_split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
     """its split"""

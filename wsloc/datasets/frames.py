@@ -105,6 +105,11 @@ def place_boxes(
     return Placed(placed, kept, tuple(problems))
 
 
+def size_text(size_wh: SizeWh) -> str:
+    """A size in words: ``width x height``."""
+    return f"{size_wh[0]} x {size_wh[1]}"
+
+
 def turn_masks(masks: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
     """Masks ``(..., H, W)`` of a stored image, turned with it when EXIF ``orientation`` is applied.
 

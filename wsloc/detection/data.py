@@ -175,8 +175,8 @@ def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTr
     file = _instances_file(path)
     beside = file.parent.parent if file.parent.name == "annotations" else file.parent
     split = file.stem.removeprefix("instances_")
-    dataset = open_coco(root or beside, file, split)
-    return replace(dataset, name=path.resolve().stem or "export"), read_coco_ground_truth(dataset, file, split)
+    dataset = open_coco(root or beside, split, file)
+    return replace(dataset, name=path.resolve().stem or "export"), read_coco_ground_truth(dataset, split, file)
 
 
 def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Dataset, GroundTruthSet]:

@@ -17,7 +17,7 @@ from wsloc.detection.learner import as_input
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
+from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import Detection, Failure, ImageRecord
 
 METHOD = "detector"
@@ -53,7 +53,7 @@ def detect(
         for image, pixels in batch:
             if isinstance(pixels, str):
                 failure = Failure(image.image_id, image.file, "", "read", pixels)
-                yield ImageResult(image, (ItemResult("", failure=failure),), StageSeconds())
+                yield ImageResult(image, (ItemResult("", failure=failure),))
             else:
                 yield _result(image, next(found), (pixels.shape[1], pixels.shape[0]))
 
@@ -100,7 +100,7 @@ def _result(image: ImageRecord, found: dict[str, list[Scored]], size_wh: tuple[i
         )
         for rank, name in enumerate(ranked, start=1)
     ]
-    return ImageResult(image, tuple(items), StageSeconds())
+    return ImageResult(image, tuple(items))
 
 
 def detection(

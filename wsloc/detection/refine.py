@@ -12,11 +12,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
-from wsloc.errors import ItemError, UserError, one_line
+from wsloc.errors import ItemError
+from wsloc.plugins import import_named, named_error
 from wsloc.records import BoxRecord, Localization
 from wsloc.run_lengths import decode
 
@@ -37,20 +35,7 @@ def load_refine(name: str) -> Refine:
     Raises:
         UserError: if there is none.
     """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise UserError(f"`refine` takes package.module:function, not {name!r}.")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function = getattr(importlib.import_module(module_name), function_name, None)
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(
-            f"`refine={name!r}`: importing {module_name} raised {_named(error)}; fix the module."
-        ) from error
-    if not callable(function):
-        raise UserError(f"`refine={name!r}`: the module {module_name} has no function {function_name}.")
-    found: Refine = function
+    found: Refine = import_named(name, "refiner")
     return found
 
 
@@ -69,13 +54,13 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
     try:
         answer = refine(image_rgb, np.array(record.box_xyxy), mask_of(record, (width, height)))
     except Exception as error:  # the user's own code may raise anything
-        raise ItemError(f"the refiner raised {_named(error)}") from error
+        raise ItemError(f"the refiner raised {named_error(error)}") from error
     if answer is None:
         return record
     try:
         found = np.asarray(answer)
     except Exception as error:  # a tensor on a GPU, a list of unequal lists
-        raise ItemError(f"the refiner gave what is no array: {_named(error)}") from error
+        raise ItemError(f"the refiner gave what is no array: {named_error(error)}") from error
     if found.dtype.kind not in "biuf":
         raise ItemError(f"the refiner gave an array of {found.dtype}, neither a box nor a mask")
     if found.shape == (height, width):
@@ -111,7 +96,3 @@ def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | 
     mask = decode(record.mask_rle).view(np.uint8)
     whole: NDArray[np.bool_] = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     return whole
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__} ({one_line(error)})"

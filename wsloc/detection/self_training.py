@@ -22,7 +22,7 @@ from wsloc.detection.inference import detect
 from wsloc.detection.refine import Refine, refined
 from wsloc.errors import ItemError
 from wsloc.images import read_image
-from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
+from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import BoxRecord, Failure, ImageRecord
 from wsloc.seeding import stable_hash
 
@@ -100,7 +100,7 @@ def relocalize(
             else:
                 record = before.get((image.image_id, name))
             items.append(_item(image, name, record, unread))
-        changed = ImageResult(image, tuple(items), StageSeconds())
+        changed = ImageResult(image, tuple(items))
         if refine is None:
             yield Relocalized(changed, found)
         else:
@@ -119,7 +119,7 @@ def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]
     for image in images:
         reason = unread.get(image.image_id, "")
         items = (_item(image, name, boxes.get((image.image_id, name)), reason) for name in image.labels)
-        yield ImageResult(image, tuple(items), StageSeconds())
+        yield ImageResult(image, tuple(items))
 
 
 def refine_image(

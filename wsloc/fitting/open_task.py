@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wsloc.config import ComputeSettings, DataSettings
-from wsloc.datasets.registry import open_images
+from wsloc.datasets.registry import kind_of, open_images
 from wsloc.errors import UserError, listed
 from wsloc.fitting.backbone import open_backbone
 from wsloc.fitting.examples import (
@@ -21,20 +21,11 @@ from wsloc.fitting.fitting_settings import FittingSettings
 from wsloc.fitting.task import ClassifierTask
 from wsloc.pipeline import choose_device
 
-TRAINING_SPLITS = {
-    "demo": "train",
-    "voc": "train",
-    "coco": "train2017",
-    "imagenet": "train",
-    "cub": "train",
-    "wsol": "train",
-}
-"""The split to train on of each data set that has splits."""
-
 
 def with_training_split(data: DataSettings) -> DataSettings:
     """The settings with the split to train on, where they name none and the data set has splits."""
-    return replace(data, split=data.split or TRAINING_SPLITS.get(str(data.dataset)))
+    kind = kind_of(data)
+    return replace(data, split=data.split or (kind.train_split if kind else None))
 
 
 def of_test_split(data: DataSettings, test_split: str) -> DataSettings:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsloc.datasets import GroundTruthSet
-from wsloc.errors import ItemError, UserError
+from wsloc.errors import ItemError
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.box_curves import BoxCurves
 from wsloc.evaluation.items import Items, mean_over_classes, mean_over_items
@@ -19,7 +19,7 @@ from wsloc.evaluation.max_box_acc import ORACLE_METRICS, held_out_metrics
 from wsloc.evaluation.pxap import pxap
 from wsloc.progress import Progress, silent
 from wsloc.records import Box, GroundTruth
-from wsloc.runs.saved_maps import read_map
+from wsloc.runs.map_store import SavedMaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,13 @@ class MapFolder:
         Raises:
             UserError: if it does not exist.
         """
-        if not folder.is_dir():
-            raise UserError(f"There is no folder of maps {folder}; localizing with `save_maps` makes one.")
         self.folder = folder
+        self._saved = SavedMaps(folder)
         self.unreadable: dict[str, None] = {}
 
     def __call__(self, image_id: str, class_name: str) -> Map | None:
         try:
-            return read_map(self.folder, image_id, class_name)
+            return self._saved(image_id, class_name)
         except ItemError as error:
             self.unreadable[f"{image_id}, {class_name}: {error}."] = None
             return None

@@ -18,8 +18,8 @@ from wsloc.judging.detection_metrics import average_precision, score_metrics
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.judging.map_metrics import MapFolder, MetricGroup, held_out_curves, map_metrics, mask_metrics
 from wsloc.progress import Progress, silent
+from wsloc.runs.map_store import MAPS
 from wsloc.runs.read_run import RunContents, read_run
-from wsloc.runs.saved_maps import MAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,5 @@ def _held_out_curves(how: Judging, judged: Items, progress: Progress) -> tuple[s
     if not items:
         raise UserError(f"{folder} has no true box, so it cannot choose a threshold.")
     if common := set(judged.image_ids).intersection(items.image_ids):
-        raise UserError(
-            f"`held_out={str(folder)!r}` has {len(common)} of the judged images; thresholds are chosen on others."
-        )
+        raise UserError(f"`held_out` {folder} has {len(common)} of the judged images; thresholds are chosen on others.")
     return contents.name, held_out_curves(items, images, MapFolder(folder / MAPS), how.protocol, progress)

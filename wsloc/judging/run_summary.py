@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsloc.classifiers import LabelMap
 from wsloc.datasets import Dataset
 from wsloc.errors import counted
 from wsloc.evaluation import Evaluation
@@ -37,15 +36,12 @@ class RunSummary:
     text: str
 
 
-def summarize_run(
-    run: JudgedRun, dataset: Dataset, label_map: LabelMap | None = None, progress: Progress = silent
-) -> RunSummary:
+def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent) -> RunSummary:
     """What is known of a run's boxes.
 
     Args:
         run: as judged.
         dataset: its images.
-        label_map: of the run; the summary names its classes that have no true substitute.
         progress: counts the metrics.
     """
     truth, headline = run.truth, run.headless
@@ -63,14 +59,15 @@ def summarize_run(
     lines += run.contents.notes
     if truth is not None:
         lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
-    lines += _substitute_lines(label_map) if label_map is not None else []
+    if weak := run.contents.manifest.get("without_substitute"):
+        lines.append("Classes without a true substitute among the network's outputs:")
+        lines += [f"  {name}: {note}" for name, note in weak]
     return RunSummary(counts, evaluation, headline + "\n\n" + "\n".join(lines))
 
 
 def write_summary(
     run: JudgedRun,
     dataset: Dataset,
-    label_map: LabelMap | None = None,
     more: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress = silent,
 ) -> RunSummary:
@@ -82,11 +79,10 @@ def write_summary(
     Args:
         run: as judged.
         dataset: its images.
-        label_map: as :func:`summarize_run` takes it.
         more: further groups of metrics for metrics.json, by name.
         progress: counts the metrics.
     """
-    summary = summarize_run(run, dataset, label_map, progress)
+    summary = summarize_run(run, dataset, progress)
     if summary.evaluation is not None:
         write_metrics(run.contents.path, run, summary.evaluation, more)
     if run.truth is not None and run.truth.problems:
@@ -135,12 +131,3 @@ def _problem_lines(problems: tuple[str, ...], ambiguous: int) -> list[str]:
             "are: taken to be that of the stored image."
         )
     return lines
-
-
-def _substitute_lines(label_map: LabelMap) -> list[str]:
-    weak = label_map.without_substitute()
-    if not weak:
-        return []
-    return ["Classes without a true substitute among the network's outputs:"] + [
-        f"  {mapped.name}: {mapped.note}" for mapped in weak
-    ]

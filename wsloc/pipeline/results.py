@@ -46,28 +46,14 @@ class ItemResult:
     trace: Trace | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StageSeconds:
-    """Seconds of work that one image took in each stage; stages overlap, so they exceed the wall clock."""
-
-    read: float = 0.0
-    saliency: float = 0.0
-    cut: float = 0.0
-
-    def __add__(self, other: StageSeconds) -> StageSeconds:
-        return StageSeconds(self.read + other.read, self.saliency + other.saliency, self.cut + other.cut)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageResult:
     """What became of one image.
 
     Attributes:
         image: its record.
-        items: one for each class asked for, in the order of the labels (or of falling probability).
-        seconds: the work it took.
+        items: one per class asked for, in the order of the labels (or of falling probability).
     """
 
     image: ImageRecord
     items: tuple[ItemResult, ...]
-    seconds: StageSeconds

@@ -25,6 +25,7 @@ from torch.utils.checkpoint import CheckpointError
 from wsloc.classifiers.scorer import Scorer
 from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.binding import by_relu_rule
 from wsloc.saliency.gradient import input_gradients
 from wsloc.saliency.graph import operations_below
 from wsloc.saliency.interception import CallInterceptor, Function, call_input
@@ -125,3 +126,7 @@ def _refuse_other_operations(logits: Tensor) -> None:
                 "DeconvNet and guided back-propagation are rules for ReLU and ReLU6, but this network also runs "
                 f"{name}; take another `method`."
             )
+
+
+bind_deconvnet = by_relu_rule(deconvnet)
+bind_guided = by_relu_rule(guided)

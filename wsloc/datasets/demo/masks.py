@@ -11,8 +11,7 @@ from PIL import Image
 
 from wsloc.datasets.demo.outlines import DEMO_CLASSES
 from wsloc.datasets.demo.scenes import Scene
-
-MASK_FOLDERS = ("SegmentationObject", "SegmentationClass")
+from wsloc.datasets.voc_masks import MASK_FOLDERS
 
 
 def write_masks(voc: Path, image_id: str, scene: Scene) -> None:
