@@ -2,7 +2,7 @@
 
 Trains a linear head on each frozen ImageNet network with train's labels, tests it on val, and localizes val with both:
 before (ImageNet's outputs through the label map) and after (the checkpoint alone). Runs what is missing (a killed
-benchmark goes on) and writes the table into docs/benchmarks.md between its markers. All figures come from the folders.
+benchmark resumes) and writes the table into docs/benchmarks.md between its markers. All figures come from the folders.
 
     python scripts/benchmark_classifier.py --root data --weights-dir weights
 """
@@ -133,8 +133,8 @@ def of_json(value: dict[str, Any]) -> Estimate:
 
 def class_aps(path: Path) -> dict[str, float]:
     head, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
-    place = head.index("test_ap")
-    return {row[0]: float(row[place]) for row in rows if row[place]}
+    column = head.index("test_ap")
+    return {row[0]: float(row[column]) for row in rows if row[column]}
 
 
 def corloc_table(options: argparse.Namespace, truths: Truths) -> Iterator[str]:

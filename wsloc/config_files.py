@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,12 @@ def with_settings(config: LocalizeConfig, settings: Mapping[str, Any]) -> Locali
     Raises:
         UserError: if there is no such setting, or a value is out of its range.
     """
-    group_of = {name: group for group, name, _ in _settings(config)}
+    group_of = {
+        field.name: group.name
+        for group in dataclasses.fields(config)
+        if dataclasses.is_dataclass(of_group := getattr(config, group.name))
+        for field in dataclasses.fields(of_group)
+    }
     changed: dict[str, dict[str, Any]] = {}
     for name, value in settings.items():
         if name not in group_of:
@@ -41,16 +46,20 @@ def with_settings(config: LocalizeConfig, settings: Mapping[str, Any]) -> Locali
     return dataclasses.replace(config, **groups)
 
 
-def flatten(config: LocalizeConfig) -> dict[str, Any]:
-    """All settings by the keys of files."""
-    flat: dict[str, Any] = {"config": config.config}
-    for _, name, value in _settings(config):
-        flat[KEY_OF_SETTING.get(name, name)] = value
+def flatten(config: Any) -> dict[str, Any]:
+    """All settings of a verb by the keys of files."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value)
+        else:
+            flat[KEY_OF_SETTING.get(field.name, field.name)] = value
     return flat
 
 
-def to_yaml(config: LocalizeConfig) -> str:
-    """The resolved configuration as YAML text, without what belongs to one call."""
+def to_yaml(config: Any) -> str:
+    """The resolved settings of a verb as YAML text, without what belongs to one call."""
     settings = {key: value for key, value in flatten(config).items() if key not in OF_ONE_CALL}
     return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
 
@@ -98,15 +107,6 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
         return with_settings(LocalizeConfig(), named | given)
     except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
-
-
-def _settings(config: LocalizeConfig) -> Iterator[tuple[str, str, Any]]:
-    """Group, name and value of each setting."""
-    for group in dataclasses.fields(config):
-        of_group = getattr(config, group.name)
-        if dataclasses.is_dataclass(of_group):
-            for field in dataclasses.fields(of_group):
-                yield group.name, field.name, getattr(of_group, field.name)
 
 
 def _typed(group: type[Any], name: str, value: Any) -> Any:

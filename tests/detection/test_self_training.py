@@ -114,4 +114,4 @@ def test_no_fold_learns_from_its_own_images(tmp_path: Path, folds: int) -> None:
         assert len(part.images) == 12 - own[fold]
         assert all(fold_of(boxed.image.image_id, folds, 0) != fold for boxed in part.images)
     assert training_part(labels, 0, 1, 0) is labels
-    assert len({of_fold(QUICK, number, fold).seed for number in (1, 2) for fold in range(folds)}) == 2 * folds
+    assert len({of_fold(QUICK, index, fold).seed for index in (1, 2) for fold in range(folds)}) == 2 * folds

@@ -12,7 +12,6 @@ from typing import Any
 
 from wsloc.config_files import KEY_OF_SETTING
 
-FLAG_OF_FIELD = KEY_OF_SETTING | {"labels_from": "labels"}
 """Settings whose flags have another name."""
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
@@ -58,4 +57,4 @@ def fields(config: Any) -> Iterator[dataclasses.Field[Any]]:
 
 def flag_of(name: str) -> str:
     """``--class`` for ``class_name``, ``--val-fraction`` for ``val_fraction``."""
-    return "--" + FLAG_OF_FIELD.get(name, name).replace("_", "-")
+    return "--" + KEY_OF_SETTING.get(name, name).replace("_", "-")

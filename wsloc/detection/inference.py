@@ -1,4 +1,4 @@
-"""What a detector finds in images, as the records of a run.; it is told no labels."""
+"""What a detector finds in images, as the records of a run; it is told no labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from wsloc import boxes
-from wsloc.detection.loop import as_input
+from wsloc.detection.learner import as_input
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
@@ -72,7 +72,7 @@ def _outputs(
     if not pixels:
         return []
     with torch.inference_mode():
-        outputs = model([as_input(image, device) for image in pixels])
+        outputs = model([as_input(torch.from_numpy(image.transpose(2, 0, 1)), device) for image in pixels])
     found = []
     for image, output in zip(pixels, outputs, strict=True):
         by_class: dict[str, list[Scored]] = defaultdict(list)

@@ -134,8 +134,8 @@ def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], BoxRecord], dic
         except ItemError as error:
             unread[boxed.image.image_id] = str(error)
             continue
-        for box, number in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
-            name = labels.boxed.class_names[number - 1]
+        for box, index in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
+            name = labels.boxed.class_names[index - 1]
             record = detection(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
             found.setdefault((boxed.image.image_id, name), record)
     return found, unread

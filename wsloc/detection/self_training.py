@@ -1,6 +1,6 @@
 """Self-training: a detector learns the pseudo-boxes, looks for better ones where the labels say, and so on.
 
-After each round the best box of each labeled class of each training image takes the place of the one before. No true
+After each round the best box of each labeled class of each training image replaces the one before. No true
 box is opened here.
 
 With folds (Cinbis et al. 2014, multi-fold training), the boxes of one part of the images come from a detector that
@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from wsloc.detection.data import BoxedImages
+from wsloc.detection.detector_settings import TrainingSettings
 from wsloc.detection.inference import detect
 from wsloc.detection.refine import Refine, refined
-from wsloc.detection.settings import TrainingSettings
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult
@@ -58,9 +58,9 @@ def training_part(labels: BoxedImages, fold: int, folds: int, seed: int) -> Boxe
     return replace(labels, images=others)
 
 
-def of_fold(settings: TrainingSettings, number: int, fold: int) -> TrainingSettings:
+def of_fold(settings: TrainingSettings, index: int, fold: int) -> TrainingSettings:
     """The settings of one training, with a seed of its own."""
-    return replace(settings, seed=stable_hash(settings.seed, f"round {number}", f"fold {fold}"))
+    return replace(settings, seed=stable_hash(settings.seed, f"round {index}", f"fold {fold}"))
 
 
 def relocalize(
@@ -83,7 +83,7 @@ def relocalize(
         before: the boxes of the round before; one stays where the detector finds none.
         class_names: of the detector's outputs 1, 2 and so on.
         device: where the model is.
-        min_score: of a box that takes the place of another.
+        min_score: of a box that replaces another.
         batch_size: images that are seen at once.
         pool: reads the images.
         refine: see :mod:`wsloc.detection.refine`.

@@ -16,9 +16,8 @@ from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.detection.checkpoint import Detector
 from wsloc.detection.data import BoxedImages, require_same_classes
-from wsloc.detection.folder import write_results
+from wsloc.detection.detector_folder import write_results
 from wsloc.detection.inference import detect
-from wsloc.detection.progress import Watch, unwatched
 from wsloc.errors import UserError
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import judge_run
@@ -91,7 +90,6 @@ def judge_detector(
     *,
     batch_size: int = 8,
     pool: Executor | None = None,
-    watch: Watch = unwatched,
     progress: Progress = silent,
 ) -> Tested:
     """Write the detections on the test images, and what they are worth.
@@ -104,15 +102,13 @@ def judge_detector(
         device: where to compute.
         batch_size: images that are seen at once.
         pool: reads the images; None to read them between the batches.
-        watch: shows the progress in images.
-        progress: counts the metrics.
+        progress: counts the images, then the metrics.
     """
     ask = partial(
         detect, detector.model, class_names=detector.class_names, device=device, batch_size=batch_size, pool=pool
     )
-    with watch("test", "image", len(dataset.images)) as show:
-        for done, _ in enumerate(write_results(folder, dataset.images, ask), start=1):
-            show(done, "")
+    for _ in progress(write_results(folder, dataset.images, ask), "test", "image", len(dataset.images)):
+        pass
     judged = judge_run(replace(read_run(folder.path), complete=True), settings, dataset)
     found: Mapping[str, float] | None = None
     if judged.judged is not None and judged.truth is not None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from wsloc.config import MapKind, OutputSettings
 from wsloc.datasets import Dataset
-from wsloc.errors import UserError
 from wsloc.files.part_archive import ArchiveWriter
 from wsloc.pipeline.localizer import Localizer, localize_images
 from wsloc.pipeline.map_stage import ImageMaps
@@ -27,7 +26,7 @@ from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.kept_pictures import PICTURES, Pair, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import write_overlays
-from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
 
@@ -85,16 +84,11 @@ def open_run(
         config_yaml,
         resume=settings.resume,
         overwrite=settings.overwrite,
+        identity=identity,
         takes_config=True,
     )
     size = settings.checkpoint_every
     parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
-    if resumed:
-        before = read_manifest(folder.path) or {}
-        for key, value in identity.items():
-            if before.get(key) != value:
-                what = key.replace("_", " ")
-                raise UserError(f"{folder.path} was begun with another {what}; start a run without `resume=True`.")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "complete": False,

@@ -59,7 +59,7 @@ class TrainingSettings:
     warmup_steps: Annotated[int | None, optional("N", "a tenth of all steps, at most 500")] = None
     """steps over which the learning rate rises (>= 0)"""
     flip: bool = True
-    """mirror every other image"""
+    """mirror each image with probability 1/2"""
     zoom: float = 0.25
     """largest change of scale of an image, as a fraction; a part of an image that is zoomed in is cut off (0 to 0.9)"""
     gain: float = 0.2

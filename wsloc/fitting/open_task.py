@@ -17,8 +17,8 @@ from wsloc.fitting.examples import (
     hold_out,
     make_examples,
 )
-from wsloc.fitting.job import Job, shared_images
-from wsloc.fitting.settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.task import ClassifierTask
 from wsloc.pipeline import choose_device
 
 
@@ -33,7 +33,9 @@ def of_test_split(data: DataSettings, test_split: str) -> DataSettings:
     return replace(data, split=test_split, ids=None, limit=None, download=False)
 
 
-def open_job(data: DataSettings, test_split: str | None, fitting: FittingSettings, compute: ComputeSettings) -> Job:
+def open_task(
+    data: DataSettings, test_split: str | None, fitting: FittingSettings, compute: ComputeSettings
+) -> ClassifierTask:
     """Open images and labels, choose the loss and the held-out images, and build the network.
 
     All images of the split are taken, and those that show none of the classes are negatives; with cross-entropy, which
@@ -63,7 +65,7 @@ def open_job(data: DataSettings, test_split: str | None, fitting: FittingSetting
     backbone = open_backbone(fitting, compute.seed)
     backbone.network.to(device)
     held_out = hold_out(examples, fitting.val_fraction, compute.seed)
-    return Job(fitting, compute, backbone, examples, held_out, loss, device, test)
+    return ClassifierTask(fitting, compute, backbone, examples, held_out, loss, device, test)
 
 
 def _check_test(test: Examples, test_split: str, training: Examples, split: str | None) -> None:
@@ -72,7 +74,8 @@ def _check_test(test: Examples, test_split: str, training: Examples, split: str 
             f"None of the {len(test.images) + test.left_out} images of `test_split={test_split!r}` shows a class that "
             f"is trained ({listed(training.class_names, 5)}); give another `test_split`, or leave it out."
         )
-    if shared := shared_images(training, test):
+    known = {image.path.resolve() for image in training.images}
+    if shared := sum(image.path.resolve() in known for image in test.images):
         raise UserError(
             f"{shared} of the {len(test.images)} images of `test_split={test_split!r}` are also trained on "
             f"(`split={split!r}`), so the test would say nothing; give splits without common images."

@@ -1,4 +1,4 @@
-"""What the training loop is fed with: features that were computed before, or images that are read each time."""
+"""What a classifier is trained on: features that were computed before, or images that are read each time."""
 
 from __future__ import annotations
 
@@ -15,40 +15,37 @@ from torch import Tensor, nn
 
 from wsloc.classifiers.pooled_head import PooledLinear
 from wsloc.classifiers.preprocessing import Preprocessing, whole
-from wsloc.errors import ItemError
 from wsloc.fitting.augmentation import Augmentation, augmented
 from wsloc.fitting.examples import Examples
 from wsloc.images import read_image
-from wsloc.pipeline.ordered import ordered_map
 from wsloc.seeding import stable_hash
+from wsloc.training.read_batches import Rows, read_batches
 
-Rows = NDArray[np.int64]
-"""Numbers of images, int64 ``(B,)``."""
+Group = tuple[Tensor, Rows]
+"""Inputs of one size ``(B, ...)``, on the device, and the indices of their images."""
 _MIN_SPREAD = 0.1
 """A feature that hardly varies is divided by no less than this fraction of the mean deviation of all."""
 
 
-class Material(Protocol):
-    """Images by their numbers, as inputs of a module.
+class Batches(Protocol):
+    """Images by their indices, as inputs of a module.
 
     Attributes:
         module: what is trained.
-        problems: why an image could not be read, by its number; filled on the way.
+        problems: why an image could not be read, by its index; filled on the way.
     """
 
     module: nn.Module
     problems: dict[int, str]
 
-    def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
-        """Augmented inputs of each batch, and the numbers of those images of it that could be read."""
-        ...
+    def augmented(self, batches: list[Rows], epoch: int) -> Iterator[list[Group]]:
+        """Of each batch the images that can be read, randomly changed."""
 
-    def plain(self, batches: list[Rows]) -> Iterator[tuple[Tensor, Rows]]:
-        """The inputs as they are, likewise."""
-        ...
+    def plain(self, batches: list[Rows]) -> Iterator[list[Group]]:
+        """The same without changes."""
 
 
-class FeatureMaterial:
+class FeatureBatches:
     """Cached features, standardized; the module is a linear head."""
 
     def __init__(
@@ -59,7 +56,7 @@ class FeatureMaterial:
         Args:
             head: takes standardized features.
             features: ``(N, 2, C)``: of the image and its mirror image; or ``(N, 1, C)``, which are never changed.
-            training: numbers of the images that mean and deviation are taken over, all of finite features.
+            training: indices of the images that mean and deviation are taken over, all with finite features.
             device: of the head.
             seed: of the choice between an image and its mirror image.
         """
@@ -74,20 +71,20 @@ class FeatureMaterial:
         self._mean = torch.from_numpy(np.asarray(mean, dtype=np.float32))
         self._spread = torch.from_numpy(np.maximum(spread, max(_MIN_SPREAD * spread.mean(), 1e-6)).astype(np.float32))
 
-    def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
+    def augmented(self, batches: list[Rows], epoch: int) -> Iterator[list[Group]]:
         generator = np.random.default_rng([self._seed, epoch])
         for rows in batches:
-            yield self._inputs(rows, generator.integers(2, size=len(rows))), rows
+            yield [(self._inputs(rows, generator.integers(2, size=len(rows))), rows)]
 
-    def plain(self, batches: list[Rows]) -> Iterator[tuple[Tensor, Rows]]:
+    def plain(self, batches: list[Rows]) -> Iterator[list[Group]]:
         for rows in batches:
-            yield self._inputs(rows, np.zeros(len(rows), dtype=np.int64)), rows
+            yield [(self._inputs(rows, np.zeros(len(rows), dtype=np.int64)), rows)]
 
     def _inputs(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
         values = torch.from_numpy(self._features[rows, views])
         return ((values - self._mean) / self._spread).to(self._device)
 
-    def over(self, features: NDArray[np.float32]) -> FeatureMaterial:
+    def over(self, features: NDArray[np.float32]) -> FeatureBatches:
         """Other images for the same head, standardized as these are."""
         other = copy.copy(self)
         other._features = features
@@ -106,7 +103,7 @@ class FeatureMaterial:
 
 
 @dataclass(eq=False)
-class ImageMaterial:
+class ImageBatches:
     """Images read from their files each time; the module is the whole network.
 
     Attributes:
@@ -116,8 +113,8 @@ class ImageMaterial:
         augmentation: of the images that are trained on.
         device: where inputs go.
         seed: of the run.
-        pool: reads the images; None to read them in between.
-        problems: why an image could not be read, by its number; filled on the way.
+        pool: reads the images; None to read them between the steps.
+        problems: why an image could not be read, by its index; filled on the way.
     """
 
     module: nn.Module
@@ -129,36 +126,27 @@ class ImageMaterial:
     pool: Executor | None
     problems: dict[int, str] = field(default_factory=dict)
 
-    def changed(self, batches: list[Rows], epoch: int) -> Iterator[tuple[Tensor, Rows]]:
+    def augmented(self, batches: list[Rows], epoch: int) -> Iterator[list[Group]]:
         def read(row: int) -> Tensor:
             image = self.examples.images[row]
             seed = stable_hash(self.seed, image.image_id, f"epoch {epoch}")
             return augmented(read_image(image.path), self.preprocessing, self.augmentation, seed)
 
-        return self._batches(batches, read)
+        return self._grouped(batches, read)
 
-    def plain(self, batches: list[Rows]) -> Iterator[tuple[Tensor, Rows]]:
+    def plain(self, batches: list[Rows]) -> Iterator[list[Group]]:
         def read(row: int) -> Tensor:
             return whole(read_image(self.examples.images[row].path), self.preprocessing).views[0].pixels
 
-        return self._batches(batches, read)
+        return self._grouped(batches, read)
 
-    def _batches(self, batches: list[Rows], read: Callable[[int], Tensor]) -> Iterator[tuple[Tensor, Rows]]:
-        def attempt(row: int) -> Tensor | None:
-            try:
-                return read(row)
-            except ItemError as error:
-                self.problems[row] = str(error)
-                return None
-
-        largest = max(map(len, batches), default=1)
-        inputs = ordered_map(self.pool, attempt, (int(row) for rows in batches for row in rows), window=2 * largest)
-        for rows in batches:
-            read_rows = [(row, pixels) for row in rows for pixels in [next(inputs)] if pixels is not None]
-            # Images of which the aspect is kept differ in size.
+    def _grouped(self, batches: list[Rows], read: Callable[[int], Tensor]) -> Iterator[list[Group]]:
+        for batch in read_batches(batches, read, self.pool, self.problems):
+            # Images whose aspect is kept differ in size.
             by_size: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
-            for row, pixels in read_rows:
+            for row, pixels in batch:
                 by_size.setdefault(tuple(pixels.shape), []).append((row, pixels))
-            for group in by_size.values():
-                stacked = torch.stack([pixels for _, pixels in group]).to(self.device)
-                yield stacked, np.array([row for row, _ in group], dtype=np.int64)
+            yield [
+                (torch.stack([pixels for _, pixels in own]).to(self.device), np.array([row for row, _ in own]))
+                for own in by_size.values()
+            ]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
-from made_voc import image_of, interrupt_scoring, job_of, make_voc, outcome_of
+from made_voc import image_of, make_voc, outcome_of, task_of
 from PIL import Image
 
 from wsloc.config import ComputeSettings, DataSettings
 from wsloc.errors import UserError
-from wsloc.fitting.job import Job
-from wsloc.fitting.opening import open_job
-from wsloc.fitting.settings import FittingSettings
+from wsloc.fitting.fit import fit
+from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.open_task import open_task
+from wsloc.fitting.task import ClassifierTask
 from wsloc.registries import DATASETS
+from wsloc.training.loop import Step
+
+T = TypeVar("T")
 
 SEVERAL = ["a", "b", "ab", "a", "b", "ab", "c", "c", "", "c", "c", ""]
 SINGLE = ["a", "b", "c", "a", "b", "c", "", "a", "b"]
@@ -35,36 +41,36 @@ def test_tables_of_wsolevaluation_are_trained_on_train(tmp_path: Path) -> None:
         (tables / "image_ids.txt").write_text("".join(f"{split}/{number}.jpg\n" for number in range(4)))
         (tables / "class_labels.txt").write_text("".join(f"{split}/{number}.jpg,{number % 2}\n" for number in range(4)))
     settings = FittingSettings(arch="demo", input_size=32)
-    job = open_job(DataSettings(dataset="wsol", root=tmp_path), None, settings, ComputeSettings(device="cpu"))
-    assert [image.file for image in job.examples.images] == [f"train/{number}.jpg" for number in range(4)]
+    task = open_task(DataSettings(dataset="wsol", root=tmp_path), None, settings, ComputeSettings(device="cpu"))
+    assert [image.file for image in task.examples.images] == [f"train/{number}.jpg" for number in range(4)]
 
 
 def test_images_of_other_classes_are_negatives(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SEVERAL, val=["a", "c", "", "ab"])
-    job = job_of(tmp_path, "val", classes=("b", "a"))
-    assert job.loss == "bce"
-    assert job.test is not None
-    assert job.examples.class_names == ("a", "b")
-    assert job.examples.present.tolist() == [["a" in word, "b" in word] for word in SEVERAL]
-    assert job.test.present.tolist() == [[True, False], [False, False], [False, False], [True, True]]
-    assert job.examples.left_out == job.test.left_out == 0
+    task = task_of(tmp_path, "val", classes=("b", "a"))
+    assert task.loss == "bce"
+    assert task.test is not None
+    assert task.examples.class_names == ("a", "b")
+    assert task.examples.present.tolist() == [["a" in word, "b" in word] for word in SEVERAL]
+    assert task.test.present.tolist() == [[True, False], [False, False], [False, False], [True, True]]
+    assert task.examples.left_out == task.test.left_out == 0
     # Those that show none of the classes are on both sides, too.
-    nothing = ~job.examples.shows_any
-    assert 0 < (nothing & job.held_out).sum() < nothing.sum()
-    outcome, _ = outcome_of(job, tmp_path)
+    nothing = ~task.examples.shows_any
+    assert 0 < (nothing & task.held_out).sum() < nothing.sum()
+    outcome = outcome_of(task, tmp_path)
     assert outcome.test is not None
     assert len(outcome.test) == 4
 
 
 def test_cross_entropy_has_no_use_for_images_without_a_class(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SINGLE, val=["a", "", "c"])
-    job = job_of(tmp_path, "val", val_fraction=0, classes=("a", "b"))
-    assert job.loss == "cross-entropy"
-    assert job.test is not None
-    assert [image.image_id for image in job.examples.images] == [f"train0{number}" for number in (0, 1, 3, 4, 7, 8)]
-    assert (job.examples.left_out, job.test.left_out) == (3, 2)
-    assert len(job.test.images) == 1
-    asked = job_of(tmp_path, "val", val_fraction=0, classes=("a", "b"), loss="bce")
+    task = task_of(tmp_path, "val", val_fraction=0, classes=("a", "b"))
+    assert task.loss == "cross-entropy"
+    assert task.test is not None
+    assert [image.image_id for image in task.examples.images] == [f"train0{number}" for number in (0, 1, 3, 4, 7, 8)]
+    assert (task.examples.left_out, task.test.left_out) == (3, 2)
+    assert len(task.test.images) == 1
+    asked = task_of(tmp_path, "val", val_fraction=0, classes=("a", "b"), loss="bce")
     assert len(asked.examples.images) == len(SINGLE)
     assert asked.test is not None
     assert len(asked.test.images) == 3
@@ -75,17 +81,17 @@ def test_one_class_is_learned_from_images_without_it(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"All images show the one class a, .* or with `loss='bce'` .* 6 images without"
     ):
-        job_of(tmp_path, classes=("a",))
-    job = job_of(tmp_path, classes=("a",), loss="bce", epochs=30, patience=30)
-    outcome, _ = outcome_of(job, tmp_path)
+        task_of(tmp_path, classes=("a",))
+    task = task_of(tmp_path, classes=("a",), loss="bce", epochs=30, patience=30)
+    outcome = outcome_of(task, tmp_path)
     assert outcome.history[-1].train_loss < outcome.history[0].train_loss
 
 
 @pytest.mark.parametrize(("loss", "words"), [("bce", SINGLE[:5]), ("cross-entropy", ["a", "b", "a", "b", "a"])])
 def test_a_limit_comes_last(tmp_path: Path, loss: str, words: list[str]) -> None:
     make_voc(tmp_path, train=SINGLE)
-    job = job_of(tmp_path, classes=("a", "b"), limit=5, loss=loss, val_fraction=0)
-    shown = ["".join(np.array(["a", "b"])[row]) for row in job.examples.present]
+    task = task_of(tmp_path, classes=("a", "b"), limit=5, loss=loss, val_fraction=0)
+    shown = ["".join(np.array(["a", "b"])[row]) for row in task.examples.present]
     assert shown == [word.strip("c") for word in words]
 
 
@@ -98,28 +104,28 @@ def test_a_test_split_without_a_trained_class_is_refused(
     with pytest.raises(
         UserError, match=r"None of the 3 images of `test_split='val'` shows a class that is trained \(a"
     ):
-        job_of(tmp_path, "val", **settings)
+        task_of(tmp_path, "val", **settings)
 
 
 def test_unknown_classes_are_named(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SINGLE)
     with pytest.raises(UserError, match=r"`classes`: the data set has no class 'd'; it has a, b, c"):
-        job_of(tmp_path, classes=("a", "d"))
+        task_of(tmp_path, classes=("a", "d"))
 
 
 @pytest.mark.parametrize("settings", [{}, {"arch": "small_cnn", "fine_tune": True}], ids=["frozen", "fine-tune"])
 def test_scores_are_not_rounded(tmp_path: Path, settings: dict[str, object]) -> None:
     make_voc(tmp_path, train=SEVERAL)
     compute = ComputeSettings(device="cpu", batch_size=8, precision="bfloat16")
-    job = job_of(tmp_path, compute=compute, **settings)
-    outcome, _ = outcome_of(job, tmp_path)
+    task = task_of(tmp_path, compute=compute, **settings)
+    outcome = outcome_of(task, tmp_path)
     assert outcome.held_out is not None
     scores = torch.from_numpy(outcome.held_out.scores)
     assert not torch.equal(scores, scores.bfloat16().float())
     # The figures of the best epoch are those of its own line.
     best = outcome.history[outcome.best_epoch - 1]
-    assert outcome.figures()["held_out"].mean_ap.value == best.val_map
-    assert outcome.figures()["held_out"].accuracy.value == best.val_accuracy
+    assert outcome.figures()["held_out"].mean_ap.value == best.values["val_map"]
+    assert outcome.figures()["held_out"].accuracy.value == best.values["val_accuracy"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"arch": "small_cnn", "fine_tune": True}], ids=["frozen", "fine-tune"])
@@ -127,40 +133,51 @@ def test_each_stage_tells_how_far_it_is(tmp_path: Path, settings: dict[str, obje
     make_voc(tmp_path, train=[*SEVERAL * 2], val=["a", "b", *["c"] * 10])
     image_of(tmp_path, "train03").write_bytes(b"no image")
     image_of(tmp_path, "val03").write_bytes(b"no image")
-    job = job_of(tmp_path, "val", patience=9, **settings)
-    outcome, told = outcome_of(job, tmp_path)
+    told: dict[str, list[object]] = {}
+    totals: dict[str, tuple[str, int | None]] = {}
+
+    def watch(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
+        told[what], totals[what] = [], (unit, total)
+        for item in items:
+            told[what].append(item)
+            yield item
+
+    task = task_of(tmp_path, "val", patience=9, **settings)
+    outcome = outcome_of(task, tmp_path, watch)
     assert len(outcome.problems) == 2
-    frozen = not settings
-    stages = list(dict.fromkeys(progress.stage for progress in told))
-    assert stages == (["features", "training", "test features"] if frozen else ["training", "test"])
-    for stage in stages:
-        own = [progress for progress in told if progress.stage == stage]
-        done = [progress.done for progress in own]
-        assert done == sorted(done)
-        assert len(set(done)) > 1
-        assert done[-1] == own[-1].total - (stage == "test")  # one that cannot be read
-    training = [progress for progress in told if progress.stage == "training"]
+    learned = int((~task.held_out).sum()) - (not settings and not task.held_out[3])
+    steps = learned // 8 + (learned % 8 > 1)  # no batch of one
+    expected: dict[str, tuple[str, int | None]] = {"training": ("step", 3 * steps), "test": ("batch", 2)}
+    if not settings:
+        expected = {"features": ("image", 24), "training": ("step", 3 * steps), "test features": ("image", 12)}
+    assert totals == expected
+    assert list(totals) == list(expected)
+    assert {what: len(items) for what, items in told.items()} == {what: total for what, (_, total) in expected.items()}
+    training = [step for step in told["training"] if isinstance(step, Step)]
+    assert [step.epoch for step in training] == sorted(step.epoch for step in training)
     assert training[0].last is None
-    assert training[-1].last == outcome.history[-1]
-    images = training[-1].total // 3
-    assert any(progress.done % images for progress in training)  # within an epoch
+    assert training[-1].last == outcome.history[1]
 
 
-def test_unreadable_images_stay_known_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_images_stay_known_after_a_kill(tmp_path: Path) -> None:
     make_voc(tmp_path, train=SEVERAL)
 
-    def job() -> Job:
-        return job_of(tmp_path, arch="small_cnn", fine_tune=True)
+    def tuned() -> ClassifierTask:
+        return task_of(tmp_path, arch="small_cnn", fine_tune=True)
+
+    def kill(items: Iterable[T], *_: object) -> Iterator[T]:
+        """After the last epoch."""
+        yield from items
+        raise KeyboardInterrupt
 
     # One that is trained on: those that are held out are read again in the end.
-    bad = job().examples.images[int(np.flatnonzero(~job().held_out)[0])]
+    bad = tuned().examples.images[int(np.flatnonzero(~tuned().held_out)[0])]
     bad.path.write_bytes(b"no image")
-    undisturbed, _ = outcome_of(job(), tmp_path)
-    with monkeypatch.context() as patch:
-        interrupt_scoring(patch)
-        with pytest.raises(KeyboardInterrupt):
-            outcome_of(job(), tmp_path)
-    resumed, _ = outcome_of(job(), tmp_path, resumed=True)
+    (tmp_path / "other").mkdir()
+    undisturbed = fit(tuned(), tmp_path / "other")
+    with pytest.raises(KeyboardInterrupt):
+        outcome_of(tuned(), tmp_path, kill)
+    resumed = outcome_of(tuned(), tmp_path)
     assert set(undisturbed.problems) == {bad.file}
     assert resumed.problems == undisturbed.problems
     assert resumed.history == undisturbed.history
@@ -170,7 +187,7 @@ def test_a_picture_that_changes_later_is_another_image(tmp_path: Path) -> None:
     from wsloc.fitting.features import images_hash
 
     make_voc(tmp_path, train=SINGLE)
-    images = job_of(tmp_path).examples.images
+    images = task_of(tmp_path).examples.images
     before = images_hash(images)
     assert images_hash(images) == before
     Image.new("RGB", (9, 9)).save(image_of(tmp_path, "train04"))
