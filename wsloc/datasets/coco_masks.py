@@ -21,12 +21,12 @@ from wsloc.images import MAX_PIXELS
 from wsloc.records import GroundTruth, TrueMasks
 
 Polygons = tuple[NDArray[np.float64], ...]
-"""Closed rings ``(2K,)``: x and y in turn, pixels, (0, 0) being the corner of the first pixel."""
+"""Closed rings ``(2K,)``: alternating x and y in pixels, (0, 0) is the corner of the first pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLengths:
-    """Runs of background and object in turn, down the columns.
+    """Alternating runs of background and object, column by column.
 
     Attributes:
         counts: int64 ``(R,)``; their sum is width times height.
