@@ -121,10 +121,10 @@ def _faulty_outlines(
         if outline is not None:
             continue
         if annotation.segmentation in (None, [], {}):
-            missing.append(f"a {annotation.told_as} has no outline; its box is left undecided in the masks")
+            missing.append(f"a {annotation.label} has no outline; its box is left undecided in the masks")
         else:
             malformed.append(
-                f"the outline of a {annotation.told_as} is malformed; its box is left undecided in the masks"
+                f"the outline of a {annotation.label} is malformed; its box is left undecided in the masks"
             )
     return missing, malformed
 
@@ -134,11 +134,11 @@ def _place(annotations: Sequence[CocoAnnotation], frame: Frame) -> tuple[list[Co
     readable, given, sentences = [], [], []
     for annotation in annotations:
         if (box := _numbers(annotation.bbox)) is None:
-            sentences.append(f"the bbox of a {annotation.told_as} is not four finite numbers, and it was left out")
+            sentences.append(f"the bbox of a {annotation.label} is not four finite numbers, and it was left out")
         else:
             readable.append(annotation)
             given.append(box)
-    names = [annotation.told_as for annotation in readable]
+    names = [annotation.label for annotation in readable]
     placed = place_boxes(boxes.from_xywh(given), names, frame, BORDER_TOLERANCE)
     return [readable[index] for index in placed.kept], placed, [*sentences, *placed.problems]
 

@@ -137,7 +137,7 @@ def mask_place(class_name: str, file: str) -> Path:
     """Where the mask of a class in an image lies below a folder of masks, apart from that of any other.
 
     Args:
-        class_name: what no folder can be called in it stands as in a URL: ``a/b`` is ``a%2Fb``.
+        class_name: characters that no folder name can hold are escaped as in a URL: ``a/b`` is ``a%2Fb``.
         file: of the image, with its suffix, relative to the data set's folder.
     """
     folder = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", class_name)
