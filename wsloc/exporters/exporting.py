@@ -15,7 +15,7 @@ from wsloc.exporters.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.exporters.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.exporters.first_pass import FirstPass, first_pass
-from wsloc.exporters.formats import Export
+from wsloc.exporters.formats import Export, Format
 from wsloc.exporters.source import Source
 from wsloc.exporters.stream import Stream
 from wsloc.exporters.writer_context import TRAIN, VAL, Plan
@@ -56,7 +56,7 @@ def export_run(
             cannot be written.
     """
     selection, layout = selection or SelectionSettings(), layout or LayoutSettings()
-    kind = FORMATS[format_name]
+    kind: Format = FORMATS[format_name]
     media_mode = layout.media or kind.media
     _require_fit(format_name, selection, layout, media_mode)
     run_manifest = read_run_manifest(run)
@@ -114,7 +114,7 @@ def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
 
 
 def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings, media_mode: Media) -> None:
-    kind = FORMATS[format_name]
+    kind: Format = FORMATS[format_name]
     if selection.uncertain == "ignore" and not kind.ignores:
         raise UserError(f"`format={format_name!r}` has no regions to ignore; leave `uncertain='ignore'` out.")
     if layout.val_fraction and VAL not in kind.image_folders:

@@ -31,6 +31,7 @@ from wsloc.segmentation import (
     working_map,
 )
 from wsloc.segmentation.seeds import FOREGROUND
+from wsloc.segmentation.segment import BindSegmenter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,8 @@ class CutStage:
     @cached_property
     def segmenter(self) -> Segmenter:
         """The segmenter that the settings name, bound at the first call."""
-        return SEGMENTERS[self.settings.segmenter](self.settings, choose_device(self.device))
+        bind: BindSegmenter = SEGMENTERS[self.settings.segmenter]
+        return bind(self.settings, choose_device(self.device))
 
     @property
     def batch_size(self) -> int:
