@@ -38,6 +38,7 @@ class _SettingsOfMethods(SaliencySettings):
     method: Annotated[MethodName, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
     second_method: Annotated[MethodName | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     combine: Annotated[Combination, tyro.conf.Fixed, tyro.conf.Suppress] = "product"
+    maps: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
 
 
 @dataclass(frozen=True)

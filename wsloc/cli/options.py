@@ -20,7 +20,7 @@ import tyro
 import yaml
 
 import wsloc
-from wsloc.config import DatasetName, LocalizeConfig, MapKind
+from wsloc.config import DatasetName, LocalizeConfig, MapKind, OutputSettings, RefinementSettings
 from wsloc.errors import UserError, one_line
 
 FLAG_OF_FIELD = {"class_name": "class"}
@@ -40,14 +40,23 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path, nargs="?")
     finder.add_argument("--dataset", nargs="?")
+    finder.add_argument("--maps", type=Path, nargs="?")
     named, _ = finder.parse_known_args(arguments)
     dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
-    config = LocalizeConfig()
-    if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
+    config = of_maps = LocalizeConfig() if named.maps is None else _settings_of_maps(named.maps)
+    if (
+        named.maps is None
+        and isinstance(dataset, str)
+        and dataset in get_args(DatasetName)
+        and (shipped := shipped_config(dataset))
+    ):
         config = _layer(shipped, config)
     if named.config:
         config = _without_unit_as_class(_layer(named.config, config))
-    return _with_unit_as_class(_parse(arguments, config))
+    config = _with_unit_as_class(_parse(arguments, config))
+    if named.maps is not None:
+        _check_maps(config, of_maps)
+    return config
 
 
 def settings_of_run(
@@ -71,6 +80,23 @@ def settings_of_run(
     given = {"--root": root, "--boxes": boxes, "--masks": masks}
     moved = [word for flag, path in given.items() if path is not None for word in (flag, str(path))]
     return parse_localize(["--config", str(folder / "config.yaml"), *moved])
+
+
+def _settings_of_maps(run: Path) -> LocalizeConfig:
+    """The settings of a run whose maps are cut again, all but what it wrote."""
+    config = _without_unit_as_class(settings_of_run(run))
+    saliency = dataclasses.replace(config.saliency, maps=run)
+    return dataclasses.replace(config, saliency=saliency, refinement=RefinementSettings(), output=OutputSettings())
+
+
+def _check_maps(config: LocalizeConfig, of_maps: LocalizeConfig) -> None:
+    """Refuse settings that the maps of a run no longer follow."""
+    fixed = dataclasses.fields(config.classifier) + dataclasses.fields(config.saliency)
+    given, had = flatten(config), flatten(of_maps)
+    for key in (*(field.name for field in fixed if field.name != "maps"), "targets"):
+        if given[key] != had[key]:
+            flag = key.replace("_", "-")
+            raise UserError(f"{config.saliency.maps} made its maps with {flag} {had[key]}; leave out --{flag}.")
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
