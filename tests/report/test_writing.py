@@ -1,83 +1,153 @@
-"""Pictures of chosen items, made once more by the settings of the run."""
+"""Pages of finished runs: pictures come from the run folder and the data set, never from a network."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from made_runs import Page
+from PIL import Image
+from pycocotools import mask as coco_masks
 
+from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.config import LocalizeConfig
 from wsloc.datasets import Dataset, open_dataset
-from wsloc.judging.judged_run import judge_run
-from wsloc.pipeline import make_localizer
-from wsloc.records import ImageRecord
-from wsloc.report import Pictures, chosen_images, take_pictures
-from wsloc.report.gallery import GalleryItem, gallery_items
+from wsloc.judging.judged_run import JudgedRun, judge_run
+from wsloc.pipeline.model import Model
+from wsloc.report.gallery import choose, gallery_items
+from wsloc.report.writing import page_of_run
+from wsloc.runs.kept_pictures import PICTURES, read_pictures
 from wsloc.runs.read_run import read_run
 
+Made = tuple[LocalizeConfig, Dataset, JudgedRun]
 
-@pytest.fixture(scope="module")
-def made(voc_run: Path) -> tuple[LocalizeConfig, Dataset, tuple[GalleryItem, ...]]:
-    config = parse_localize(["--config", str(voc_run / "config.yaml")])
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that loads a network fails."""
+    monkeypatch.setattr(Model, "bound", property(lambda _self: pytest.fail("a report loads no network")))
+
+
+def made_of(run: Path) -> Made:
+    config = parse_localize(["--config", str(run / "config.yaml")])
     dataset = open_dataset(config.data)
-    return config, dataset, gallery_items(judge_run(read_run(voc_run), config.data, dataset))
+    return config, dataset, judge_run(read_run(run), config.data, dataset)
 
 
-def test_images_are_asked_for_what_has_a_box(made: tuple[LocalizeConfig, Dataset, tuple[GalleryItem, ...]]) -> None:
-    _, dataset, items = made
-    images = chosen_images([item for item in items if item.image_id in ("05", "01", "02")], dataset)
-    assert [(image.image_id, image.labels) for image in images] == [("01", ()), ("02", ("cat",)), ("05", ("dog",))]
+@pytest.fixture
+def copied(voc_run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(voc_run, tmp_path / "run")
+    return tmp_path / "run"
 
 
-def test_only_boxes_that_moved_are_told(made: tuple[LocalizeConfig, Dataset, tuple[GalleryItem, ...]]) -> None:
-    config, dataset, items = made
-    by_image = {item.image_id: item for item in items}
-
-    def moved(image_id: str, by: float) -> GalleryItem:
-        x0, y0, x1, y1 = by_image[image_id].boxes_xyxy[0]
-        return replace(by_image[image_id], boxes_xyxy=((x0, y0, x1 - by, y1),))
-
-    chosen = [by_image["00"], moved("02", 0.9), moved("03", 1.1), by_image["01"]]
-    chosen.append(replace(by_image["04"], boxes_xyxy=by_image["04"].boxes_xyxy * 2))
-    pictures = Pictures()
-    images = chosen_images(chosen, dataset)
-    assert len(list(take_pictures(chosen, images, make_localizer(config, dataset), pictures))) == 5
-    assert set(pictures.notes) == {("03", "dog"), ("04", "cat")}
-    assert set(pictures.layers) == {("00", "cat"), ("02", "cat"), ("03", "dog"), ("04", "cat")}
-    assert {image_id for image_id, photo in pictures.photos.items() if photo.uri} == {"00", "02", "03", "04"}
-    assert pictures.photos["00"].size_wh == by_image["00"].size_wh
+def data_of(html: str) -> dict[str, list[dict[str, object]]]:
+    ((_, text),) = Page(html).all("script", type="application/json")
+    data: dict[str, list[dict[str, object]]] = json.loads(text)
+    return data
 
 
-def test_without_the_network_there_are_photographs(
-    made: tuple[LocalizeConfig, Dataset, tuple[GalleryItem, ...]],
-) -> None:
-    _, dataset, items = made
-    pictures = Pictures(reason="gone")
-    list(take_pictures(items[:2], chosen_images(items[:2], dataset), None, pictures))
-    assert (len(pictures.photos), pictures.layers, pictures.notes) == (2, {}, {})
+def test_pictures_are_kept_of_what_has_a_box(voc_run: Path) -> None:
+    contents = read_run(voc_run)
+    pictures = read_pictures(voc_run)
+    assert set(pictures) == {(record.image_id, record.class_name) for record in contents.localizations}
+    assert all(set(layers) == {"saliency", "seeds", "mask"} for layers in pictures.values())
 
 
-def test_a_class_that_the_data_set_no_longer_has(
-    made: tuple[LocalizeConfig, Dataset, tuple[GalleryItem, ...]],
-) -> None:
-    config, dataset, items = made
-    odd = replace(items[0], class_name="cow")
-    image: tuple[ImageRecord, ...] = chosen_images([odd], dataset)
-    pictures = Pictures()
-    list(take_pictures([odd], image, make_localizer(config, dataset), pictures))
-    assert (list(pictures.photos), pictures.layers) == (["00"], {})
+def test_the_mask_shown_is_that_of_the_box(voc_run: Path) -> None:
+    pictures = read_pictures(voc_run)
+    for record in read_run(voc_run).localizations:
+        content = pictures[record.image_id, record.class_name]["mask"]
+        shown = Image.open(io.BytesIO(content))
+        assert record.mask_rle is not None
+        mask = coco_masks.decode({**record.mask_rle, "counts": record.mask_rle["counts"].encode()})
+        small = Image.fromarray(mask).resize(shown.size, Image.Resampling.NEAREST)
+        # Dark outside, clear inside, and an outline between.
+        outside = np.asarray(shown)[..., 3] == 170
+        assert not (outside & (np.asarray(small) > 0)).any()
+        assert outside.any()
 
 
-def test_a_map_that_is_no_longer_there_is_told(
-    made: tuple[LocalizeConfig, Dataset, tuple[GalleryItem, ...]],
-) -> None:
-    config, dataset, items = made
-    failed = next(item for item in items if item.state == "failed")
-    # As if it had a box when the run was made.
-    once = replace(failed, boxes_xyxy=((0.0, 0.0, 9.0, 9.0),))
-    pictures = Pictures()
-    list(take_pictures([once], chosen_images([once], dataset), make_localizer(config, dataset), pictures))
-    assert pictures.notes[once.pair].startswith("Localized again it has no box (01.jpg is not an image")
-    assert pictures.layers == {}
+def test_a_report_needs_neither_network_nor_weights(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (copied / "report.html").read_bytes()
+    (copied / "report.html").unlink()
+    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if path != str(copied)])
+    (copied / "config.yaml").write_text(
+        (copied / "config.yaml").read_text().replace("report_net:make", "gone_from_here:make")
+    )
+    assert run_verb("report", [str(copied)]) == 0
+    ours, theirs = data_of((copied / "report.html").read_text()), data_of(before.decode())
+    assert ours["items"] == theirs["items"]
+    assert ours["photos"] == theirs["photos"]
+    assert all(item["layers"] for item in ours["items"] if item["state"] == "box")
+
+
+def test_without_kept_pictures_there_are_photographs(copied: Path) -> None:
+    shutil.rmtree(copied / PICTURES)
+    config, dataset, run = made_of(copied)
+    data = data_of(page_of_run(run, config, dataset)[0])
+    assert "the run kept none" in str(data["layersReason"])
+    assert [item["layers"] for item in data["items"]] == [None] * 12
+    assert len(data["photos"]) == 12
+
+
+def test_without_the_data_set_there_are_layers(copied: Path) -> None:
+    config, _, run = made_of(copied)
+    data = data_of(page_of_run(run, config, None)[0])
+    assert data["photos"] == {}
+    assert sum(bool(item["layers"]) for item in data["items"]) == 11
+
+
+def test_a_class_that_the_data_set_no_longer_has(copied: Path) -> None:
+    config, dataset, run = made_of(copied)
+    first, *rest = run.contents.localizations
+    odd = replace(run.contents, localizations=(replace(first, class_name="cow"), *rest))
+    data = data_of(page_of_run(JudgedRun(odd, None, None, "none"), config, dataset)[0])
+    (item,) = [item for item in data["items"] if item["class"] == "cow"]
+    assert item["layers"] is None
+    assert data["photos"][first.image_id]["uri"]  # type: ignore[call-overload]
+
+
+def test_a_damaged_picture_is_left_out(copied: Path) -> None:
+    (path,) = (copied / PICTURES).glob("*.npz")
+    content = bytearray(path.read_bytes())
+    wanted = read_pictures(copied)["02", "cat"]["seeds"]
+    start = content.index(wanted)
+    content[start + 9] ^= 255
+    path.write_bytes(content)
+    pictures = read_pictures(copied)
+    # Three layers are shown, or none.
+    assert ("02", "cat") not in pictures
+    config, dataset, run = made_of(copied)
+    data = data_of(page_of_run(run, config, dataset)[0])
+    layers = {(item["image"], item["class"]): item["layers"] for item in data["items"]}
+    assert layers["02", "cat"] is None
+    assert sum(bool(of_item) for of_item in layers.values()) == 10
+
+
+def test_items_with_pictures_are_chosen_for_the_gallery(copied: Path) -> None:
+    _, _, run = made_of(copied)
+    items = gallery_items(run)
+    pictured = frozenset(item.pair for item in items if item.state == "box")
+    few = frozenset(sorted(pictured)[::2])
+    chosen = choose(items, 5, few)
+    assert len(chosen) == 5
+    assert {item.pair for item in chosen if item.state == "box"} <= few
+    # Where there are too few of them, the others are not left out.
+    assert len(choose(items, 9, few)) == 9
+
+
+def test_the_layers_of_a_page_are_those_of_the_run(copied: Path) -> None:
+    config, dataset, run = made_of(copied)
+    data = data_of(page_of_run(run, config, dataset)[0])
+    kept = read_pictures(copied)
+    for item in data["items"]:
+        if item["layers"]:
+            contents = [base64.b64decode(uri.partition(",")[2]) for uri in item["layers"]]  # type: ignore[attr-defined]
+            assert contents == [kept[item["image"], item["class"]][name] for name in ("saliency", "seeds", "mask")]  # type: ignore[index]
