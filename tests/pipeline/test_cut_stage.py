@@ -241,9 +241,7 @@ def _batches_of(calls: list[list[CutInput]], batch_size: int) -> Segmenter:
     def segment(items: Sequence[CutInput]) -> list[Segmentation | ItemError]:
         calls.append(list(items))
         masks = [item.saliency > 0.5 for item in items]
-        return [
-            ItemError("refused") if mask[0, 0] else Segmentation(mask, mask.astype(np.uint8)) for mask in masks
-        ]
+        return [ItemError("refused") if mask[0, 0] else Segmentation(mask, mask.astype(np.uint8)) for mask in masks]
 
     return Segmenter(segment, batch_size)
 
@@ -263,9 +261,7 @@ def test_a_segmenter_that_takes_batches_gets_pairs_of_one_size(monkeypatch: pyte
     images = [
         _image_maps(_rectangle(4, 12, 10, 25), image_id="a"),
         _image_maps(np.eye(10, 50, 5, dtype=np.float32), working_rgb=wide, image_id="b"),
-        _image_maps(
-            _rectangle(0, 5, 0, 5), zero, labels=("cat", "dog"), class_names=("cat", "dog"), image_id="c"
-        ),
+        _image_maps(_rectangle(0, 5, 0, 5), zero, labels=("cat", "dog"), class_names=("cat", "dog"), image_id="c"),
         _image_maps(_rectangle(1, 3, 2, 4), image_id="d"),
     ]
     results = list(cut_maps(stage, images, Runner(), LABEL_MAP.why_unusable))
