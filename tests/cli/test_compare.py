@@ -15,7 +15,6 @@ import pytest
 import wsloc.pipeline.saliency_maps
 from numpy.typing import NDArray
 from PIL import Image
-from wsloc.pipeline.saliency_maps import ImageMaps
 
 import wsloc.visualization
 from wsloc.cli.compare import CompareConfig

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from wsloc.cli.main import run_verb
@@ -174,6 +175,9 @@ def test_a_network_that_is_gone_is_not_missed(here: Path, report: Report) -> Non
 def test_a_detector_has_no_map(here: Path, report: Report, kind: str) -> None:
     change_manifest(here / "run", kind=kind, detector={"arch": "fasterrcnn_small_cnn"})
     shutil.rmtree(here / "run" / "pictures")
+    settings = yaml.safe_load((here / "run" / "config.yaml").read_text())
+    data = {name: settings[name] for name in ("dataset", "root", "labels", "boxes")}
+    (here / "run" / "config.yaml").write_text(yaml.safe_dump({"arch": "fasterrcnn_small_cnn", "data": data}))
     assert report("run", "--gallery", "2")[0] == 0
     data = data_of(shown(here))
     assert not any(item["layers"] for item in data["items"])

@@ -34,7 +34,6 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     for flag in ("--config", "--maps"):
         finder.add_argument(flag, type=Path, nargs="?")
     finder.add_argument("--dataset", nargs="?")
-    finder.add_argument("--maps", type=Path, nargs="?")
     named, _ = finder.parse_known_args(arguments)
     dataset = named.dataset or (read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
