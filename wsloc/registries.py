@@ -13,6 +13,7 @@ from wsloc.plugins import Registry
 if TYPE_CHECKING:
     from wsloc.classifiers.preprocessing import MakeViews
     from wsloc.datasets.dataset import DataSetKind
+    from wsloc.detection.models import Architecture
     from wsloc.export.formats import Format
     from wsloc.saliency.binding import Binder
     from wsloc.segmentation.segment import Segmenter
@@ -82,4 +83,18 @@ FORMATS: Registry[Format] = Registry(
         "cvat": "wsloc.export.coco:CVAT",
     },
     needs="write",
+)
+DETECTORS: Registry[Architecture] = Registry(
+    "detector",
+    {
+        "fasterrcnn_mobilenet_v3_large_320_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V3_LARGE_320_FPN",
+        "fasterrcnn_resnet50_fpn_v2": "wsloc.detection.models:FASTERRCNN_RESNET50_FPN_V2",
+        "retinanet_resnet50_fpn_v2": "wsloc.detection.models:RETINANET_RESNET50_FPN_V2",
+        "ssdlite320_mobilenet_v3_large": "wsloc.detection.models:SSDLITE320_MOBILENET_V3_LARGE",
+        "fasterrcnn_mobilenet_v2_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V2_FPN",
+        "fasterrcnn_mobilenet_v2_320_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V2_320_FPN",
+        "fasterrcnn_densenet121_fpn": "wsloc.detection.models:FASTERRCNN_DENSENET121_FPN",
+        "fasterrcnn_small_cnn": "wsloc.detection.models:FASTERRCNN_SMALL_CNN",
+    },
+    needs="build",
 )

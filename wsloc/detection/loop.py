@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from wsloc.detection.augmentation import Example, augmented
 from wsloc.detection.checkpoint import TrainingState, load_into, save_state
 from wsloc.detection.data import BoxedImage, BoxedImages
-from wsloc.detection.models import ARCHITECTURES
 from wsloc.detection.settings import DetectorSettings, TrainingSettings
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
 from wsloc.records import Failure
+from wsloc.registries import DETECTORS
 from wsloc.seeding import stable_hash
 
 _BATCH_OF_LEARNING_RATE = 8
@@ -80,7 +80,7 @@ def peak_learning_rate(settings: TrainingSettings, detector: DetectorSettings) -
     """The highest learning rate: as given, or the detector's own in proportion to the batch."""
     if settings.learning_rate is not None:
         return settings.learning_rate
-    return ARCHITECTURES[detector.arch].learning_rate * settings.batch_size / _BATCH_OF_LEARNING_RATE
+    return DETECTORS[detector.arch].learning_rate * settings.batch_size / _BATCH_OF_LEARNING_RATE
 
 
 def learning_rate_fraction(step: int, steps: int, warmup: int | None) -> float:
