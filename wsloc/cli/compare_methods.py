@@ -1,4 +1,4 @@
-"""``wsloc compare``: the maps of one image by many methods, on one sheet."""
+"""``wsloc compare-methods``: the maps of one image by many methods, on one sheet."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _ComputeWithoutWorkers(ComputeSettings):
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareMethodsConfig:
     """Maps of one image by many methods, side by side in one picture."""
 
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
@@ -116,7 +116,7 @@ class _Answers:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
-    config = parse(CompareConfig, "compare", arguments)
+    config = parse(CompareMethodsConfig, "compare-methods", arguments)
     out = _free_place(config)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.files.atomic import write_picture
@@ -133,12 +133,12 @@ def run(arguments: Sequence[str]) -> int:
     write_picture(out, _sheet(config, prepared.image.labels, image_rgb, answers))
     print(f"{localizer.classifier_name}: {len(answers.maps)} maps of {config.image}")
     for (method, class_name), reason in answers.reasons.items():
-        print(f"  no map by {method} of {class_name}: {with_flags(reason)}")
+        print(f"  no map by {method} of {class_name}: {reason}")
     print(f"Sheet: {out}")
     return 1 if answers.reasons else 0
 
 
-def _free_place(config: CompareConfig) -> Path:
+def _free_place(config: CompareMethodsConfig) -> Path:
     """Where the sheet will lie, looked at before the work rather than after."""
     out = config.out or Path(f"{config.image.stem}-methods.png")
     if not out.parent.is_dir():
@@ -150,7 +150,7 @@ def _free_place(config: CompareConfig) -> Path:
     return out
 
 
-def _opened(config: CompareConfig) -> tuple[Localizer, PreparedImage]:
+def _opened(config: CompareMethodsConfig) -> tuple[Localizer, PreparedImage]:
     """The pipeline for a data set of this one image, labeled with what to look for, and the image read."""
     from wsloc.datasets import Dataset
     from wsloc.pipeline import make_localizer
@@ -173,7 +173,7 @@ def _opened(config: CompareConfig) -> tuple[Localizer, PreparedImage]:
 
 
 def _ask_all(
-    config: CompareConfig, localizer: Localizer, prepared: PreparedImage, tile_wh: tuple[int, int]
+    config: CompareMethodsConfig, localizer: Localizer, prepared: PreparedImage, tile_wh: tuple[int, int]
 ) -> _Answers:
     from wsloc.pipeline.saliency_maps import compute_maps
     from wsloc.saliency import MethodContext, bind_method
@@ -191,18 +191,18 @@ def _ask_all(
                 bar.set_description(f"{name} ({method.cost})")
                 (of_image,) = compute_maps(_with_method(localizer, name, method, prepared), [prepared])
             except UserError as error:
-                answers.reasons |= {(name, class_name): str(error) for class_name in prepared.image.labels}
+                answers.reasons |= {(name, class_name): with_flags(str(error)) for class_name in prepared.image.labels}
                 continue
             for class_name, saliency in of_image.maps.items():
                 answers.probabilities.setdefault(class_name, of_image.probabilities[class_name])
                 try:
                     answers.maps[name, class_name] = working_map(saliency, tile_wh[::-1], smoothing=0)
                 except ItemError as error:
-                    answers.reasons[name, class_name] = f"{error}."
+                    answers.reasons[name, class_name] = with_flags(f"{error}.")
     return answers
 
 
-def _methods(config: CompareConfig) -> tuple[MethodName, ...]:
+def _methods(config: CompareMethodsConfig) -> tuple[MethodName, ...]:
     return tuple(dict.fromkeys(config.methods or get_args(MethodName)))
 
 
@@ -225,7 +225,7 @@ def _tile_wh(image_rgb: NDArray[np.uint8], longer_side: int) -> tuple[int, int]:
 
 
 def _sheet(
-    config: CompareConfig, class_names: Sequence[str], image_rgb: NDArray[np.uint8], answers: _Answers
+    config: CompareMethodsConfig, class_names: Sequence[str], image_rgb: NDArray[np.uint8], answers: _Answers
 ) -> NDArray[np.uint8]:
     """A block for each class: the photograph, then the map of each method."""
     import numpy as np
