@@ -2,7 +2,7 @@
 
 Trains a linear head on each frozen ImageNet network with train's labels, tests it on val, and localizes val with both:
 before (ImageNet's outputs through the label map) and after (the checkpoint alone). Runs what is missing (a killed
-benchmark goes on) and writes the table into docs/benchmarks.md between its markers. All figures come from the folders.
+benchmark resumes) and writes the table into docs/benchmarks.md between its markers. All figures come from the folders.
 
     python scripts/benchmark_classifier.py --root data --weights-dir weights
 """
@@ -27,7 +27,7 @@ from wsloc.evaluation.corloc import class_wise, image_wise
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import BoxRecord, GroundTruth
 from wsloc.runs.read_run import read_run
 
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "densenet121")
@@ -74,7 +74,7 @@ def trained(options: argparse.Namespace, network: str) -> Path:
     return finished(options.runs / f"{network}-classifier", "train-classifier", flags)
 
 
-def boxes(options: argparse.Namespace, network: str, stage: str, method: str) -> tuple[Localization, ...]:
+def boxes(options: argparse.Namespace, network: str, stage: str, method: str) -> tuple[BoxRecord, ...]:
     flags = [*data_flags(options, "val"), "--method", method]
     if stage == "before":
         flags += network_flags(options, network)
@@ -133,8 +133,8 @@ def of_json(value: dict[str, Any]) -> Estimate:
 
 def class_aps(path: Path) -> dict[str, float]:
     head, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
-    place = head.index("test_ap")
-    return {row[0]: float(row[place]) for row in rows if row[place]}
+    column = head.index("test_ap")
+    return {row[0]: float(row[column]) for row in rows if row[column]}
 
 
 def corloc_table(options: argparse.Namespace, truths: Truths) -> Iterator[str]:
@@ -160,7 +160,7 @@ def named(stage: str) -> str:
     return {"before": "ImageNet and label map", "after": "trained"}[stage]
 
 
-def judged_three(truths: Truths, found: tuple[Localization, ...]) -> tuple[Judged, Judged, Judged]:
+def judged_three(truths: Truths, found: tuple[BoxRecord, ...]) -> tuple[Judged, Judged, Judged]:
     large, every, person = (judge_localizations(true, found) for true in (truths.large, truths.every, truths.person))
     return large, every, person
 

@@ -14,14 +14,13 @@ from tqdm import tqdm
 
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.cli.options import parse_localize
-from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.datasets import Dataset, asked_classes, open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, METRICS, estimate
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
-from wsloc.records import Localization
-from wsloc.saliency import MethodContext, bind_method
+from wsloc.pipeline import Localizer, applied, localize_images, make_localizer, plan_threads
+from wsloc.records import BoxRecord
 
 SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
 
@@ -29,15 +28,14 @@ SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
 def main() -> int:
     config = parse_localize(["--dataset", "demo"])
     dataset = open_dataset(config.data)
-    localizer = make_localizer(config, dataset)
+    asked = asked_classes(config.data, dataset)
+    localizer = make_localizer(config, asked)
     truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     true = true_boxes(judged_items(truth.images), truth.images)
     torch.manual_seed(0)
-    scorer = replace(localizer.scorer, network=SmallCNN(len(dataset.class_names)))
-    example = torch.zeros((1, localizer.preprocessing.channels, *localizer.preprocessing.input_size_hw))
-    method = bind_method(MethodContext(scorer, example, config.saliency))
-    untrained = replace(localizer, scorer=scorer, method=method)
+    network = SmallCNN(len(dataset.class_names))
+    untrained = make_localizer(config, asked, replace(localizer.model.classifier, network=network))
 
     rows: list[tuple[str, Judged]] = []
     for title, boxes in (
@@ -64,13 +62,13 @@ def main() -> int:
     return 0
 
 
-def boxes_of(localizer: Localizer, dataset: Dataset) -> list[Localization]:
-    with applied(plan_threads(localizer.scorer.device)) as pool:
-        results = tqdm(localize(localizer, dataset.images, pool), total=len(dataset.images), unit="image")
+def boxes_of(localizer: Localizer, dataset: Dataset) -> list[BoxRecord]:
+    with applied(plan_threads(localizer.model.scorer.device)) as pool:
+        results = tqdm(localize_images(localizer, dataset.images, pool), total=len(dataset.images), unit="image")
         return [found for result in results for item in result.items for found in item.localizations]
 
 
-def boxes_of_wrong_class(localizer: Localizer, dataset: Dataset) -> list[Localization]:
+def boxes_of_wrong_class(localizer: Localizer, dataset: Dataset) -> list[BoxRecord]:
     """The boxes of the class that follows each label in the list of classes, handed in under the label's name."""
     names = dataset.class_names
     following = dict(zip(names, (*names[1:], names[0]), strict=True))

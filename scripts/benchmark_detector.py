@@ -3,8 +3,8 @@
 Boxes on train by a classifier, an export of them, a detector on the export and one on the true boxes of the same
 images, self-training, and with --retrain a detector on the boxes of its last round; all detectors are tested on val.
 The classifiers that may make the boxes (ImageNet's with its label map, and that of --checkpoint) are compared on train,
-and the better goes on. Runs what is missing (a killed benchmark goes on) and writes the tables into docs/benchmarks.md
-between its markers. All figures come from the folders.
+and the better one's boxes are used. Runs what is missing (a killed benchmark resumes) and writes the tables into
+docs/benchmarks.md between its markers. All figures come from the folders.
 
     python scripts/benchmark_detector.py --root data --weights-dir weights --checkpoint classifier.safetensors
 """
@@ -59,12 +59,12 @@ def main() -> int:
     best = max(made, key=lambda name: per_class_corloc(made[name]).mean())
     export = exported(options, boxes(options, best))
     detectors = {
-        "pseudo": detector(options, "pseudo", ["--labels", str(export), "--classes", *CLASSES]),
-        "truth": detector(options, "truth", ["--labels", "truth", *data_flags(options, "train")]),
+        "pseudo": detector(options, "pseudo", ["--boxes-from", str(export), "--classes", *CLASSES]),
+        "truth": detector(options, "truth", ["--boxes-from", "truth", *data_flags(options, "train")]),
     }
     rounds = self_trained(options, boxes(options, best))
     if options.retrain:
-        detectors["self-trained"] = detector(options, "self-trained", ["--labels", str(rounds[-1])])
+        detectors["self-trained"] = detector(options, "self-trained", ["--boxes-from", str(rounds[-1])])
     # A detector is told no labels, so it is held against all images of val.
     on_val = read_truth([*data_flags(options, "val"), "--targets", f"top{len(CLASSES)}"])
     table = [
@@ -101,17 +101,17 @@ def classifiers(options: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def boxes(options: argparse.Namespace, classifier: str) -> Path:
-    place = options.runs / f"boxes-{classifier.split()[0].lower()}"
-    return finished(place, "localize", [*data_flags(options, "train"), *classifiers(options)[classifier]])
+    folder = options.runs / f"boxes-{classifier.split()[0].lower()}"
+    return finished(folder, "localize", [*data_flags(options, "train"), *classifiers(options)[classifier]])
 
 
 def exported(options: argparse.Namespace, run: Path) -> Path:
     """The export, which appears whole or not at all; its images stay where they are."""
-    place: Path = options.runs / "export"
-    flags = [str(run), "--format", "coco", "--media", "hardlink", "--segmentation", "boxes", "--out", str(place)]
-    if not place.exists() and run_verb("export", flags) > 1:
-        sys.exit(f"{place} failed.")
-    return place
+    folder: Path = options.runs / "export"
+    flags = [str(run), "--format", "coco", "--media", "hardlink", "--segmentation", "boxes", "--out", str(folder)]
+    if not folder.exists() and run_verb("export", flags) > 1:
+        sys.exit(f"{folder} failed.")
+    return folder
 
 
 def training_flags(options: argparse.Namespace) -> list[str]:
@@ -127,9 +127,9 @@ def detector(options: argparse.Namespace, name: str, labels: list[str]) -> Path:
 
 def self_trained(options: argparse.Namespace, run: Path) -> list[Path]:
     """The folders of all rounds."""
-    flags = ["--labels", str(run), *training_flags(options), "--rounds", str(options.rounds)]
+    flags = ["--boxes-from", str(run), *training_flags(options), "--rounds", str(options.rounds)]
     folder = finished(options.runs / "self-training", "self-train", flags)
-    return [folder / f"round-{number}" for number in range(options.rounds + 1)]
+    return [folder / f"round-{index}" for index in range(options.rounds + 1)]
 
 
 def judged(true: TrueBoxes, folder: Path) -> Judged:
@@ -147,8 +147,8 @@ def box_table(true: TrueBoxes, made: dict[str, Judged], best: str, rounds: list[
         yield box_row(name, judge_baseline(true, make_box), None)
     for name, own in made.items():
         yield box_row(f"{NETWORK}, {name}" + (" (round 0)" if name == best else ""), own, None)
-    for number, own in enumerate(rounds[1:], start=1):
-        yield box_row(f"self-training, round {number}", own, rounds[0])
+    for index, own in enumerate(rounds[1:], start=1):
+        yield box_row(f"self-training, round {index}", own, rounds[0])
 
 
 def box_row(name: str, own: Judged, before: Judged | None) -> str:
@@ -192,7 +192,7 @@ def class_table(truth: dict[str, GroundTruth], folders: dict[str, Path]) -> Iter
 
 
 def by_class(truth: dict[str, GroundTruth], folder: Path) -> dict[str, ClassVocAp]:
-    found = voc_ap(truth, read_run(folder).localizations, lambda record: record.probability, CLASSES)
+    found = voc_ap(truth, read_run(folder).localizations, lambda record: record.score_by("probability"), CLASSES)
     assert found is not None
     return {name: found.classes[name] for name in CLASSES}
 

@@ -24,7 +24,7 @@ from wsloc.evaluation.judging import true_boxes
 from wsloc.evaluation.kept_curve import judge_boxes, kept_curve
 from wsloc.evaluation.summary import RUN, judge_with_baselines
 from wsloc.evaluation.voc_ap import voc_ap
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import Box, GroundTruth, Localization
 
 WIDTH, HEIGHT = 500, 375
 MOST_OBJECTS = 4
@@ -37,6 +37,9 @@ def main() -> int:
     parser.add_argument("--boxes", type=int, default=100_000)
     parser.add_argument("--classes", type=int, default=80)
     options = parser.parse_args()
+
+    def certainty(box: Box) -> float:
+        return box.score_by("probability")
 
     truth, localizations = make_run(options.images, options.boxes, options.classes)
     seconds: dict[str, float] = {}
@@ -56,9 +59,11 @@ def main() -> int:
     assert boxes is not None
     scores = np.array([record.quality for record in localizations])
     timed("precision of the boxes kept", lambda: kept_curve(boxes, scores, boxes.right))
-    timed("VOC average precision", lambda: voc_ap(truth, localizations, lambda record: record.probability))
+    timed("VOC average precision", lambda: voc_ap(truth, localizations, lambda record: record.score_by("probability")))
     together = sum(seconds.values())
-    timed("COCO average precision", lambda: coco_ap(truth, localizations, lambda record: record.probability))
+    timed(
+        "COCO average precision", lambda: coco_ap(truth, localizations, lambda record: record.score_by("probability"))
+    )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     table = "\n".join(
         [

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 
 from wsloc.records import Localization
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 SIZE_WH, WORKING_HW = (500, 375), (168, 224)
 CLASSES = [f"class {number:02d}" for number in range(20)]
@@ -93,7 +94,7 @@ def write_run(folder: Path, count: int, shape: Shape) -> None:
         "class_names": CLASSES,
         "category_ids": list(range(1, len(CLASSES) + 1)) if shape.dataset == "coco" else None,
     }
-    manifest = {"schema_version": 1, "complete": True, **({"data": data} if shape.recorded else {})}
+    manifest = {"schema_version": SCHEMA_VERSION, "complete": True, **({"data": data} if shape.recorded else {})}
     (run / "manifest.json").write_text(json.dumps(manifest))
     (run / "failures.jsonl").write_text("")
     with (run / "localizations.jsonl").open("w") as records:
@@ -107,7 +108,7 @@ def write_run(folder: Path, count: int, shape: Shape) -> None:
                     str(number + 1) if shape.dataset == "coco" else file, file, class_name, box, probability,
                     probability / 2, fraction, "gradient", "grabcut", None, 0, SIZE_WH, 1, mask_rle,
                 )  # fmt: skip
-                records.write(json.dumps(asdict(record)) + "\n")
+                records.write(to_line(record))
 
 
 def write_dataset(folder: Path, root: Path, images: int, shape: Shape) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,8 @@ from markdown_page import fill
 from tqdm import tqdm
 
 from wsloc.cli.options import parse_localize
-from wsloc.config import LocalizeConfig, SegmentationSettings, SegmenterName
-from wsloc.datasets import Dataset, open_dataset
+from wsloc.config import LocalizeConfig, SegmentationSettings
+from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.errors import ItemError
 from wsloc.evaluation import BASELINES, estimate
 from wsloc.evaluation.corloc import class_wise, image_wise, per_class_corloc
@@ -35,11 +35,10 @@ from wsloc.evaluation.items import judged_items, mean_over_classes
 from wsloc.evaluation.judging import TrueBoxes, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.pointing import judge_points
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import Localizer, applied, make_localizer, plan_threads
-from wsloc.pipeline.cutting import cut
+from wsloc.pipeline import Failed, Localizer, Runner, applied, make_localizer, plan_threads
+from wsloc.pipeline.cut_stage import cut_maps
+from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.pipeline.reading import prepare
-from wsloc.pipeline.saliency_maps import ImageMaps, compute_maps
 from wsloc.records import Localization
 from wsloc.segmentation import working_map
 
@@ -60,7 +59,7 @@ DEAR = {
 }
 """Methods of many passes, with how many are made; two cheap ones for comparison."""
 THRESHOLDS = {f"threshold {percent / 100}": percent / 100 for percent in range(10, 75, 5)}
-CUTS: tuple[SegmenterName, ...] = ("graphcut-2013", "grabcut")
+CUTS: tuple[str, ...] = ("graphcut-2013", "grabcut")
 TIMED_IMAGES = 8
 
 
@@ -116,12 +115,12 @@ def compute(options: argparse.Namespace, cell: Cell) -> list[dict[str, Any]]:
     if not missing:
         return records
     ways = ways_to_cut(options, cell, config.segmentation)
-    localizer = make_localizer(config, dataset)
-    plan = plan_threads(localizer.scorer.device)
+    localizer = make_localizer(config, asked_classes(config.data, dataset))
+    plan = plan_threads(localizer.model.scorer.device)
     with applied(plan) as pool, path.open("a", encoding="ascii") as file:
-        prepared = ordered_map(pool, partial(prepare, localizer), missing, 2 * localizer.batch_size)
-        maps = compute_maps(localizer, prepared)
-        found = ordered_map(pool, partial(record_of, localizer, ways), maps, 2 * localizer.batch_size)
+        runner = Runner(pool, localizer.window)
+        maps = timed(localizer.compute_maps(missing, runner), runner)
+        found = ordered_map(pool, partial(record_of, localizer, ways), maps, localizer.window)
         for record in tqdm(found, f"{cell.network} {cell.method} {cell.part}", total=len(missing), unit="image"):
             file.write(json.dumps(record) + "\n")
             file.flush()
@@ -168,24 +167,38 @@ def item_list(part: str) -> dict[str, str]:
     return {image_id: name for image_id, _, name in (line.partition(" ") for line in lines)}
 
 
-def record_of(localizer: Localizer, ways: Mapping[str, SegmentationSettings], image_maps: ImageMaps) -> dict[str, Any]:
+def timed(stream: Iterable[ImageMaps | Failed], runner: Runner) -> Iterator[tuple[ImageMaps, float]]:
+    """Images with the seconds that the network worked since the one before."""
+    before = 0.0
+    for image_maps in stream:
+        assert isinstance(image_maps, ImageMaps)
+        yield image_maps, (now := runner.seconds["saliency"]) - before
+        before = now
+
+
+def record_of(
+    localizer: Localizer, ways: Mapping[str, SegmentationSettings], found: tuple[ImageMaps, float]
+) -> dict[str, Any]:
     """What is found in one image: each item's highest point, and its box by every way to cut."""
+    image_maps, seconds = found
     items: dict[str, dict[str, Any]] = {
         name: {
             "probability": probability,
-            "point_xy": highest_point(image_maps, name, localizer.segmentation),
+            "point_xy": highest_point(image_maps, name, localizer.cut.settings),
             "boxes": {},
         }
         for name, probability in image_maps.probabilities.items()
     }
     for way, settings in ways.items():
-        for item in cut(replace(localizer, segmentation=settings), image_maps).items:
+        stage = replace(localizer.cut, settings=settings)
+        (result,) = cut_maps(stage, [image_maps], Runner(), localizer.maps.why_no_map)
+        for item in result.items:
             if item.localizations:
                 items[item.class_name]["boxes"][way] = item.localizations[0].box_xyxy
     return {
-        "image_id": image_maps.prepared.image.image_id,
-        "passes": localizer.method.forward_passes,
-        "saliency_seconds": image_maps.seconds,
+        "image_id": image_maps.read.image.image_id,
+        "passes": localizer.model.method.forward_passes,
+        "saliency_seconds": seconds,
         "items": items,
     }
 
@@ -205,15 +218,13 @@ def ways_to_cut(
 
 def highest_point(image_maps: ImageMaps, class_name: str, settings: SegmentationSettings) -> tuple[float, float] | None:
     """Of the map as the cuts see it, the center of the pixel, in pixels of the original image."""
-    rgb = image_maps.prepared.working_rgb
-    assert rgb is not None
-    height, width = rgb.shape[:2]
+    height, width = image_maps.read.working_rgb.shape[:2]
     try:
         saliency = working_map(image_maps.maps[class_name], (height, width), settings.smoothing)
     except ItemError:
         return None
     y, x = np.unravel_index(np.nanargmax(saliency), saliency.shape)
-    original_w, original_h = image_maps.prepared.size_wh
+    original_w, original_h = image_maps.read.size_wh
     return (float(x) + 0.5) * original_w / width, (float(y) + 0.5) * original_h / height
 
 

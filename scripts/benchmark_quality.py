@@ -29,12 +29,12 @@ from tqdm import tqdm
 from wsloc import boxes
 from wsloc.cli.options import parse_localize
 from wsloc.config import LocalizeConfig
-from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.datasets import Dataset, asked_classes, open_dataset, read_ground_truth
 from wsloc.errors import ItemError
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, half_difference, judge_boxes, kept_curve, overall, rank
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import ItemResult, applied, localize, make_localizer, plan_threads
+from wsloc.pipeline import ItemResult, applied, localize_images, make_localizer, plan_threads
 from wsloc.records import GroundTruth, Localization
 from wsloc.seeding import stable_hash
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
@@ -190,11 +190,11 @@ def compute(
     missing = dataset.images[len(records) :]
     if not missing:
         return records
-    localizer = make_localizer(config, dataset)
-    plan = plan_threads(localizer.scorer.device)
+    localizer = make_localizer(config, asked_classes(config.data, dataset))
+    plan = plan_threads(localizer.model.scorer.device)
     with applied(plan) as pool, path.open("a", encoding="ascii") as file:
-        for result in tqdm(localize(localizer, missing, pool), name, total=len(missing), unit="image"):
-            items = [record for item in result.items for record in records_of(item, localizer.seed, candidates)]
+        for result in tqdm(localize_images(localizer, missing, pool), name, total=len(missing), unit="image"):
+            items = [record for item in result.items for record in records_of(item, config.compute.seed, candidates)]
             records.append({"image_id": result.image.image_id, "items": items})
             file.write(json.dumps(records[-1]) + "\n")
             file.flush()
@@ -206,6 +206,7 @@ def records_of(item: ItemResult, run_seed: int, candidates: Sequence[str]) -> It
     if item.trace is None:
         return
     box, trace = item.localizations[0], item.trace
+    assert isinstance(box, Localization)
     (component,) = largest_components(trace.mask)
     seed = stable_hash(run_seed, box.image_id, box.class_name)
     saliency = np.nan_to_num(trace.saliency)

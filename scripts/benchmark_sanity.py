@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -24,9 +23,9 @@ from torch import Tensor, nn
 
 from wsloc.classifiers import VIEWS, load_classifier, make_scorer
 from wsloc.classifiers.scorer import Scorer
-from wsloc.config import ClassifierSettings, MethodName, SaliencySettings
+from wsloc.config import ClassifierSettings, SaliencySettings
 from wsloc.images import read_image
-from wsloc.saliency import MethodContext, PairBatch, bind_method
+from wsloc.saliency import METHODS, MethodContext, PairBatch, bind_method
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "sanity.md"
 ARCH = "mobilenet_v2"
@@ -55,7 +54,7 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help=f"of torchvision's {ARCH}")
     options = parser.parse_args()
     paths = chosen_photographs(options.photographs)
-    found = correlations(options.weights, paths, get_args(MethodName))
+    found = correlations(options.weights, paths, list(METHODS))
     lines = [
         f"{len(paths)} photographs at {INPUT_SIZE} x {INPUT_SIZE} pixels, the class that {ARCH} finds most probable. "
         "Mean over the photographs of Spearman's rank correlation with the map of the trained network.",
@@ -76,7 +75,7 @@ def chosen_photographs(folder: Path) -> list[Path]:
     return paths[:: max(1, len(paths) // PHOTOGRAPHS)][:PHOTOGRAPHS]
 
 
-def correlations(weights: Path, paths: Sequence[Path], methods: Sequence[MethodName]) -> dict[str, list[float]]:
+def correlations(weights: Path, paths: Sequence[Path], methods: Sequence[str]) -> dict[str, list[float]]:
     """For each method the mean rank correlation of its maps with the trained network's, one value a stage.
 
     A flat map has no order: its correlation counts as 0.
@@ -109,7 +108,7 @@ def _randomized(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def _maps(scorer: Scorer, method: MethodName, images: Tensor, classes: Tensor) -> NDArray[np.float32]:
+def _maps(scorer: Scorer, method: str, images: Tensor, classes: Tensor) -> NDArray[np.float32]:
     bound = bind_method(MethodContext(scorer, images[:1], replace(SETTINGS, method=method)))
     pairs = range(len(images))
     maps: NDArray[np.float32] = bound.compute(

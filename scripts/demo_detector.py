@@ -37,10 +37,10 @@ def main() -> int:
         "Boxes by the classifier": ["localize", *demo, "--checkpoint", classifier, "--out", f"{out}/boxes"],
         "Export": ["export", f"{out}/boxes", "--format", "coco", "--out", f"{out}/export"],
         "A detector on the pseudo-labels": [
-            "train-detector", "--labels", f"{out}/export", *detector, "--out", f"{out}/pseudo",
+            "train-detector", "--boxes-from", f"{out}/export", *detector, "--out", f"{out}/pseudo",
         ],
         "The same detector on true boxes of the same images": [
-            "train-detector", "--labels", "truth", *demo, *detector, "--out", f"{out}/truth",
+            "train-detector", "--boxes-from", "truth", *demo, *detector, "--out", f"{out}/truth",
         ],
     }  # fmt: skip
     for title, (verb, *flags) in steps.items():

@@ -22,9 +22,9 @@ from PIL import Image
 from wsloc import boxes
 from wsloc.cli.options import parse_localize
 from wsloc.config import SegmentationSettings
-from wsloc.datasets import open_dataset
+from wsloc.datasets import asked_classes, open_dataset
 from wsloc.evaluation.judging import judge_localizations
-from wsloc.pipeline import ItemResult, Localizer, localize, make_localizer
+from wsloc.pipeline import ItemResult, Localizer, localize_images, make_localizer
 from wsloc.records import ImageRecord
 from wsloc.runs.read_run import read_run
 from wsloc.visualization import draw_boxes, overlay_heatmap, overlay_mask, overlay_seeds
@@ -57,7 +57,7 @@ def main() -> int:
     flags += weights_flags(options, options.network)
     config = parse_localize(flags)
     dataset = open_dataset(config.data)
-    localizer = make_localizer(config, dataset)
+    localizer = make_localizer(config, asked_classes(config.data, dataset))
     by_id = {image.image_id: image for image in dataset.images}
 
     rows = []
@@ -67,7 +67,7 @@ def main() -> int:
         image = replace(by_id[image_id], labels=(class_name,))
         settings = SegmentationSettings(segmenter="threshold", threshold=float(options.threshold))
         cut = item_of(localizer, image)
-        thresholded = item_of(replace(localizer, segmentation=settings), image)
+        thresholded = item_of(replace(localizer, cut=replace(localizer.cut, settings=settings)), image)
         size_w, size_h = true.size_wh[true.items.image_index[item]].tolist()
         rows.append(row(cut, thresholded, true.boxes_xyxy[true.item == item], (size_w, size_h)))
         print(image.image_id, class_name)
@@ -82,7 +82,7 @@ def main() -> int:
 
 
 def item_of(localizer: Localizer, image: ImageRecord) -> ItemResult:
-    (result,) = localize(localizer, [image])
+    (result,) = localize_images(localizer, [image])
     return result.items[0]
 
 

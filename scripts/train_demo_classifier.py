@@ -1,38 +1,32 @@
-"""Train the demo's classifier on the image-level labels of the demo's training scenes."""
+"""Train the demo's classifier on the image-level labels of the demo's training scenes, as train-classifier does."""
 
 import argparse
 import tempfile
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 import wsloc.classifiers
-from wsloc.classifiers.checkpoint import CheckpointInfo, save_checkpoint
-from wsloc.classifiers.preprocessing import Preprocessing, whole
-from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.classifiers.training import TrainingSettings, mean_average_precision, train_multilabel
-from wsloc.datasets.demo import DEMO_CLASSES, open_demo
-from wsloc.images import read_image
+from wsloc.classifiers.checkpoint import save_checkpoint
+from wsloc.cli.bars import training_bar
+from wsloc.config import ComputeSettings, DataSettings
+from wsloc.fitting.fit import fit
+from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.open_task import open_task
 
 SHIPPED = Path(wsloc.classifiers.__path__[0]) / "weights" / "demo.safetensors"
-INFO = CheckpointInfo(
+SETTINGS = FittingSettings(
     arch="small_cnn",
-    class_names=DEMO_CLASSES,
-    input_size_hw=(112, 112),
+    fine_tune=True,
+    loss="bce",
+    epochs=35,
+    val_fraction=0,
+    learning_rate=4e-3,
+    crop_scale=0.5,
+    input_size=112,
     mean=(0.45, 0.45, 0.45),
     std=(0.25, 0.25, 0.25),
-    activation="sigmoid",
 )
-
-
-def load_split(root: Path, split: str) -> tuple[Tensor, Tensor]:
-    """Network inputs float32 ``(N, 3, H, W)`` and labels float32 ``(N, K)``; no annotation is opened."""
-    records = open_demo(root, split).images
-    preprocessing = Preprocessing(INFO.input_size_hw, INFO.mean, INFO.std)
-    images = torch.stack([whole(read_image(record.path), preprocessing).views[0].pixels for record in records])
-    labels = torch.tensor([[name in record.labels for name in INFO.class_names] for record in records])
-    return images, labels.float()
 
 
 def main() -> None:
@@ -40,20 +34,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write (default: the weights wsloc ships)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first weights and of the training")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "demo"
-        images, targets = load_split(root, "train")
-        test_images, test_targets = load_split(root, "test")
     torch.set_num_threads(1)  # sums, and so the weights, depend on the number of threads
-    torch.manual_seed(arguments.seed)
-    network = SmallCNN(len(INFO.class_names))
-    for record in train_multilabel(network, images, targets, TrainingSettings(seed=arguments.seed)):
-        print(f"epoch {record.epoch:2d}/{record.epochs}  loss {record.loss:.4f}", flush=True)
-    with torch.inference_mode():
-        scores = network(test_images)
-    print(f"mean AP on the test split {mean_average_precision(scores, test_targets):.3f}")
+    with tempfile.TemporaryDirectory() as folder:
+        data = DataSettings(dataset="demo", root=Path(folder) / "demo")
+        compute = ComputeSettings(device="cpu", batch_size=32, seed=arguments.seed)
+        task = open_task(data, "test", SETTINGS, compute)
+        outcome = fit(task, Path(folder), progress=training_bar)
+    print(f"training loss {outcome.history[-1].train_loss:.4f}")
+    print(f"mean AP on the test split {outcome.figures()['test'].mean_ap.value:.3f}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(arguments.out, network, INFO)
+    save_checkpoint(arguments.out, outcome.network, task.info())
     print(f"wrote {arguments.out}")
 
 

@@ -89,6 +89,18 @@ def full_image(size_wh: tuple[int, int]) -> Boxes:
     return np.array([[0.0, 0.0, *size_wh]])
 
 
+def mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """The tight half-open ``xyxy`` box, in pixels, of a bool ``(H, W)`` mask.
+
+    Raises:
+        ValueError: if the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        raise ValueError("an empty mask has no box")
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def from_voc(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float, float, float, float]:
     """A VOC box (1-based, inclusive) as half-open, 0-based ``xyxy``."""
     return xmin - 1, ymin - 1, xmax, ymax

@@ -12,45 +12,28 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from wsloc.errors import UserError
+from wsloc.plugins import Registry
+from wsloc.registries import DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS
 
-DatasetName = Literal["demo", "voc", "coco", "imagenet", "cub", "folder", "wsol"]
-MethodName = Literal[
-    "gradient",
-    "gradient-positive",
-    "gradient-squared",
-    "gradient-x-input",
-    "smoothgrad",
-    "smoothgrad-squared",
-    "integrated-gradients",
-    "deconvnet",
-    "guided",
-    "cam",
-    "grad-cam",
-    "grad-cam++",
-    "layer-cam",
-    "xgrad-cam",
-    "hires-cam",
-    "guided-grad-cam",
-    "score-cam",
-    "occlusion",
-    "rise",
-]
 Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]
-ViewsName = Literal["whole", "mirror", "ten-crop", "multi-scale"]
 MapKind = Literal["float32", "float16", "wsol"]
-SegmenterName = Literal["grabcut", "graphcut-2013", "threshold"]
-ExportFormat = Literal["coco", "voc", "yolo", "imagefolder", "label-studio", "cvat"]
 
 
 def optional(metavar: str, default: str) -> object:
     """How the help shows a flag whose default is None."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+def one_of(registry: Registry[Any], default: str | None = None) -> object:
+    """How the help shows a flag that takes a name of a registry; ``default`` where its default is None."""
+    hint = None if default is None else f"(default: {default})"
+    return tyro.conf.arg(metavar=f"{{{','.join(registry)}}}|MODULE:NAME", help_behavior_hint=hint)
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -62,15 +45,15 @@ def require(condition: bool, sentence: str) -> None:
 class DataSettings:
     """Which images, and which classes in them."""
 
-    dataset: Annotated[DatasetName | None, optional("NAME", "none")] = None
+    dataset: Annotated[str | None, one_of(DATASETS, "none")] = None
     """data set: demo (made on the spot), voc, coco, imagenet (CLS-LOC), cub (CUB-200-2011), folder (own images), or
     wsol (the text tables of wsolevaluation)"""
-    root: Annotated[Path | None, optional("DIR", "data; data/demo, data/coco")] = None
+    root: Annotated[Path | None, optional("DIR", "data, or a folder in it")] = None
     """folder of the data set; for voc the one that holds VOCdevkit, for coco the one that holds annotations"""
     year: Literal["2007", "2012"] = "2012"
     """voc: year of the data set"""
-    split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
-    """voc, demo: a list in ImageSets/Main (trainval, test); coco: val2017; imagenet: val; cub, wsol: test"""
+    split: Annotated[str | None, optional("NAME", "the one to judge boxes on, see docs/formats.md")] = None
+    """part of the data set, such as train, val or test; voc: a list in ImageSets/Main"""
     download: bool = False
     """voc: fetch the data set into its folder first, by torchvision's own code"""
     labels: Annotated[Path | None, optional("CSV", "the sub-folders are the classes")] = None
@@ -97,6 +80,8 @@ class DataSettings:
     """only the first N images (>= 1)"""
 
     def __post_init__(self) -> None:
+        if self.dataset is not None:
+            DATASETS.require(self.dataset)
         require(self.limit is None or self.limit >= 1, f"`limit` must be at least 1, not {self.limit}.")
         require(
             self.targets == "labels" or re.fullmatch(r"top([1-9]|[1-4]\d|50)", self.targets) is not None,
@@ -169,18 +154,20 @@ class ClassifierSettings:
 class SaliencySettings:
     """How the saliency map is made."""
 
-    method: MethodName = "gradient"
+    method: Annotated[str, one_of(METHODS)] = "gradient"
     """saliency method"""
-    second_method: Annotated[MethodName | None, optional("METHOD", "none")] = None
+    second_method: Annotated[str | None, optional("METHOD", "none")] = None
     """a second saliency method, whose map is combined with the first one's"""
     combine: Combination = "product"
     """how the maps of two methods become one (mean: each over its maximum)"""
-    views: ViewsName = "whole"
+    views: Annotated[str, one_of(VIEWS)] = "whole"
     """views of the image whose maps are averaged: whole, mirror (and its mirror image), ten-crop, or multi-scale"""
+    maps: Annotated[Path | None, optional("RUN", "none")] = None
+    """cut the maps that this run kept (save_maps) again, without a network; its settings are the defaults"""
     cam_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found by itself)")
     ] = ()
-    """grad-cam and its kin: layers to read features at, as in named_modules(); the maps of several are fused"""
+    """grad-cam and similar: layers to read features at, as in named_modules(); the maps of several are fused"""
     score_cam_channels: Annotated[int | None, optional("N", "all")] = None
     """score-cam: only the N channels that vary most over the image (>= 1)"""
     smoothgrad_samples: int = 25
@@ -203,9 +190,11 @@ class SaliencySettings:
     """rise: fraction of the cells that are kept (0 to 1)"""
 
     def __post_init__(self) -> None:
-        for method in (self.method, self.second_method):
-            require(method is None or method in get_args(MethodName), f"There is no saliency method {method!r}.")
-        require(not isinstance(self.cam_layers, str), "`cam_layers` takes a tuple of names, such as ('layer4',).")
+        METHODS.require(self.method)
+        if self.second_method is not None:
+            METHODS.require(self.second_method)
+        VIEWS.require(self.views)
+        require(not isinstance(self.cam_layers, str), "cam_layers takes a tuple of names, such as ('layer4',).")
         for name in ("smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"):
             require(getattr(self, name) >= 1, f"`{name}` must be at least 1, not {getattr(self, name)}.")
         require(
@@ -222,10 +211,22 @@ class SaliencySettings:
 
 
 @dataclass(frozen=True)
+class RefinementSettings:
+    """What learns over the whole set between maps and cut."""
+
+    refiner: Annotated[str | None, optional("NAME", "none")] = None
+    """makes better maps by what it learns from the maps of all images: package.module:NAME"""
+    feature_layers: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
+    ] = ()
+    """layers whose features the refiner reads, as in named_modules()"""
+
+
+@dataclass(frozen=True)
 class SegmentationSettings:
     """How the map becomes a mask, and the mask a box."""
 
-    segmenter: SegmenterName = "grabcut"
+    segmenter: Annotated[str, one_of(SEGMENTERS)] = "grabcut"
     """grabcut (iterated), graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
     foreground_quantile: float = 0.95
     """pixels above this quantile of the map are foreground seeds (0 to 1)"""
@@ -249,6 +250,7 @@ class SegmentationSettings:
     """least area of the second and further components, as a fraction of the image (0 to 1)"""
 
     def __post_init__(self) -> None:
+        SEGMENTERS.require(self.segmenter)
         require(
             0 < self.background_quantile < self.foreground_quantile < 1,
             "`background_quantile` must lie below `foreground_quantile`, both between 0 and 1, not "
@@ -312,12 +314,14 @@ class OutputSettings:
     """keep the saliency maps: float32, float16 (not exact), or wsol (224 x 224 in [0, 1], for wsolevaluation)"""
     report: bool = False
     """write report.html at the end"""
-    export: Annotated[ExportFormat | None, optional("FORMAT", "none")] = None
+    export: Annotated[str | None, one_of(FORMATS, "none")] = None
     """write the boxes into exports/FORMAT of the run folder at the end, as wsloc export does by default"""
     checkpoint_every: int = 256
     """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 
     def __post_init__(self) -> None:
+        if self.export is not None:
+            FORMATS.require(self.export)
         require(self.overlays >= 0, f"`overlays` must be at least 0, not {self.overlays}.")
         require(
             self.checkpoint_every >= 1,
@@ -335,6 +339,7 @@ class LocalizeConfig:
     data: DataSettings = field(default_factory=DataSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
     segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     output: OutputSettings = field(default_factory=OutputSettings)

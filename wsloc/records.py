@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wsloc.errors import UserError
+
+Source = Path | bytes | NDArray[np.uint8]
+BoxXyxy = tuple[float, float, float, float]
+"""Half-open, 0-based, pixels of the image after EXIF transposition."""
+SCORES = ("probability", "quality")
+"""What boxes can be sorted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +26,40 @@ class ImageRecord:
     Attributes:
         image_id: unique within its data set.
         file: what records call the image file: relative to the data set's root, with forward slashes.
-        path: where the image file is.
+        source: where the image file is; or its bytes; or the image itself, RGB uint8 ``(H, W, 3)``.
         labels: names of the classes that the image is labeled to show; empty where unlabeled.
     """
 
     image_id: str
     file: str
-    path: Path
+    source: Source
     labels: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the image file is.
+
+        Raises:
+            UserError: if the image is no file.
+        """
+        if not isinstance(self.source, Path):
+            raise UserError(f"The image {self.image_id} is in memory, and only image files can be used here.")
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class AskedClasses:
+    """The classes that boxes are wanted of, and what is known of their names.
+
+    Attributes:
+        names: of the classes; empty for all that the classifier knows.
+        label_map: the built-in label map that knows these names, or ``in-order``; None for none.
+        in_order: all classes of the data set, for ``in-order``.
+    """
+
+    names: tuple[str, ...]
+    label_map: str | None = None
+    in_order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +101,50 @@ class TrueMasks:
     ignored: NDArray[np.bool_]
 
 
+class Box(Protocol):
+    """What judging needs to know of a box, whoever made it."""
+
+    @property
+    def image_id(self) -> str:
+        """As in :class:`ImageRecord`."""
+
+    @property
+    def class_name(self) -> str:
+        """The class of the object in the box."""
+
+    @property
+    def box_xyxy(self) -> BoxXyxy:
+        """The box."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the image after EXIF transposition."""
+
+    @property
+    def index(self) -> int:
+        """0 for the first box of its (image, class) pair, 1 for the next, and so on."""
+
+    @property
+    def rank(self) -> int | None:
+        """Rank of the class on the image, from 1; None where there was nothing to compare it with."""
+
+    @property
+    def mask_rle(self) -> Mapping[str, Any] | None:
+        """A mask over the whole image as COCO's compressed run lengths; None where the box has none."""
+
+    def score_by(self, name: str) -> float:
+        """The score of that name, one of :data:`SCORES`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Localization:
-    """One box found for one (image, class) pair.
+    """One box found for one (image, class) pair; a :class:`Box`.
 
     Attributes:
         image_id: as in :class:`ImageRecord`.
         file: as in :class:`ImageRecord`.
         class_name: the class that was asked for.
-        box_xyxy: half-open, 0-based, pixels of the image after EXIF transposition.
+        box_xyxy: the box.
         probability: what the classifier gives the class on this image, in [0, 1].
         quality: how well the mask and the saliency map agree, in [0, 1]; made without ground truth.
         area_fraction: area of the box over area of the image, in (0, 1].
@@ -84,8 +153,8 @@ class Localization:
         fallback: None, or the name of what stood in for an empty mask.
         component: 0 for the largest connected component, 1 for the next, and so on.
         size_wh: width and height of the image after EXIF transposition.
-        rank: place of the class among all that the classifier was asked for, by its probability on this image,
-            from 1; None where there was nothing to compare with.
+        rank: rank of the class among all that the classifier was asked for, by its probability on this image, from 1;
+            None where there was nothing to compare with.
         mask_rle: the component's mask at working resolution, which covers the whole image, as COCO's compressed
             run lengths (``size`` height and width, ``counts``); None where the box has no mask.
     """
@@ -93,7 +162,7 @@ class Localization:
     image_id: str
     file: str
     class_name: str
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: BoxXyxy
     probability: float
     quality: float
     area_fraction: float
@@ -105,6 +174,68 @@ class Localization:
     rank: int | None = None
     mask_rle: Mapping[str, Any] | None = None
 
+    @property
+    def index(self) -> int:
+        """The component."""
+        return self.component
+
+    def score_by(self, name: str) -> float:
+        """The probability or the quality."""
+        return self.quality if name == "quality" else self.probability
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One box that came without a map: a detector's, or a label that one was trained on; a :class:`Box`.
+
+    Attributes:
+        image_id: as in :class:`ImageRecord`.
+        file: as in :class:`ImageRecord`.
+        class_name: the class of the object in the box.
+        box_xyxy: the box.
+        score: how certain the box is, in [0, 1].
+        area_fraction: area of the box over area of the image, in (0, 1].
+        method: ``detector``, or ``pseudo-label`` for a box that self-training began with.
+        index: 0 for the best box of its class on the image, 1 for the next, and so on.
+        size_wh: width and height of the image after EXIF transposition.
+        rank: rank of the class among all that were found on the image, by its best score, from 1; None where there
+            was nothing to compare with.
+    """
+
+    image_id: str
+    file: str
+    class_name: str
+    box_xyxy: BoxXyxy
+    score: float
+    area_fraction: float
+    method: str
+    index: int
+    size_wh: tuple[int, int]
+    rank: int | None = None
+
+    @property
+    def fallback(self) -> None:
+        """There is no mask that could be empty."""
+
+    @property
+    def mask_rle(self) -> None:
+        """There is no mask."""
+
+    def score_by(self, name: str) -> float:  # noqa: ARG002
+        """The one score that there is."""
+        return self.score
+
+
+BoxRecord = Localization | Detection
+"""The boxes that a run holds."""
+
+
+def with_scores(record: BoxRecord, change: Callable[[float], float]) -> BoxRecord:
+    """A box with each of its scores changed."""
+    if isinstance(record, Detection):
+        return replace(record, score=change(record.score))
+    return replace(record, probability=change(record.probability), quality=change(record.quality))
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -114,7 +245,7 @@ class Failure:
         image_id: as in :class:`ImageRecord`.
         file: as in :class:`ImageRecord`.
         class_name: the class that was asked for; empty where none was known.
-        stage: where it failed: ``read``, ``saliency`` or ``cut``.
+        stage: where it failed: ``read``, ``saliency``, ``cut`` or ``detect``.
         reason: one sentence.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+
+from wsloc.detection.augmentation import Example
+from wsloc.detection.learner import DetectorLearner
+from wsloc.training import loop
 
 QUICK = (
     "--arch fasterrcnn_small_cnn --backbone none --image-size 64 --batch-size 4 --learning-rate 0.02 --zoom 0 "
     "--device cpu"
 ).split()
-TEST = "--test-dataset folder --test-root test --test-image-labels test/labels.csv --test-boxes test/boxes.csv".split()
-TRUTH = "--labels truth --dataset folder --root train --image-labels train/labels.csv --boxes train/boxes.csv".split()
+TEST = "--test-dataset folder --test-root test --test-labels test/labels.csv --test-boxes test/boxes.csv".split()
+TRUTH = "--boxes-from truth --dataset folder --root train --labels train/labels.csv --boxes train/boxes.csv".split()
 
 
 def write_split(folder: Path, count: int, seed: int) -> None:
@@ -25,25 +31,25 @@ def write_split(folder: Path, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     folder.mkdir()
     labels, boxes, annotations, images = ["image,label"], ["image,class,x0,y0,x1,y1"], [], []
-    for number in range(count):
+    for index in range(count):
         pixels = rng.normal(90, 12, (64, 80, 3))
-        names = ["red", "green"][: 1 + number % 2]
-        file = f"{folder.name}-{number:02d}.png"
-        for place, name in enumerate(names):
-            x0, y0 = 40 * place + int(rng.integers(0, 12)), int(rng.integers(0, 30))
+        names = ["red", "green"][: 1 + index % 2]
+        file = f"{folder.name}-{index:02d}.png"
+        for k, name in enumerate(names):
+            x0, y0 = 40 * k + int(rng.integers(0, 12)), int(rng.integers(0, 30))
             pixels[y0 : y0 + 30, x0 : x0 + 26] = (220, 40, 40) if name == "red" else (40, 220, 40)
             boxes.append(f"{file},{name},{x0},{y0},{x0 + 26},{y0 + 30}")
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": number + 1,
-                    "category_id": 2 - place,
+                    "image_id": index + 1,
+                    "category_id": 2 - k,
                     "bbox": [x0, y0, 26, 30],
                     "area": 780,
                     "iscrowd": 0,
                 }
             )
-        images.append({"id": number + 1, "file_name": file, "width": 80, "height": 64})
+        images.append({"id": index + 1, "file_name": file, "width": 80, "height": 64})
         labels.append(f"{file},{';'.join(names)}")
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / file)
     (folder / "labels.csv").write_text("\n".join(labels) + "\n")
@@ -81,3 +87,16 @@ def files_of(run: str) -> dict[str, bytes]:
 def interrupting(*_: object, **__: object) -> dict[str, float]:
     """Stands in for a function in the middle of which the user presses Ctrl-C."""
     raise KeyboardInterrupt
+
+
+def interrupt_at_step(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+    """Ctrl-C in a detector's training, in the step of that number; each epoch before it leaves its state."""
+    own, steps = DetectorLearner.losses, itertools.count(1)
+
+    def losses(learner: DetectorLearner, batch: list[Example]) -> dict[str, Tensor]:
+        if next(steps) == last:
+            raise KeyboardInterrupt
+        return own(learner, batch)
+
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_STATES", 0)
+    monkeypatch.setattr(DetectorLearner, "losses", losses)

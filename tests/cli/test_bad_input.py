@@ -105,7 +105,7 @@ def test_a_sound_run_succeeds(here: Path, localize: Localize) -> None:
         ((*FOLDER, "--root", "none"), "The folder none does not exist; --root names"),
         ((*VOC, "--root", "none"), "The folder none does not exist; --root names the one that holds VOCdevkit"),
         ((*VOC, "--split", "minival"), "There is no split 'minival' in"),
-        ((*VOC, "--year", "2007"), "There is no VOCdevkit/VOC2007 in"),
+        ((*VOC, "--year", "2007"), "There is no VOCdevkit/VOC2007/ImageSets/Main in"),
         ((*FOLDER, "--class", "horse"), "none is known to be 'horse' (its outputs are cat, dog)"),
         ((*FOLDER, "--label-map", "map.yaml"), "The label map map.yaml lacks the class dog"),
         ((*FOLDER, "--classes", "cow"), "--classes: the data set has no class 'cow'; it has cat, dog"),

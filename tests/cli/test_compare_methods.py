@@ -12,19 +12,19 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
+import wsloc.pipeline.saliency_maps
 from numpy.typing import NDArray
 from PIL import Image
+from wsloc.pipeline.reading import PreparedImage, prepare
+from wsloc.pipeline.saliency_maps import ImageMaps, compute_maps
 
-import wsloc.pipeline.saliency_maps
 import wsloc.visualization
 from wsloc.cli.compare_methods import CompareMethodsConfig
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
-from wsloc.config import MethodName
 from wsloc.datasets import open_dataset
 from wsloc.pipeline import Localizer, make_localizer
-from wsloc.pipeline.reading import PreparedImage, prepare
-from wsloc.pipeline.saliency_maps import ImageMaps, compute_maps
+from wsloc.registries import METHODS
 from wsloc.segmentation import working_map
 from wsloc.visualization import COLORMAPS, STYLES, Block
 
@@ -74,7 +74,7 @@ def test_every_method_of_every_class(tiny: Path, compare: Compare, blocks: list[
     assert [block.heading for block in blocks] == ["red", "blue"]
     assert sum(float(block.note.removeprefix("p = ")) for block in blocks) < 1
     for block in blocks:
-        assert [tile.caption for tile in block.tiles] == ["image", *get_args(MethodName)]
+        assert [tile.caption for tile in block.tiles] == ["image", *METHODS]
         pictures = [tile.picture.tobytes() for tile in block.tiles if tile.picture is not None]
         assert len(pictures) >= 15
         assert len(set(pictures)) > len(pictures) / 2

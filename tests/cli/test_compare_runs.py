@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from wsloc.cli.main import run_verb
 from wsloc.evaluation import Estimate
 from wsloc.evaluation.comparison import differs
 from wsloc.records import Failure, Localization
-from wsloc.runs.run_folder import SCHEMA_VERSION
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_runs.py"
 CAT = 'cat <b>"猫"'
@@ -88,9 +87,9 @@ def make_run(voc: Path) -> MakeRun:
             for class_name in ([CAT, "dog"] if number % 2 == 0 else [CAT])
         ]
         last = Failure(f"{IMAGES - 1:02d}", f"JPEGImages/{IMAGES - 1:02d}.jpg", CAT, "cut", "the map is flat")
-        lines = [json.dumps(asdict(record)) + "\n" for record in records]
+        lines = [to_line(record) for record in records]
         (folder / "localizations.jsonl").write_text("".join(lines))
-        (folder / "failures.jsonl").write_text(json.dumps(asdict(last)) + "\n")
+        (folder / "failures.jsonl").write_text(to_line(last))
         return folder
 
     return make
@@ -262,7 +261,7 @@ def test_damaged_records_are_told(make_run: MakeRun, command: Command) -> None:
     (two / "localizations.jsonl").write_text("".join(mended))
     status, out, _ = command(one, two)
     assert status == 0
-    assert "1 boxes stand twice" in out
+    assert "1 boxes occur twice" in out
     assert "a score that is no number" in out
 
 

@@ -13,7 +13,7 @@ import pytest
 from made_splits import QUICK, TEST, TRUTH, entered, files_of
 
 from wsloc.cli.main import run_verb
-from wsloc.detection import folder
+from wsloc.detection import detector_folder as folder
 
 CHECKPOINT = "trained/detector.safetensors"
 IMAGES = "--dataset folder --root test --labels test/labels.csv --boxes test/boxes.csv --device cpu".split()

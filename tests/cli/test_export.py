@@ -14,7 +14,7 @@ import pytest
 
 from wsloc.cli.export import ExportConfig
 from wsloc.cli.main import run_verb
-from wsloc.export.export_settings import LayoutSettings, SelectionSettings
+from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 
 FORMATS = ("coco", "voc", "yolo", "imagefolder", "label-studio", "cvat")
 

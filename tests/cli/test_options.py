@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -15,19 +16,14 @@ from hypothesis import strategies as st
 
 import wsloc
 from wsloc.cli.main import VERBS, main, run_verb
-from wsloc.cli.options import NOT_IN_FILES, flatten, parse_localize, shipped_config, to_yaml
+from wsloc.cli.options import parse_localize, shipped_config
 from wsloc.config import (
-    Combination,
-    DatasetName,
-    ExportFormat,
     LocalizeConfig,
-    MapKind,
-    MethodName,
-    OcclusionFill,
-    SegmenterName,
-    ViewsName,
 )
+from wsloc.config_files import OF_ONE_CALL, flatten, to_yaml
 from wsloc.errors import UserError
+from wsloc.plugins import Registry
+from wsloc.registries import DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 GROUPS = [field for field in dataclasses.fields(LocalizeConfig) if field.name != "config"]
@@ -96,9 +92,9 @@ def test_a_file_is_shipped_for_the_demo_and_voc() -> None:
 
 
 def _round_trip(config: LocalizeConfig, file: Path) -> None:
-    kept = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
+    kept = {key: value for key, value in flatten(config).items() if key not in OF_ONE_CALL}
     found = flatten(_parse(file, to_yaml(config)))
-    assert {key: value for key, value in found.items() if key not in NOT_IN_FILES} == kept
+    assert {key: value for key, value in found.items() if key not in OF_ONE_CALL} == kept
 
 
 @pytest.mark.parametrize(
@@ -153,7 +149,7 @@ def test_any_number_or_name_reads_back(
         ("resume: true\n", "unknown setting 'resume'"),
         (
             "method: guess\n",
-            r"my\.yaml: invalid choice 'guess' for argument '--method'.*; wsloc localize --help lists",
+            r"^There is no saliency method 'guess'; choose gradient, .*, rise, or package\.module:function\.$",
         ),
         ("seed: 1\nbatch_size: many\n", "Error parsing --batch-size: .*'many'"),
         ("method: {a: b}\n", "method holds settings of its own, but all settings stand at the left margin"),
@@ -189,14 +185,10 @@ def test_an_empty_file_changes_nothing(file: Path) -> None:
     [
         (["--metod", "gradient"], ["--metod", "did you mean", "--method"]),
         (["--foreground-quantil", "0.9"], ["--foreground-quantil", "did you mean", "--foreground-quantile"]),
-        (["--method", "guess"], ["--method", "guess"]),
-        (["--second-method", "guess"], ["--second-method", "guess"]),
         (["--combine", "sum"], ["--combine", "sum"]),
         (["--occlusion-fill", "white"], ["--occlusion-fill", "white"]),
-        (["--views", "multiscale"], ["--views", "multiscale"]),
         (["--rise-masks", "1e3"], ["--rise-masks", "1e3"]),
         (["--unit", "seven", "--layer", "a"], ["--unit", "seven"]),
-        (["--dataset", "../voc"], ["--dataset", "../voc"]),
         (["--batch-size", "many"], ["--batch-size", "many"]),
         (["--config"], ["--config"]),
         (["--dataset"], ["--dataset"]),
@@ -211,6 +203,29 @@ def test_bad_flags_end_with_status_2(flags: list[str], shown: list[str], capsys:
     assert all(text in captured.err for text in shown), captured.err
     assert captured.err.startswith("wsloc: ")
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--method", "gradcam"], "saliency method 'gradcam' (did you mean grad-cam?); choose gradient, gradient-po"),
+        (["--method", "grad-cam:"], "saliency method 'grad-cam:' (did you mean grad-cam?)"),
+        (["--second-method", "guess"], "saliency method 'guess'; choose gradient, "),
+        (["--views", "multiscale"], "choice of views 'multiscale' (did you mean multi-scale?); choose whole, mirror"),
+        (["--segmenter", "grab-cut"], "segmenter 'grab-cut' (did you mean grabcut?); choose grabcut, "),
+        (["--dataset", "../voc"], "data set '../voc' (did you mean voc?); choose demo, voc, coco, "),
+        (["--export", "yollo"], "export format 'yollo' (did you mean yolo?); choose coco, voc, yolo, "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_unknown_name_lists_the_known_ones(
+    flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb("localize", flags) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"wsloc: There is no {sentence}")
+    assert error.endswith(", or package.module:function.\n")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -300,27 +315,15 @@ def test_the_ends_of_the_ranges_are_in(flags: list[str]) -> None:
         assert str(found[name.replace("-", "_")]).removesuffix(".0") == value
 
 
-def test_every_choice_has_its_entry_in_a_registry() -> None:
-    from wsloc.classifiers import VIEWS
-    from wsloc.datasets import GROUND_TRUTH_READERS, OPENERS
-    from wsloc.export.formats import FORMATS
-    from wsloc.saliency import METHODS
-    from wsloc.segmentation import SEGMENTERS
-
-    registries = {
-        DatasetName: OPENERS,
-        ExportFormat: FORMATS,
-        MethodName: METHODS,
-        SegmenterName: SEGMENTERS,
-        ViewsName: VIEWS,
-    }
-    for choices, registry in registries.items():
-        assert sorted(get_args(choices)) == sorted(registry)
-    assert set(GROUND_TRUTH_READERS) <= set(OPENERS)
-    named = [value for value in vars(wsloc.config).values() if get_origin(value) is Literal]
-    # These three are arguments of one function each.
-    unregistered = [Combination, MapKind, OcclusionFill]
-    assert len(named) == len([*registries, *unregistered]), "a new Literal needs its registry in this test"
+@pytest.mark.parametrize("registry", [DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS], ids=lambda found: found.what)
+def test_every_choice_is_shown_and_can_be_imported(
+    registry: Registry[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert all(hasattr(registry[name], registry.needs) for name in registry)
+    with pytest.raises(SystemExit):
+        parse_localize(["--help"])
+    shown = re.sub(r"[\s│]", "", capsys.readouterr().out)
+    assert f"{{{','.join(registry)}}}|MODULE:NAME" in shown
 
 
 def test_a_unit_stands_where_a_class_would(file: Path) -> None:
@@ -341,7 +344,7 @@ def test_flag_names_are_unique_over_all_groups() -> None:
     names = [field.name for group in GROUPS for field in dataclasses.fields(group.default_factory)]  # type: ignore[arg-type]
     assert len(names) == len(set(names))
     assert len(flatten(LocalizeConfig())) == len(names) + 1
-    assert set(flatten(LocalizeConfig())) >= NOT_IN_FILES
+    assert set(flatten(LocalizeConfig())) >= OF_ONE_CALL
     assert all(dataclasses.is_dataclass(get_type_hints(LocalizeConfig)[group.name]) for group in GROUPS)
 
 
@@ -439,6 +442,8 @@ def test_bad_flags_are_one_sentence(verb: str, words: str, sentence: str, capsys
         "from wsloc.cli import main; main(['--help'])",
         "from wsloc.cli import main; main(['localize', '--help'])",
         "from wsloc.cli import main; main(['localize', '--metod', 'x'])",
+        "from wsloc.cli import main; main(['localize', '--method', 'x'])",
+        "from wsloc.cli import main; main(['localize', '--segmenter', 'x'])",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str) -> None:

@@ -206,7 +206,7 @@ def test_records_that_were_mended_are_told(here: Path, report: Report) -> None:
     path.write_text(first + first + odd + "\n" + "".join(rest))
     assert report("run")[0] == 0
     html = shown(here)
-    assert "1 boxes stand twice; the first of each counts." in html
+    assert "1 boxes occur twice; the first of each counts." in html
     assert "1 boxes have a score that is no number, which counts as 0." in html
     (item,) = [item for item in data_of(html)["items"] if item["class"] == "<b>&red"]
     assert (item["probability"], item["layers"]) == (0.0, None)

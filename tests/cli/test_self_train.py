@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_splits import QUICK, TEST, entered, files_of, interrupting, rows_of
+import yaml
+from made_splits import QUICK, TEST, entered, files_of, interrupt_at_step, interrupting, rows_of
 
 from wsloc.cli.main import run_verb
-from wsloc.detection import loop, rounds
-from wsloc.detection.inference import localization
+from wsloc.detection import rounds
+from wsloc.detection.inference import detection
 from wsloc.records import ImageRecord
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 
 @pytest.fixture
@@ -30,13 +31,13 @@ def boxes(here: Path) -> None:
     for row in csv.DictReader((here / "train" / "boxes.csv").read_text().splitlines()):
         image = ImageRecord(row["image"], row["image"], here / row["image"])
         x0, y0, x1, y1 = (float(row[key]) for key in ("x0", "y0", "x1", "y1"))
-        record = localization(image, row["class"], (x0 + 3, y0 + 3, x1 + 3, y1 + 3), 0.5, (80, 64), method="cam")
-        lines.append(json.dumps(dataclasses.asdict(record)) + "\n")
+        record = detection(image, row["class"], (x0 + 3, y0 + 3, x1 + 3, y1 + 3), 0.5, (80, 64), method="cam")
+        lines.append(to_line(record))
     run = here / "boxes"
     run.mkdir()
     (run / "localizations.jsonl").write_text("".join(lines))
     (run / "failures.jsonl").touch()
-    (run / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": True, "images": 8}))
+    (run / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": True, "images": 8}))
     (run / "config.yaml").write_text(
         "dataset: folder\nroot: train\nlabels: train/labels.csv\nboxes: train/boxes.csv\narch: demo\n"
     )
@@ -44,7 +45,7 @@ def boxes(here: Path) -> None:
 
 @pytest.mark.usefixtures("boxes")
 def test_self_training_in_two_rounds(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--labels", "boxes", *QUICK, "--epochs", "15", "--learning-rate", "0.05", "--rounds", "2"]
+    flags = ["--boxes-from", "boxes", *QUICK, "--epochs", "15", "--learning-rate", "0.05", "--rounds", "2"]
     assert run_verb("self-train", [*flags, "--out", "rounds"]) == 0
     out = capsys.readouterr().out
     assert "wsloc report rounds/round-0 rounds/round-1 rounds/round-2" in out
@@ -56,40 +57,36 @@ def test_self_training_in_two_rounds(capsys: pytest.CaptureFixture[str]) -> None
     first = [json.loads(line) for line in Path("rounds/round-1/localizations.jsonl").read_text().splitlines()]
     assert {record["method"] for record in first} <= {"cam", "detector"}
     assert [record["file"] for record in first] == sorted(record["file"] for record in first)
+    config = yaml.safe_load(Path("rounds/round-1/config.yaml").read_text())
+    assert (config.keys(), config["data"]["root"]) == ({"arch", "data"}, "train")
     # What the figures say, evaluate says of each round.
     assert run_verb("evaluate", ["rounds/round-2"]) == 0
     metrics = json.loads(Path("rounds/round-2/metrics.json").read_text())
     assert metrics["rows"][0]["metrics"]["CorLoc class-wise"]["value"] == float(rows[2]["CorLoc class-wise"])
     assert run_verb("report", ["rounds/round-0", "rounds/round-1", "rounds/round-2", "--gallery", "0"]) == 0
     assert (
-        run_verb("train-detector", ["--labels", "rounds/round-2", *QUICK, *TEST, "--epochs", "1", "--out", "last"]) == 0
+        run_verb("train-detector", ["--boxes-from", "rounds/round-2", *QUICK, *TEST, "--epochs", "1", "--out", "last"])
+        == 0
     )
 
 
 @pytest.mark.usefixtures("boxes")
-def test_self_training_goes_on_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = ["--labels", "boxes", *QUICK, "--epochs", "2", "--rounds", "2", "--folds", "2"]
+def test_self_training_resumes_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ["--boxes-from", "boxes", *QUICK, "--epochs", "2", "--rounds", "2", "--folds", "2"]
     assert run_verb("self-train", [*flags, "--out", "whole"]) == 0
-    steps, step = 0, loop._step
-
-    def crashing(*arguments: object) -> dict[str, float]:
-        nonlocal steps
-        steps += 1
-        if steps in (2, 9):
-            raise KeyboardInterrupt
-        return step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "_step", crashing)
-    assert run_verb("self-train", [*flags, "--out", "killed"]) == 130
-    assert run_verb("self-train", [*flags, "--out", "killed", "--resume"]) == 130
+    for step in (2, 7):
+        with monkeypatch.context() as patched:
+            interrupt_at_step(patched, step)
+            resume = ["--resume"] if Path("killed").exists() else []
+            assert run_verb("self-train", [*flags, "--out", "killed", *resume]) == 130
     assert run_verb("self-train", [*flags, "--out", "killed", "--resume"]) == 0
     assert files_of("killed") == files_of("whole")
 
 
 @pytest.mark.usefixtures("boxes")
-def test_self_training_goes_on_between_the_training_and_the_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_self_training_resumes_between_the_training_and_the_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("train/train-03.png").write_bytes(b"no image")
-    flags = ["--labels", "boxes", *QUICK, "--epochs", "1", "--rounds", "1"]
+    flags = ["--boxes-from", "boxes", *QUICK, "--epochs", "1", "--rounds", "1"]
     assert run_verb("self-train", [*flags, "--out", "whole"]) == 1
 
     with monkeypatch.context() as patched:
@@ -102,7 +99,7 @@ def test_self_training_goes_on_between_the_training_and_the_boxes(monkeypatch: p
 @pytest.mark.usefixtures("boxes")
 def test_self_training_with_an_image_that_has_moved() -> None:
     Path("train/train-03.png").rename("elsewhere.png")
-    flags = ["--labels", "train", *QUICK, "--epochs", "1", "--rounds", "1", "--out", "run"]
+    flags = ["--boxes-from", "train", *QUICK, "--epochs", "1", "--rounds", "1", "--out", "run"]
     assert run_verb("self-train", flags) == 1
     for number in (0, 1):
         failures = [json.loads(line) for line in Path(f"run/round-{number}/failures.jsonl").read_text().splitlines()]
@@ -113,15 +110,15 @@ def test_self_training_with_an_image_that_has_moved() -> None:
 @pytest.mark.usefixtures("boxes")
 def test_self_training_of_an_export_knows_no_truth_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     flags = [*QUICK, "--epochs", "1", "--rounds", "1"]
-    assert run_verb("self-train", ["--labels", "train", *flags, "--out", "alone"]) == 0
+    assert run_verb("self-train", ["--boxes-from", "train", *flags, "--out", "alone"]) == 0
     assert "CorLoc" not in Path("alone/rounds.csv").read_text()
     out = capsys.readouterr().out
     assert "know no data set" in out
     assert "wsloc report" not in out
-    assert run_verb("train-detector", ["--labels", "alone", *QUICK, "--out", "run"]) == 2
+    assert run_verb("train-detector", ["--boxes-from", "alone", *QUICK, "--out", "run"]) == 2
     assert "holds rounds of self-training; give one of them" in capsys.readouterr().err
-    data = "--dataset folder --root train --image-labels train/labels.csv --boxes train/boxes.csv".split()
-    assert run_verb("self-train", ["--labels", "train", *data, *flags, "--out", "with"]) == 0
+    data = "--dataset folder --root train --labels train/labels.csv --boxes train/boxes.csv".split()
+    assert run_verb("self-train", ["--boxes-from", "train", *data, *flags, "--out", "with"]) == 0
     rows = rows_of("with/rounds.csv")
     assert float(rows[0]["CorLoc class-wise"]) == 1
 
@@ -129,10 +126,22 @@ def test_self_training_of_an_export_knows_no_truth_of_its_own(capsys: pytest.Cap
 @pytest.mark.usefixtures("boxes")
 def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(here)
-    Path("mend.py").write_text(
+    Path("my_refiner.py").write_text(
         "def back(image, box, mask):\n    if box[0] > 40:\n        raise ValueError('too far')\n    return box - 3\n"
     )
-    flags = ["--labels", "boxes", *QUICK, "--epochs", "1", "--rounds", "1", "--refine", "mend:back", "--out", "run"]
+    flags = [
+        "--boxes-from",
+        "boxes",
+        *QUICK,
+        "--epochs",
+        "1",
+        "--rounds",
+        "1",
+        "--refine",
+        "my_refiner:back",
+        "--out",
+        "run",
+    ]
     assert run_verb("self-train", flags) == 1
     records = [json.loads(line) for line in Path("run/round-0/localizations.jsonl").read_text().splitlines()]
     true = rows_of("train/boxes.csv")
@@ -146,20 +155,20 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--labels truth", "begins with boxes that are not true"),
-        ("--labels boxes --rounds 0", "--rounds must be at least 1"),
-        ("--labels boxes --refine nothing", "--refine takes package.module:function"),
-        ("--labels boxes --backbone gone.pth", "gone.pth do not exist"),
-        ("--labels unfinished", "is unfinished; finish it with --resume first"),
-        ("--labels boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),
-        ("--labels empty", "folder has no box of green, red to train on"),
+        ("--boxes-from truth", "begins with boxes that are not true"),
+        ("--boxes-from boxes --rounds 0", "--rounds must be at least 1"),
+        ("--boxes-from boxes --refine nothing", "The refiner 'nothing' must be given as package.module:function"),
+        ("--boxes-from boxes --backbone gone.pth", "gone.pth do not exist"),
+        ("--boxes-from unfinished", "is unfinished; finish it with --resume first"),
+        ("--boxes-from boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),
+        ("--boxes-from empty", "folder has no box of green, red to train on"),
     ],
 )
 def test_bad_input_of_self_training(flags: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("boxes", "empty")
     Path("empty/localizations.jsonl").write_text("")
     shutil.copytree("boxes", "unfinished")
-    Path("unfinished/manifest.json").write_text(json.dumps({"schema_version": 1, "complete": False}))
+    Path("unfinished/manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": False}))
     assert run_verb("self-train", [*QUICK, *flags.split(), "--out", "run"]) == 2
     assert sentence in capsys.readouterr().err
     assert not Path("run").exists()

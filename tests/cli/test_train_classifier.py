@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -10,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.load import load_classifier
 from wsloc.cli.main import run_verb
 from wsloc.config import ClassifierSettings
+from wsloc.registries import DATASETS
 from wsloc.runs.run_folder import read_manifest
 
 COLORS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -74,11 +78,10 @@ def train(*flags: str) -> int:
 def test_trained_and_used_without_any_other_flag(
     voc: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import wsloc.datasets.registry as opening
-
     with monkeypatch.context() as patch:
-        for name in opening.GROUND_TRUTH_READERS:  # training must never come near true boxes
-            patch.setitem(opening.GROUND_TRUTH_READERS, name, lambda *_: pytest.fail("true boxes were opened"))
+        for name in DATASETS:  # training must never come near true boxes
+            kind = replace(DATASETS[name], read_truth=lambda *_: pytest.fail("true boxes were opened"))
+            patch.setitem(DATASETS, name, kind)
         patch.setattr("wsloc.datasets.voc.parse_xml", lambda *_: pytest.fail("an annotation was opened"))
         assert train(*flags, "--test-split", "val", "--out", "out/net") == 0
     printed = capsys.readouterr()
@@ -97,7 +100,7 @@ def test_trained_and_used_without_any_other_flag(
     assert metrics["test"]["images"] == 9
     assert 0 <= metrics["test"]["mAP"]["low"] <= metrics["test"]["mAP"]["value"] <= 1
     head, *rows = (voc / "out/net/epochs.csv").read_text().splitlines()
-    assert head == "epoch,learning_rate,train_loss,val_loss,val_map,val_accuracy"
+    assert head == "epoch,images,learning_rate,train_loss,val_loss,val_map,val_accuracy"
     assert len(rows) == metrics["epochs"]
     classes = (voc / "out/net/classes.csv").read_text().splitlines()
     assert classes[0].startswith("class,training_images,held_out_images,held_out_ap,test_images,test_ap")
@@ -151,7 +154,7 @@ def test_workers_change_no_byte_and_the_seed_does(voc: Path) -> None:
 
 KILLED = """
 import sys
-import wsloc.fitting.fit as module
+import wsloc.training.loop as module
 from wsloc.cli.train_classifier import run
 module.SECONDS_BETWEEN_STATES = 0
 sys.exit(run(sys.argv[1:]))
@@ -198,28 +201,28 @@ def test_changed_labels_are_not_mixed_into_an_unfinished_training(
     image = voc / "VOCdevkit/VOC2012/JPEGImages/003.jpg"
     os.utime(image, (1, 1))
     assert train(*FROZEN, "--out", "net", "--resume") == 2
-    assert "was begun with other image files; start a training without --resume" in capsys.readouterr().err
+    assert "was begun with other image files; start a run without --resume" in capsys.readouterr().err
     make_voc(voc, lambda number: list(COLORS)[number % 2 :])
     assert train(*FROZEN, "--out", "net", "--resume") == 2
     assert "was begun with other labels" in capsys.readouterr().err
     config = voc / "net" / "config.yaml"
     config.write_text(config.read_text() + "more: 1\n")
     assert train(*FROZEN, "--out", "net", "--resume") == 2
-    assert "'more: 1' there, 'nothing' here; give the same flags as then" in capsys.readouterr().err
+    assert "'more: 1' there, 'nothing' here; give the same settings as then" in capsys.readouterr().err
 
 
 def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Ctrl-C while that epoch is trained."""
-    import wsloc.fitting.loop as loop
+    from wsloc.fitting.learner import ClassifierLearner
 
-    own = loop._held_out_figures
+    own, epochs = ClassifierLearner.validate, itertools.count(1)
 
-    def figures(trainer: loop.Trainer) -> tuple[float, float, float]:
-        if len(trainer.history) + 1 == epoch:
+    def validate(learner: ClassifierLearner[Any]) -> tuple[float, dict[str, float]] | None:
+        if next(epochs) == epoch:
             raise KeyboardInterrupt
-        return own(trainer)
+        return own(learner)
 
-    monkeypatch.setattr(loop, "_held_out_figures", figures)
+    monkeypatch.setattr(ClassifierLearner, "validate", validate)
 
 
 def test_bad_images_are_counted_and_stop_nothing(voc: Path, capsys: pytest.CaptureFixture[str]) -> None:

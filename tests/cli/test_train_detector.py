@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_splits import QUICK, TEST, TRUTH, entered, files_of, interrupting, rows_of
+from made_splits import QUICK, TEST, TRUTH, entered, files_of, interrupt_at_step, interrupting, rows_of
 
 from wsloc.cli.main import run_verb
-from wsloc.detection import loop, testing
+from wsloc.detection import testing
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_the_whole_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert manifest["kind"] == "detector"
     assert manifest["labels"] == {"images": 8, "boxes": 12, "ignored": 0, "empty": 0}
     assert set(files_of("run")) == {
-        "curves.csv", "detector.safetensors", "failures.jsonl", "items.csv", "localizations.jsonl", "metrics.json",
+        "detector.safetensors", "epochs.csv", "failures.jsonl", "items.csv", "localizations.jsonl", "metrics.json",
         "metrics_per_class.csv",
     }  # fmt: skip
-    rows = rows_of("run/curves.csv")
+    rows = rows_of("run/epochs.csv")
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 41)]
-    assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+    assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])
     own = json.loads(Path("run/metrics.json").read_text())
     assert own["items"] == 6
     assert own["average precision"]["COCO AP50"] > 0.7
@@ -52,19 +52,10 @@ def test_the_whole_of_it(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_crash_in_an_epoch_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     flags = [*TRUTH, *QUICK, *TEST, "--epochs", "3"]
     assert run_verb("train-detector", [*flags, "--out", "whole"]) == 0
-    steps = 0
-
-    def crashing(*arguments: object) -> dict[str, float]:
-        nonlocal steps
-        steps += 1
-        if steps == 4:
-            raise KeyboardInterrupt
-        return step(*arguments)  # type: ignore[arg-type]
-
-    step = loop._step
-    monkeypatch.setattr(loop, "_step", crashing)
-    assert run_verb("train-detector", [*flags, "--out", "killed"]) == 130
-    monkeypatch.setattr(loop, "_step", step)
+    with monkeypatch.context() as patched:
+        interrupt_at_step(patched, 4)
+        assert run_verb("train-detector", [*flags, "--out", "killed"]) == 130
+    assert len(rows_of("killed/epochs.csv")) == 1
     assert not json.loads(Path("killed/manifest.json").read_text())["complete"]
     assert run_verb("train-detector", [*flags, "--out", "killed"]) == 2  # exists
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume", "--seed", "3"]) == 2
@@ -86,17 +77,17 @@ def test_a_crash_after_the_last_epoch_leaves_no_trace(
     capsys.readouterr()
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume", "--epochs", "3"]) == 2
     # There is no --config here to give.
-    assert "give the same flags as then, or another --out without --resume." in capsys.readouterr().err
+    assert "give the same settings as then, or another --out without --resume." in capsys.readouterr().err
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume"]) == 0
     assert files_of("killed") == files_of("whole")
 
 
 @pytest.mark.usefixtures("here")
-def test_other_labels_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--labels", "train", *QUICK, "--epochs", "1", "--out", "run"]
+def test_other_labels_are_not_resumed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--boxes-from", "train", *QUICK, "--epochs", "1", "--out", "run"]
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", interrupting)
+        interrupt_at_step(patched, 1)
         assert run_verb("train-detector", flags) == 130
     text = Path("train/instances_train.json").read_text()
     Path("train/instances_train.json").write_text(text.replace("26, 30]", "26, 29]"))
@@ -108,7 +99,7 @@ def test_other_labels_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatch, caps
 @pytest.mark.parametrize("export", ["train", "train/instances_train.json"])
 def test_an_export_and_true_boxes_of_its_images_train_the_same(export: str) -> None:
     flags = [*QUICK, *TEST, "--epochs", "1"]
-    assert run_verb("train-detector", ["--labels", export, *flags, "--out", "pseudo"]) == 0
+    assert run_verb("train-detector", ["--boxes-from", export, *flags, "--out", "pseudo"]) == 0
     assert run_verb("train-detector", [*TRUTH, *flags, "--out", "truth"]) == 0
     assert Path("pseudo/detector.safetensors").read_bytes() == Path("truth/detector.safetensors").read_bytes()
 
@@ -119,7 +110,7 @@ def test_an_export_of_more_classes_than_were_asked_for(capsys: pytest.CaptureFix
     document = json.loads(Path("train/instances_train.json").read_text())
     document["categories"].insert(0, {"id": 3, "name": "blue"})
     Path("train/instances_train.json").write_text(json.dumps(document))
-    flags = ["--labels", "train", *QUICK, *TEST, "--epochs", "1"]
+    flags = ["--boxes-from", "train", *QUICK, *TEST, "--epochs", "1"]
     assert run_verb("train-detector", [*flags, "--out", "all"]) == 2
     assert "or --classes with those that have boxes" in capsys.readouterr().err
     assert run_verb("train-detector", [*flags, "--classes", "green", "red", "--out", "two"]) == 0
@@ -134,13 +125,13 @@ def test_a_copy_of_a_test_image_is_not_trained_on(capsys: pytest.CaptureFixture[
     shutil.copytree("train", "export")
     test = [word.replace("test/", "train/") for word in TEST]
     test[test.index("test")] = "train"
-    assert run_verb("train-detector", ["--labels", "export", *QUICK, *test, "--out", "run"]) == 2
+    assert run_verb("train-detector", ["--boxes-from", "export", *QUICK, *test, "--out", "run"]) == 2
     assert "8 of the 8 test images are also trained on" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("here")
 def test_without_images_to_test_on() -> None:
-    assert run_verb("train-detector", ["--labels", "train", *QUICK, "--epochs", "1", "--out", "run"]) == 0
+    assert run_verb("train-detector", ["--boxes-from", "train", *QUICK, "--epochs", "1", "--out", "run"]) == 0
     assert Path("run/localizations.jsonl").read_bytes() == b""
     assert json.loads(Path("run/manifest.json").read_text())["complete"]
 
@@ -149,7 +140,7 @@ def test_without_images_to_test_on() -> None:
 def test_an_image_that_is_no_image_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     Path("train/train-03.png").write_bytes(b"no image")
     Path("test/test-01.png").write_bytes(b"no image")
-    assert run_verb("train-detector", ["--labels", "train", *QUICK, *TEST, "--epochs", "1", "--out", "run"]) == 1
+    assert run_verb("train-detector", ["--boxes-from", "train", *QUICK, *TEST, "--epochs", "1", "--out", "run"]) == 1
     assert "train-03.png" in Path("run/training_problems.txt").read_text()
     assert "training_problems.txt" in capsys.readouterr().out
     (failure,) = Path("run/failures.jsonl").read_text().splitlines()
@@ -160,23 +151,23 @@ def test_an_image_that_is_no_image_is_told(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--labels truth", "--labels truth needs the data set that has true boxes: give --dataset NAME"),
-        ("--labels nowhere", "nowhere does not exist; --labels names an export, a run folder, or truth"),
-        ("--labels train --test-split val", "need --test-dataset NAME"),
-        ("--labels train --image-size 8", "--image-size must lie between 64 and 2048"),
-        ("--labels train --arch ssdlite320_mobilenet_v3_large --image-size 300", "leave out --image-size"),
-        ("--labels train --epochs 0", "--epochs must be at least 1"),
-        ("--labels train --resume --overwrite", "exclude each other"),
-        ("--labels train --backbone gone.pth", "gone.pth do not exist"),
-        ("--labels train --seed -1", "--seed must not be negative"),
-        ("--labels train --test-dataset folder --test-root test", "the test set has no green, red"),
+        ("--boxes-from truth", "--boxes-from truth needs the data set that has true boxes: give --dataset NAME"),
+        ("--boxes-from nowhere", "nowhere does not exist; --boxes-from names an export, a run folder, or truth"),
+        ("--boxes-from train --test-split val", "need --test-dataset NAME"),
+        ("--boxes-from train --image-size 8", "--image-size must lie between 64 and 2048"),
+        ("--boxes-from train --arch ssdlite320_mobilenet_v3_large --image-size 300", "leave out --image-size"),
+        ("--boxes-from train --epochs 0", "--epochs must be at least 1"),
+        ("--boxes-from train --resume --overwrite", "exclude each other"),
+        ("--boxes-from train --backbone gone.pth", "gone.pth do not exist"),
+        ("--boxes-from train --seed -1", "--seed must not be negative"),
+        ("--boxes-from train --test-dataset folder --test-root test", "the test set has no green, red"),
         (
-            "--labels train --test-dataset folder --test-root train --test-image-labels train/labels.csv "
+            "--boxes-from train --test-dataset folder --test-root train --test-labels train/labels.csv "
             "--test-boxes train/boxes.csv",
             "8 of the 8 test images are also trained on",
         ),
         (
-            "--labels train --test-dataset folder --test-root test --test-image-labels test/labels.csv",
+            "--boxes-from train --test-dataset folder --test-root test --test-labels test/labels.csv",
             "has no true boxes to test against",
         ),
     ],
@@ -197,7 +188,7 @@ def test_other_classes_than_those_of_the_test_set(capsys: pytest.CaptureFixture[
     document = json.loads(Path("train/instances_train.json").read_text())
     document["categories"][0]["name"] = "blue"
     Path("train/instances_train.json").write_text(json.dumps(document))
-    assert run_verb("train-detector", ["--labels", "train", *QUICK, *TEST, "--out", "run"]) == 2
+    assert run_verb("train-detector", ["--boxes-from", "train", *QUICK, *TEST, "--out", "run"]) == 2
     assert (
         "The classes differ: the test set has no blue and the training labels have no green" in capsys.readouterr().err
     )

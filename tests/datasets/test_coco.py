@@ -93,7 +93,7 @@ def _write(
 
 
 def _truth(root: Path) -> GroundTruthSet:
-    return read_coco_ground_truth(open_coco(root))
+    return read_coco_ground_truth(open_coco(root, "val2017"), "val2017")
 
 
 def _one(
@@ -121,7 +121,7 @@ def test_labels_are_categories_with_an_object_that_is_no_crowd(tmp_path: Path) -
     for annotation in content["annotations"]:
         annotation["bbox"] = "not looked at"
     _write(tmp_path, content)
-    dataset = open_coco(tmp_path)
+    dataset = open_coco(tmp_path, "val2017")
     assert [(image.image_id, image.labels) for image in dataset.images] == [
         ("42", ("person", "dog")),
         ("7", ()),
@@ -198,7 +198,7 @@ def test_ids_may_be_text_and_files_lie_in_sub_folders(tmp_path: Path) -> None:
     content["images"] = [{"id": "img/0042", "file_name": "sub/a b.png", "width": 40, "height": 30}]
     content["annotations"] = [{"image_id": "img/0042", "category_id": 18, "bbox": [4.5, 2.25, 4, 3]}]
     _write(tmp_path, content)
-    dataset = open_coco(tmp_path)
+    dataset = open_coco(tmp_path, "val2017")
     assert [(image.image_id, image.file, image.labels) for image in dataset.images] == [
         ("img/0042", "val2017/sub/a b.png", ("dog",))
     ]
@@ -211,7 +211,7 @@ def test_images_are_found_where_the_first_of_them_lies(tmp_path: Path, folder: s
     for name in ("val2017", "images"):
         (tmp_path / name).mkdir(exist_ok=True)
     (tmp_path / folder / "000000000042.jpg").unlink()
-    assert open_coco(tmp_path).images[1].path == tmp_path / folder / "000000000007.jpg"
+    assert open_coco(tmp_path, "val2017").images[1].path == tmp_path / folder / "000000000007.jpg"
 
 
 def test_the_settings_name_the_file_and_choose_images(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_fault_of_the_whole_file_is_a_users_error(
     spoil(content)
     path = _write(tmp_path, content)
     with pytest.raises(UserError, match=sentence) as caught:
-        open_coco(tmp_path)
+        open_coco(tmp_path, "val2017")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -296,13 +296,13 @@ def test_what_is_no_instances_file_is_a_users_error(tmp_path: Path, text: str | 
     path = _write(tmp_path, _instances())
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=sentence):
-        open_coco(tmp_path)
+        open_coco(tmp_path, "val2017")
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     path = _write(tmp_path, _instances())
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(open_coco(tmp_path).images) == 3
+    assert len(open_coco(tmp_path, "val2017").images) == 3
 
 
 def test_missing_folders_files_and_images_are_a_users_error(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_faulty_annotation_is_left_out_and_told(tmp_path: Path, entry: Entry, 
     (told,) = truth.problems
     assert sentence in told
     # Labels are read without a look at the boxes.
-    assert ("dog" in open_coco(tmp_path).images[0].labels) is labeled
+    assert ("dog" in open_coco(tmp_path, "val2017").images[0].labels) is labeled
 
 
 def test_a_repeated_annotation_counts_once_and_a_shared_id_twice(tmp_path: Path) -> None:
@@ -554,8 +554,8 @@ def _random_file(root: Path) -> Path:
 
 def test_boxes_and_masks_are_those_of_pycocotools(tmp_path: Path) -> None:
     oracle = COCO(str(_random_file(tmp_path)))
-    dataset = open_coco(tmp_path)
-    truth = read_coco_ground_truth(dataset)
+    dataset = open_coco(tmp_path, "val2017")
+    truth = read_coco_ground_truth(dataset, "val2017")
     assert truth.problems == ()
     assert dataset.category_ids is not None
     numbers = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
@@ -582,8 +582,8 @@ def test_boxes_and_masks_are_those_of_pycocotools(tmp_path: Path) -> None:
 def test_real_photographs_have_the_boxes_of_pycocotools(shared: Path) -> None:
     root = shared / "coco"
     oracle = COCO(str(root / "annotations" / "instances_val2017.json"))
-    dataset = open_coco(root)
-    truth = read_coco_ground_truth(dataset)
+    dataset = open_coco(root, "val2017")
+    truth = read_coco_ground_truth(dataset, "val2017")
     assert (len(dataset.images), len(dataset.class_names)) == (100, 80)
     assert dataset.class_names[0] == "person"
     assert dataset.category_ids == tuple(sorted(oracle.getCatIds()))

@@ -29,20 +29,20 @@ def make():
 
 def test_splits_labels_and_names(tmp_path: Path) -> None:
     root = cub(tmp_path)
-    dataset = open_cub(root)
+    dataset = open_cub(root, "test")
     assert dataset.class_names == NAMES
     assert dataset.category_ids == (1, 2)
     assert [image.image_id for image in dataset.images] == TEST
     assert [image.labels for image in dataset.images] == [NAMES[:1], NAMES[1:], NAMES[1:]]
     assert dataset.images[0].file == f"images/{CUB_FILES[0]}"
     assert [image.image_id for image in open_cub(root, "train").images] == [CUB_FILES[1]]
-    assert open_cub(root / "CUB_200_2011") == dataset
+    assert open_cub(root / "CUB_200_2011", "test") == dataset
 
 
 def test_numbers_stay_in_names_that_need_them(tmp_path: Path) -> None:
     root = cub(tmp_path)
     write(root / "CUB_200_2011" / "classes.txt", "1 001.Crow\n2 002.Crow\n")
-    assert open_cub(root).class_names == ("001.Crow", "002.Crow")
+    assert open_cub(root, "test").class_names == ("001.Crow", "002.Crow")
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
@@ -62,14 +62,14 @@ def test_boxes_and_masks_lie_on_the_painted_object(tmp_path: Path, split: str) -
 
 
 def test_boxes_by_hand_and_the_frame_that_the_tables_do_not_tell(tmp_path: Path) -> None:
-    truth = read_cub_ground_truth(open_cub(cub(tmp_path)))
+    truth = read_cub_ground_truth(open_cub(cub(tmp_path), "test"))
     assert truth.images[TEST[0]].boxes_xyxy.tolist() == [[6, 7, 17, 20]]
     assert truth.images[TEST[2]].boxes_xyxy.tolist() == [[19, 2, 29, 10]]
     assert truth.ambiguous_orientations == 1
 
 
 def test_without_segmentations_there_are_no_masks(tmp_path: Path) -> None:
-    assert read_cub_ground_truth(open_cub(cub(tmp_path, segmentations=False))).read_masks is None
+    assert read_cub_ground_truth(open_cub(cub(tmp_path, segmentations=False), "test")).read_masks is None
 
 
 def test_a_bad_segmentation_is_an_error_of_its_image(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_bad_segmentation_is_an_error_of_its_image(tmp_path: Path) -> None:
     Image.new("L", (30, 30)).save(first)
     second.write_text("no picture")
     third.unlink()
-    read_masks = read_cub_ground_truth(open_cub(root)).read_masks
+    read_masks = read_cub_ground_truth(open_cub(root, "test")).read_masks
     assert read_masks is not None
-    for file, sentence in zip(TEST, ("30 x 30 pixels", "cannot be read", "cannot be read"), strict=True):
+    for file, sentence in zip(TEST, ("30 x 30 pixels", "cannot be read", "does not exist"), strict=True):
         with pytest.raises(ItemError, match=sentence):
             read_masks(file)
 
@@ -88,7 +88,7 @@ def test_a_bad_segmentation_is_an_error_of_its_image(tmp_path: Path) -> None:
 def test_bad_rows_of_boxes_are_problems_and_the_others_stay(tmp_path: Path) -> None:
     root = cub(tmp_path)
     write(root / "CUB_200_2011" / "bounding_boxes.txt", "1 6.0 7.0 10.0\n2 1 1 1 1\n3 90 2 3 4\n4 nan 1 1 1\n")
-    truth = read_cub_ground_truth(open_cub(root))
+    truth = read_cub_ground_truth(open_cub(root, "test"))
     assert list(truth.images) == [CUB_FILES[2]]
     assert len(truth.images[CUB_FILES[2]].boxes_xyxy) == 0
     assert sum("is no row 'number x y width height'" in problem for problem in truth.problems) == 2
@@ -97,7 +97,7 @@ def test_bad_rows_of_boxes_are_problems_and_the_others_stay(tmp_path: Path) -> N
 
 
 def test_an_image_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
-    dataset = open_cub(cub(tmp_path))
+    dataset = open_cub(cub(tmp_path), "test")
     dataset.images[0].path.unlink()
     truth = read_cub_ground_truth(dataset)
     assert list(truth.images) == TEST[1:]
@@ -121,14 +121,14 @@ def test_bad_tables_are_a_users_error(tmp_path: Path, name: str, text: str | Non
     if text is not None:
         write(path, text)
     with pytest.raises(UserError, match=sentence):
-        open_cub(tmp_path)
+        open_cub(tmp_path, "test")
 
 
 def test_a_missing_folder_or_split_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds CUB_200_2011\.$"):
         open_cub(tmp_path / "none")
     with pytest.raises(UserError, match=r"There is no CUB_200_2011/images\.txt in "):
-        open_cub(tmp_path)
+        open_cub(tmp_path, "test")
     with pytest.raises(UserError, match=r"has the splits test and train, not 'val'\.$"):
         open_cub(cub(tmp_path), "val")
 

@@ -20,7 +20,7 @@ VAL_LIST = "ILSVRC/ImageSets/CLS-LOC/val.txt"
 def test_labels_of_val_come_from_the_solution_and_two_cranes_stay_two(tmp_path: Path) -> None:
     root = imagenet(tmp_path)
     shutil.rmtree(root / "ILSVRC" / "Annotations")
-    dataset = open_imagenet(root)
+    dataset = open_imagenet(root, "val")
     assert dataset.class_names == NAMES
     assert [image.image_id for image in dataset.images] == VAL
     assert [image.labels for image in dataset.images] == LABELS_OF_VAL
@@ -30,7 +30,7 @@ def test_labels_of_val_come_from_the_solution_and_two_cranes_stay_two(tmp_path: 
 
 
 def test_boxes_are_zero_based_with_both_corners_inside_and_turn_with_the_image(tmp_path: Path) -> None:
-    dataset = open_imagenet(imagenet(tmp_path))
+    dataset = open_imagenet(imagenet(tmp_path), "val")
     truth = read_imagenet_ground_truth(dataset)
     assert truth.images[VAL[0]].boxes_xyxy.tolist() == [[0, 0, 20, 25]]
     assert truth.images[VAL[1]].boxes_xyxy.tolist() == [[4, 5, 40, 32]]
@@ -57,9 +57,9 @@ def test_train_is_labeled_by_its_folders_and_judged_where_it_has_annotations(tmp
 
 def test_the_root_may_be_named_at_two_depths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = imagenet(tmp_path)
-    assert open_imagenet(root / "ILSVRC") == open_imagenet(root)
+    assert open_imagenet(root / "ILSVRC", "val") == open_imagenet(root, "val")
     monkeypatch.chdir(root / "ILSVRC")
-    assert [image.labels for image in open_imagenet(Path()).images] == LABELS_OF_VAL
+    assert [image.labels for image in open_imagenet(Path(), "val").images] == LABELS_OF_VAL
 
 
 def test_sub_folders_of_val_are_labels_and_their_annotations_are_found(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_sub_folders_of_val_are_labels_and_their_annotations_are_found(tmp_path:
     for stem, wnid in zip(VAL, (WNIDS[2], WNIDS[0], WNIDS[1]), strict=True):
         (val / wnid).mkdir()
         (val / f"{stem}.JPEG").rename(val / wnid / f"{stem}.JPEG")
-    dataset = open_imagenet(root)
+    dataset = open_imagenet(root, "val")
     assert [(image.image_id, image.labels) for image in dataset.images] == list(zip(VAL, LABELS_OF_VAL, strict=True))
     assert dataset.images[0].file == f"ILSVRC/Data/CLS-LOC/val/{WNIDS[2]}/{VAL[0]}.JPEG"
     assert len(read_imagenet_ground_truth(dataset).images) == 3
@@ -83,13 +83,13 @@ def test_a_list_of_numbers_is_looked_up_in_the_mapping(tmp_path: Path, place: st
     root = imagenet(tmp_path)
     (root / "LOC_val_solution.csv").unlink()
     write(root / place, "".join(f"{stem}.JPEG {number}\n" for stem, number in zip(VAL, (2, 0, 1), strict=True)))
-    assert [image.labels for image in open_imagenet(root).images] == LABELS_OF_VAL
+    assert [image.labels for image in open_imagenet(root, "val").images] == LABELS_OF_VAL
 
 
 def test_classes_without_a_mapping_are_called_by_their_ids(tmp_path: Path) -> None:
     root = imagenet(tmp_path)
     (root / "LOC_synset_mapping.txt").unlink()
-    dataset = open_imagenet(root)
+    dataset = open_imagenet(root, "val")
     assert dataset.class_names == WNIDS
     assert read_imagenet_ground_truth(dataset).images[VAL[0]].class_names == (WNIDS[2],)
 
@@ -138,7 +138,7 @@ def test_a_missing_folder_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds ILSVRC\.$"):
         open_imagenet(tmp_path / "none")
     with pytest.raises(UserError, match=r"There is no ILSVRC/Data/CLS-LOC in "):
-        open_imagenet(tmp_path)
+        open_imagenet(tmp_path, "val")
     picture(tmp_path / "ILSVRC/Data/CLS-LOC/val/a.JPEG")
     with pytest.raises(UserError, match=r"There is no folder .*train; unpack the images of train there"):
         open_imagenet(tmp_path, "train")
@@ -151,7 +151,7 @@ def test_bad_annotations_are_problems_and_the_others_stay(tmp_path: Path) -> Non
     # One pixel over the border is how the corner of the last pixel is sometimes written; more is told.
     write(annotations / f"{VAL[1]}.xml", xml(WNIDS[0], (4, 5, 40, 32)))
     write(annotations / f"{VAL[2]}.xml", xml(WNIDS[1], (2, 3, 60, 12)))
-    truth = read_imagenet_ground_truth(open_imagenet(root))
+    truth = read_imagenet_ground_truth(open_imagenet(root, "val"))
     assert list(truth.images) == VAL[1:]
     assert truth.images[VAL[1]].boxes_xyxy.tolist() == [[4, 5, 40, 32]]
     assert [problem.partition(": ")[0] for problem in truth.problems] == [f"{VAL[0]}.xml", f"{VAL[2]}.xml"]

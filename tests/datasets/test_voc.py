@@ -111,7 +111,7 @@ def test_a_missing_root_or_year_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds VOCdevkit\.$"):
         open_voc(tmp_path / "none", "2012", "val")
     _devkit(tmp_path, {"val": "a\n", "cat_val": "a 1\n"}, "2007")
-    with pytest.raises(UserError, match=r"no VOCdevkit/VOC2012 in .*`download=True` fetches it"):
+    with pytest.raises(UserError, match=r"no VOCdevkit/VOC2012/ImageSets/Main in .*`download=True` fetches it"):
         open_voc(tmp_path, "2012", "val")
 
 

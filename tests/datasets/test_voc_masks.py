@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from wsloc.boxes import mask_box
 from wsloc.datasets.demo import generate, generate_demo, open_demo
-from wsloc.datasets.demo.compose import mask_box
 from wsloc.datasets.voc import open_voc, read_voc_ground_truth
 from wsloc.errors import ItemError
 from wsloc.records import TrueMasks

@@ -19,7 +19,7 @@ IDS = ["test/a.jpg", "test/b.jpg", "test/c.jpg"]
 
 
 def test_images_labels_and_names(tmp_path: Path) -> None:
-    dataset = open_wsol(wsol(tmp_path))
+    dataset = open_wsol(wsol(tmp_path), "test")
     assert [(image.image_id, image.labels) for image in dataset.images] == [
         (IDS[0], ("0",)),
         (IDS[1], ("1",)),
@@ -28,12 +28,12 @@ def test_images_labels_and_names(tmp_path: Path) -> None:
     assert dataset.class_names == ("0", "1")
     assert dataset.images[0].path == tmp_path / "test" / "a.jpg"
     write(tmp_path / "metadata" / "SET" / "classes.txt", "red bird\nblue bird\n")
-    assert open_wsol(tmp_path).images[0].labels == ("red bird",)
+    assert open_wsol(tmp_path, "test").images[0].labels == ("red bird",)
 
 
 def test_boxes_are_half_open_and_turn_with_the_image(tmp_path: Path) -> None:
-    dataset = open_wsol(wsol(tmp_path))
-    truth = read_wsol_ground_truth(dataset)
+    dataset = open_wsol(wsol(tmp_path), "test")
+    truth = read_wsol_ground_truth(dataset, "test")
     assert truth.images[IDS[0]].boxes_xyxy.tolist() == [[4, 5, 20, 25], [30, 30, 31, 31]]
     assert truth.images[IDS[0]].class_names == ("0", "0")
     assert truth.images[IDS[1]].boxes_xyxy.tolist() == [painted_box(dataset.images[1].path)]
@@ -55,7 +55,7 @@ def test_the_published_whole_numbers_come_back(
     given_boxes = [(x[0], y[0], x[1], y[1]) for x, y in sides]
     rows = [f"{IDS[1]},{','.join(map(str, box))}\n" for box in given_boxes]
     write(root / "metadata/SET/test/localization.txt", "".join(rows))
-    truth = read_wsol_ground_truth(open_wsol(root))
+    truth = read_wsol_ground_truth(open_wsol(root, "test"), "test")
     back = truth.images[IDS[1]].boxes_xyxy - [0, 0, 1, 1]
     assert back.tolist() == [list(box) for box in given_boxes]
     assert read_wsol_tables(root / "metadata/SET/test").boxes[IDS[1]] == tuple(given_boxes)
@@ -72,14 +72,15 @@ def test_they_are_the_boxes_of_cub_where_the_published_table_is_of_cub(tmp_path:
     write(tables / "class_labels.txt", f"{CUB_FILES[0]},0\n")
     write(tables / "image_sizes.txt", f"{CUB_FILES[0]},500,335\n")
     write(tables / "localization.txt", f"{CUB_FILES[0]},60,27,385,331\n")
-    of_cub = read_cub_ground_truth(open_cub(root)).images[CUB_FILES[0]]
-    of_tables = read_wsol_ground_truth(open_wsol(folder / "images", tables), tables).images[CUB_FILES[0]]
+    of_cub = read_cub_ground_truth(open_cub(root, "test")).images[CUB_FILES[0]]
+    dataset = open_wsol(folder / "images", "test", tables)
+    of_tables = read_wsol_ground_truth(dataset, "test", tables).images[CUB_FILES[0]]
     assert of_cub.boxes_xyxy.tolist() == of_tables.boxes_xyxy.tolist() == [[60, 27, 386, 332]]
 
 
 def test_masks_of_an_image_share_what_is_ignored(tmp_path: Path) -> None:
-    dataset = open_wsol(wsol_masks(tmp_path))
-    truth = read_wsol_ground_truth(dataset)
+    dataset = open_wsol(wsol_masks(tmp_path), "test")
+    truth = read_wsol_ground_truth(dataset, "test")
     assert truth.read_masks is not None
     first, second = (image.image_id for image in dataset.images)
     found = truth.read_masks(first)
@@ -127,7 +128,7 @@ def test_a_bad_mask_is_an_error_of_its_image(tmp_path: Path, row: str, sentence:
     Image.new("L", (16, 32)).save(root / "test/0bt_c3/tall.png")
     image_id = "test/0bt_c3/b.jpg"
     write(root / "metadata/test/localization.txt", f"{image_id},{row}\n")
-    truth = read_wsol_ground_truth(open_wsol(root))
+    truth = read_wsol_ground_truth(open_wsol(root, "test"), "test")
     assert truth.read_masks is not None
     with pytest.raises(ItemError, match=sentence):
         truth.read_masks(image_id)
@@ -138,7 +139,7 @@ def test_bad_rows_are_problems_and_the_others_stay(tmp_path: Path) -> None:
     tables = root / "metadata/SET/test"
     write(tables / "image_sizes.txt", f"{IDS[0]},40,32\n{IDS[1]},41,32\n{IDS[2]},40,32\n")
     write(tables / "localization.txt", f"{IDS[0]},9,9,5,12\n{IDS[0]},1,1,90,5\n{IDS[0]},1,1,2\n{IDS[1]},0,0,1,1\n")
-    truth = read_wsol_ground_truth(open_wsol(root))
+    truth = read_wsol_ground_truth(open_wsol(root, "test"), "test")
     assert list(truth.images) == [IDS[0]]
     assert truth.images[IDS[0]].boxes_xyxy.tolist() == [[1, 1, 91, 6]]
     assert [problem.removeprefix(f"{IDS[0]}: ") for problem in truth.problems] == [
@@ -161,7 +162,7 @@ def test_bad_rows_are_problems_and_the_others_stay(tmp_path: Path) -> None:
         ("image_ids.txt", "../secret.jpg\n", r"names '\.\./secret\.jpg', which lies outside the data set\.$"),
         ("image_ids.txt", "\n", r"image_ids\.txt names no image\.$"),
         ("image_ids.txt", None, r"There is no image_ids\.txt in .*; `annotations` names the folder"),
-        ("classes.txt", "one\n", r"classes\.txt must name each of the 2 classes once, one a line\.$"),
+        ("classes.txt", "one\n", r"classes\.txt must name each of the 2 classes once, one per line\.$"),
         ("classes.txt", "one\none\n", r"classes\.txt must name each of the 2 classes once"),
     ],
 )
@@ -171,15 +172,15 @@ def test_bad_tables_are_a_users_error(tmp_path: Path, name: str, text: str | Non
     if text is not None:
         write(path, text)
     with pytest.raises(UserError, match=sentence):
-        open_wsol(tmp_path)
+        open_wsol(tmp_path, "test")
 
 
 def test_where_the_tables_are_looked_for(tmp_path: Path) -> None:
     root = wsol(tmp_path)
     tables = root / "metadata/SET/test"
-    assert find_wsol_folder(root, None) == tables
-    assert find_wsol_folder(root, tables) == tables
-    assert find_wsol_folder(root, tables.parent) == tables
+    assert find_wsol_folder(root, "test", None) == tables
+    assert find_wsol_folder(root, "test", tables) == tables
+    assert find_wsol_folder(root, "test", tables.parent) == tables
     write(root / "metadata/OTHER/test/image_ids.txt", "x.jpg\n")
     with pytest.raises(UserError, match=r"holds the tables of 2 data sets; name one: `annotations=.*OTHER'`"):
         find_wsol_folder(root, None)

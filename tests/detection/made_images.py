@@ -10,7 +10,7 @@ from PIL import Image
 
 from wsloc.datasets import Dataset
 from wsloc.datasets.dataset import GroundTruthSet
-from wsloc.detection.settings import DetectorSettings, TrainingSettings
+from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.records import GroundTruth, ImageRecord
 
 CLASSES = ("red", "green")

@@ -135,7 +135,7 @@ def test_other_classes_are_refused(trained: tuple[str, ...], tested: tuple[str, 
 
 
 def test_bad_exports_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; `labels_from` names an export"):
+    with pytest.raises(UserError, match="does not exist; `boxes_from` names an export"):
         open_export(tmp_path / "nothing")
     with pytest.raises(UserError, match="no COCO instances file"):
         open_export(tmp_path)

@@ -9,7 +9,7 @@ import torch
 from made_images import CLASSES, TINY
 from safetensors.torch import save_file
 
-from wsloc.detection.checkpoint import Detector, TrainingState, load_detector, read_state, save_detector, save_state
+from wsloc.detection.checkpoint import Detector, load_detector, save_detector
 from wsloc.detection.models import build_detector
 from wsloc.errors import UserError
 
@@ -48,25 +48,3 @@ def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(UserError, match="weights of another detector"):
         load_detector(tmp_path / "three.safetensors")
     assert "executed" not in capsys.readouterr().out
-
-
-def test_an_optimizer_with_code_in_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert read_state(tmp_path) is None
-    save_state(tmp_path, TrainingState(1, {"weight": torch.ones(2)}, {"optimizer": {}}, {"epochs": []}))
-    state = read_state(tmp_path)
-    assert state is not None
-    assert state.epoch == 1
-    assert state.log == {"epochs": []}
-    torch.save({"optimizer": Evil()}, tmp_path / "epoch-0001.optimizer.pt")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_state(tmp_path)
-    assert "executed" not in capsys.readouterr().out
-
-
-def test_an_epoch_whose_weights_were_not_written_was_not_done(tmp_path: Path) -> None:
-    save_state(tmp_path, TrainingState(1, {"weight": torch.ones(2)}, {}, {}))
-    (tmp_path / "epoch-0002.optimizer.pt").write_bytes(b"")
-    (tmp_path / "epoch-0002.safetensors.tmp").write_bytes(b"half")
-    state = read_state(tmp_path)
-    assert state is not None
-    assert state.epoch == 1

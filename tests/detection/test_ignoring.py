@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
+from wsloc.detection.detector_settings import ArchName, DetectorSettings
 from wsloc.detection.ignoring import lies_inside, make_ignoring
 from wsloc.detection.models import build_detector
-from wsloc.detection.settings import ArchName, DetectorSettings
 
 
 def test_half_inside_by_hand() -> None:

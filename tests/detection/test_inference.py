@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wsloc.detection.inference import detect
 from wsloc.judging.detection_metrics import average_precision
-from wsloc.records import ImageRecord, Localization
+from wsloc.records import SCORES, Detection, ImageRecord
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ class Told(nn.Module):
         ]
 
 
-def records_of(model: nn.Module, images: list[ImageRecord], batch_size: int = 2) -> Iterator[Localization]:
+def records_of(model: nn.Module, images: list[ImageRecord], batch_size: int = 2) -> Iterator[Detection]:
     for result in detect(model, images, CLASSES, CPU, batch_size=batch_size):
         for item in result.items:
             yield from item.localizations
@@ -73,12 +73,12 @@ def test_records_by_hand(tmp_path: Path) -> None:
         (0, 0.9, [0.0, 0, 9, 9]),  # background
     ]
     found = list(records_of(Told([answer]), list(dataset.images)))
-    assert [(r.class_name, r.component, r.rank, r.probability, r.quality, r.box_xyxy) for r in found] == [
+    assert [(r.class_name, r.index, r.rank, *map(r.score_by, SCORES), r.box_xyxy) for r in found] == [
         ("green", 0, 1, 0.75, 0.75, (0, 0, 96, 48)),
         ("green", 1, 1, 0.25, 0.25, (10, 20, 30, 40)),
         ("red", 0, 2, 0.5, 0.5, (0, 0, 48, 96)),
     ]
-    assert {(r.method, r.segmenter, r.fallback, r.size_wh) for r in found} == {("detector", "none", None, (96, 96))}
+    assert {(r.method, r.fallback, r.mask_rle, r.size_wh) for r in found} == {("detector", None, None, (96, 96))}
     assert [r.area_fraction for r in found] == pytest.approx([0.5, 400 / 96**2, 0.5])
 
 

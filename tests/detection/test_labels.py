@@ -12,7 +12,7 @@ import pytest
 from made_images import as_dataset, write_coco, write_images, write_tables
 
 from wsloc.config import DataSettings
-from wsloc.detection.inference import localization
+from wsloc.detection.inference import detection
 from wsloc.detection.labels import (
     boxes_by_item,
     is_run,
@@ -22,6 +22,7 @@ from wsloc.detection.labels import (
     read_boxes_of_run,
 )
 from wsloc.errors import UserError
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 RED = (1, 2, 31, 32)
 Objects = dict[str, list[tuple[str, tuple[int, int, int, int]]]]
@@ -31,16 +32,16 @@ def write_run(path: Path, images: Path, objects: Objects, **manifest: Any) -> Pa
     """A run of the true boxes and of a further component of the first item."""
     dataset, _ = as_dataset(images, objects)
     records = [
-        localization(image, name, tuple(map(float, box)), 0.5, (96, 96), method="cam")
+        detection(image, name, tuple(map(float, box)), 0.5, (96, 96), method="cam")
         for image in dataset.images
         for name, box in objects[image.file]
     ]
-    records.insert(1, dataclasses.replace(records[0], component=1, box_xyxy=(0.0, 0.0, 5.0, 5.0)))
+    records.insert(1, dataclasses.replace(records[0], index=1, box_xyxy=(0.0, 0.0, 5.0, 5.0)))
     path.mkdir()
-    lines = (json.dumps(dataclasses.asdict(record)) + "\n" for record in records)
+    lines = map(to_line, records)
     (path / "localizations.jsonl").write_text("".join(lines))
     (path / "failures.jsonl").touch()
-    (path / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": True, **manifest}))
+    (path / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": True, **manifest}))
     return path
 
 

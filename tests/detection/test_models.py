@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import wsloc.classifiers
 from wsloc.classifiers.small_cnn import SmallCNN
+from wsloc.detection.detector_settings import ArchName, DetectorSettings
 from wsloc.detection.models import ARCHITECTURES, build_detector
-from wsloc.detection.settings import ArchName, DetectorSettings
 from wsloc.errors import UserError
 
 

@@ -10,20 +10,20 @@ from PIL import Image
 
 from wsloc.config import DataSettings
 from wsloc.datasets import Dataset
-from wsloc.detection.inference import localization
+from wsloc.detection.inference import detection
 from wsloc.detection.round_figures import GAIN, HEADLINE, RoundFigures, best_round, round_figures, write_figures
 from wsloc.detection.rounds import Round
 from wsloc.evaluation import Estimate
 from wsloc.judging.judged_run import judge_run
-from wsloc.records import ImageRecord, Localization
+from wsloc.records import BoxRecord, ImageRecord
 from wsloc.runs.read_run import RunContents
 
 ROWS = ["a.png,red,0,0,10,10", "b.png,red,0,0,10,10"]
 
 
-def figures(number: int, value: float | None) -> RoundFigures:
+def figures(index: int, value: float | None) -> RoundFigures:
     metrics = {} if value is None else {HEADLINE: Estimate(value, 0.0, 1.0), GAIN: Estimate(0.25, -0.5, 0.5)}
-    return RoundFigures(number, 3, number, metrics)
+    return RoundFigures(index, 3, index, metrics)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def figures(number: int, value: float | None) -> RoundFigures:
     [((0.2, 0.5, 0.4), 1), ((0.5, 0.5), 0), ((0.1,), 0), ((None, None), None), ((0.2, None), None)],
 )
 def test_the_best_round(values: tuple[float | None, ...], best: int | None) -> None:
-    assert best_round([figures(number, value) for number, value in enumerate(values)]) == best
+    assert best_round([figures(index, value) for index, value in enumerate(values)]) == best
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,17 @@ def test_the_table(tmp_path: Path, value: float | None, text: str) -> None:
     assert (tmp_path / "rounds.csv").read_text() == text
 
 
-def made_round(number: int, images: tuple[ImageRecord, ...], folder: Path, ends: tuple[int, int]) -> Round:
+def made_round(index: int, images: tuple[ImageRecord, ...], folder: Path, ends: tuple[int, int]) -> Round:
     """A round with the box ``(0, 0, end, 10)`` on each of two images, whose true box is ``(0, 0, 10, 10)``."""
     (folder / "boxes.csv").write_text("\n".join(["image,class,x0,y0,x1,y1", *ROWS]) + "\n")
-    boxes: dict[tuple[str, str], Localization] = {
-        (image.image_id, "red"): localization(image, "red", (0.0, 0.0, float(end), 10.0), 0.5, (40, 40), method="cam")
+    boxes: dict[tuple[str, str], BoxRecord] = {
+        (image.image_id, "red"): detection(image, "red", (0.0, 0.0, float(end), 10.0), 0.5, (40, 40), method="cam")
         for image, end in zip(images, ends, strict=True)
     }
     contents = RunContents(folder, {}, tuple(boxes.values()), (), True, ())
     dataset = Dataset("made", folder, ("red",), images)
     settings = DataSettings(dataset="folder", root=folder, boxes=folder / "boxes.csv")
-    return Round(number, number, boxes, judge_run(contents, settings, dataset), 0)
+    return Round(index, index, boxes, judge_run(contents, settings, dataset), 0)
 
 
 def test_figures_by_hand(tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     values = [{name: metric.value for name, metric in own.metrics.items()} for own in (zero, one)]
     assert values[0] == pytest.approx({HEADLINE: 0.5, "CorLoc image-wise": 0.5, "mean IoU": 0.6, GAIN: 0})
     assert values[1] == pytest.approx({HEADLINE: 1, "CorLoc image-wise": 1, "mean IoU": 0.8, GAIN: 0.5})
-    assert [(own.number, own.boxes, own.found) for own in (zero, one)] == [(0, 2, 0), (1, 2, 1)]
+    assert [(own.index, own.boxes, own.found) for own in (zero, one)] == [(0, 2, 0), (1, 2, 1)]

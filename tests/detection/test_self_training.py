@@ -12,9 +12,9 @@ from made_images import CLASSES, QUICK, as_dataset, write_images
 from torch import Tensor, nn
 
 from wsloc.detection.data import from_truth
-from wsloc.detection.inference import localization
+from wsloc.detection.inference import detection
 from wsloc.detection.self_training import fold_of, given, of_fold, relocalize, training_part
-from wsloc.records import ImageRecord, Localization
+from wsloc.records import Detection, ImageRecord
 
 CPU = torch.device("cpu")
 
@@ -31,8 +31,8 @@ class Told(nn.Module):
         return [{"boxes": boxes, "labels": torch.tensor([1, 1, 2]), "scores": self.scores} for _ in images]
 
 
-def old(image: ImageRecord, name: str) -> Localization:
-    return localization(image, name, (5.0, 5.0, 9.0, 9.0), 1.0, (96, 96), method="cam")
+def old(image: ImageRecord, name: str) -> Detection:
+    return detection(image, name, (5.0, 5.0, 9.0, 9.0), 1.0, (96, 96), method="cam")
 
 
 def test_the_best_box_of_each_labeled_class_or_the_old_one(tmp_path: Path) -> None:
@@ -114,4 +114,4 @@ def test_no_fold_learns_from_its_own_images(tmp_path: Path, folds: int) -> None:
         assert len(part.images) == 12 - own[fold]
         assert all(fold_of(boxed.image.image_id, folds, 0) != fold for boxed in part.images)
     assert training_part(labels, 0, 1, 0) is labels
-    assert len({of_fold(QUICK, number, fold).seed for number in (1, 2) for fold in range(folds)}) == 2 * folds
+    assert len({of_fold(QUICK, index, fold).seed for index in (1, 2) for fold in range(folds)}) == 2 * folds

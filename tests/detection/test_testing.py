@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from wsloc.config import DataSettings
 from wsloc.detection.checkpoint import Detector
 from wsloc.detection.data import BoxedImages, from_truth
-from wsloc.detection.progress import Show
 from wsloc.detection.testing import count_shared, judge_detector, open_test
 from wsloc.errors import UserError
 from wsloc.runs.run_folder import RunFolder
+
+T = TypeVar("T")
 
 
 def settings_of(folder: Path) -> DataSettings:
@@ -79,18 +80,21 @@ def test_a_detector_that_is_right(tmp_path: Path) -> None:
     write_tables(tmp_path / "test", objects)
     dataset, settings = open_test(settings_of(tmp_path / "test"), trained_on(tmp_path / "train"))
     detector = Detector(Right([[box for _, box in own] for own in objects.values()]), TINY, CLASSES)
-    said: list[tuple[object, ...]] = []
+    said: list[tuple[str, str, int]] = []
 
-    @contextmanager
-    def watch(what: str, unit: str, total: int) -> Iterator[Show]:
-        said.append((what, unit, total))
-        yield lambda done, note: said.append((done, note))
+    def progress(items: Iterable[T], what: str, unit: str, total: int | None = None) -> list[T]:
+        own = list(items)
+        assert total in (None, len(own))
+        said.append((what, unit, len(own)))
+        return own
 
     (tmp_path / "run").mkdir()
     with RunFolder(tmp_path / "run") as folder:
-        folder.write_manifest({"schema_version": 1, "complete": False})
-        tested = judge_detector(folder, dataset, settings, detector, torch.device("cpu"), batch_size=2, watch=watch)
-    assert said == [("test", "image", 3), (1, ""), (2, ""), (3, "")]
+        folder.write_manifest({"schema_version": 2, "complete": False})
+        tested = judge_detector(
+            folder, dataset, settings, detector, torch.device("cpu"), batch_size=2, progress=progress
+        )
+    assert said[0] == ("test", "image", 3)
     assert tested.counts["boxes"] == 6
     assert tested.average_precision is not None
     assert tested.average_precision["COCO AP"] == pytest.approx(1)

@@ -84,13 +84,13 @@ def test_classes() -> None:
     assert coco_ap({}, found, score) is None
     seen: list[str] = []
 
-    def track(names):
+    def count(names, *_told):
         for name in names:
             seen.append(name)
             yield name
 
     both = [truth_of("a", ("dog", SMALL), ("cat", SMALL))]
-    made = coco_ap({"a": both[0]}, found, score, track=track)
+    made = coco_ap({"a": both[0]}, found, score, progress=count)
     assert made is not None
     assert seen == ["cat", "dog"]
     # A box on an image that does not show its class is a miss.
@@ -172,8 +172,8 @@ def test_the_usual_way_through_files(tmp_path: Path) -> None:
 
 
 def test_perfect_boxes_of_photographs(shared: Path) -> None:
-    dataset = open_coco(shared / "coco")
-    truth = read_coco_ground_truth(replace(dataset, images=dataset.images[:200])).images
+    dataset = open_coco(shared / "coco", "val2017")
+    truth = read_coco_ground_truth(replace(dataset, images=dataset.images[:200]), "val2017").images
     found = [
         box_of(image.image_id, name, tuple(box))
         for image in truth.values()

@@ -213,13 +213,13 @@ def test_refused(runs: list[Contender], truth: dict[str, GroundTruth], sentence:
         compare(runs, truth)
 
 
-def test_the_track_sees_every_row() -> None:
+def test_progress_counts_every_row() -> None:
     seen: list[object] = []
 
-    def track(tasks):
+    def count(tasks, *_told):
         for task in tasks:
             seen.append(task)
             yield task
 
-    made = compare([A, B], TRUTH, track)
+    made = compare([A, B], TRUTH, count)
     assert len(seen) == len(made.metrics) + len(made.classes) + len(made.sizes) + len(made.counts)

@@ -77,12 +77,12 @@ def test_each_map_is_asked_for_once_in_order_and_the_items_are_watched() -> None
     def map_of(*pair: str) -> None:
         asked.append((pair[0], pair[1]))
 
-    def track(numbers):
+    def count(numbers, *_told):
         for number in numbers:
             watched.append(number)
             yield number
 
-    judged = judge_maps(TRUE, map_of, track=track)
+    judged = judge_maps(TRUE, map_of, progress=count)
     assert asked == PAIRS
     assert watched == list(judged.without_map) == [0, 1, 2, 3]
     assert not judged.hits.values.any()

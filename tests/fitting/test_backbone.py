@@ -10,7 +10,7 @@ import torchvision
 
 from wsloc.errors import UserError
 from wsloc.fitting.backbone import open_backbone
-from wsloc.fitting.settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings
 
 
 @pytest.mark.parametrize("outputs", [1000, 7])

@@ -19,8 +19,9 @@ pytest.importorskip("ultralytics", reason="ultralytics has an environment of its
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 from made_run import CLASSES, SCENE, scene_records, shows, write_photos, write_run  # noqa: E402
 
-from wsloc.export.export_settings import LayoutSettings, Media, SelectionSettings  # noqa: E402
-from wsloc.export.exporting import Export, export_run  # noqa: E402
+from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings  # noqa: E402
+from wsloc.exporters.exporting import export_run  # noqa: E402
+from wsloc.exporters.formats import Export  # noqa: E402
 
 BOX_OF = {file: box for file, *_, box in SCENE}
 SIZE_OF = {file: size_wh for file, size_wh, *_ in SCENE}
@@ -144,7 +145,7 @@ def test_ultralytics_trains_an_epoch(tmp_path: Path, offline: dict[str, str]) ->
     export = export_run(
         write_run(tmp_path / "run", records), source, "yolo", tmp_path / "out", SelectionSettings(), LayoutSettings()
     )
-    from wsloc.export.next_commands import next_commands
+    from wsloc.exporters.next_commands import next_commands
 
     (command,) = [command for title, command in next_commands(export) if title == "Ultralytics"]
     words = [word for word in command.split() if not word.startswith(("model=", "epochs=", "imgsz="))]

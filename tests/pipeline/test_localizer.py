@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from wsloc.classifiers import Classifier, Preprocessing
 from wsloc.cli.options import parse_localize
-from wsloc.datasets import open_dataset
+from wsloc.datasets import asked_classes, open_dataset
 from wsloc.errors import UserError
-from wsloc.pipeline import localize, make_localizer
+from wsloc.pipeline import localize_images, make_localizer
 
 
 class OneSize(nn.Module):
@@ -40,7 +40,7 @@ def classifier(network: nn.Module, size: int, resize: str = "squash") -> Classif
 def test_a_network_of_one_size(size: int, resize: str, sentence: str) -> None:
     config = parse_localize("--dataset folder --root photos --labels labels.csv".split())
     with pytest.raises(UserError, match=sentence):
-        make_localizer(config, open_dataset(config.data), classifier(OneSize(), size, resize))
+        make_localizer(config, ("red", "green", "blue"), classifier(OneSize(), size, resize))
 
 
 @pytest.mark.usefixtures("tiny")
@@ -48,9 +48,9 @@ def test_a_network_in_memory() -> None:
     config = parse_localize("--dataset folder --root photos --labels labels.csv --limit 3".split())
     dataset = open_dataset(config.data)
     network = OneSize()
-    localizer = make_localizer(config, dataset, classifier(network, 32))
-    assert localizer.scorer.network is network
-    results = list(localize(localizer, dataset.images))
+    localizer = make_localizer(config, asked_classes(config.data, dataset), classifier(network, 32))
+    assert localizer.model.scorer.network is network
+    results = list(localize_images(localizer, dataset.images))
     assert [result.image.file for result in results] == ["00.png", "01.png", "02.png"]
     assert [len(result.items) for result in results] == [1, 2, 3]
 
@@ -59,5 +59,5 @@ def test_a_network_in_memory() -> None:
 def test_a_network_of_one_size_takes_crops_of_an_image_whose_aspect_is_kept() -> None:
     config = parse_localize("--dataset folder --root photos --labels labels.csv --views ten-crop --limit 2".split())
     dataset = open_dataset(config.data)
-    localizer = make_localizer(config, dataset, classifier(OneSize(), 32, "short-side"))
-    assert [len(result.items) for result in localize(localizer, dataset.images)] == [1, 2]
+    localizer = make_localizer(config, asked_classes(config.data, dataset), classifier(OneSize(), 32, "short-side"))
+    assert [len(result.items) for result in localize_images(localizer, dataset.images)] == [1, 2]

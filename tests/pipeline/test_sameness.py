@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from wsloc.cli.options import parse_localize
-from wsloc.datasets import Dataset, open_dataset
-from wsloc.pipeline import Localizer, localize, make_localizer
-from wsloc.pipeline.reading import prepare
-from wsloc.pipeline.saliency_maps import compute_maps
+from wsloc.datasets import Dataset, asked_classes, open_dataset
+from wsloc.images import read_image
+from wsloc.pipeline import Localizer, Runner, localize_images, make_localizer
+from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.records import ImageRecord, Localization
 
 FAST = (
@@ -29,17 +29,17 @@ EVERY_KIND = pytest.mark.parametrize(
 def opened(flags: Sequence[str]) -> tuple[Dataset, Localizer]:
     config = parse_localize(flags)
     dataset = open_dataset(config.data)
-    return dataset, make_localizer(config, dataset)
+    return dataset, make_localizer(config, asked_classes(config.data, dataset))
 
 
 def records(
     localizer: Localizer, dataset: Dataset, images: Sequence[ImageRecord] | None = None, workers: int = 0
 ) -> list[Localization]:
     if not workers:
-        results = list(localize(localizer, images or dataset.images))
+        results = list(localize_images(localizer, images or dataset.images))
     else:
         with ThreadPoolExecutor(workers) as pool:
-            results = list(localize(localizer, images or dataset.images, pool))
+            results = list(localize_images(localizer, images or dataset.images, pool))
     return [found for result in results for item in result.items for found in item.localizations]
 
 
@@ -64,23 +64,28 @@ def test_workers_change_nothing(tiny_flags: list[str], workers: int) -> None:
 def test_results_come_in_the_order_of_the_images(tiny_flags: list[str]) -> None:
     # With the aspect kept, images wait for companions of their size and overtake each other on the device.
     dataset, localizer = opened([*tiny_flags, "--resize", "short-side"])
-    assert [result.image for result in localize(localizer, dataset.images)] == list(dataset.images)
+    assert [result.image for result in localize_images(localizer, dataset.images)] == list(dataset.images)
+
+
+def with_batch_size(localizer: Localizer, size: int) -> Localizer:
+    return replace(localizer, maps=replace(localizer.network, batch_size=size), window=2 * size)
+
+
+def computed(localizer: Localizer, images: Sequence[ImageRecord]) -> list[ImageMaps]:
+    found = [one for one in localizer.compute_maps(images, Runner()) if isinstance(one, ImageMaps)]
+    assert len(found) == len(images)
+    return found
 
 
 def test_batch_sizes_agree_to_1e_5(tiny_flags: list[str]) -> None:
     dataset, localizer = opened(tiny_flags)
-    maps = {
-        size: list(
-            compute_maps(replace(localizer, batch_size=size), (prepare(localizer, image) for image in dataset.images))
-        )
-        for size in (1, 4, 7)
-    }
+    maps = {size: computed(with_batch_size(localizer, size), dataset.images) for size in (1, 4, 7)}
     for size in (1, 7):
         for ours, theirs in zip(maps[4], maps[size], strict=True):
             for a, b in zip(ours.maps.values(), theirs.maps.values(), strict=True):
                 assert np.abs(a - b).max() <= 1e-5 * a.max()
     boxes = {
-        size: [found.box_xyxy for found in records(replace(localizer, batch_size=size), dataset)] for size in (1, 4, 7)
+        size: [found.box_xyxy for found in records(with_batch_size(localizer, size), dataset)] for size in (1, 4, 7)
     }
     for size in (1, 7):
         equal = sum(a == b for a, b in zip(boxes[4], boxes[size], strict=True))
@@ -88,8 +93,8 @@ def test_batch_sizes_agree_to_1e_5(tiny_flags: list[str]) -> None:
 
 
 def maps_of(localizer: Localizer, images: Sequence[ImageRecord]) -> dict[tuple[str, str], NDArray[np.float32]]:
-    found = compute_maps(localizer, (prepare(localizer, image) for image in images))
-    return {(one.prepared.image.image_id, name): of_class for one in found for name, of_class in one.maps.items()}
+    found = computed(localizer, images)
+    return {(one.read.image.image_id, name): of_class for one in found for name, of_class in one.maps.items()}
 
 
 @EVERY_KIND
@@ -115,7 +120,7 @@ def test_order_and_companions_leave_the_bytes_of_a_map_alone(tiny_flags: list[st
 @EVERY_KIND
 def test_batches_of_1_and_of_8_agree_to_1e_5(tiny_flags: list[str], method: str) -> None:
     dataset, localizer = opened([*tiny_flags, *FAST, "--method", method, "--limit", "8"])
-    small, large = (maps_of(replace(localizer, batch_size=size), dataset.images) for size in (1, 8))
+    small, large = (maps_of(with_batch_size(localizer, size), dataset.images) for size in (1, 8))
     assert small.keys() == large.keys()
     for item, of_class in small.items():
         assert np.abs(of_class - large[item]).max() <= 1e-5 * of_class.max()
@@ -136,12 +141,12 @@ def test_shared_rows_equal_rows_of_their_own(tiny_flags: list[str]) -> None:
 def test_memory_is_bounded_by_the_window(tiny_flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, localizer = opened(tiny_flags)
     images = list(dataset.images) * 5
-    begun = []
+    begun: list[object] = []
     monkeypatch.setattr(
-        "wsloc.pipeline.engine.prepare", lambda own, image: (begun.append(image), prepare(own, image))[1]
+        "wsloc.pipeline.read_stage.read_image", lambda source: (begun.append(source), read_image(source))[1]
     )
     with ThreadPoolExecutor(2) as pool:
-        ahead = [len(begun) - done for done, _ in enumerate(localize(localizer, images, pool), start=1)]
+        ahead = [len(begun) - done for done, _ in enumerate(localize_images(localizer, images, pool), start=1)]
     assert len(begun) == len(images)
     # Two windows of 2 x batch size, and one batch on the device.
-    assert max(ahead) <= 5 * localizer.batch_size
+    assert max(ahead) <= 5 * localizer.network.batch_size

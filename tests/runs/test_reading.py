@@ -9,19 +9,29 @@ from typing import Any
 import pytest
 
 from wsloc.errors import UserError
+from wsloc.records import SCORES, BoxRecord, Detection, Failure, Localization
 from wsloc.runs.read_run import read_run
+from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, to_line
 
 BOX: dict[str, Any] = {
+    "kind": "localization",
     "image_id": "a", "file": "a.jpg", "class_name": "dog", "box_xyxy": [1.0, 2.0, 30.5, 40.0], "probability": 0.5,
     "quality": 0.25, "area_fraction": 0.1, "method": "gradient", "segmenter": "grabcut", "fallback": None,
     "component": 0, "size_wh": [100, 50],
 }  # fmt: skip
-FAILURE = {"image_id": "b", "file": "b.jpg", "class_name": "cat", "stage": "read", "reason": "it is no image"}
+FAILURE = {
+    "kind": "failure",
+    "image_id": "b",
+    "file": "b.jpg",
+    "class_name": "cat",
+    "stage": "read",
+    "reason": "it is no image",
+}
 
 
 def _write(run: Path, boxes: list[dict[str, Any]], failures: list[dict[str, Any]], **manifest: object) -> Path:
     run.mkdir()
-    (run / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": True, **manifest}))
+    (run / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": True, **manifest}))
     (run / "localizations.jsonl").write_text("".join(json.dumps(box) + "\n" for box in boxes))
     (run / "failures.jsonl").write_text("".join(json.dumps(failure) + "\n" for failure in failures))
     return run
@@ -58,7 +68,7 @@ def test_parts_that_a_kill_left_in_a_finished_run_are_not_read(tmp_path: Path) -
 def test_an_unfinished_run_without_a_part_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.mkdir()
-    (path / "manifest.json").write_text(json.dumps({"schema_version": 1, "complete": False}))
+    (path / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "complete": False}))
     assert read_run(path).image_ids() == frozenset()
 
 
@@ -70,21 +80,21 @@ def test_an_empty_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("boxes", "kept", "note"),
     [
-        ([BOX, {**BOX, "box_xyxy": [0, 0, 9, 9]}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes stand twice"),
+        ([BOX, {**BOX, "box_xyxy": [0, 0, 9, 9]}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes occur twice"),
         ([{**BOX, "box_xyxy": [0, float("nan"), 9, 9]}], [], "1 boxes hold numbers that are not finite"),
         ([{**BOX, "probability": float("nan")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
         ([{**BOX, "probability": None}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
         ([{**BOX, "quality": float("inf")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
     ],
 )
-def test_what_is_mended_is_said(tmp_path: Path, boxes: list[dict[str, Any]], kept: list[object], note: str) -> None:
+def test_what_is_fixed_is_said(tmp_path: Path, boxes: list[dict[str, Any]], kept: list[object], note: str) -> None:
     run = read_run(_write(tmp_path / "run", boxes, []))
     assert [box.box_xyxy for box in run.localizations] == kept
     assert [said.startswith(note) for said in run.notes] == [True]
-    assert all(0 <= box.probability <= 1 and 0 <= box.quality <= 1 for box in run.localizations)
+    assert all(0 <= box.score_by(name) <= 1 for box in run.localizations for name in SCORES)
 
 
-def test_components_of_an_item_do_not_stand_twice(tmp_path: Path) -> None:
+def test_components_of_an_item_are_no_repetition(tmp_path: Path) -> None:
     run = read_run(_write(tmp_path / "run", [BOX, {**BOX, "component": 1}], []))
     assert (len(run.localizations), run.notes) == (2, ())
 
@@ -93,16 +103,65 @@ def test_components_of_an_item_do_not_stand_twice(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         (lambda run: (run / "manifest.json").unlink(), "is no run folder"),
-        (lambda run: (run / "manifest.json").write_text('{"schema_version": 7}'), "schema 7, this one reads 1"),
+        (lambda run: (run / "manifest.json").write_text('{"schema_version": 7}'), "schema 7, this one reads 1 and 2"),
         (lambda run: (run / "manifest.json").write_text("{}"), "schema None"),
         (lambda run: (run / "localizations.jsonl").unlink(), "cannot be read"),
         (lambda run: (run / "localizations.jsonl").write_text('{"image_id":'), "is damaged"),
-        (lambda run: (run / "localizations.jsonl").write_text('{"image_id": "a"}'), "holds a line that is no record"),
-        (lambda run: (run / "failures.jsonl").write_text('{"reason": "?"}'), "holds a line that is no record"),
+        (lambda run: (run / "localizations.jsonl").write_text('{"image_id": "a"}'), "line 1 is no record"),
+        (lambda run: (run / "failures.jsonl").write_text('{"reason": "?"}'), "line 1 is no record"),
+        (lambda run: (run / "localizations.jsonl").write_bytes(b"\xff"), "is damaged"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, change: Any, sentence: str) -> None:
     run = _write(tmp_path / "run", [BOX], [])
     change(run)
     with pytest.raises(UserError, match=sentence):
+        read_run(run)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Localization("a", "é.jpg", "dog", (0, 1, 2.5, 3), 0.5, 0.25, 0.1, "cam", "grabcut", "seeds", 1, (9, 8), 2, {}),
+        Localization("a", "a.jpg", "dog", (0, 1, 2.5, 3), 0.5, 0.25, 0.1, "cam", "grabcut", None, 0, (9, 8)),
+        Detection("a", "a.jpg", "dog", (0, 1, 2.5, 3), 0.75, 0.1, "detector", 3, (9, 8), 1),
+        Failure("a", "a.jpg", "", "read", "it is no image"),
+    ],
+)
+def test_every_record_is_read_back_as_it_was_written(record: BoxRecord | Failure) -> None:
+    line = to_line(record)
+    assert (line[-1], line.count("\n")) == ("\n", 1)
+    assert from_fields(json.loads(line)) == record
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"kind": "drawing"}, "its kind is 'drawing'"),
+        ({"image_id": 7}, "image_id is no text"),
+        ({"class_name": None}, "class_name is no text"),
+        ({"box_xyxy": [0, 0, 9]}, "box_xyxy is no box of four numbers"),
+        ({"box_xyxy": [0, 0, "9", 9]}, "box_xyxy is no number"),
+        ({"box_xyxy": [0, 0, 1e12, 9]}, "box_xyxy lies farther out than any image reaches"),
+        ({"probability": "high"}, "probability is no number"),
+        ({"quality": True}, "quality is no number"),
+        ({"area_fraction": float("nan")}, "area_fraction is not finite"),
+        ({"size_wh": [100]}, "size_wh is no width and height"),
+        ({"size_wh": [100, 0]}, "size_wh is no whole number from 1 on"),
+        ({"component": -1}, "component is no whole number from 0 on"),
+        ({"rank": 0}, "rank is no whole number from 1 on"),
+        ({"mask_rle": "5"}, "mask_rle is no JSON object"),
+    ],
+)
+def test_the_line_of_a_bad_record_is_named(tmp_path: Path, change: dict[str, Any], what: str) -> None:
+    run = _write(tmp_path / "run", [{**BOX, "component": 4}, {**BOX, **change}], [])
+    with pytest.raises(UserError) as error:
+        read_run(run)
+    file = run / "localizations.jsonl"
+    assert str(error.value) == f"{file} is damaged: line 2 is no record ({what}); run it again."
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    run = _write(tmp_path / "run", [{name: value for name, value in BOX.items() if name != "method"}], [])
+    with pytest.raises(UserError, match=r"line 1 is no record \(method is missing\)"):
         read_run(run)

@@ -60,9 +60,9 @@ def test_a_map_that_is_not_finite_stays_so() -> None:
     ("first", "second", "passes", "shares"),
     [((1, True), (5, True), 6, True), ((3, True), (2, False), 5, False), ((1, False), (1, True), 2, False)],
 )
-def test_what_it_costs(first: tuple[int, bool], second: tuple[int, bool], passes: int, fractions: bool) -> None:
+def test_what_it_costs(first: tuple[int, bool], second: tuple[int, bool], passes: int, shares: bool) -> None:
     bound = combined(_given(FIRST, 0, *first), _given(SECOND, 0, *second), "mean")
-    assert (bound.forward_passes, bound.shares_passes) == (passes, fractions)
+    assert (bound.forward_passes, bound.shares_passes) == (passes, shares)
 
 
 def _scorer() -> Scorer:

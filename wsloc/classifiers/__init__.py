@@ -3,9 +3,10 @@
 from wsloc.classifiers.labelmap import LabelMap, load_label_map
 from wsloc.classifiers.load import Classifier, load_classifier
 from wsloc.classifiers.outputs import resolve_label_map
-from wsloc.classifiers.preprocessing import VIEWS, Preprocessing, View, Views
+from wsloc.classifiers.preprocessing import Preprocessing, View, Views
 from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
 from wsloc.classifiers.targets import ScalarTargets, UnitActivity
+from wsloc.registries import VIEWS
 
 __all__ = [
     "VIEWS",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
 import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 import torchvision
@@ -20,7 +17,8 @@ from torch import nn
 from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.errors import UserError, one_line
+from wsloc.errors import UserError
+from wsloc.plugins import import_named, users_code
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,34 +128,14 @@ def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Archite
 
 
 def _build_own(arch: str) -> Architecture:
-    module_name, _, function_name = arch.partition(":")
-    # A user's module lies in the folder where the command is typed, which a script's path lacks.
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(
-            f"`arch={arch!r}`: the module {module_name} cannot be imported from {here}: {error}."
-        ) from error
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"`arch={arch!r}`: importing {module_name} raised {_named(error)}; fix the module.") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise UserError(f"`arch={arch!r}`: the module {module_name} has no function {function_name}.")
-    try:
-        network = function()
-    except Exception as error:
-        raise UserError(f"`arch={arch!r}`: {function_name}() raised {_named(error)}; fix the function.") from error
+    build = import_named(arch, "network")
+    with users_code("network", arch):
+        network = build()
     if not isinstance(network, nn.Module):
-        raise UserError(f"`arch={arch!r}`: {function_name}() must return an nn.Module, not {type(network).__name__}.")
+        raise UserError(f"The network {arch} must return an nn.Module, not {type(network).__name__}.")
     gray = _first_convolution_channels(network) == 1
     preprocessing = Preprocessing((224, 224), (0.5,) if gray else IMAGENET_MEAN, (0.5,) if gray else IMAGENET_STD)
     return Architecture(network, preprocessing, None, "softmax")
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__} ({one_line(error)})"
 
 
 def _first_convolution_channels(network: nn.Module) -> int | None:

@@ -101,6 +101,10 @@ class Views:
     views: tuple[View, ...]
 
 
+MakeViews = Callable[[NDArray[np.uint8], Preprocessing], Views]
+"""An entry of :data:`wsloc.registries.VIEWS`: from an image ``(H, W, 3)`` to the network's inputs."""
+
+
 def whole(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
     """One view: the whole image ``(H, W, 3)`` at the network's input size.
 
@@ -142,15 +146,6 @@ def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> View
         for top, left in corners
     )
     return _with_mirrored(Views((frame_h, frame_w), crops))
-
-
-VIEWS: dict[str, Callable[[NDArray[np.uint8], Preprocessing], Views]] = {
-    "whole": whole,
-    "mirror": mirror,
-    "ten-crop": ten_crop,
-    "multi-scale": multi_scale,
-}
-"""All ways to look at an image, by the name that ``views`` takes."""
 
 
 def _whole_view(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing, size_hw: tuple[int, int]) -> View:

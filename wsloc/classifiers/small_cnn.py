@@ -1,4 +1,4 @@
-"""The demo's network: small enough to ship its weights and to train on one core in two minutes."""
+"""The demo's network: small enough to ship its weights and to train on one core in minutes."""
 
 from __future__ import annotations
 

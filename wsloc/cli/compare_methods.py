@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tqdm import tqdm
@@ -17,28 +17,28 @@ from wsloc.config import (
     Combination,
     ComputeSettings,
     LocalizeConfig,
-    MethodName,
     SaliencySettings,
     optional,
     require,
 )
 from wsloc.errors import ItemError, UserError
+from wsloc.registries import METHODS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from wsloc.pipeline import Localizer
-    from wsloc.pipeline.reading import PreparedImage
-    from wsloc.saliency import BoundMethod
+    from wsloc.pipeline.map_stage import MapStage
+    from wsloc.pipeline.read_stage import ReadImage
 
 
 @dataclass(frozen=True)
 class _SettingsOfMethods(SaliencySettings):
     """Those of all methods, without the choice of one."""
 
-    method: Annotated[MethodName, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
-    second_method: Annotated[MethodName | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
+    second_method: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     combine: Annotated[Combination, tyro.conf.Fixed, tyro.conf.Suppress] = "product"
 
 
@@ -59,9 +59,7 @@ class CompareMethodsConfig:
         tuple[str, ...], tyro.conf.arg(name="class", metavar="NAME...", help_behavior_hint="(default: none)")
     ] = ()
     """the classes to look for; each is a block of the sheet"""
-    methods: Annotated[
-        tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")
-    ] = ()
+    methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")] = ()
     """saliency methods, in this order"""
     style: Literal["overlay", "color", "gray", "inverted-gray"] = "overlay"
     """map over the photograph in gray, or alone: in color, in gray (white is salient) or in inverted gray"""
@@ -84,6 +82,8 @@ class CompareMethodsConfig:
     compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
 
     def __post_init__(self) -> None:
+        for name in self.methods:
+            METHODS.require(name)
         require(
             bool(self.class_names) or self.classifier.layer is not None,
             "Nothing to look for: give --class NAME..., or --layer NAME and --unit K.",
@@ -128,10 +128,10 @@ def run(arguments: Sequence[str]) -> int:
     except ItemError as error:
         raise UserError(f"{error}.") from error
     with applied(plan_threads(choose_device(config.compute.device), config.compute.workers)):
-        localizer, prepared = _opened(config)
-        answers = _ask_all(config, localizer, prepared, _tile_wh(image_rgb, config.tile))
-    write_picture(out, _sheet(config, prepared.image.labels, image_rgb, answers))
-    print(f"{localizer.classifier_name}: {len(answers.maps)} maps of {config.image}")
+        localizer, read = _opened(config)
+        answers = _ask_all(config, localizer, read, _tile_wh(image_rgb, config.tile))
+    write_picture(out, _sheet(config, read.class_names, image_rgb, answers))
+    print(f"{localizer.model.classifier.name}: {len(answers.maps)} maps of {config.image}")
     for (method, class_name), reason in answers.reasons.items():
         print(f"  no map by {method} of {class_name}: {reason}")
     print(f"Sheet: {out}")
@@ -150,49 +150,42 @@ def _free_place(config: CompareMethodsConfig) -> Path:
     return out
 
 
-def _opened(config: CompareMethodsConfig) -> tuple[Localizer, PreparedImage]:
+def _opened(config: CompareMethodsConfig) -> tuple[Localizer, ReadImage]:
     """The pipeline for a data set of this one image, labeled with what to look for, and the image read."""
-    from wsloc.datasets import Dataset
-    from wsloc.pipeline import make_localizer
-    from wsloc.pipeline.reading import prepare
+    from wsloc.pipeline import Failed, make_localizer
     from wsloc.records import ImageRecord
 
     named = config.class_names if config.classifier.layer is None else (config.classifier.unit_name,)
     labels = tuple(dict.fromkeys(named))
     image = ImageRecord(config.image.name, config.image.name, config.image, labels)
-    dataset = Dataset("image", config.image.parent, labels, (image,))
     settings = LocalizeConfig(classifier=config.classifier, saliency=config.saliency, compute=config.compute)
-    localizer = make_localizer(settings, dataset)
+    localizer = make_localizer(settings, labels)
     for label in labels:
-        if reason := localizer.label_map.why_unusable(label):
+        if reason := localizer.maps.why_no_map(label):
             raise UserError(reason)
-    prepared = prepare(localizer, image)
-    if prepared.error is not None:
-        raise UserError(f"{prepared.error}.")
-    return localizer, prepared
+    (read,) = localizer.read([image])
+    if isinstance(read, Failed):
+        raise UserError(f"{read.reason}.")
+    return localizer, read
 
 
-def _ask_all(
-    config: CompareMethodsConfig, localizer: Localizer, prepared: PreparedImage, tile_wh: tuple[int, int]
-) -> _Answers:
-    from wsloc.pipeline.saliency_maps import compute_maps
-    from wsloc.saliency import MethodContext, bind_method
+def _ask_all(config: CompareMethodsConfig, localizer: Localizer, read: ReadImage, tile_wh: tuple[int, int]) -> _Answers:
+    from wsloc.pipeline import Runner
+    from wsloc.pipeline.map_stage import ImageMaps
     from wsloc.segmentation import working_map
 
-    assert prepared.views is not None
-    example = prepared.views.views[0].pixels[None].to(localizer.scorer.device)
     answers = _Answers()
     with tqdm(_methods(config), unit="method", dynamic_ncols=True) as bar:
         for name in bar:
             bar.set_description(name)
             try:
-                settings = replace(config.saliency, method=name)
-                method = bind_method(MethodContext(localizer.scorer, example, settings, localizer.seed))
-                bar.set_description(f"{name} ({method.cost})")
-                (of_image,) = compute_maps(_with_method(localizer, name, method, prepared), [prepared])
+                stage = _with_method(localizer, replace(config.saliency, method=name), read)
+                bar.set_description(f"{name} ({stage.model.bound.method.cost})")
+                (of_image,) = stage.compute([read], Runner())
             except UserError as error:
-                answers.reasons |= {(name, class_name): with_flags(str(error)) for class_name in prepared.image.labels}
+                answers.reasons |= {(name, class_name): with_flags(str(error)) for class_name in read.class_names}
                 continue
+            assert isinstance(of_image, ImageMaps)
             for class_name, saliency in of_image.maps.items():
                 answers.probabilities.setdefault(class_name, of_image.probabilities[class_name])
                 try:
@@ -202,20 +195,22 @@ def _ask_all(
     return answers
 
 
-def _methods(config: CompareMethodsConfig) -> tuple[MethodName, ...]:
-    return tuple(dict.fromkeys(config.methods or get_args(MethodName)))
+def _methods(config: CompareMethodsConfig) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(config.methods or METHODS))
 
 
-def _with_method(localizer: Localizer, name: str, method: BoundMethod, prepared: PreparedImage) -> Localizer:
-    """The pipeline with another method, and no larger batches than one image fills.
+def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:
+    """The stage of another method, with no larger batches than one image fills.
 
     A method that changes the image fills batches with the changed versions. Any other would compute the empty rows too.
     """
-    assert prepared.views is not None
+    assert read.views is not None
+    stage = localizer.network
+    model = stage.model.with_method(settings, read.views.views[0].pixels[None])
+    method = model.bound.method
     fills_batches = method.shares_passes and method.forward_passes > 1
-    rows = len(prepared.views.views) * (1 if method.shares_passes else len(prepared.image.labels))
-    batch_size = localizer.batch_size if fills_batches else min(rows, localizer.batch_size)
-    return replace(localizer, method_name=name, method=method, batch_size=batch_size)
+    rows = len(read.views.views) * (1 if method.shares_passes else len(read.class_names))
+    return replace(stage, model=model, batch_size=stage.batch_size if fills_batches else min(rows, stage.batch_size))
 
 
 def _tile_wh(image_rgb: NDArray[np.uint8], longer_side: int) -> tuple[int, int]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
-from wsloc.cli.detector_flags import watch
+from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, optional, require
@@ -56,10 +55,9 @@ def run(arguments: Sequence[str]) -> int:
     """Detect, evaluate, and print the table. Returns 1 if an image failed or an annotation was bad, else 0."""
     config = parse(DetectConfig, "detect", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.detection.checkpoint import Detector
     from wsloc.detection.detect import open_task
+    from wsloc.detection.learner import plan_training
     from wsloc.detection.testing import judge_detector
-    from wsloc.detection.training import plan_training
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.choose_folder import open_run_folder
 
@@ -68,23 +66,26 @@ def run(arguments: Sequence[str]) -> int:
     task = open_task(config.checkpoint, config.data, device, plan.network)
     stem = f"detect-{task.dataset.name}-{task.detector.settings.arch}"
     folder, resumed = open_run_folder(
-        config.out, stem, task.config_yaml(), resume=config.resume, overwrite=config.overwrite
+        config.out,
+        stem,
+        task.config_yaml(),
+        resume=config.resume,
+        overwrite=config.overwrite,
+        identity=task.identity(),
     )
     with folder, applied(plan) as pool:
         manifest = task.manifest(["wsloc", "detect", *arguments])
         folder.write_manifest(manifest)
         print(f"{'Resuming' if resumed else 'Writing'} {folder.path}", file=sys.stderr)
-        detector = Detector(task.detector.model.to(device), task.detector.settings, task.detector.class_names)
         judged = judge_detector(
             folder,
             task.dataset,
             task.settings,
-            detector,
+            task.detector,
             device,
             batch_size=config.batch_size,
             pool=pool,
-            watch=watch,
-            track=_bar,
+            progress=kept_bar,
         )
         folder.finish({**manifest, "counts": judged.counts})
     print(with_flags(judged.text))
@@ -95,7 +96,3 @@ def run(arguments: Sequence[str]) -> int:
     print(f"  a page to look at     wsloc report {run}")
     print(f"  the boxes             wsloc export {run} --format coco --min-score 0.5")
     return 1 if judged.counts["failures"] or judged.counts["images_without_truth"] else 0
-
-
-def _bar(sequence: Sequence[Any]) -> Iterable[Any]:
-    return tqdm(sequence, unit="figure", dynamic_ncols=True, leave=False)

@@ -1,35 +1,28 @@
-"""What ``wsloc train-detector`` and ``wsloc self-train`` share: where boxes come from, and a training's bar."""
+"""What ``wsloc train-detector`` and ``wsloc self-train`` share: the images and boxes to train on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from tqdm import tqdm
 
-from wsloc.cli.options import settings_of_run
 from wsloc.config import DataSettings, optional
+from wsloc.config_files import settings_of_run, to_yaml
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.detection.labels import Labels
-    from wsloc.detection.progress import Show
 
 TRUTH = "truth"
 
 
 @dataclass(frozen=True)
 class TrainingImages(DataSettings):
-    """The images to train on; only where --labels does not tell, or to read an export's images from their data set."""
+    """The images to train on; only where --boxes-from does not tell, or to read an export's images from their data
+    set."""
 
-    labels: Annotated[
-        Path | None, tyro.conf.arg(name="image-labels", metavar="CSV", help_behavior_hint="(default: the sub-folders)")
-    ] = None
-    """folder: CSV file with rows image,label[;label...]"""
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
     images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
@@ -39,7 +32,7 @@ class TrainingImages(DataSettings):
 
 
 def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
-    """The images and boxes that ``--labels`` names: true ones, those of a run, or those of an export.
+    """The images and boxes that ``--boxes-from`` names: true ones, those of a run, or those of an export.
 
     Raises:
         UserError: if there is nothing of the kind, or no box in it.
@@ -49,7 +42,7 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
 
     if named == TRUTH:
         if data.dataset is None:
-            raise UserError("--labels truth needs the data set that has true boxes: give --dataset NAME.")
+            raise UserError("--boxes-from truth needs the data set that has true boxes: give --dataset NAME.")
         return labels_of_truth(data, drop_empty=drop_empty)
     path = Path(named)
     if not is_run(path):
@@ -62,15 +55,6 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     return labels_of_run(contents, settings, drop_empty=drop_empty)
 
 
-@contextmanager
-def watch(what: str, unit: str, total: int) -> Iterator[Show]:
-    """A bar for some work, as :data:`wsloc.detection.progress.Watch`."""
-    bar: tqdm[Any]
-    with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:
-
-        def show(done: int, note: str) -> None:
-            bar.update(done - bar.n)
-            if note:
-                bar.set_postfix_str(note, refresh=False)
-
-        yield show
+def as_comments(config: Any) -> str:
+    """The settings of a verb as lines of a YAML file that its reader does not see."""
+    return "".join(f"# {line}\n" for line in to_yaml(config).splitlines())

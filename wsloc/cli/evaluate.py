@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
 from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset
-    from wsloc.evaluation.summary import Track
     from wsloc.judging.judged_run import JudgedRun
     from wsloc.judging.map_metrics import MapFolder, MetricGroup
     from wsloc.judging.run_metrics import Judging, MoreMetrics
@@ -90,7 +88,7 @@ def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
 def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
     """Looked at before the work rather than after."""
     if config.out is None and not part and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written, and the metrics go there; name another place by --out FILE.json.")
+        raise UserError(f"{folder} cannot be written, and the metrics go there; name another file by --out FILE.json.")
     if config.held_out is not None and _map_folder(config, folder) is None:
         raise UserError(
             f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
@@ -101,7 +99,7 @@ def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str])
 
 def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
     """The maps that were named, else those of the run; None where it has none."""
-    from wsloc.runs.saved_maps import MAPS
+    from wsloc.runs.map_store import MAPS
 
     own = folder / MAPS
     return config.maps or (own if own.is_dir() else None)
@@ -110,6 +108,7 @@ def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
 def _judge_run(
     config: EvaluateConfig, folder: Path, of_run: LocalizeConfig, dataset: Dataset, part: Sequence[str]
 ) -> int:
+    from wsloc.evaluation.table import format_percent
     from wsloc.judging.judged_run import judge_run
     from wsloc.judging.run_metrics import differences, evaluate_run
     from wsloc.runs.read_run import read_run
@@ -117,7 +116,7 @@ def _judge_run(
     contents = read_run(folder)
     judged = judge_run(contents, config.data, dataset)
     how = _judging(config, _map_folder(config, folder))
-    more = evaluate_run(judged, config.data, how, _watch)
+    more = evaluate_run(judged, config.data, how, bar)
     if config.insertion_deletion and judged.judged is not None:
         more = replace(more, groups=(*more.groups, _insertion_deletion(config, of_run, dataset, judged, how.maps)))
     if not contents.complete:
@@ -128,7 +127,7 @@ def _judge_run(
     print(with_flags(text))
     if more.average_precision:
         print(f"\naverage precision, boxes sorted by {config.score}; percent")
-        _print_rows((name, f"{100 * value:.1f}") for name, value in more.average_precision.items())
+        _print_rows([(name, format_percent(value)) for name, value in more.average_precision.items()])
     noted = _print_groups(more.groups)
     print(f"\n{written}")
     return 1 if counts["images_without_truth"] or contents.notes or noted else 0
@@ -142,12 +141,12 @@ def _written(
     from wsloc.judging.judged_run import metrics_json
     from wsloc.judging.run_summary import summarize_run, write_summary
 
-    track, folder = _watch("metrics", "metric"), run.contents.path
+    folder = run.contents.path
     if config.out is None and not part:
-        summary = write_summary(run, dataset, more=more.as_json(), track=track)
+        summary = write_summary(run, dataset, more=more.as_json(), progress=bar)
         files = f"Written: {folder / 'metrics.json'}, metrics_per_class.csv, items.csv"
         return summary.counts, summary.text, files if summary.evaluation is not None else ""
-    summary = summarize_run(run, dataset, track=track)
+    summary = summarize_run(run, dataset, progress=bar)
     if summary.evaluation is None:
         return summary.counts, summary.text, ""
     if config.out is None:
@@ -161,7 +160,7 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.run_metrics import evaluate_maps
 
-    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), _watch)
+    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
     print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
     noted = _print_groups(judged.metrics.groups)
     if config.out is not None:
@@ -180,23 +179,16 @@ def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:
 def _insertion_deletion(
     config: EvaluateConfig, of_run: LocalizeConfig, dataset: Dataset, run: JudgedRun, maps: MapFolder | None
 ) -> MetricGroup:
+    from wsloc.datasets import asked_classes
     from wsloc.evaluation.summary import RUN
     from wsloc.judging.faithfulness import insertion_and_deletion
     from wsloc.pipeline import make_localizer
 
     assert run.judged is not None
     assert maps is not None
-    localizer, items = make_localizer(of_run, dataset), run.judged[RUN].items
-    track = _watch("insertion, deletion", "item")
-    return insertion_and_deletion(localizer, dataset, items, maps, config.insertion_deletion, track)
-
-
-def _watch(what: str, unit: str) -> Track:
-    return partial(_bar, what=what, unit=unit)
-
-
-def _bar(sequence: Sequence[Any], what: str, unit: str) -> Iterable[Any]:
-    return tqdm(sequence, desc=what, unit=unit, dynamic_ncols=True, leave=False)
+    model = make_localizer(of_run, asked_classes(of_run.data, dataset)).model
+    items = run.judged[RUN].items
+    return insertion_and_deletion(model, dataset, items, maps, config.insertion_deletion, bar)
 
 
 def _print_groups(groups: Sequence[MetricGroup]) -> int:
@@ -205,7 +197,7 @@ def _print_groups(groups: Sequence[MetricGroup]) -> int:
 
     for group in groups:
         print(f"\n{group.title}; percent, with 95 % bootstrap intervals over images")
-        _print_rows((name, format_interval(value)) for name, value in group.metrics.items())
+        _print_rows([(name, format_interval(value)) for name, value in group.metrics.items()])
         for note in group.notes[:5]:
             print(f"  {with_flags(note)}")
         if len(group.notes) > 5:
@@ -213,8 +205,8 @@ def _print_groups(groups: Sequence[MetricGroup]) -> int:
     return sum(len(group.notes) for group in groups)
 
 
-def _print_rows(rows: Iterator[tuple[str, str]]) -> None:
-    shown = list(rows)
-    width = max((len(name) for name, _ in shown), default=0)
-    for name, value in shown:
-        print(f"  {name:<{width}}  {value:>20}")
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    from wsloc.evaluation.table import columns
+
+    for line in columns(rows) if rows else []:
+        print(f"  {line}")

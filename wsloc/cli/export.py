@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
 from wsloc.cli.parse import parse
-from wsloc.config import ExportFormat, optional
-from wsloc.export.export_settings import LayoutSettings, SelectionSettings
+from wsloc.config import one_of, optional
+from wsloc.config_files import settings_of_run
+from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
+from wsloc.registries import FORMATS
 
 if TYPE_CHECKING:
-    from wsloc.export.exporting import Export
-    from wsloc.export.read_boxes import ImageBoxes
+    from wsloc.exporters.formats import Export
 
 EXPORTS = "exports"
 
@@ -29,7 +29,7 @@ class ExportConfig:
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
     """run folder; it may be unfinished"""
-    format: ExportFormat
+    format: Annotated[str, one_of(FORMATS)]
     """files to write: coco (instances JSON), voc (XML), yolo (text files and data.yaml), imagefolder (Hugging Face),
     label-studio (predictions), or cvat (COCO without outlines)"""
     out: Annotated[Path | None, optional("DIR", "RUN/exports/FORMAT")] = None
@@ -41,6 +41,9 @@ class ExportConfig:
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     layout: LayoutSettings = field(default_factory=LayoutSettings)
 
+    def __post_init__(self) -> None:
+        FORMATS.require(self.format)
+
 
 def run(arguments: Sequence[str]) -> int:
     """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
@@ -51,9 +54,9 @@ def run(arguments: Sequence[str]) -> int:
 def export_and_say(config: ExportConfig) -> int:
     """Write one export and print what it holds; the exit status as of :func:`run`."""
     # Only now, so that --help and a misspelled flag answer at once.
-    from wsloc.export.exporting import export_run
-    from wsloc.export.source import open_source
-    from wsloc.export.stream import PROBLEMS
+    from wsloc.exporters.exporting import export_run
+    from wsloc.exporters.source import open_source
+    from wsloc.exporters.stream import PROBLEMS
     from wsloc.runs.read_run import read_run_manifest
 
     settings = settings_of_run(config.run).data
@@ -61,22 +64,18 @@ def export_and_say(config: ExportConfig) -> int:
         config.run,
         open_source(settings, config.root, read_run_manifest(config.run)),
         config.format,
-        config.out or config.run / EXPORTS / config.format,
+        config.out or config.run / EXPORTS / config.format.replace(":", "-"),
         config.selection,
         config.layout,
         overwrite=config.overwrite,
-        track=_bar,
+        progress=bar,
     )
     _say(export)
     return 1 if (export.path / PROBLEMS).exists() else 0
 
 
-def _bar(images: Iterator[ImageBoxes], total: int) -> Iterable[ImageBoxes]:
-    return tqdm(images, total=total, unit="image", dynamic_ncols=True)
-
-
 def _say(export: Export) -> None:
-    from wsloc.export.next_commands import next_commands
+    from wsloc.exporters.next_commands import next_commands
 
     counts = export.manifest["counts"]
     images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())

@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-FLAG_OF_FIELD = {"class_name": "class", "labels_from": "labels"}
+from wsloc.config_files import KEY_OF_SETTING
+
 """Settings whose flags have another name."""
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
@@ -56,4 +57,4 @@ def fields(config: Any) -> Iterator[dataclasses.Field[Any]]:
 
 def flag_of(name: str) -> str:
     """``--class`` for ``class_name``, ``--val-fraction`` for ``val_fraction``."""
-    return "--" + FLAG_OF_FIELD.get(name, name).replace("_", "-")
+    return "--" + KEY_OF_SETTING.get(name, name).replace("_", "-")

@@ -1,7 +1,7 @@
 """From flags and YAML files to a configuration.
 
-Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--config FILE`` < flags. A YAML file
-is the flags written down, so it is read by the same parser: each key is turned into its flag.
+Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--maps RUN`` < ``--config FILE`` < flags. A YAML
+file is the flags written down, so it is read by the same parser: each key is turned into its flag.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import dataclasses
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
-
-import yaml
+from typing import get_args
 
 import wsloc
-from wsloc.cli.flags import FLAG_OF_FIELD
 from wsloc.cli.parse import parse
-from wsloc.config import DatasetName, LocalizeConfig, MapKind
-from wsloc.errors import UserError, one_line
-
-NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
-"""Settings of one call, which no file may hold and which do not tell two configurations apart."""
+from wsloc.config import LocalizeConfig, MapKind
+from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run
+from wsloc.errors import UserError
+from wsloc.registries import DATASETS
 
 
 def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
@@ -35,48 +31,51 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     arguments = _with_map_kind(arguments)
     # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config", type=Path, nargs="?")
+    for flag in ("--config", "--maps"):
+        finder.add_argument(flag, type=Path, nargs="?")
     finder.add_argument("--dataset", nargs="?")
     named, _ = finder.parse_known_args(arguments)
-    dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
+    dataset = named.dataset or (read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
-    if isinstance(dataset, str) and dataset in get_args(DatasetName) and (shipped := shipped_config(dataset)):
+    if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
         config = _layer(shipped, config)
+    if named.maps:
+        config = dataclasses.replace(settings_of_run(named.maps), output=config.output)
     if named.config:
-        config = _without_unit_as_class(_layer(named.config, config))
-    return _with_unit_as_class(parse(LocalizeConfig, "localize", arguments, config))
+        config = _layer(named.config, config)
+    config = _with_unit_as_class(parse(LocalizeConfig, "localize", arguments, _without_unit_as_class(config)))
+    _refuse_other_maps(config)
+    return config
 
 
-def settings_of_run(
-    folder: Path, root: Path | None = None, boxes: Path | None = None, masks: Path | None = None
-) -> LocalizeConfig:
-    """The settings that a run had.
+def shipped_config(name: str) -> Path | None:
+    """The YAML file of that name that comes with the package, or None."""
+    package = Path(wsloc.__file__).parent
+    # In a wheel the files lie inside the package, in a checkout beside it.
+    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
+    return next((path for path in candidates if path.is_file()), None)
 
-    Args:
-        folder: of the run.
-        root: where its data set lies now; None for where the run had it.
-        boxes: file of its true boxes; None for that of the run, if it had one.
-        masks: folder of its true masks, likewise.
 
-    Raises:
-        UserError: if the folder is no run of this version, and as :func:`parse_localize`.
-    """
-    # Only now, so that --help answers at once.
-    from wsloc.runs.read_run import read_run_manifest
-
-    read_run_manifest(folder)
-    given = {"--root": root, "--boxes": boxes, "--masks": masks}
-    moved = [word for flag, path in given.items() if path is not None for word in (flag, str(path))]
-    return parse_localize(["--config", str(folder / "config.yaml"), *moved])
+def _refuse_other_maps(config: LocalizeConfig) -> None:
+    """Maps of a run are made already: settings that would make other ones are a mistake."""
+    if config.saliency.maps is None:
+        return
+    of_run = settings_of_run(config.saliency.maps)
+    made = dataclasses.replace(config.saliency, maps=of_run.saliency.maps)
+    if (config.classifier, made, config.data.targets) != (of_run.classifier, of_run.saliency, of_run.data.targets):
+        raise UserError(
+            f"The maps of {config.saliency.maps} are made already: leave out the settings of classifier and saliency, "
+            "and `targets`."
+        )
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
     """A bare ``--save-maps`` means float32."""
     words = list(arguments)
     if "--save-maps" in words:
-        place = words.index("--save-maps") + 1
-        if place == len(words) or words[place].startswith("--"):
-            words.insert(place, get_args(MapKind)[0])
+        index = words.index("--save-maps") + 1
+        if index == len(words) or words[index].startswith("--"):
+            words.insert(index, get_args(MapKind)[0])
     return words
 
 
@@ -97,36 +96,9 @@ def _without_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=None))
 
 
-def shipped_config(name: str) -> Path | None:
-    """The YAML file of that name that comes with the package, or None."""
-    package = Path(wsloc.__file__).parent
-    # In a wheel the files lie inside the package, in a checkout beside it.
-    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def to_yaml(config: LocalizeConfig) -> str:
-    """The resolved configuration as YAML text that ``--config`` reads back."""
-    settings = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
-    return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
-
-
-def flatten(config: LocalizeConfig) -> dict[str, Any]:
-    """All settings by their flag names, with underscores."""
-    flat: dict[str, Any] = {}
-    for group in dataclasses.fields(config):
-        value = getattr(config, group.name)
-        if dataclasses.is_dataclass(value):
-            for field in dataclasses.fields(value):
-                flat[FLAG_OF_FIELD.get(field.name, field.name)] = getattr(value, field.name)
-        else:
-            flat[group.name] = value
-    return flat
-
-
 def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
-    settings = _read_yaml(path)
-    known = [key for key in flatten(default) if key not in NOT_IN_FILES]
+    settings = read_yaml(path)
+    known = [key for key in flatten(default) if key not in OF_ONE_CALL]
     for key in settings:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
@@ -139,20 +111,6 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
         raise UserError(f"{path}: {error}") from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The configuration {path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise UserError(f"{path} must hold 'key: value' lines, not a {type(settings).__name__}.")
-    return settings
-
-
 def _as_flags(path: Path, key: str, value: object) -> list[str]:
     flag = "--" + key.replace("_", "-")
     if isinstance(value, bool):
@@ -162,9 +120,3 @@ def _as_flags(path: Path, key: str, value: object) -> list[str]:
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [f"{flag}={value}"]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value

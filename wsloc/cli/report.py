@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
 from wsloc.cli.parse import parse
-from wsloc.config import LocalizeConfig, optional, require
+from wsloc.config import optional, require
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
-    from wsloc.datasets import Dataset
-    from wsloc.judging.judged_run import JudgedRun
-    from wsloc.pipeline import Localizer
-    from wsloc.report import Pictures, RunReport
-    from wsloc.report.gallery import GalleryItem
     from wsloc.runs.read_run import RunContents
 
 GALLERY = 200
@@ -40,7 +35,7 @@ class ReportConfig:
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
     gallery: int = GALLERY
-    """most items with pictures (0 to 2000); a run keeps none, so these items are localized once more"""
+    """most items with pictures (0 to 2000); a run keeps map, seeds and mask of 200"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set, where it has moved"""
     boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
@@ -64,6 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
     config = parse(ReportConfig, "report", arguments)
     # Only now, so that --help and a misspelled flag answer at once.
+    from wsloc.reporting.writing import write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
@@ -72,31 +68,24 @@ def run(arguments: Sequence[str]) -> int:
         why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
         raise UserError(f"{out} cannot be written, because {why}; give another --out.")
     page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_several(runs, config)
-    _write(out, page, text)
+    write_page(out, page, text)
+    say_written(out)
     return 0
 
 
-def write_run_report(run: JudgedRun, config: LocalizeConfig, dataset: Dataset, localizer: Localizer) -> None:
-    """The page of a run that this process has just made, into its folder."""
-    _write(run.contents.path / "report.html", *_illustrated(run, config, dataset, localizer, "", GALLERY))
-
-
-def _write(out: Path, page: str, text: str) -> None:
-    from wsloc.files.atomic import write_atomic
-
-    write_atomic(out, page)
-    write_atomic(out.with_suffix(".md"), text)
-    print(f"Report: {out} ({len(page.encode()) / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
+def say_written(out: Path) -> None:
+    """Tell where a page is, and how large."""
+    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
 
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
     from wsloc.datasets import open_dataset
     from wsloc.judging.judged_run import JudgedRun, judge_run
-    from wsloc.pipeline import make_localizer
+    from wsloc.reporting.writing import page_of_run
 
-    settings = None
+    settings, dataset = None, None
     try:
-        settings = settings_of_run(contents.path, config.root, config.boxes, config.masks)
+        settings = settings_of_run(contents.path, root=config.root, boxes=config.boxes, masks=config.masks)
         dataset = open_dataset(replace(settings.data, download=False))
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
@@ -104,76 +93,20 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
             # A page without what was asked for would only hide the error.
             raise
         # The run folder alone still tells a lot.
-        sentence = f"There are no true boxes and no pictures, because the data set cannot be opened: {error}"
+        sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
         if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
             sentence += " If it has moved, `root` says where it is."
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
-        return _illustrated(JudgedRun(contents, None, None, sentence), settings, None, None, "", config.gallery)
-    localizer, why = None, ""
-    if contents.manifest.get("kind") is not None:
-        why = "Map, seeds and mask are not there, because a detector and its self-training make none."
-    elif config.gallery and contents.localizations:
-        try:
-            localizer = make_localizer(settings, dataset)
-        except UserError as error:
-            why = f"Map, seeds and mask are not there, because the network cannot be loaded: {error}"
-    return _illustrated(judged, settings, dataset, localizer, why, config.gallery)
-
-
-def _illustrated(
-    run: JudgedRun,
-    config: LocalizeConfig | None,
-    dataset: Dataset | None,
-    localizer: Localizer | None,
-    why: str,
-    max_items: int,
-) -> tuple[str, str]:
-    """The page of one run and its text."""
-    from wsloc.report import Pictures, build_run_report, run_page, run_text
-
-    weak = () if localizer is None else localizer.label_map.without_substitute()
-    report: RunReport = build_run_report(run, config, max_items, weak, _track)
-    pictures = Pictures(reason=why)
-    if dataset is not None:
-        _take(report.chosen, dataset, localizer, config, pictures)
-    report = replace(report, pictures=pictures)
-    return run_page(report), run_text(report)
+        judged = JudgedRun(contents, None, None, sentence)
+    return page_of_run(judged, settings, dataset, config.gallery, bar)
 
 
 def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
-    from wsloc.judging.judged_run import common_truth
-    from wsloc.report import Pictures, build_several_report, several_page, several_text
+    from wsloc.reporting.writing import page_of_runs
 
     first, *others = (contents.path for contents in runs)
     configs = [
-        settings_of_run(first, config.root, config.boxes, config.masks),
+        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks),
         *(settings_of_run(path) for path in others),
     ]
-    dataset, truth = common_truth(runs, [config.data for config in configs])
-    report = build_several_report(runs, configs, truth, config.gallery, _track)
-    pictures = Pictures()
-    _take(report.shown, dataset, None, None, pictures)
-    report = replace(report, pictures=pictures)
-    return several_page(report), several_text(report)
-
-
-def _take(
-    items: Sequence[GalleryItem],
-    dataset: Dataset,
-    localizer: Localizer | None,
-    config: LocalizeConfig | None,
-    pictures: Pictures,
-) -> None:
-    from wsloc.pipeline import applied, choose_device, plan_threads
-    from wsloc.report import chosen_images, take_pictures
-
-    images = chosen_images(items, dataset)
-    device = choose_device("cpu") if localizer is None else localizer.scorer.device
-    plan = plan_threads(device, config.compute.workers if config is not None else 0)
-    with applied(plan) as pool, tqdm(total=len(images), unit="picture", dynamic_ncols=True, leave=False) as bar:
-        for _ in take_pictures(items, images, localizer, pictures, pool):
-            bar.update()
-
-
-def _track(tasks: Sequence[Any]) -> Iterable[Any]:
-    return tqdm(tasks, unit="figure", dynamic_ncols=True, leave=False)
+    return page_of_runs(runs, configs, config.gallery, bar)

@@ -1,21 +1,21 @@
-"""``wsloc self-train``: boxes that a detector, trained on the boxes, finds where the labels say; in rounds."""
+"""``wsloc self-train``: a detector learns the boxes and finds better ones of the labeled classes, in rounds."""
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from wsloc.cli.detector_flags import TRUTH, TrainingImages, open_labels, watch
+from wsloc.cli.bars import training_bar
+from wsloc.cli.detector_flags import TRUTH, TrainingImages, as_comments, open_labels
 from wsloc.cli.parse import parse
 from wsloc.config import optional, require
-from wsloc.detection.settings import DetectorSettings, TrainingSettings
+from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from wsloc.detection.round_figures import RoundFigures
@@ -23,39 +23,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelfTrainConfig:
-    """Train a detector on pseudo-boxes, look for better boxes with it where the image-level labels say, and repeat.
+    """Train a detector on pseudo-boxes, let it find a better box of each labeled class of each image, and repeat.
 
     Writes DIR/round-0 (the boxes as given), round-1 and so on, each a run folder, and rounds.csv. True boxes, where the
-    data set has any, are opened for the figures alone.
+    data set has any, are opened for the metrics alone.
     """
 
-    labels_from: Annotated[str, tyro.conf.arg(name="labels", metavar="RUN|EXPORT")]
+    boxes_from: Annotated[str, tyro.conf.arg(metavar="RUN|EXPORT")]
     """boxes to begin with: a run folder, or a COCO export (with --dataset: on that data set's images and labels)"""
     rounds: int = 3
-    """how often a detector is trained and asked (>= 1)"""
+    """how often a detector is trained and applied (>= 1)"""
     folds: int = 1
     """parts of the images; the boxes of one come from a detector that was trained on the others (1: from one that was
     trained on all)"""
     min_score: float = 0.05
-    """least score of a detection that takes the place of a box (0 to 1)"""
+    """least score of a detection that replaces a box (0 to 1)"""
     refine: Annotated[str | None, optional("MODULE:FUNCTION", "none")] = None
-    """a function refine(image, box, mask) of your own that mends each box (docs/training.md)"""
+    """a function refine(image, box, mask) of your own that improves each box (docs/training.md)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drop_empty: bool = False
     """leave out images without a box; else they show what no object looks like"""
     data: TrainingImages = field(default_factory=TrainingImages)
-    out: Annotated[Path | None, optional("DIR", "runs/self-train-LABELS-ARCH-NNN")] = None
+    out: Annotated[Path | None, optional("DIR", "runs/self-train-BOXES-ARCH-NNN")] = None
     """folder"""
     resume: bool = False
-    """go on with an unfinished self-training: --out, or the newest one of the same settings"""
+    """resume an unfinished self-training: --out, or the newest one of the same settings"""
     overwrite: bool = False
     """replace the folder that --out names"""
 
     def __post_init__(self) -> None:
-        require(
-            self.labels_from != TRUTH, "Self-training begins with boxes that are not true: give a run or an export."
-        )
+        require(self.boxes_from != TRUTH, "Self-training begins with boxes that are not true: give a run or an export.")
         require(self.rounds >= 1, f"--rounds must be at least 1, not {self.rounds}.")
         require(1 <= self.folds <= 20, f"--folds must lie between 1 and 20, not {self.folds}.")
         require(0 <= self.min_score <= 1, f"--min-score must lie between 0 and 1, not {self.min_score}.")
@@ -71,27 +69,26 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _all_rounds(config, ("wsloc", "self-train", *arguments))
     except KeyboardInterrupt:
-        print("wsloc: interrupted; the same command with --resume goes on with the rounds.", file=sys.stderr)
+        print("wsloc: interrupted; the same command with --resume continues the rounds.", file=sys.stderr)
         return 130
 
 
 def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.detection.folder import as_comments, require_same
+    from wsloc.detection.learner import plan_training
     from wsloc.detection.models import require_backbone
     from wsloc.detection.refine import load_refine
     from wsloc.detection.round_figures import round_figures, write_figures
-    from wsloc.detection.rounds import Job, self_train
-    from wsloc.detection.training import plan_training
+    from wsloc.detection.rounds import SelfTrainingTask, self_train
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.choose_folder import open_run_folder
 
     refine = load_refine(config.refine) if config.refine else None
     device = choose_device(config.training.device)
-    labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)
+    labels = open_labels(config.boxes_from, config.data, drop_empty=config.drop_empty)
     require_backbone(config.detector)
     plan = plan_training(device)
-    job = Job(
+    task = SelfTrainingTask(
         labels,
         config.detector,
         config.training,
@@ -103,17 +100,17 @@ def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
         drop_empty=config.drop_empty,
         refine=refine,
     )
-    text = "# Settings of wsloc self-train\n" + as_comments(_plain(config))
+    text = f"# Settings of wsloc self-train\n{as_comments(config)}"
     stem = f"self-train-{labels.boxed.name}-{config.detector.arch}"
-    folder, resumed = open_run_folder(config.out, stem, text, resume=config.resume, overwrite=config.overwrite)
+    folder, resumed = open_run_folder(
+        config.out, stem, text, resume=config.resume, overwrite=config.overwrite, identity=task.identity()
+    )
     with folder:
-        manifest = job.manifest()
-        if resumed:
-            require_same(folder, manifest)
+        manifest = task.manifest()
         folder.write_manifest(manifest)
-        print(f"{'Going on with' if resumed else 'Writing'} {folder.path}", file=sys.stderr)
+        print(f"{'Resuming' if resumed else 'Writing'} {folder.path}", file=sys.stderr)
         with applied(plan) as pool:
-            rounds = self_train(job, folder.path, config.rounds, pool, watch)
+            rounds = self_train(task, folder.path, config.rounds, pool, training_bar)
         figures = round_figures(rounds)
         write_figures(folder.path / "rounds.csv", figures)
         folder.finish({**manifest, "images": len(labels.dataset.images)})
@@ -130,8 +127,8 @@ def _say(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) -> None:
         told = ""
         if row.metrics:
             told = f"{format_interval(row.metrics[HEADLINE]):<22}{format_interval(row.metrics[GAIN])}"
-        print(f"{row.number:<7}{row.boxes:>7}{row.found:>7}   {told}")
-    folders = [shlex.quote(str(out / f"round-{row.number}")) for row in rounds]
+        print(f"{row.index:<7}{row.boxes:>7}{row.found:>7}   {told}")
+    folders = [shlex.quote(str(out / f"round-{row.index}")) for row in rounds]
     print(f"\nRounds: {out / 'rounds.csv'}")
     if not readable:
         print("The rounds know no data set, so nothing else reads them; --dataset NAME beside the export changes that.")
@@ -144,16 +141,4 @@ def _say(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) -> None:
         print(f"The highest {HEADLINE} is that of round {best}; whoever chooses by it has looked at true boxes.")
     print("Next:")
     print(f"  a page to look at     wsloc report {' '.join(folders)}")
-    print(f"  a detector of them    wsloc train-detector --labels {folders[best]}")
-
-
-def _plain(config: SelfTrainConfig) -> dict[str, Any]:
-    """The settings that tell two self-trainings apart."""
-    flat: dict[str, Any] = {}
-    for group in dataclasses.fields(config):
-        value = getattr(config, group.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            flat |= dataclasses.asdict(value)
-        elif group.name not in ("out", "resume", "overwrite"):
-            flat[group.name] = value
-    return {key: str(value) if isinstance(value, Path) else value for key, value in flat.items()}
+    print(f"  a detector of them    wsloc train-detector --boxes-from {folders[best]}")

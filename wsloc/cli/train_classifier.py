@@ -5,26 +5,22 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-import yaml
-from tqdm import tqdm
 
+from wsloc.cli.bars import training_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.parse import parse
 from wsloc.config import ComputeSettings, DataSettings, optional, require
-from wsloc.fitting.settings import FittingSettings
+from wsloc.config_files import OF_ONE_CALL, to_yaml
+from wsloc.fitting.fitting_settings import FittingSettings
 
 if TYPE_CHECKING:
-    from wsloc.fitting.fit import Progress
-    from wsloc.fitting.job import Job
-
-_OF_ONE_CALL = frozenset({"out", "resume", "overwrite", "workers", "download"})
+    from wsloc.fitting.task import ClassifierTask
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class TrainClassifierConfig:
     out: Annotated[Path | None, optional("DIR", "runs/classifier-DATASET-ARCH-NNN")] = None
     """folder for the checkpoint and its figures; cached features lie beside it"""
     resume: bool = False
-    """go on with an unfinished training: --out, or the newest one of the same configuration"""
+    """resume an unfinished training: --out, or the newest one of the same configuration"""
     overwrite: bool = False
     """replace the folder that --out names"""
 
@@ -72,93 +68,58 @@ def run(arguments: Sequence[str]) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
     config = parse(TrainClassifierConfig, "train-classifier", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
+    from wsloc.fitting.classifier_folder import identity_of, manifest_of
     from wsloc.fitting.fit import fit
-    from wsloc.fitting.folder import finish_folder, open_folder
-    from wsloc.fitting.opening import open_job
+    from wsloc.fitting.open_task import open_task
     from wsloc.fitting.report import format_outcome, write_outcome
     from wsloc.pipeline import applied, plan_threads
+    from wsloc.runs.choose_folder import open_run_folder
+    from wsloc.training.training_folder import remove_state
 
-    job = open_job(config.data, config.test_split, config.fitting, config.compute)
-    plan = plan_threads(job.device, config.compute.workers)
-    stem = f"classifier-{config.data.dataset}-{job.backbone.arch.replace(':', '-')}"
-    text = _to_yaml(config)
-    words = ["wsloc", "train-classifier", *arguments]
-    opened = open_folder(config.out, stem, text, job, plan, words, config.resume, config.overwrite)
-    with opened.folder, applied(plan) as pool:
-        print(_announcement(job, opened.folder.path, opened.resumed), file=sys.stderr)
-        with _bars() as show:
-            outcome = fit(job, opened.folder.path, opened.resumed, pool, show)
-        figures = write_outcome(opened.folder.path, job, outcome)
-        finish_folder(opened, outcome)
-    checkpoint = opened.folder.path / "classifier.safetensors"
-    print(with_flags(format_outcome(job, outcome, figures)))
+    task = open_task(config.data, config.test_split, config.fitting, config.compute)
+    plan = plan_threads(task.device, config.compute.workers)
+    stem = f"classifier-{config.data.dataset}-{task.backbone.arch.replace(':', '-')}"
+    identity = identity_of(task, plan.network)
+    folder, resumed = open_run_folder(
+        config.out, stem, to_yaml(config), resume=config.resume, overwrite=config.overwrite, identity=identity
+    )
+    with folder, applied(plan) as pool:
+        manifest = manifest_of(task, identity, ["wsloc", "train-classifier", *arguments])
+        folder.write_manifest(manifest)
+        print(_announcement(task, folder.path, resumed), file=sys.stderr)
+        outcome = fit(task, folder.path, pool, training_bar)
+        figures = write_outcome(folder.path, task, outcome)
+        remove_state(folder.path)
+        ended = {"epochs": len(outcome.history), "best_epoch": outcome.best_epoch, "failures": len(outcome.problems)}
+        folder.finish({**manifest, **ended})
+    checkpoint = folder.path / "classifier.safetensors"
+    print(with_flags(format_outcome(task, outcome, figures)))
     command = next_command(config, checkpoint)
     print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {command}")
     print(f"  by the head's maps    {command} --method cam")
     return 1 if outcome.problems else 0
 
 
-def _announcement(job: Job, folder: Path, resumed: bool) -> str:
-    held, count = int(job.held_out.sum()), len(job.examples.images)
-    trained = "all layers" if job.settings.fine_tune else "a linear head on frozen features"
+def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
+    held, count = int(task.held_out.sum()), len(task.examples.images)
+    trained = "all layers" if task.settings.fine_tune else "a linear head on frozen features"
     lines = [
-        f"{count - held} images to train on, {held} held out, {len(job.examples.class_names)} classes; "
-        f"{job.backbone.arch}, {trained}, {job.loss} on {job.device}."
+        f"{count - held} images to train on, {held} held out, {len(task.examples.class_names)} classes; "
+        f"{task.backbone.arch}, {trained}, {task.loss} on {task.device}."
     ]
-    for what, examples in (("images", job.examples), ("test images", job.test)):
+    for what, examples in (("images", task.examples), ("test images", task.test)):
         if examples is not None and (negatives := int((~examples.shows_any).sum())):
             lines.append(f"{negatives} of the {len(examples.images)} {what} show none of the classes.")
         if examples is not None and examples.left_out:
             lines.append(
                 f"{examples.left_out} {what} show none of the classes and are left out; --loss bce would use them."
             )
-    return "\n".join([*lines, f"{'Going on with' if resumed else 'Writing'} {folder}"])
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[Progress], None]]:
-    """A bar for each stage, one after another."""
-    bar: tqdm[Any] | None = None
-    stage, epoch = "", 0
-
-    def show(progress: Progress) -> None:
-        nonlocal bar, stage, epoch
-        if bar is None or progress.stage != stage:
-            if bar is not None:
-                bar.close()
-            stage = progress.stage
-            bar = tqdm(total=progress.total, initial=progress.done, unit="image", desc=stage, dynamic_ncols=True)
-        if progress.last is not None and progress.last.epoch != epoch:
-            last, epoch = progress.last, progress.last.epoch
-            bar.set_postfix_str(
-                f"epoch {epoch}: loss {last.train_loss:.3f}, held out {last.val_loss:.3f}, mAP {last.val_map:.3f}",
-                refresh=False,
-            )
-        bar.update(progress.done - bar.n)
-
-    try:
-        yield show
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def _to_yaml(config: TrainClassifierConfig) -> str:
-    settings: dict[str, Any] = {}
-    for group in dataclasses.fields(config):
-        value = getattr(config, group.name)
-        settings |= dataclasses.asdict(value) if dataclasses.is_dataclass(value) else {group.name: value}  # type: ignore[arg-type]
-    plain = {
-        key: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-        for key, value in settings.items()
-        if key not in _OF_ONE_CALL
-    }
-    return yaml.safe_dump(plain, sort_keys=False)
+    return "\n".join([*lines, f"{'Resuming' if resumed else 'Writing'} {folder}"])
 
 
 def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
     """The same images, or those of the test split, localized: all settings of the data that are not the default."""
-    from wsloc.fitting.opening import of_test_split, with_training_split
+    from wsloc.fitting.open_task import of_test_split, with_training_split
 
     data: DataSettings = with_training_split(config.data)
     if config.test_split is not None:
@@ -166,7 +127,7 @@ def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
     words = ["wsloc", "localize"]
     for setting in dataclasses.fields(data):
         value = getattr(data, setting.name)
-        if value != setting.default and setting.name not in _OF_ONE_CALL:
+        if value != setting.default and setting.name not in OF_ONE_CALL:
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{setting.name.replace('_', '-')}", *map(str, values)]
     # Code of the user's own runs only where it is named.

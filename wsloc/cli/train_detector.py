@@ -5,24 +5,22 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
-from wsloc.cli.detector_flags import TrainingImages, open_labels, watch
-from wsloc.cli.flags import with_flags
+from wsloc.cli.bars import training_bar
+from wsloc.cli.detector_flags import TrainingImages, as_comments, open_labels
 from wsloc.cli.parse import parse
-from wsloc.config import DatasetName, DataSettings, optional, require
-from wsloc.detection.settings import DetectorSettings, TrainingSettings
+from wsloc.config import DataSettings, optional, require
+from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.detection.labels import Labels
-    from wsloc.detection.loop import TrainingLog
     from wsloc.detection.testing import Tested
 
 
@@ -30,9 +28,7 @@ if TYPE_CHECKING:
 class _TestImages:
     """The images to test on, with true boxes; what is not given is as for the images to train on."""
 
-    test_dataset: Annotated[DatasetName | None, optional("NAME", "that of the training, if --test-split is given")] = (
-        None
-    )
+    test_dataset: Annotated[str | None, optional("NAME", "that of the training, if --test-split is given")] = None
     """data set to test on"""
     test_split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
     """its split"""
@@ -42,14 +38,14 @@ class _TestImages:
     """voc: year of the data set"""
     test_annotations: Annotated[Path | None, optional("PATH", "below --test-root")] = None
     """coco: the instances JSON file"""
-    test_image_labels: Annotated[Path | None, optional("CSV", "none")] = None
+    test_labels: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: CSV file with rows image,label[;label...]"""
     test_boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: its true boxes"""
     test_classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
     """only these classes"""
     test_ids: Annotated[Path | None, optional("FILE", "all")] = None
-    """only the images whose ids this text file lists, one a line"""
+    """only the images whose ids this text file lists, one per line"""
     test_limit: Annotated[int | None, optional("N", "all")] = None
     """only the first N images (>= 1)"""
 
@@ -67,7 +63,7 @@ class _TestImages:
             root=self.test_root or base.root,
             year=self.test_year or base.year,  # type: ignore[arg-type]
             split=self.test_split or base.split,
-            labels=self.test_image_labels or base.labels,
+            labels=self.test_labels or base.labels,
             annotations=self.test_annotations,
             boxes=self.test_boxes or base.boxes,
             classes=self.test_classes,
@@ -83,7 +79,7 @@ class TrainDetectorConfig:
     Writes a run folder: wsloc evaluate and wsloc report read its detections like the boxes of any run.
     """
 
-    labels_from: Annotated[str, tyro.conf.arg(name="labels", metavar="EXPORT|RUN|truth")]
+    boxes_from: Annotated[str, tyro.conf.arg(metavar="EXPORT|RUN|truth")]
     """boxes to train on: a COCO export (folder or instances file), a run folder, or truth (together with --dataset)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -91,10 +87,10 @@ class TrainDetectorConfig:
     """leave out images without a box; else they show what no object looks like"""
     data: TrainingImages = field(default_factory=TrainingImages)
     test: _TestImages = field(default_factory=_TestImages)
-    out: Annotated[Path | None, optional("DIR", "runs/detector-LABELS-ARCH-NNN")] = None
+    out: Annotated[Path | None, optional("DIR", "runs/detector-BOXES-ARCH-NNN")] = None
     """run folder"""
     resume: bool = False
-    """go on with an unfinished training: --out, or the newest one of the same settings"""
+    """resume an unfinished training: --out, or the newest one of the same settings"""
     overwrite: bool = False
     """replace the run folder that --out names"""
 
@@ -111,85 +107,62 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _train_and_test(config, ["wsloc", "train-detector", *arguments])
     except KeyboardInterrupt:
-        print("wsloc: interrupted; the same command with --resume goes on with the training.", file=sys.stderr)
+        print("wsloc: interrupted; the same command with --resume continues the training.", file=sys.stderr)
         return 130
 
 
 def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.checkpoint import Detector, save_detector
-    from wsloc.detection.folder import DETECTOR, describe, finish, require_same, write_problems
+    from wsloc.detection.detector_folder import DETECTOR, finish, identity_of, manifest_of, write_problems
+    from wsloc.detection.learner import plan_training, train_detector
     from wsloc.detection.models import require_backbone
     from wsloc.detection.testing import judge_detector, open_test
-    from wsloc.detection.training import plan_training, train_in_folder
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.choose_folder import open_run_folder
 
     device = choose_device(config.training.device)
-    labels = open_labels(config.labels_from, config.data, drop_empty=config.drop_empty)
+    labels = open_labels(config.boxes_from, config.data, drop_empty=config.drop_empty)
     given = config.test.settings(labels.settings or config.data)
     test, settings = (None, None) if given is None else open_test(given, labels.boxed)
     require_backbone(config.detector)
     plan = plan_training(device)
-    text = _config_yaml(config, settings)
-    stem = f"detector-{labels.boxed.name}-{config.detector.arch}"
-    folder, resumed = open_run_folder(config.out, stem, text, resume=config.resume, overwrite=config.overwrite)
-    with folder:
-        manifest = describe(
-            labels.boxed,
-            config.detector,
-            config.training,
-            device,
-            plan.network,
-            command,
-            test.fingerprint() if test is not None else None,
-        )
-        if resumed:
-            require_same(folder, manifest)
+    identity = identity_of(labels.boxed, device, plan.network, test.fingerprint() if test is not None else None)
+    stem, text = f"detector-{labels.boxed.name}-{config.detector.arch}", _config_yaml(config, settings)
+    folder, resumed = open_run_folder(
+        config.out, stem, text, resume=config.resume, overwrite=config.overwrite, identity=identity
+    )
+    with folder, applied(plan) as pool:
+        manifest = manifest_of("detector", command, identity, labels.boxed, config.detector, config.training)
         folder.write_manifest(manifest)
         _announce(config, labels, folder.path, resumed)
-        with applied(plan) as pool:
-            model, log = train_in_folder(
-                folder.path, labels.boxed, config.detector, config.training, device, pool, resumed=resumed, watch=watch
+        trained = train_detector(
+            folder.path, labels.boxed, config.detector, config.training, device, pool, progress=training_bar
+        )
+        detector = Detector(trained.model, config.detector, labels.boxed.class_names)
+        save_detector(folder.path / DETECTOR, detector)
+        left_out = write_problems(folder.path, [*labels.boxed.problems, *trained.problems])
+        counts: dict[str, int] = {}
+        if test is None or settings is None:
+            folder.join()
+        else:
+            size = config.training.batch_size
+            tested = judge_detector(
+                folder, test, settings, detector, device, batch_size=size, pool=pool, progress=training_bar
             )
-            detector = Detector(model, config.detector, labels.boxed.class_names)
-            save_detector(folder.path / DETECTOR, detector)
-            left_out = write_problems(folder.path, labels.boxed, log)
-            counts: dict[str, int] = {}
-            if test is None or settings is None:
-                folder.join()
-            else:
-                tested = judge_detector(
-                    folder,
-                    test,
-                    settings,
-                    detector,
-                    device,
-                    batch_size=config.training.batch_size,
-                    pool=pool,
-                    watch=watch,
-                    track=_bar,
-                )
-                _print_figures(tested)
-                counts = tested.counts
+            _print_figures(tested)
+            counts = tested.counts
         finish(folder, {**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
-    _say(folder.path, log, left_out, tested=test is not None)
+    _say(folder.path, len(trained.history), left_out, tested=test is not None)
     return 1 if left_out or counts.get("failures") or counts.get("images_without_truth") else 0
 
 
 def _config_yaml(config: TrainDetectorConfig, settings: DataSettings | None) -> str:
-    """The images of the test, which whoever reads the run needs; the training's settings stand above as comments."""
-    from wsloc.detection.folder import as_comments, data_yaml
+    """The images of the test, which whoever reads the run needs; the training's settings are comments above them."""
+    from wsloc.detection.detector_folder import data_yaml
 
-    groups = (config.detector, config.training)
-    trained = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
-    labels = {"labels": config.labels_from, "drop_empty": config.drop_empty}
-    return (
-        "# A detector of wsloc train-detector, trained with\n"
-        + as_comments(labels | trained)
-        + "# and tested on\n"
-        + data_yaml(config.detector.arch, settings)
-    )
+    head = f"# A detector of wsloc train-detector, trained with\n{as_comments(config)}# and tested on\n"
+    return head + data_yaml(config.detector.arch, settings)
 
 
 def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path, resumed: bool) -> None:
@@ -198,28 +171,24 @@ def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path, resumed
     empty = f", {counts['empty']} of them without a box" if counts["empty"] else ""
     print(
         f"{counts['boxes']} boxes{ignored} of {len(labels.boxed.class_names)} classes on {counts['images']} "
-        f"images{empty}; {config.detector.arch}.\n{'Going on with' if resumed else 'Writing'} {folder}",
+        f"images{empty}; {config.detector.arch}.\n{'Resuming' if resumed else 'Writing'} {folder}",
         file=sys.stderr,
     )
 
 
 def _print_figures(tested: Tested) -> None:
-    print(with_flags(tested.text))
+    print(tested.text)
     if tested.average_precision is not None:
         print("\naverage precision; percent")
         for name, value in tested.average_precision.items():
             print(f"  {name:<20}{100 * value:>6.1f}")
 
 
-def _bar(sequence: Sequence[Any]) -> Iterable[Any]:
-    return tqdm(sequence, unit="figure", dynamic_ncols=True, leave=False)
-
-
-def _say(folder: Path, log: TrainingLog, left_out: int, *, tested: bool) -> None:
-    from wsloc.detection.folder import DETECTOR, PROBLEMS
+def _say(folder: Path, epochs: int, left_out: int, *, tested: bool) -> None:
+    from wsloc.detection.detector_folder import DETECTOR, PROBLEMS
 
     if left_out:
-        print(f"\n{left_out} images or labels were left out of the training or mended: {folder / PROBLEMS}")
-    print(f"\nRun folder: {folder}\nDetector: {folder / DETECTOR}, {len(log.epochs)} epochs")
+        print(f"\n{left_out} images or labels were left out of the training or fixed: {folder / PROBLEMS}")
+    print(f"\nRun folder: {folder}\nDetector: {folder / DETECTOR}, {epochs} epochs")
     if tested:
         print(f"Next:\n  every metric          wsloc evaluate {shlex.quote(str(folder))}")

@@ -126,7 +126,7 @@ def _ascent(config: VisualizeConfig, classifier: Classifier, device: torch.devic
 def _start(config: VisualizeConfig, preprocessing: Preprocessing) -> Tensor:
     import torch
 
-    from wsloc.classifiers import VIEWS
+    from wsloc.classifiers.preprocessing import whole
     from wsloc.images import read_image
     from wsloc.saliency.class_model import noise_start
 
@@ -136,7 +136,7 @@ def _start(config: VisualizeConfig, preprocessing: Preprocessing) -> Tensor:
     if config.start == "noise":
         return noise_start(shape, config.seed)
     try:
-        return VIEWS["whole"](read_image(Path(config.start)), preprocessing).views[0].pixels
+        return whole(read_image(Path(config.start)), preprocessing).views[0].pixels
     except ItemError as error:
         raise UserError(f"--start: {error}; give zero, noise or a photograph.") from error
 

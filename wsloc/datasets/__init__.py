@@ -1,6 +1,15 @@
-"""Images with image-level labels, and, apart from them, ground truth."""
+"""Data sets: images with their labels for all code, and ground truth for evaluation alone."""
 
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.registry import GROUND_TRUTH_READERS, OPENERS, open_dataset, read_ground_truth
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet, asked_classes
+from wsloc.datasets.registry import open_dataset, read_ground_truth
+from wsloc.registries import DATASETS
 
-__all__ = ["GROUND_TRUTH_READERS", "OPENERS", "Dataset", "GroundTruthSet", "open_dataset", "read_ground_truth"]
+__all__ = [
+    "DATASETS",
+    "DataSetKind",
+    "Dataset",
+    "GroundTruthSet",
+    "asked_classes",
+    "open_dataset",
+    "read_ground_truth",
+]

@@ -8,13 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
-from wsloc.datasets.cub import list_cub
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.imagenet import annotation_of, list_imagenet
-from wsloc.datasets.registry import open_images, read_ground_truth, wsol_root
-from wsloc.datasets.tables import is_there, read_rows, repeated, strangers
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.registry import kind_of, open_images, read_ground_truth, root_and_split
+from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
-from wsloc.datasets.wsol_tables import list_wsol
 from wsloc.errors import ItemError
 from wsloc.images import read_header, read_image
 from wsloc.records import GroundTruth, ImageRecord
@@ -58,22 +55,19 @@ def check_dataset(settings: DataSettings, watch: Watch = iter) -> Iterator[Probl
         images = tuple(image for image in dataset.images if chosen.intersection(image.labels))
         dataset = replace(dataset, images=images)
     dataset = replace(dataset, images=dataset.images[: settings.limit])
-    # Several data sets name what is wrong with a list only when asked, since to open them it need not be known.
-    yield from _list_problems(settings)
-    yield from _image_problems(watch(dataset.images))
-    truth = read_ground_truth(settings, dataset)
-    if truth is None:
-        return
-    yield from _annotation_problems(settings, dataset, truth)
-    yield from _label_problems(dataset, truth)
-    yield from _mask_problems(settings, dataset, truth)
-
-
-def _list_problems(settings: DataSettings) -> Iterator[Problem]:
-    if settings.images is not None or settings.dataset not in _LIST_CHECKS:
-        return
-    for path, sentence in _LIST_CHECKS[settings.dataset](settings):
+    kind = kind_of(settings)
+    more = kind.check(*root_and_split(settings, kind), settings) if kind else ()
+    for path, sentence in (*dataset.problems, *more):
         yield Problem("list", str(path), sentence)
+    yield from _image_problems(watch(dataset.images))
+    if kind is None or (truth := read_ground_truth(settings, dataset)) is None:
+        return
+    split = settings.split or kind.default_split
+    xml_files = ((image, kind.xml_file(dataset, split, image)) for image in dataset.images)
+    yield from _annotation_problems(dataset, truth)
+    yield from _size_problems((image, path) for image, path in xml_files if path is not None)
+    yield from _label_problems(dataset, truth)
+    yield from _mask_problems(kind, dataset, truth)
 
 
 def _image_problems(images: Iterable[ImageRecord]) -> Iterator[Problem]:
@@ -95,7 +89,7 @@ def _image_problems(images: Iterable[ImageRecord]) -> Iterator[Problem]:
         seen.setdefault(digest, image.file)
 
 
-def _annotation_problems(settings: DataSettings, dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
+def _annotation_problems(dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
     for problem in truth.problems:
         where, _, sentence = problem.partition(": ")
         yield Problem("annotation", where, sentence)
@@ -106,33 +100,20 @@ def _annotation_problems(settings: DataSettings, dataset: Dataset, truth: Ground
             f"{truth.ambiguous_orientations} images have an EXIF orientation, and their annotation does not tell "
             "whether its boxes are in the frame of the stored image, as is assumed, or of the turned one",
         )
-    for image in dataset.images:
-        path = _xml_of(settings, dataset, image)
-        if path is None:
-            continue
+
+
+def _size_problems(xml_files: Iterable[tuple[ImageRecord, Path]]) -> Iterator[Problem]:
+    for image, path in xml_files:
         if not is_there(path):
-            # VOC's reader has told this already; most images of ImageNet's train have no boxes.
-            if settings.dataset == "imagenet" and settings.split != "train":
-                yield Problem("annotation", str(path), "does not exist")
+            yield Problem("annotation", str(path), "does not exist")
             continue
         try:
             annotated_wh, header = annotated_size(parse_xml(path)), read_header(image.path)
         except ItemError:
             continue
-        if annotated_wh not in (None, header.stored_wh, header.size_wh):
-            assert annotated_wh is not None
-            width, height = header.stored_wh
-            yield Problem(
-                "size",
-                str(path),
-                f"says {annotated_wh[0]} x {annotated_wh[1]} pixels, but the image has {width} x {height}",
-            )
-
-
-def _xml_of(settings: DataSettings, dataset: Dataset, image: ImageRecord) -> Path | None:
-    if settings.dataset in ("voc", "demo"):
-        return dataset.root / "Annotations" / f"{image.image_id}.xml"
-    return annotation_of(dataset, image) if settings.dataset == "imagenet" else None
+        if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
+            sizes = (f"{width} x {height}" for width, height in (annotated_wh, header.stored_wh))
+            yield Problem("size", str(path), "says {} pixels, but the image has {}".format(*sizes))
 
 
 def _label_problems(dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
@@ -155,60 +136,13 @@ def _plainly_boxed(found: GroundTruth) -> set[str]:
     return {name for name, difficult in zip(found.class_names, found.difficult, strict=True) if not difficult}
 
 
-def _mask_problems(settings: DataSettings, dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
-    # COCO's outlines are among the problems of its annotations.
-    if truth.read_masks is None or settings.dataset == "coco":
+def _mask_problems(kind: DataSetKind, dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
+    if truth.read_masks is None:
         return
     for image in dataset.images:
-        if not is_there(image.path) or not _should_have_mask(settings, dataset, image):
+        if not is_there(image.path) or not kind.expects_mask(dataset, image):
             continue
         try:
             truth.read_masks(image.image_id)
         except ItemError as error:
             yield Problem("mask", image.file, str(error))
-
-
-def _should_have_mask(settings: DataSettings, dataset: Dataset, image: ImageRecord) -> bool:
-    """VOC has masks of some images only."""
-    if settings.dataset not in ("voc", "demo"):
-        return True
-    folders = ("SegmentationObject", "SegmentationClass")
-    return any(is_there(dataset.root / folder / f"{image.image_id}.png") for folder in folders)
-
-
-def _voc_lists(settings: DataSettings) -> list[tuple[Path, str]]:
-    folder = open_images(settings).root / "ImageSets" / "Main"
-    split = settings.split or ("trainval" if settings.dataset == "voc" else "test")
-    path = folder / f"{split}.txt"
-    ids = [row[0] for row in read_rows(path)]
-    problems = repeated(path, ids)
-    for class_list in sorted(folder.glob(f"*_{split}.txt")):
-        labeled = [row[0] for row in read_rows(class_list)]
-        problems += repeated(class_list, labeled)
-        problems += strangers(class_list, sorted(set(labeled) - set(ids)), f"images that {path.name} lacks")
-    return problems
-
-
-def _folder_lists(settings: DataSettings) -> list[tuple[Path, str]]:
-    ids = {image.image_id for image in open_images(replace(settings, ids=None)).images}
-    problems = []
-    if settings.masks is not None:
-        stems = {Path(image_id).with_suffix("") for image_id in ids}
-        masks = (path.relative_to(settings.masks) for path in sorted(settings.masks.rglob("*.png")))
-        lost = (
-            mask.as_posix()
-            for mask in masks
-            if not {mask.with_suffix(""), Path(*mask.parts[1:]).with_suffix("") if mask.parts[1:] else mask} & stems
-        )
-        problems += strangers(settings.masks, lost, "masks of no image")
-    return problems
-
-
-_LIST_CHECKS: dict[str, Callable[[DataSettings], Iterable[tuple[Path, str]]]] = {
-    "demo": _voc_lists,
-    "voc": _voc_lists,
-    "imagenet": lambda settings: list_imagenet(settings.root or Path("data"), settings.split or "val").problems,
-    "cub": lambda settings: list_cub(settings.root or Path("data"), settings.split or "test").problems,
-    "folder": _folder_lists,
-    "wsol": lambda settings: list_wsol(wsol_root(settings), settings.annotations, settings.split or "test").problems,
-}

@@ -8,40 +8,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from wsloc import boxes
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
 from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.frames import Placed, SizeWh, frame_of, header_of, place_boxes
-from wsloc.datasets.tables import is_there
-from wsloc.errors import ItemError, UserError
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.frames import Frame, Placed, frame_of, header_of, place_boxes, size_text
+from wsloc.datasets.tables import is_there, require_folder
+from wsloc.errors import UserError
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
 
 BORDER_TOLERANCE = 1.0
-"""COCO's boxes reach over the border by parts of a pixel, from rounding; beyond this many pixels it is told."""
+"""COCO's boxes reach over the border by parts of a pixel, from rounding; beyond this many pixels it is reported."""
 
 
-def open_coco(root: Path, annotations: Path | None = None, split: str = "val2017") -> Dataset:
+def open_coco(root: Path, split: str, annotations: Path | None = None) -> Dataset:
     """Images and image-level labels of an instances file, in its order; ids are the file's own, as text.
 
     Args:
         root: folder that the images lie under: in ``root/SPLIT``, ``root/images/SPLIT``, ``root/images`` or ``root``.
-        annotations: the instances file; None for ``root/annotations/instances_SPLIT.json``.
         split: such as ``val2017``.
+        annotations: the instances file; None for ``root/annotations/instances_SPLIT.json``.
 
     Raises:
         UserError: if the folder, the file or all images are missing, or if the file is malformed.
     """
-    path = _annotation_file(root, annotations, split)
+    path = _annotation_file(root, split, annotations)
     content = read_content(path)
     folder = _image_folder(root, split, content.images, path)
-    order = {name: place for place, name in enumerate(content.category_names.values())}
+    order = {name: index for index, name in enumerate(content.category_names.values())}
     images = []
     for image in content.images:
         names = {annotation.class_name for annotation in content.annotations[image.image_id] if not annotation.crowd}
@@ -58,63 +60,56 @@ def open_coco(root: Path, annotations: Path | None = None, split: str = "val2017
     )
 
 
-def read_coco_ground_truth(dataset: Dataset, annotations: Path | None = None, split: str = "val2017") -> GroundTruthSet:
+def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | None = None) -> GroundTruthSet:
     """The true boxes, crowd regions and masks of the images of a data set that :func:`open_coco` opened.
 
     Boxes are cut off at the border and in the frame of the image after EXIF transposition, as
-    :func:`wsloc.datasets.frames.frame_of` tells it from the width and height of the file. An image that cannot be
+    :func:`wsloc.datasets.frames.frame_of` finds it from the width and height in the file. An image that cannot be
     read keeps its boxes, and the size that the file gives.
 
     Args:
         dataset: all images of the file, or some of them.
-        annotations: as for :func:`open_coco`.
         split: as for :func:`open_coco`.
+        annotations: likewise.
 
     Raises:
         UserError: if the file is missing or malformed.
     """
-    content = read_content(_annotation_file(dataset.root, annotations, split))
+    content = read_content(_annotation_file(dataset.root, split, annotations))
     sizes = {image.image_id: image.size_wh for image in content.images}
-    images: dict[str, GroundTruth] = {}
     drawings: dict[str, Drawing] = {}
-    problems, without_outline = list(content.problems), []
-    ambiguous = 0
-    for record in dataset.images:
-        image_id = record.image_id
-        annotated_wh = sizes.get(image_id)
-        try:
-            header = header_of(record.path, annotated_wh)
-        except ItemError as error:
-            problems.append(f"{record.file}: {error}")
-            continue
-        in_stored_frame, told = frame_of(annotated_wh, header)
-        ambiguous += not told
-        if annotated_wh not in (None, header.stored_wh, header.size_wh):
-            sizes_told = f"{_size(annotated_wh)} pixels in the annotations, but the image has {_size(header.stored_wh)}"
-            problems.append(f"{record.file}: {sizes_told}")
-        found, placed, mended = _place(content.annotations.get(image_id, []), header, in_stored_frame)
-        truth = images[image_id] = _truth(image_id, found, placed, header)
-        frame_wh = annotated_wh or (header.stored_wh if in_stored_frame else header.size_wh)
+    without_outline: list[str] = []
+
+    def read(record: ImageRecord) -> Annotation:
+        annotated_wh = sizes.get(record.image_id)
+        header = header_of(record.path, annotated_wh)
+        frame = frame_of(annotated_wh, header)
+        problems = []
+        if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
+            both = f"{size_text(annotated_wh)} pixels in the annotations, but the image has"
+            problems.append(f"{both} {size_text(header.stored_wh)}")
+        found, placed, left_out = _place(content.annotations.get(record.image_id, []), frame)
+        truth = _truth(record.image_id, found, placed, header)
+        frame_wh = annotated_wh or frame.size_wh
         # Drawn when asked for, but read here: nothing else sees all of them.
         outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
-        drawings[image_id] = Drawing(
+        drawings[record.image_id] = Drawing(
             frame_wh,
-            header.orientation if in_stored_frame else 1,
+            frame.orientation,
             outlines,
             tuple(annotation.crowd for annotation in found),
             placed.boxes_xyxy,
             truth,
         )
         missing, malformed = _faulty_outlines(found, outlines)
-        problems += [f"{record.file}: {sentence}" for sentence in mended + malformed]
-        without_outline += [f"{record.file}: {sentence}" for sentence in missing]
-    has_masks = any(drawing.has_object_outlines for drawing in drawings.values())
-    return GroundTruthSet(
-        images,
-        tuple(problems + without_outline if has_masks else problems),
-        ambiguous,
-        partial(draw_masks, drawings) if has_masks else None,
-    )
+        without_outline.extend(f"{record.file}: {sentence}" for sentence in missing)
+        return Annotation(truth, frame.is_certain, [*problems, *left_out, *malformed])
+
+    truth = read_annotations(dataset.images, read, lambda record: record.file, content.problems)
+    if not any(drawing.has_object_outlines for drawing in drawings.values()):
+        return truth
+    problems = (*truth.problems, *without_outline)
+    return replace(truth, problems=problems, read_masks=partial(draw_masks, drawings))
 
 
 def _faulty_outlines(
@@ -126,27 +121,25 @@ def _faulty_outlines(
         if outline is not None:
             continue
         if annotation.segmentation in (None, [], {}):
-            missing.append(f"a {annotation.told_as} has no outline; its box is left undecided in the masks")
+            missing.append(f"a {annotation.label} has no outline; its box is left undecided in the masks")
         else:
             malformed.append(
-                f"the outline of a {annotation.told_as} is malformed; its box is left undecided in the masks"
+                f"the outline of a {annotation.label} is malformed; its box is left undecided in the masks"
             )
     return missing, malformed
 
 
-def _place(
-    annotations: Sequence[CocoAnnotation], header: ImageHeader, in_stored_frame: bool
-) -> tuple[list[CocoAnnotation], Placed, list[str]]:
-    """The annotations that have a box, these boxes, and what had to be left out or mended."""
+def _place(annotations: Sequence[CocoAnnotation], frame: Frame) -> tuple[list[CocoAnnotation], Placed, list[str]]:
+    """The annotations that have a box, these boxes, and what had to be left out or fixed."""
     readable, given, sentences = [], [], []
     for annotation in annotations:
         if (box := _numbers(annotation.bbox)) is None:
-            sentences.append(f"the bbox of a {annotation.told_as} is not four finite numbers, and it was left out")
+            sentences.append(f"the bbox of a {annotation.label} is not four finite numbers, and it was left out")
         else:
             readable.append(annotation)
             given.append(box)
-    names = [annotation.told_as for annotation in readable]
-    placed = place_boxes(boxes.from_xywh(given), names, header, in_stored_frame, BORDER_TOLERANCE)
+    names = [annotation.label for annotation in readable]
+    placed = place_boxes(boxes.from_xywh(given), names, frame, BORDER_TOLERANCE)
     return [readable[index] for index in placed.kept], placed, [*sentences, *placed.problems]
 
 
@@ -163,9 +156,8 @@ def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, heade
     )
 
 
-def _annotation_file(root: Path, annotations: Path | None, split: str) -> Path:
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds COCO's images.")
+def _annotation_file(root: Path, split: str, annotations: Path | None) -> Path:
+    require_folder(root, "COCO's images")
     path = annotations or root / "annotations" / f"instances_{split}.json"
     if path.is_file():
         return path
@@ -201,5 +193,13 @@ def _numbers(bbox: object) -> tuple[float, ...] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _size(size_wh: SizeWh) -> str:
-    return f"{size_wh[0]} x {size_wh[1]}"
+COCO = DataSetKind(
+    open=lambda root, split, settings: open_coco(root, split, settings.annotations),
+    read_truth=lambda dataset, split, settings: read_coco_ground_truth(dataset, split, settings.annotations),
+    default_root=Path("data/coco"),
+    default_split="val2017",
+    train_split="train2017",
+    takes=frozenset({"annotations"}),
+    # What is wrong with an outline is among the problems of the annotations.
+    expects_mask=lambda _dataset, _image: False,
+)

@@ -1,7 +1,6 @@
 """COCO's outlines, polygons or run lengths, as masks.
 
-Polygons are filled by pycocotools, as every figure on COCO has them. Run lengths are expanded here: some
-versions of pycocotools read past the end of those that do not fill the image.
+Polygons are filled by pycocotools, as every figure on COCO has them.
 """
 
 from __future__ import annotations
@@ -19,22 +18,14 @@ from wsloc.datasets.frames import SizeWh, turn_masks
 from wsloc.errors import ItemError
 from wsloc.images import MAX_PIXELS
 from wsloc.records import GroundTruth, TrueMasks
+from wsloc.run_lengths import expand, read_counts
 
 Polygons = tuple[NDArray[np.float64], ...]
-"""Closed rings ``(2K,)``: x and y in turn, pixels, (0, 0) being the corner of the first pixel."""
+"""Closed rings ``(2K,)``: alternating x and y in pixels, (0, 0) is the corner of the first pixel."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunLengths:
-    """Runs of background and object in turn, down the columns.
-
-    Attributes:
-        counts: int64 ``(R,)``; their sum is width times height.
-    """
-
-    counts: NDArray[np.int64]
-
-
+RunLengths = NDArray[np.int64]
+"""See :func:`wsloc.run_lengths.expand`."""
 Outline = Polygons | RunLengths
 
 
@@ -80,10 +71,7 @@ def read_outline(segmentation: object, frame_wh: SizeWh) -> Outline | None:
         width, height = frame_wh
         if segmentation.get("size") != [height, width]:
             return None
-        counts = _counts(segmentation.get("counts"))
-        if counts is None or min(counts, default=0) < 0 or sum(counts) != width * height:
-            return None
-        return RunLengths(np.array(counts, dtype=np.int64))
+        return read_counts(segmentation.get("counts"), width * height)
     if not isinstance(segmentation, list) or not segmentation:
         return None
     rings = [_ring(ring, frame_wh) for ring in segmentation]
@@ -94,9 +82,8 @@ def read_outline(segmentation: object, frame_wh: SizeWh) -> Outline | None:
 def draw_outline(outline: Outline, frame_wh: SizeWh) -> NDArray[np.bool_]:
     """The pixels inside an outline: bool ``(H, W)``, in the frame of the outline."""
     width, height = frame_wh
-    if isinstance(outline, RunLengths):
-        values = np.arange(len(outline.counts)) % 2 == 1
-        return np.repeat(values, outline.counts).reshape(width, height).T
+    if isinstance(outline, np.ndarray):
+        return expand(outline, (height, width))
     runs = coco_mask.frPyObjects(list(outline), height, width)
     mask: NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(runs)).astype(bool)
     return mask
@@ -156,30 +143,3 @@ def _ring(ring: object, frame_wh: SizeWh) -> NDArray[np.float64] | None:
     if not ((corners >= -sides) & (corners <= 2 * sides)).all():
         return None
     return points.astype(np.float64)
-
-
-def _counts(counts: object) -> list[int] | None:
-    if isinstance(counts, list):
-        return counts if all(type(count) is int for count in counts) else None
-    if not isinstance(counts, str):
-        return None
-    return _decompressed(counts)
-
-
-def _decompressed(text: str) -> list[int] | None:
-    """COCO's compressed run lengths: five bits a character, the fourth run and later ones as changes."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        code = ord(character) - 48
-        if not 0 <= code < 64:
-            return None
-        value |= (code & 0x1F) << shift
-        shift += 5
-        if code & 0x20:
-            continue
-        if code & 0x10:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value, shift = 0, 0
-    return counts if shift == 0 else None

@@ -18,14 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, place_boxes, turn_masks
+from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.frames import frame_of, header_of, place_boxes, size_text, turn_masks
+from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.tables import (
-    Listing,
+    find_folder,
     read_rows,
     repeated,
     require_columns,
@@ -35,7 +34,7 @@ from wsloc.datasets.tables import (
 )
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
-from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+from wsloc.records import ImageRecord, TrueMasks
 
 _IS_TRAIN = {"train": "1", "test": "0"}
 _MAJORITY = 128
@@ -50,7 +49,7 @@ class _Names:
     classes: dict[str, str]
 
 
-def open_cub(root: Path, split: str = "test") -> Dataset:
+def open_cub(root: Path, split: str) -> Dataset:
     """Images and image-level labels of a split.
 
     Args:
@@ -60,14 +59,9 @@ def open_cub(root: Path, split: str = "test") -> Dataset:
     Raises:
         UserError: if the folder, the split or a table is missing or malformed.
     """
-    return list_cub(root, split).dataset
-
-
-def list_cub(root: Path, split: str = "test") -> Listing:
-    """As :func:`open_cub`, with what is wrong with the tables."""
     if split not in _IS_TRAIN:
         raise UserError(f"CUB-200-2011 has the splits test and train, not {split!r}.")
-    folder = _folder(root)
+    folder = find_folder(root, ["CUB_200_2011"], "images.txt")
     names = _read_names(folder)
     paths = {name: folder / f"{name}.txt" for name in ("images", "image_class_labels", "train_test_split")}
     labels, is_train = _read_pairs(paths["image_class_labels"]), _read_pairs(paths["train_test_split"])
@@ -93,16 +87,15 @@ def list_cub(root: Path, split: str = "test") -> Listing:
         *strangers(paths["image_class_labels"], labeled.keys() - names.files.keys(), "labels without an image"),
     ]
     class_names = tuple(names.classes.values())
-    numbers = tuple(whole_number(folder / "classes.txt", number) for number in names.classes)
-    dataset = Dataset("cub", folder, class_names, images, label_map="in-order", category_ids=numbers)
-    return Listing(dataset, tuple(problems))
+    category_ids = tuple(whole_number(folder / "classes.txt", number) for number in names.classes)
+    return Dataset("cub", folder, class_names, images, "in-order", category_ids, tuple(problems))
 
 
 def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
     """The true boxes of the images of a data set that :func:`open_cub` opened, and masks where there are segmentations.
 
     The class of a box is that of its image in ``image_class_labels.txt``. Boxes and masks turn with images that have
-    an EXIF orientation: the tables do not tell the frame, and a mask tells it by its size.
+    an EXIF orientation: the tables do not give the frame, and a mask gives it by its size.
     """
     folder = dataset.root
     names = _read_names(folder)
@@ -118,25 +111,16 @@ def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
         if file not in class_of or file not in box_of:
             raise ItemError("bounding_boxes.txt has no box of it, or image_class_labels.txt no label")
         header = header_of(image.path, None)
-        in_stored_frame, told = frame_of(None, header)
+        frame = frame_of(None, header)
         x, y, width, height = box_of[file]
         box = (x, y, x + width + 1, y + height + 1)
-        placed = place_boxes([box], [class_of[file]], header, in_stored_frame, tolerance=1)
-        kept = len(placed.kept)
-        names, difficult = (class_of[file],) * kept, np.zeros(kept, dtype=bool)
-        return Annotation(GroundTruth(file, placed.boxes_xyxy, names, difficult, header.size_wh), told, placed.problems)
+        placed = place_boxes([box], [class_of[file]], frame, tolerance=1)
+        names = [class_of[file]] * len(placed.kept)
+        truth = truth_without_difficult(image, placed.boxes_xyxy, names, header)
+        return Annotation(truth, frame.is_certain, placed.problems)
 
     truth = read_annotations(dataset.images, read, lambda image: image.image_id, bad_rows)
     return replace(truth, read_masks=_mask_reader(folder, dataset, class_of))
-
-
-def _folder(root: Path) -> Path:
-    for folder in (root / "CUB_200_2011", root):
-        if (folder / "images.txt").is_file():
-            return folder
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds CUB_200_2011.")
-    raise UserError(f"There is no CUB_200_2011/images.txt in {root}; `root` names the folder that holds CUB_200_2011.")
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -179,21 +163,22 @@ def _mask_reader(folder: Path, dataset: Dataset, class_of: dict[str, str]) -> Ca
     paths = {image.image_id: image.path for image in dataset.images}
 
     def read(image_id: str) -> TrueMasks:
-        header = read_header(paths[image_id])
-        mask = _read_segmentation(segmentations / Path(image_id).with_suffix(".png"))
+        path = segmentations / Path(image_id).with_suffix(".png")
+        with open_mask(path, f"segmentation {path.name}") as picture:
+            mask = np.asarray(picture.convert("L")) >= _MAJORITY
         mask_wh = (mask.shape[1], mask.shape[0])
-        in_stored_frame, _ = frame_of(mask_wh, header)
-        if mask_wh != (header.stored_wh if in_stored_frame else header.size_wh):
-            raise ItemError(f"the segmentation has {mask_wh[0]} x {mask_wh[1]} pixels, the image has other sides")
-        turned = turn_masks(mask[None], header.orientation) if in_stored_frame else mask[None]
+        frame = frame_of(mask_wh, read_header(paths[image_id]))
+        if mask_wh != frame.size_wh:
+            raise ItemError(f"the segmentation has {size_text(mask_wh)} pixels, the image has other sides")
+        turned = turn_masks(mask[None], frame.orientation)
         return TrueMasks(turned, (class_of[image_id],), np.zeros(turned.shape[1:], dtype=bool))
 
     return read
 
 
-def _read_segmentation(path: Path) -> NDArray[np.bool_]:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("L")) >= _MAJORITY
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise ItemError(f"the segmentation {path.name} cannot be read: {error}") from error
+CUB = DataSetKind(
+    open=lambda root, split, _settings: open_cub(root, split),
+    read_truth=lambda dataset, _split, _settings: read_cub_ground_truth(dataset),
+    default_split="test",
+    train_split="train",
+)

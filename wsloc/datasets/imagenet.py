@@ -22,29 +22,27 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from wsloc.boxes import as_boxes
 from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, place_boxes
-from wsloc.datasets.tables import Listing, Rows, is_there, one_of, read_rows, repeated, require_inside, strangers
-from wsloc.datasets.voc_xml import annotated_size, parse_xml, read_corners
+from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
+from wsloc.datasets.tables import Rows, find_folder, is_there, one_of, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.voc_xml import read_xml
 from wsloc.errors import UserError
 from wsloc.images import IMAGE_SUFFIXES
-from wsloc.records import GroundTruth, ImageRecord
+from wsloc.records import ImageRecord
 
 _CLS_LOC = "CLS-LOC"
 _MAPPING = "LOC_synset_mapping.txt"
 _SOLUTION = "LOC_val_solution.csv"
-Problems = list[tuple[Path, str]]
+Problems = list[FileProblem]
 
 
-def open_imagenet(root: Path, split: str = "val") -> Dataset:
+def open_imagenet(root: Path, split: str) -> Dataset:
     """Images and image-level labels of a split.
 
     The labels of train are the names of its folders. Those of val come from ``LOC_val_solution.csv``, of which nothing
     but the WordNet id is read; without it from sub-folders named by WordNet ids; without them from a list of
-    images and numbers, ``val.txt`` beside ILSVRC or in ``ImageSets/CLS-LOC``, a number being a place in
-    ``LOC_synset_mapping.txt``. The archive's own ``val.txt`` numbers its lines and is not taken for such a list.
+    images and numbers, ``val.txt`` beside ILSVRC or in ``ImageSets/CLS-LOC``, a number being a row of
+    ``LOC_synset_mapping.txt`` from 0. The archive's own ``val.txt`` numbers its lines and is not taken for such a list.
 
     Args:
         root: folder that holds ``ILSVRC``, or that folder itself.
@@ -53,14 +51,11 @@ def open_imagenet(root: Path, split: str = "val") -> Dataset:
     Raises:
         UserError: if the folder, the split, its images or its labels are missing or malformed.
     """
-    return list_imagenet(root, split).dataset
-
-
-def list_imagenet(root: Path, split: str = "val") -> Listing:
-    """As :func:`open_imagenet`, with what is wrong with the lists."""
     if split not in ("val", "train"):
         raise UserError(f"imagenet has the splits val and train with labels, not {split!r}.")
-    folder = _ilsvrc_folder(root)
+    # Absolute, so that --root . inside ILSVRC has a parent to look for the lists in.
+    root = root.absolute() if root == Path() else root
+    folder = find_folder(root, ["ILSVRC"], f"Data/{_CLS_LOC}")
     data = folder / "Data" / _CLS_LOC / split
     if not data.is_dir():
         raise UserError(f"There is no folder {data}; unpack the images of {split} there, or choose another `split`.")
@@ -84,8 +79,8 @@ def list_imagenet(root: Path, split: str = "val") -> Listing:
     images = tuple(_record(folder, data, image_id, files, classes, wnid_of) for image_id in ids)
     if not images:
         raise UserError(f"{data} holds no image and no list names one; unpack the images of {split} there.")
-    return Listing(
-        Dataset("imagenet", folder.parent, tuple(classes.values()), images, label_map="imagenet"), tuple(problems)
+    return Dataset(
+        "imagenet", folder.parent, tuple(classes.values()), images, label_map="imagenet", problems=tuple(problems)
     )
 
 
@@ -115,30 +110,11 @@ def read_imagenet_ground_truth(dataset: Dataset) -> GroundTruthSet:
 
 
 def _read_annotation(path: Path, image: ImageRecord, class_names: dict[str, str]) -> Annotation:
-    root = parse_xml(path)
-    annotated_wh = annotated_size(root)
-    header = header_of(image.path, annotated_wh)
-    in_stored_frame, told = frame_of(annotated_wh, header)
-    elements = root.findall("object")
-    wnids = [(element.findtext("name") or "").strip() for element in elements]
-    corners = [read_corners(element, wnid) for element, wnid in zip(elements, wnids, strict=True)]
-    half_open = as_boxes([(xmin, ymin, xmax + 1, ymax + 1) for xmin, ymin, xmax, ymax in corners])
-    placed = place_boxes(half_open, wnids, header, in_stored_frame, tolerance=1)
-    names = tuple(class_names.get(wnids[index], wnids[index]) for index in placed.kept)
-    difficult = np.zeros(len(names), dtype=bool)
-    truth = GroundTruth(image.image_id, placed.boxes_xyxy, names, difficult, header.size_wh)
-    return Annotation(truth, told, placed.problems)
-
-
-def _ilsvrc_folder(root: Path) -> Path:
-    # Absolute, so that the root . inside ILSVRC has a parent to look for the lists in.
-    root = root.absolute() if root == Path() else root
-    for folder in (root / "ILSVRC", root):
-        if (folder / "Data" / _CLS_LOC).is_dir():
-            return folder
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds ILSVRC.")
-    raise UserError(f"There is no ILSVRC/Data/CLS-LOC in {root}; `root` names the folder that holds ILSVRC.")
+    found = read_xml(path, image, lambda corners: (*corners[:2], corners[2] + 1, corners[3] + 1), tolerance=1)
+    names = tuple(class_names.get(wnid, wnid) for wnid in found.truth.class_names)
+    # Its challenge knows no difficult objects.
+    truth = replace(found.truth, class_names=names, difficult=np.zeros(len(names), dtype=bool))
+    return replace(found, truth=truth)
 
 
 def _beside(folder: Path, name: str) -> Path | None:
@@ -230,3 +206,18 @@ def _labels_of_list(path: Path, rows: Rows, wnids: list[str]) -> dict[str, str]:
             )
         labels[_without_suffix(row[0])] = wnids[int(row[1])]
     return labels
+
+
+def _xml_file(dataset: Dataset, split: str, image: ImageRecord) -> Path | None:
+    path = annotation_of(dataset, image)
+    # Most images of train have no boxes.
+    return None if split == "train" and not is_there(path) else path
+
+
+IMAGENET = DataSetKind(
+    open=lambda root, split, _settings: open_imagenet(root, split),
+    read_truth=lambda dataset, _split, _settings: read_imagenet_ground_truth(dataset),
+    default_split="val",
+    train_split="train",
+    xml_file=_xml_file,
+)

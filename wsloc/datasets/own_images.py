@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from wsloc.datasets.dataset import Dataset
-from wsloc.datasets.tables import leaves
+from wsloc.datasets.tables import leaves, require_folder
 from wsloc.errors import UserError
 from wsloc.images import IMAGE_SUFFIXES
 from wsloc.records import ImageRecord
@@ -22,7 +22,7 @@ def open_class_folders(root: Path) -> Dataset:
     Raises:
         UserError: if the folder is missing or holds no image.
     """
-    _require_folder(root)
+    require_folder(root, "the images")
     images = []
     for path in _image_files(root):
         relative = path.relative_to(root)
@@ -42,7 +42,7 @@ def open_labeled_images(root: Path, labels_csv: Path) -> Dataset:
     Raises:
         UserError: if the folder or the file is missing, or a row is malformed or leaves the folder.
     """
-    _require_folder(root)
+    require_folder(root, "the images")
     labels: dict[str, dict[str, None]] = {}
     for number, row in enumerate(read_csv(labels_csv, "labels"), start=1):
         if number == 1 and is_header(row):
@@ -79,11 +79,6 @@ def open_glob(pattern: str) -> Dataset:
     files = [path.relative_to(root).as_posix() for path in paths]
     images = tuple(ImageRecord(file, file, path) for file, path in zip(files, paths, strict=True))
     return Dataset("images", root, (), images)
-
-
-def _require_folder(root: Path) -> None:
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds the images.")
 
 
 def _image_files(root: Path) -> list[Path]:

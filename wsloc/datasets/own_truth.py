@@ -8,21 +8,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from wsloc.boxes import Boxes, as_boxes
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.frames import place_boxes, turn_masks
-from wsloc.datasets.own_images import is_header, read_csv
+from wsloc.boxes import as_boxes, mask_box
+from wsloc.config import DataSettings
+from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
+from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
+from wsloc.datasets.frames import Frame, place_boxes, size_text, turn_masks
+from wsloc.datasets.mask_files import open_mask
+from wsloc.datasets.own_images import is_header, open_class_folders, open_labeled_images, read_csv
 from wsloc.datasets.tables import is_there, leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import ImageHeader, read_header
-from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+from wsloc.records import ImageRecord, TrueMasks
 from wsloc.seeding import stable_hash
 
 _VOID = 255
@@ -92,7 +94,6 @@ def read_folder_ground_truth(
     rows = read_box_rows(boxes_csv) if boxes_csv else BoxRows({}, ())
     labels = {image.image_id: image.labels for image in labeled.images}
     paths = {image.image_id: image.path for image in dataset.images}
-    images: dict[str, GroundTruth] = {}
     problems = list(rows.problems)
     if boxes_csv is not None:
         names = (name for name in rows.of_image if name not in labels)
@@ -100,21 +101,21 @@ def read_folder_ground_truth(
         problems += [f"{boxes_csv.name}: {sentence}" for _, sentence in lost]
         problems += [] if rows.of_image else [f"{boxes_csv.name}: it holds no box"]
 
-    def read(image_id: str) -> TrueMasks:
+    def read_mask(image_id: str) -> TrueMasks:
         assert masks is not None
         return _read_masks(masks, image_id, labels[image_id], read_header(paths[image_id]))
 
-    for image in dataset.images:
-        image_id = image.image_id
-        try:
-            if image_id in rows.of_image:
-                images[image_id], mended = _boxes_of(image, rows)
-                problems += [f"{image_id}: {sentence}" for sentence in mended]
-            elif boxes_csv is None and masks is not None and mask_files(masks, image_id, labels[image_id]):
-                images[image_id] = _boxes_around(image, read(image_id))
-        except ItemError as error:
-            problems.append(f"{image_id}: {error}")
-    return GroundTruthSet(images, tuple(problems), read_masks=read if masks else None, partial=True)
+    def has_truth(image_id: str) -> bool:
+        if boxes_csv is not None or masks is None:
+            return image_id in rows.of_image
+        return bool(mask_files(masks, image_id, labels[image_id]))
+
+    def read(image: ImageRecord) -> Annotation:
+        return _boxes_around(image, read_mask(image.image_id)) if boxes_csv is None else _boxes_of(image, rows)
+
+    judged = (image for image in dataset.images if has_truth(image.image_id))
+    truth = read_annotations(judged, read, lambda image: image.image_id, problems)
+    return replace(truth, read_masks=read_mask if masks else None, partial=True)
 
 
 def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, Path]:
@@ -136,7 +137,7 @@ def mask_place(class_name: str, file: str) -> Path:
     """Where the mask of a class in an image lies below a folder of masks, apart from that of any other.
 
     Args:
-        class_name: what no folder can be called in it stands as in a URL: ``a/b`` is ``a%2Fb``.
+        class_name: characters that no folder name can hold are escaped as in a URL: ``a/b`` is ``a%2Fb``.
         file: of the image, with its suffix, relative to the data set's folder.
     """
     folder = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", class_name)
@@ -145,29 +146,20 @@ def mask_place(class_name: str, file: str) -> Path:
     return Path(folder, f"{file}.png")
 
 
-def _boxes_of(image: ImageRecord, rows: BoxRows) -> tuple[GroundTruth, tuple[str, ...]]:
+def _boxes_of(image: ImageRecord, rows: BoxRows) -> Annotation:
     header = read_header(image.path)
     names = [name for name, _ in rows.of_image[image.image_id]]
     given = as_boxes([box for _, box in rows.of_image[image.image_id]])
-    placed = place_boxes(given, names, header, in_stored_frame=False)
+    placed = place_boxes(given, names, Frame(header.size_wh, 1))
     kept = [names[index] for index in placed.kept]
-    return _truth(image.image_id, placed.boxes_xyxy, kept, header), placed.problems
+    return Annotation(truth_without_difficult(image, placed.boxes_xyxy, kept, header), problems=placed.problems)
 
 
-def _boxes_around(image: ImageRecord, true: TrueMasks) -> GroundTruth:
-    found = [(name, _enclosing(mask)) for name, mask in zip(true.class_names, true.masks, strict=True) if mask.any()]
-    return _truth(
-        image.image_id, as_boxes([box for _, box in found]), [name for name, _ in found], read_header(image.path)
-    )
-
-
-def _truth(image_id: str, boxes_xyxy: Boxes, names: list[str], header: ImageHeader) -> GroundTruth:
-    return GroundTruth(image_id, boxes_xyxy, tuple(names), np.zeros(len(names), dtype=bool), header.size_wh)
-
-
-def _enclosing(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _boxes_around(image: ImageRecord, true: TrueMasks) -> Annotation:
+    found = [(name, mask_box(mask)) for name, mask in zip(true.class_names, true.masks, strict=True) if mask.any()]
+    boxes_xyxy = as_boxes([box for _, box in found])
+    names = [name for name, _ in found]
+    return Annotation(truth_without_difficult(image, boxes_xyxy, names, read_header(image.path)))
 
 
 def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: ImageHeader) -> TrueMasks:
@@ -183,20 +175,42 @@ def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: Im
 def _read_mask(folder: Path, path: Path, header: ImageHeader) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which pixels ``(H, W)`` are object and which are void, turned with the image."""
     name = path.relative_to(folder).as_posix()
-    try:
-        with Image.open(path) as picture:
-            has_palette = picture.mode == "P"
-            values = np.asarray(picture if picture.mode in ("P", "L", "1", "I;16", "I") else picture.convert("RGB"))
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise ItemError(f"the mask {name} cannot be read: {error}") from error
+    with open_mask(path, f"mask {name}") as picture:
+        has_palette = picture.mode == "P"
+        values = np.asarray(picture if picture.mode in ("P", "L", "1", "I;16", "I") else picture.convert("RGB"))
     values = values.max(axis=2) if values.ndim == 3 else values
     size_wh = (values.shape[1], values.shape[0])
     if size_wh not in (header.size_wh, header.stored_wh):
-        raise ItemError(
-            f"the mask {name} has {size_wh[0]} x {size_wh[1]} pixels, the image "
-            f"{header.size_wh[0]} x {header.size_wh[1]}"
-        )
+        raise ItemError(f"the mask {name} has {size_text(size_wh)} pixels, the image {size_text(header.size_wh)}")
     void = (values == _VOID) if has_palette else np.zeros(values.shape, dtype=bool)
     objects = (values != 0) & ~void
     orientation = header.orientation if size_wh != header.size_wh else 1
     return turn_masks(objects, orientation), turn_masks(void, orientation)
+
+
+def _open(root: Path, _split: str, settings: DataSettings) -> Dataset:
+    return open_class_folders(root) if settings.labels is None else open_labeled_images(root, settings.labels)
+
+
+def _masks_of_no_image(root: Path, split: str, settings: DataSettings) -> list[FileProblem]:
+    if settings.masks is None:
+        return []
+    stems = {Path(image.image_id).with_suffix("") for image in _open(root, split, settings).images}
+    lost = []
+    for path in sorted(settings.masks.rglob("*.png")):
+        mask = path.relative_to(settings.masks)
+        below_class = Path(*mask.parts[1:]) if mask.parts[1:] else mask
+        if not {mask.with_suffix(""), below_class.with_suffix("")} & stems:
+            lost.append(mask.as_posix())
+    return strangers(settings.masks, lost, "masks of no image")
+
+
+FOLDER = DataSetKind(
+    open=_open,
+    read_truth=lambda dataset, split, settings: read_folder_ground_truth(
+        dataset, _open(dataset.root, split, settings), settings.boxes, settings.masks
+    ),
+    default_root=None,
+    takes=frozenset({"labels", "boxes", "masks"}),
+    check=_masks_of_no_image,
+)

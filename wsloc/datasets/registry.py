@@ -1,4 +1,4 @@
-"""Opening a data set by name; a new one is a file and a line in the dicts here (and in ``config.DatasetName``)."""
+"""Opening the data set that the settings name."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
-from wsloc.datasets.coco import open_coco, read_coco_ground_truth
-from wsloc.datasets.cub import open_cub, read_cub_ground_truth
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.demo import open_demo
-from wsloc.datasets.imagenet import open_imagenet, read_imagenet_ground_truth
-from wsloc.datasets.own_images import open_class_folders, open_glob, open_labeled_images
-from wsloc.datasets.own_truth import read_folder_ground_truth
-from wsloc.datasets.voc import download_voc, open_voc, read_voc_ground_truth
-from wsloc.datasets.wsol_tables import open_wsol, read_wsol_ground_truth
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
+from wsloc.registries import DATASETS
 
 
 def open_dataset(settings: DataSettings) -> Dataset:
@@ -42,26 +36,21 @@ def open_images(settings: DataSettings) -> Dataset:
     _refuse_contradictions(settings)
     if settings.images is not None:
         dataset = open_glob(settings.images)
-    elif settings.dataset is None:
-        raise UserError(f"Nothing to localize: give `dataset` ({', '.join(OPENERS)}), or `images` and `class_name`.")
+    elif (kind := kind_of(settings)) is None:
+        raise UserError(f"Nothing to localize: give `dataset` ({', '.join(DATASETS)}), or `images` and `class_name`.")
     else:
-        dataset = OPENERS[settings.dataset](settings)
+        dataset = kind.open(*root_and_split(settings, kind), settings)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
 
 
 def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
-        raise UserError("`images` stands alone; leave out `dataset`, `root` and `labels`.")
-    if settings.labels is not None and settings.dataset != "folder":
-        raise UserError("`labels` goes with `dataset='folder'`; the other data sets bring their own labels.")
-    for name, value, owners in (
-        ("annotations", settings.annotations, ("coco", "wsol")),
-        ("boxes", settings.boxes, ("folder",)),
-        ("masks", settings.masks, ("folder", "wsol")),
-    ):
-        if value is not None and settings.dataset not in owners:
-            kinds = " or ".join(f"`dataset={owner!r}`" for owner in owners)
-            raise UserError(f"`{name}` goes with {kinds}; the other data sets know their own place.")
+        raise UserError("`images` is used alone; leave out `dataset`, `root` and `labels`.")
+    taken = kind.takes if (kind := kind_of(settings)) else frozenset()
+    for name in ("labels", "annotations", "boxes", "masks"):
+        if getattr(settings, name) is not None and name not in taken:
+            owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
+            raise UserError(f"`{name}` goes with {owners}; the other data sets bring their own.")
     # The evaluation alone opens them, but should not find out after the work that they are missing.
     if settings.boxes is not None and not settings.boxes.is_file():
         raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")
@@ -97,85 +86,29 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
 
 def read_ground_truth(settings: DataSettings, dataset: Dataset) -> GroundTruthSet | None:
     """The true boxes of a data set's images, or None where it has no boxes."""
-    if settings.dataset is None or settings.images is not None:
-        return None
-    reader = GROUND_TRUTH_READERS.get(settings.dataset)
-    return reader(settings, dataset) if reader else None
+    kind = kind_of(settings)
+    return kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
 
 
-def _open_voc(settings: DataSettings) -> Dataset:
-    root, split = settings.root or Path("data"), settings.split or "trainval"
-    if settings.download:
-        download_voc(root, settings.year, split)
-    return open_voc(root, settings.year, split)
-
-
-def _open_coco(settings: DataSettings) -> Dataset:
-    return open_coco(settings.root or Path("data/coco"), settings.annotations, settings.split or "val2017")
-
-
-def _open_demo(settings: DataSettings) -> Dataset:
-    return open_demo(settings.root or Path("data/demo"), settings.split or "test")
-
-
-def _open_imagenet(settings: DataSettings) -> Dataset:
-    return open_imagenet(settings.root or Path("data"), settings.split or "val")
-
-
-def _open_cub(settings: DataSettings) -> Dataset:
-    return open_cub(settings.root or Path("data"), settings.split or "test")
-
-
-def _open_wsol(settings: DataSettings) -> Dataset:
-    return open_wsol(wsol_root(settings), settings.annotations, settings.split or "test")
-
-
-def wsol_root(settings: DataSettings) -> Path:
-    """The folder of the images that the tables name.
+def kind_of(settings: DataSettings) -> DataSetKind | None:
+    """What is known of the data set that the settings name; None for loose images.
 
     Raises:
-        UserError: if the settings name none.
+        UserError: if there is no such data set.
     """
-    if settings.root is None:
-        raise UserError("`dataset='wsol'` needs `root`, the folder that holds the images.")
-    return settings.root
+    return None if settings.dataset is None or settings.images is not None else DATASETS[settings.dataset]
 
 
-def _open_folder(settings: DataSettings) -> Dataset:
-    if settings.root is None:
-        raise UserError("`dataset='folder'` needs `root`, the folder that holds the images.")
-    if settings.labels is not None:
-        return open_labeled_images(settings.root, settings.labels)
-    return open_class_folders(settings.root)
+def root_and_split(settings: DataSettings, kind: DataSetKind) -> tuple[Path, str]:
+    """The folder and the split of a data set, its own where the settings name none.
 
-
-OPENERS: dict[str, Callable[[DataSettings], Dataset]] = {
-    "demo": _open_demo,
-    "voc": _open_voc,
-    "coco": _open_coco,
-    "imagenet": _open_imagenet,
-    "cub": _open_cub,
-    "folder": _open_folder,
-    "wsol": _open_wsol,
-}
-"""All data sets, by the name that ``dataset`` takes."""
-
-GROUND_TRUTH_READERS: dict[str, Callable[[DataSettings, Dataset], GroundTruthSet | None]] = {
-    "demo": lambda _settings, dataset: read_voc_ground_truth(dataset),
-    "voc": lambda _settings, dataset: read_voc_ground_truth(dataset),
-    "coco": lambda settings, dataset: read_coco_ground_truth(
-        dataset, settings.annotations, settings.split or "val2017"
-    ),
-    "imagenet": lambda _settings, dataset: read_imagenet_ground_truth(dataset),
-    "cub": lambda _settings, dataset: read_cub_ground_truth(dataset),
-    "folder": lambda settings, dataset: read_folder_ground_truth(
-        dataset, _open_folder(settings), settings.boxes, settings.masks
-    ),
-    "wsol": lambda settings, dataset: read_wsol_ground_truth(
-        dataset, settings.annotations, settings.split or "test", settings.masks
-    ),
-}
-"""Those that have boxes or masks; own images only where the settings name them."""
+    Raises:
+        UserError: if it has no folder of its own.
+    """
+    root = settings.root or kind.default_root
+    if root is None:
+        raise UserError(f"`dataset='{settings.dataset}'` needs `root`, the folder that holds the images.")
+    return root, settings.split or kind.default_split
 
 
 def _relabeled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Dataset:

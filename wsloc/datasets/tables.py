@@ -1,31 +1,17 @@
-"""What the text tables of several data sets have in common: rows, file names, and what is wrong with them."""
+"""Folders and text tables of data sets: rows, file names, and problems with them."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from wsloc.datasets.dataset import Dataset
+from wsloc.datasets.dataset import FileProblem
 from wsloc.errors import UserError, listed
 
 Rows = list[list[str]]
 _MAX_NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A data set as its lists name it.
-
-    Attributes:
-        dataset: its images, each once.
-        problems: one sentence for each list that contradicts itself or another, as ``(list, sentence)``.
-    """
-
-    dataset: Dataset
-    problems: tuple[tuple[Path, str], ...] = ()
 
 
 def read_rows(path: Path, separator: str | None = None, max_columns: int = -1) -> Rows:
@@ -87,6 +73,37 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def require_folder(root: Path, holds: str) -> None:
+    """Refuse a folder that is missing.
+
+    Raises:
+        UserError: saying what it should hold.
+    """
+    if not root.is_dir():
+        raise UserError(f"The folder {root} does not exist; `root` names the one that holds {holds}.")
+
+
+def find_folder(root: Path, below: Sequence[str], marker: str, hint: str | None = None) -> Path:
+    """The folder of a data set: the first of some below ``root``, or ``root`` itself, that holds a marker.
+
+    Args:
+        root: where to look.
+        below: folders relative to it, the usual one first.
+        marker: a file or folder in the one that is sought.
+        hint: what to do if there is none.
+
+    Raises:
+        UserError: if there is none.
+    """
+    for folder in (*(root / name for name in below), root):
+        if (folder / marker).exists():
+            return folder
+    holds = Path(below[0]).parts[0]
+    require_folder(root, holds)
+    hint = hint or f"`root` names the folder that holds {holds}"
+    raise UserError(f"There is no {Path(below[0], marker).as_posix()} in {root}; {hint}.")
+
+
 def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
     """Refuse a table that names files outside the data set.
 
@@ -98,13 +115,13 @@ def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
             raise UserError(f"{path} names {file!r}, which lies outside the data set.")
 
 
-def repeated(path: Path, names: Iterable[str]) -> list[tuple[Path, str]]:
+def repeated(path: Path, names: Iterable[str]) -> list[FileProblem]:
     """A sentence for each name that a list holds more than once."""
     counts = Counter(names)
     return [(path, f"{name} is listed {count} times") for name, count in counts.items() if count > 1]
 
 
-def strangers(path: Path, names: Iterable[str], what: str) -> list[tuple[Path, str]]:
+def strangers(path: Path, names: Iterable[str], what: str) -> list[FileProblem]:
     """One sentence on the names that a list should not hold, or lacks; none where there are none."""
     found = list(dict.fromkeys(names))
     if not found:

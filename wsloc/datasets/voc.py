@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import urllib.error
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from pathlib import Path
 
 from wsloc import boxes
-from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, place_boxes
-from wsloc.datasets.voc_masks import voc_masks_of
-from wsloc.datasets.voc_xml import annotated_size, is_difficult, parse_xml, read_corners
+from wsloc.config import DataSettings
+from wsloc.datasets.annotations import read_annotations
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.tables import Rows, find_folder, is_there, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.voc_masks import MASK_FOLDERS, voc_masks_of
+from wsloc.datasets.voc_xml import read_xml
 from wsloc.errors import UserError
-from wsloc.records import GroundTruth, ImageRecord
+from wsloc.records import ImageRecord
 
 
-def open_voc(root: Path, year: str = "2012", split: str = "trainval", name: str = "voc") -> Dataset:
+def open_voc(root: Path, year: str, split: str, name: str = "voc") -> Dataset:
     """Images and image-level labels of a split.
 
     Args:
@@ -35,26 +34,34 @@ def open_voc(root: Path, year: str = "2012", split: str = "trainval", name: str 
     Raises:
         UserError: if the folder, the split or its class lists are missing or malformed.
     """
-    folder = _year_folder(root, year)
+    below = (f"VOCdevkit/VOC{year}", f"VOC{year}")
+    hint = "`download=True` fetches it, `year` and `root` choose"
+    folder = find_folder(root, below, "ImageSets/Main", hint)
     lists = folder / "ImageSets" / "Main"
     if not (split_file := lists / f"{split}.txt").is_file():
         splits = ", ".join(sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)) or "none"
         raise UserError(f"There is no split {split!r} in {lists}; it has {splits}.")
-    image_ids = _read_ids(split_file)
-    class_lists = {path.stem.removesuffix(f"_{split}"): path for path in sorted(lists.glob(f"*_{split}.txt"))}
-    if not class_lists:
+    listed_ids = [row[0] for row in read_rows(split_file)]
+    require_inside(split_file, folder, listed_ids)
+    problems = repeated(split_file, listed_ids)
+    labels: dict[str, list[str]] = {image_id: [] for image_id in listed_ids}
+    class_names = []
+    for path in sorted(lists.glob(f"*_{split}.txt")):
+        class_names.append(path.stem.removesuffix(f"_{split}"))
+        rows = _read_class_list(path)
+        for image_id in dict.fromkeys(image_id for image_id, sign in rows if sign == "1" and image_id in labels):
+            labels[image_id].append(class_names[-1])
+        problems += repeated(path, (image_id for image_id, _ in rows))
+        unknown = sorted({image_id for image_id, _ in rows} - labels.keys())
+        problems += strangers(path, unknown, f"images that {split_file.name} lacks")
+    if not class_names:
         raise UserError(f"{lists} has no per-class lists such as cat_{split}.txt, which hold the image-level labels.")
-    labels: dict[str, list[str]] = {image_id: [] for image_id in image_ids}
-    for class_name, path in class_lists.items():
-        for image_id in dict.fromkeys(_read_positives(path)):
-            if image_id in labels:
-                labels[image_id].append(class_name)
     images = tuple(
-        ImageRecord(image_id, file, folder / file, tuple(labels[image_id]))
-        for image_id in image_ids
+        ImageRecord(image_id, file, folder / file, tuple(names))
+        for image_id, names in labels.items()
         for file in [f"JPEGImages/{image_id}.jpg"]
     )
-    return Dataset(name, folder, tuple(class_lists), images, label_map="voc")
+    return Dataset(name, folder, tuple(class_names), images, label_map="voc", problems=tuple(problems))
 
 
 def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
@@ -63,12 +70,10 @@ def read_voc_ground_truth(dataset: Dataset) -> GroundTruthSet:
     Boxes are in the frame of the image after EXIF transposition. An annotation whose size is the
     stored size, and not also the transposed one, was drawn on the stored image, and its boxes turn with it.
     """
-
-    def path_of(image: ImageRecord) -> Path:
-        return dataset.root / "Annotations" / f"{image.image_id}.xml"
-
     truth = read_annotations(
-        dataset.images, lambda image: _read_annotation(path_of(image), image), lambda image: path_of(image).name
+        dataset.images,
+        lambda image: read_xml(_xml_path(dataset, image), image, lambda corners: boxes.from_voc(*corners)),
+        lambda image: _xml_path(dataset, image).name,
     )
     return replace(truth, read_masks=voc_masks_of(dataset))
 
@@ -90,55 +95,39 @@ def download_voc(root: Path, year: str, split: str) -> None:
         ) from error
 
 
-def _year_folder(root: Path, year: str) -> Path:
-    candidates = (root / "VOCdevkit" / f"VOC{year}", root / f"VOC{year}", root)
-    for folder in candidates:
-        if (folder / "ImageSets" / "Main").is_dir():
-            return folder
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds VOCdevkit.")
-    raise UserError(f"There is no VOCdevkit/VOC{year} in {root}; `download=True` fetches it, `year` and `root` choose.")
+def _read_class_list(path: Path) -> Rows:
+    rows = read_rows(path)
+    for row in rows:
+        if len(row) != 2 or row[1] not in ("1", "0", "-1"):
+            raise UserError(f"{path} must hold rows 'image 1', 'image 0' or 'image -1', not {' '.join(row)!r}.")
+    return rows
 
 
-def _read_lines(path: Path) -> list[list[str]]:
-    try:
-        return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+def _xml_path(dataset: Dataset, image: ImageRecord) -> Path:
+    return dataset.root / "Annotations" / f"{image.image_id}.xml"
 
 
-def _read_ids(path: Path) -> list[str]:
-    image_ids = list(dict.fromkeys(fields[0] for fields in _read_lines(path)))
-    for image_id in image_ids:
-        if PurePosixPath(image_id).is_absolute() or ".." in PurePosixPath(image_id).parts:
-            raise UserError(f"{path} names {image_id!r}, which lies outside the data set.")
-    return image_ids
+def _xml_file(dataset: Dataset, _split: str, image: ImageRecord) -> Path | None:
+    path = _xml_path(dataset, image)
+    # That one is missing is among the problems of the annotations.
+    return path if is_there(path) else None
 
 
-def _read_positives(path: Path) -> list[str]:
-    positives = []
-    for fields in _read_lines(path):
-        if len(fields) != 2 or fields[1] not in ("1", "0", "-1"):
-            raise UserError(f"{path} must hold rows 'image 1', 'image 0' or 'image -1', not {' '.join(fields)!r}.")
-        if fields[1] == "1":
-            positives.append(fields[0])
-    return positives
+def _expects_mask(dataset: Dataset, image: ImageRecord) -> bool:
+    return any(is_there(dataset.root / folder / f"{image.image_id}.png") for folder in MASK_FOLDERS)
 
 
-def _read_annotation(path: Path, image: ImageRecord) -> Annotation:
-    root = parse_xml(path)
-    annotated_wh = annotated_size(root)
-    header = header_of(image.path, annotated_wh)
-    in_stored_frame, told = frame_of(annotated_wh, header)
-    elements = root.findall("object")
-    names = [(element.findtext("name") or "").strip() for element in elements]
-    read = [boxes.from_voc(*read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
-    placed = place_boxes(read, names, header, in_stored_frame)
-    truth = GroundTruth(
-        image.image_id,
-        placed.boxes_xyxy,
-        tuple(names[index] for index in placed.kept),
-        np.array([is_difficult(elements[index]) for index in placed.kept], dtype=bool),
-        header.size_wh,
-    )
-    return Annotation(truth, told, placed.problems)
+def _open(root: Path, split: str, settings: DataSettings) -> Dataset:
+    if settings.download:
+        download_voc(root, settings.year, split)
+    return open_voc(root, settings.year, split)
+
+
+VOC = DataSetKind(
+    open=_open,
+    read_truth=lambda dataset, _split, _settings: read_voc_ground_truth(dataset),
+    default_split="trainval",
+    train_split="train",
+    xml_file=_xml_file,
+    expects_mask=_expects_mask,
+)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsloc.datasets.dataset import Dataset
-from wsloc.datasets.frames import frame_of, header_of, turn_masks
+from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
+from wsloc.datasets.mask_files import open_mask
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.images import MAX_PIXELS
 from wsloc.records import TrueMasks
 
+MASK_FOLDERS = ("SegmentationObject", "SegmentationClass")
 VOID = 255
 """The border that VOC draws around its objects, and what it left undecided."""
 VOC_CLASSES = (
@@ -72,12 +73,12 @@ def _read_masks(folder: Path, class_names: Sequence[str], image_paths: Mapping[s
     mask_wh = (objects.shape[1], objects.shape[0])
     header = header_of(image_paths[image_id], mask_wh)
     if mask_wh not in (header.stored_wh, header.size_wh):
-        width, height = header.stored_wh
-        raise ItemError(f"the mask of {image_id} has {mask_wh[0]} x {mask_wh[1]} pixels, its image {width} x {height}")
-    in_stored_frame, _told = frame_of(mask_wh, header)
-    orientation = header.orientation if in_stored_frame else 1
-    numbers = [number for number in np.unique(objects) if number not in (0, VOID)]
-    masks = np.array([objects == number for number in numbers], dtype=bool).reshape(-1, *objects.shape)
+        raise ItemError(
+            f"the mask of {image_id} has {size_text(mask_wh)} pixels, its image {size_text(header.stored_wh)}"
+        )
+    orientation = frame_of(mask_wh, header).orientation
+    indices = [index for index in np.unique(objects) if index not in (0, VOID)]
+    masks = np.array([objects == index for index in indices], dtype=bool).reshape(-1, *objects.shape)
     names = tuple(_class_of(classes[mask], class_names, image_id) for mask in masks)
     return TrueMasks(turn_masks(masks, orientation), names, turn_masks(objects == VOID, orientation))
 
@@ -94,16 +95,12 @@ def _class_of(indices: NDArray[np.uint8], class_names: Sequence[str], image_id: 
 
 def _read_indices(path: Path) -> NDArray[np.uint8]:
     """The palette indices of a PNG file: uint8 ``(H, W)``."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ItemError(f"{path.parent.name}/{path.name} has pixels of type {image.mode}, not palette indices")
-            if image.width * image.height > MAX_PIXELS:
-                raise ItemError(f"{path.parent.name}/{path.name} has more than {MAX_PIXELS // 10**6} million pixels")
-            return np.asarray(image)
-    except ItemError:
-        raise
-    except FileNotFoundError as error:
-        raise MissingMaskError(f"there is no mask {path.parent.name}/{path.name}") from error
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise ItemError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
+    name = f"{path.parent.name}/{path.name}"
+    if not path.exists():
+        raise MissingMaskError(f"there is no mask {name}")
+    with open_mask(path, f"mask {name}") as image:
+        if image.mode not in ("P", "L"):
+            raise ItemError(f"{name} has pixels of type {image.mode}, not palette indices")
+        if image.width * image.height > MAX_PIXELS:
+            raise ItemError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels")
+        return np.asarray(image)

@@ -1,13 +1,20 @@
-"""The elements of VOC's XML annotations, which ImageNet's share."""
+"""VOC's XML annotations, whose form ImageNet's share."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from wsloc.datasets.annotations import Annotation
+from wsloc.datasets.frames import frame_of, header_of, place_boxes
 from wsloc.errors import ItemError
+from wsloc.records import GroundTruth, ImageRecord
+
+Corners = tuple[float, float, float, float]
+"""``xmin, ymin, xmax, ymax``."""
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
@@ -40,17 +47,41 @@ def annotated_size(root: ElementTree.Element) -> tuple[int, int] | None:
     return size if min(size) > 0 else None
 
 
-def is_difficult(element: ElementTree.Element) -> bool:
-    """Whether an object is marked difficult."""
-    return (element.findtext("difficult") or "0").strip() == "1"
+def read_xml(
+    path: Path, image: ImageRecord, half_open: Callable[[Corners], Corners], tolerance: float = 0
+) -> Annotation:
+    """The annotation of an image, its classes as the file names them.
 
-
-def read_corners(element: ElementTree.Element, name: str) -> tuple[float, float, float, float]:
-    """``xmin``, ``ymin``, ``xmax`` and ``ymax`` of an object as they stand there.
+    Args:
+        path: of the XML file.
+        image: that it annotates.
+        half_open: from the corners in the file to a half-open, 0-based box.
+        tolerance: by how many pixels a box may reach over the border before a sentence says so.
 
     Raises:
-        ItemError: if they are missing or not finite.
+        ItemError: if it cannot be read.
     """
+    root = parse_xml(path)
+    annotated_wh = annotated_size(root)
+    header = header_of(image.path, annotated_wh)
+    frame = frame_of(annotated_wh, header)
+    elements = root.findall("object")
+    names = [(element.findtext("name") or "").strip() for element in elements]
+    given = [half_open(_read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
+    placed = place_boxes(given, names, frame, tolerance)
+    kept = [elements[index] for index in placed.kept]
+    difficult = [(element.findtext("difficult") or "0").strip() == "1" for element in kept]
+    truth = GroundTruth(
+        image.image_id,
+        placed.boxes_xyxy,
+        tuple(names[index] for index in placed.kept),
+        np.array(difficult, dtype=bool),
+        header.size_wh,
+    )
+    return Annotation(truth, frame.is_certain, placed.problems)
+
+
+def _read_corners(element: ElementTree.Element, name: str) -> Corners:
     try:
         xmin, ymin, xmax, ymax = (
             float(element.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")

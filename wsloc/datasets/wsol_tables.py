@@ -1,6 +1,6 @@
 """The text tables of wsolevaluation (Choe et al. 2020, Evaluating Weakly Supervised Object Localization Methods Right).
 
-Four tables with commas between the columns, one label an image::
+Four tables with commas between the columns, one label per image::
 
     image_ids.txt      path/to/image1.jpg
     class_labels.txt   path/to/image1.jpg,0
@@ -24,32 +24,32 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsloc import boxes
-from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.dataset import Dataset, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, turn_masks
+from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
+from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.tables import (
-    Listing,
     leaves,
     read_rows,
     repeated,
     require_columns,
+    require_folder,
     require_inside,
     strangers,
     whole_number,
 )
 from wsloc.errors import ItemError, UserError
 from wsloc.images import ImageHeader, read_header
-from wsloc.records import GroundTruth, ImageRecord, TrueMasks
+from wsloc.records import ImageRecord, TrueMasks
 
 IntBox = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class WsolTables:
-    """The tables of a split as they are.
+    """The tables of a split.
 
     Attributes:
         folder: that they lie in.
@@ -72,7 +72,7 @@ class WsolTables:
     bad_rows: tuple[str, ...]
 
 
-def find_wsol_folder(root: Path, annotations: Path | None, split: str = "test") -> Path:
+def find_wsol_folder(root: Path, split: str, annotations: Path | None) -> Path:
     """The folder of the tables: ``annotations``, its sub-folder of the split, or ``ROOT/metadata[/NAME]/SPLIT``.
 
     Raises:
@@ -131,28 +131,22 @@ def read_wsol_tables(folder: Path) -> WsolTables:
     return WsolTables(folder, image_ids, labels, sizes, found, mask_files, ignored, tuple(bad_rows))
 
 
-def open_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Dataset:
+def open_wsol(root: Path, split: str, annotations: Path | None = None) -> Dataset:
     """Images and image-level labels of a split.
 
     A class is called by its number, unless ``classes.txt`` in the folder of the tables, or the one above, names the
-    classes, one a line, from number 0 on. The numbers are those of the network's outputs.
+    classes, one per line, from number 0 on. The numbers are those of the network's outputs.
 
     Args:
         root: folder that the images lie in.
-        annotations: folder of the tables, see :func:`find_wsol_folder`.
         split: ``train``, ``val`` or ``test``.
+        annotations: folder of the tables, see :func:`find_wsol_folder`.
 
     Raises:
         UserError: if the folder is missing, or a table is missing or malformed.
     """
-    return list_wsol(root, annotations, split).dataset
-
-
-def list_wsol(root: Path, annotations: Path | None = None, split: str = "test") -> Listing:
-    """As :func:`open_wsol`, with what is wrong with the tables."""
-    if not root.is_dir():
-        raise UserError(f"The folder {root} does not exist; `root` names the one that holds the images.")
-    folder = find_wsol_folder(root, annotations, split)
+    require_folder(root, "the images")
+    folder = find_wsol_folder(root, split, annotations)
     tables = read_wsol_tables(folder)
     path = folder / "image_ids.txt"
     require_inside(path, root, tables.image_ids)
@@ -187,11 +181,11 @@ def list_wsol(root: Path, annotations: Path | None = None, split: str = "test") 
     if tables.sizes_wh:
         sizeless = (name for name in tables.image_ids if name not in tables.sizes_wh)
         problems += strangers(folder / "image_sizes.txt", sizeless, "images without a size")
-    return Listing(Dataset("wsol", root, class_names, images, label_map="in-order"), tuple(problems))
+    return Dataset("wsol", root, class_names, images, label_map="in-order", problems=tuple(problems))
 
 
 def read_wsol_ground_truth(
-    dataset: Dataset, annotations: Path | None = None, split: str = "test", masks: Path | None = None
+    dataset: Dataset, split: str, annotations: Path | None = None, masks: Path | None = None
 ) -> GroundTruthSet:
     """The true boxes, or the true masks, of the images of a data set that :func:`open_wsol` opened.
 
@@ -200,11 +194,11 @@ def read_wsol_ground_truth(
 
     Args:
         dataset: as opened.
-        annotations: as for :func:`open_wsol`.
         split: as for :func:`open_wsol`.
+        annotations: likewise.
         masks: folder that the masks lie in; None for the data set's root.
     """
-    tables = read_wsol_tables(find_wsol_folder(dataset.root, annotations, split))
+    tables = read_wsol_tables(find_wsol_folder(dataset.root, split, annotations))
     truth = read_annotations(
         dataset.images,
         lambda image: _annotation_of(tables, image, dataset),
@@ -231,25 +225,22 @@ def _annotation_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> 
         raise ItemError("localization.txt has neither box nor mask of it")
     annotated_wh = tables.sizes_wh.get(image_id)
     header = header_of(image.path, annotated_wh)
-    if annotated_wh not in (None, header.stored_wh, header.size_wh):
+    if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
         raise ItemError(
-            f"image_sizes.txt says {_shown(annotated_wh)} pixels, but the image has {_shown(header.stored_wh)}; "
+            f"image_sizes.txt says {size_text(annotated_wh)} pixels, but the image has {size_text(header.stored_wh)}; "
             "its boxes were left out"
         )
-    in_stored_frame, told = frame_of(annotated_wh, header)
+    frame = frame_of(annotated_wh, header)
     upright = [box for box in given if box[0] <= box[2] and box[1] <= box[3]]
     half_open = boxes.as_boxes([(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in upright])
-    frame_wh = header.stored_wh if in_stored_frame else header.size_wh
     sentences = ["a box is inverted, and was left out" for _ in range(len(given) - len(upright))]
-    over = np.any(boxes.clip(half_open, frame_wh) != half_open, axis=1)
+    over = np.any(boxes.clip(half_open, frame.size_wh) != half_open, axis=1)
     sentences += ["a box reaches over the border, and was kept as it is" for _ in range(int(over.sum()))]
-    if in_stored_frame:
-        half_open = boxes.apply_exif_orientation(half_open, header.stored_wh, header.orientation)
+    half_open = boxes.apply_exif_orientation(half_open, frame.size_wh, frame.orientation)
     name = dataset.class_names[tables.labels[image_id]]
-    difficult = np.zeros(len(half_open), dtype=bool)
-    truth = GroundTruth(image_id, half_open, (name,) * len(half_open), difficult, header.size_wh)
+    truth = truth_without_difficult(image, half_open, (name,) * len(half_open), header)
     # Without boxes there is nothing whose frame could be mistaken.
-    return Annotation(truth, told or not given, sentences)
+    return Annotation(truth, frame.is_certain or not given, sentences)
 
 
 def _read_masks(tables: WsolTables, image_id: str, path: Path, folder: Path, dataset: Dataset) -> TrueMasks:
@@ -272,19 +263,13 @@ def _read_mask(folder: Path, file: str, header: ImageHeader) -> NDArray[np.bool_
     """A mask in the frame of the turned image, at its own size: OpenImages' are often smaller than their image."""
     if leaves(folder, file):
         raise ItemError(f"the mask {file} lies outside {folder}")
-    try:
-        with Image.open(folder / file) as picture:
-            gray = picture.convert("L")
-    except FileNotFoundError as error:
-        raise ItemError(f"the mask {file} does not exist") from error
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise ItemError(f"the mask {file} cannot be read: {error}") from error
-    in_stored_frame, _ = frame_of(gray.size, header)
-    image_wh = header.stored_wh if in_stored_frame else header.size_wh
-    if abs(gray.width * image_wh[1] - gray.height * image_wh[0]) > max(image_wh):
-        raise ItemError(f"the mask {file} has {_shown(gray.size)} pixels and another shape than the image")
-    mask = np.asarray(gray) > 0
-    return turn_masks(mask, header.orientation) if in_stored_frame else mask
+    with open_mask(folder / file, f"mask {file}") as picture:
+        gray = picture.convert("L")
+    frame = frame_of(gray.size, header)
+    width, height = frame.size_wh
+    if abs(gray.width * height - gray.height * width) > max(frame.size_wh):
+        raise ItemError(f"the mask {file} has {size_text(gray.size)} pixels and another shape than the image")
+    return turn_masks(np.asarray(gray) > 0, frame.orientation)
 
 
 def _at_size(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
@@ -300,7 +285,7 @@ def _class_names(tables: WsolTables) -> tuple[str, ...]:
         if path.is_file():
             names = [row[0] for row in read_rows(path, "\n")]
             if len(names) < count or len(set(names)) < len(names):
-                raise UserError(f"{path} must name each of the {count} classes once, one a line.")
+                raise UserError(f"{path} must name each of the {count} classes once, one per line.")
             return tuple(names)
     return tuple(map(str, range(count)))
 
@@ -309,5 +294,13 @@ def _is_whole(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _shown(size_wh: tuple[int, int] | None) -> str:
-    return "? x ?" if size_wh is None else f"{size_wh[0]} x {size_wh[1]}"
+WSOL = DataSetKind(
+    open=lambda root, split, settings: open_wsol(root, split, settings.annotations),
+    read_truth=lambda dataset, split, settings: read_wsol_ground_truth(
+        dataset, split, settings.annotations, settings.masks
+    ),
+    default_root=None,
+    default_split="test",
+    train_split="train",
+    takes=frozenset({"annotations", "masks"}),
+)

@@ -1,13 +1,22 @@
-"""An image and its boxes changed together: mirrored, zoomed, brightened."""
+"""An image and its boxes changed together by torchvision's transforms: mirrored, zoomed, brightened.
+
+The parameters are drawn from a generator seeded per image: torchvision's random transforms draw from PyTorch's global
+generator, which the threads that read images would share.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.ops import box_area
+from torchvision.transforms.v2 import functional as transforms
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
-from wsloc import boxes
+from wsloc.detection.data import BoxedImage
 
 _GRAY = 114
 """What lies around an image that is zoomed out."""
@@ -20,27 +29,35 @@ class Example:
     """What the detector sees of one image.
 
     Attributes:
-        pixels: RGB uint8 ``(H, W, 3)``.
-        boxes_xyxy: float64 ``(N, 4)``, half-open, pixels of ``pixels``.
-        classes: int64 ``(N,)``, from 1.
-        ignored_xyxy: float64 ``(M, 4)``, likewise.
+        image: RGB uint8 ``(3, H, W)``.
+        boxes: float32 ``(N, 4)``, half-open ``xyxy``, pixels of ``image``.
+        labels: int64 ``(N,)``, from 1.
+        ignored: float32 ``(M, 4)``, regions that are neither object nor background.
     """
 
-    pixels: NDArray[np.uint8]
-    boxes_xyxy: NDArray[np.float64]
-    classes: NDArray[np.int64]
-    ignored_xyxy: NDArray[np.float64]
+    image: Tensor
+    boxes: BoundingBoxes
+    labels: Tensor
+    ignored: BoundingBoxes
+
+    def target(self, device: torch.device) -> dict[str, Tensor]:
+        """What torchvision's detectors learn from, and ``ignored`` for our own part of the loss."""
+        boxes, ignored = (own.as_subclass(Tensor).to(device) for own in (self.boxes, self.ignored))
+        return {"boxes": boxes, "labels": self.labels.to(device), "ignored": ignored}
+
+
+def example_of(image_rgb: NDArray[np.uint8], boxed: BoxedImage) -> Example:
+    """An image uint8 ``(H, W, 3)`` and its boxes, unchanged."""
+    size_hw = image_rgb.shape[:2]
+    image = torch.from_numpy(np.ascontiguousarray(image_rgb.transpose(2, 0, 1)))
+    boxes, ignored = (_as_boxes(own, size_hw) for own in (boxed.boxes_xyxy, boxed.ignored_xyxy))
+    return Example(image, boxes, torch.from_numpy(boxed.classes), ignored)
 
 
 def mirrored(example: Example) -> Example:
-    """Left and right changed."""
-    width = example.pixels.shape[1]
-
-    def flipped(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x0, y0, x1, y1 = boxes_xyxy.T
-        return np.stack([width - x1, y0, width - x0, y1], axis=1)
-
-    return Example(example.pixels[:, ::-1], flipped(example.boxes_xyxy), example.classes, flipped(example.ignored_xyxy))
+    """Left and right exchanged."""
+    image, boxes, ignored = map(transforms.horizontal_flip, (example.image, example.boxes, example.ignored))
+    return replace(example, image=image, boxes=boxes, ignored=ignored)
 
 
 def window(example: Example, part_xyxy: tuple[int, int, int, int]) -> Example:
@@ -53,23 +70,26 @@ def window(example: Example, part_xyxy: tuple[int, int, int, int]) -> Example:
         part_xyxy: the window in whole pixels of the image, half-open; it shows a part of it.
     """
     left, top, right, bottom = part_xyxy
-    height, width = example.pixels.shape[:2]
-    pixels = np.full((bottom - top, right - left, 3), _GRAY, dtype=np.uint8)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    pixels[y0 - top : y1 - top, x0 - left : x1 - left] = example.pixels[y0:y1, x0:x1]
-    shift = np.array([left, top, left, top])
-    size_wh = (right - left, bottom - top)
-    moved = boxes.clip(example.boxes_xyxy - shift, size_wh)
-    visible = boxes.area(moved) / np.maximum(boxes.area(example.boxes_xyxy), 1e-9)
-    kept = visible >= _MIN_VISIBLE
-    ignored = np.concatenate([boxes.clip(example.ignored_xyxy - shift, size_wh), moved[~kept]])
-    return Example(pixels, moved[kept], example.classes[kept], ignored[boxes.area(ignored) > 0])
+    height, width = example.image.shape[-2:]
+    margins = [max(0, -left), max(0, -top), max(0, right - width), max(0, bottom - height)]
+    padded = transforms.pad(example.image, margins, fill=_GRAY)
+    size_hw = (bottom - top, right - left)
+    image = transforms.crop(padded, top + margins[1], left + margins[0], *size_hw)
+    # Shifted, and clipped to the window.
+    boxes, ignored = (transforms.crop(own, top, left, *size_hw) for own in (example.boxes, example.ignored))
+    kept = box_area(boxes) >= _MIN_VISIBLE * box_area(example.boxes)
+    rest = torch.cat([ignored, boxes[~kept]])
+    return Example(
+        image,
+        _as_boxes(boxes[kept], size_hw),
+        example.labels[kept],
+        _as_boxes(rest[box_area(rest) > 0], size_hw),
+    )
 
 
 def brightened(example: Example, gain: float) -> Example:
     """All values multiplied by ``gain`` and cut off at 255."""
-    table = np.clip(np.arange(256) * gain, 0, 255).round().astype(np.uint8)
-    return Example(table[example.pixels], example.boxes_xyxy, example.classes, example.ignored_xyxy)
+    return replace(example, image=transforms.adjust_brightness(example.image, gain))
 
 
 def augmented(example: Example, rng: np.random.Generator, *, flip: bool, zoom: float, gain: float) -> Example:
@@ -83,7 +103,7 @@ def augmented(example: Example, rng: np.random.Generator, *, flip: bool, zoom: f
         gain: the values are multiplied by ``1 - gain`` to ``1 + gain``.
     """
     coin, scale, across, down, light = rng.random(5)
-    height, width = example.pixels.shape[:2]
+    height, width = example.image.shape[-2:]
     factor = 1 + zoom * (2 * scale - 1)
     # The window has the shape of the image, so that the detector brings it to the same size.
     w, h = max(1, round(width / factor)), max(1, round(height / factor))
@@ -93,3 +113,8 @@ def augmented(example: Example, rng: np.random.Generator, *, flip: bool, zoom: f
     if gain:
         example = brightened(example, 1 + gain * (2 * light - 1))
     return mirrored(example) if flip and coin < 0.5 else example
+
+
+def _as_boxes(xyxy: NDArray[np.float64] | Tensor, size_hw: tuple[int, ...]) -> BoundingBoxes:
+    values = torch.as_tensor(xyxy, dtype=torch.float32).reshape(-1, 4)
+    return BoundingBoxes(values, format=BoundingBoxFormat.XYXY, canvas_size=size_hw)

@@ -11,7 +11,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from wsloc.classifiers.load import load_weights
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.detection.settings import DetectorSettings
+from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.errors import UserError, one_line
 
 DEMO = "demo"

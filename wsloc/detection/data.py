@@ -1,6 +1,6 @@
 """What a detector is trained on: images with boxes, be they true or pseudo-labels.
 
-A class is a number from 1 on; 0 is the background. Regions to be ignored are neither object nor background: crowd
+A class is an index from 1 on; 0 is the background. Regions to be ignored are neither object nor background: crowd
 regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, and difficult objects of VOC.
 """
 
@@ -18,7 +18,7 @@ from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.errors import UserError, listed
-from wsloc.records import GroundTruth, ImageRecord, Localization
+from wsloc.records import Box, GroundTruth, ImageRecord
 from wsloc.runs.read_run import RunContents
 
 _MAX_NAMED = 5
@@ -49,7 +49,7 @@ class BoxedImages:
         name: short, for run folders.
         class_names: name of class 1, 2 and so on.
         images: at least one, at least one of them with a box.
-        problems: one sentence for each image or annotation that was left out or mended.
+        problems: one sentence for each image or annotation that was left out or fixed.
     """
 
     name: str
@@ -90,9 +90,9 @@ def from_truth(
     Raises:
         UserError: if no box is left.
     """
-    number_of = {name: number for number, name in enumerate(class_names, start=1)}
+    index_of = {name: index for index, name in enumerate(class_names, start=1)}
     images = tuple(
-        _boxed(record, truth.images[record.image_id], number_of)
+        _boxed(record, truth.images[record.image_id], index_of)
         for record in dataset.images
         if record.image_id in truth.images
     )
@@ -101,7 +101,7 @@ def from_truth(
 
 def from_localizations(
     dataset: Dataset,
-    localizations: Iterable[Localization],
+    localizations: Iterable[Box],
     class_names: Sequence[str],
     *,
     drop_empty: bool = False,
@@ -119,17 +119,17 @@ def from_localizations(
     Raises:
         UserError: if no box is left.
     """
-    number_of = {name: number for number, name in enumerate(class_names, start=1)}
-    found: dict[str, list[Localization]] = {image.image_id: [] for image in dataset.images}
+    index_of = {name: index for index, name in enumerate(class_names, start=1)}
+    found: dict[str, list[Box]] = {image.image_id: [] for image in dataset.images}
     for record in localizations:
-        if record.component == 0 and record.class_name in number_of and record.image_id in found:
+        if record.index == 0 and record.class_name in index_of and record.image_id in found:
             found[record.image_id].append(record)
     left_out = frozenset(without)
     images = tuple(
         BoxedImage(
             image,
             boxes.as_boxes([record.box_xyxy for record in found[image.image_id]]),
-            np.array([number_of[record.class_name] for record in found[image.image_id]], dtype=np.int64),
+            np.array([index_of[record.class_name] for record in found[image.image_id]], dtype=np.int64),
             np.zeros((0, 4)),
         )
         for image in dataset.images
@@ -175,8 +175,8 @@ def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTr
     file = _instances_file(path)
     beside = file.parent.parent if file.parent.name == "annotations" else file.parent
     split = file.stem.removeprefix("instances_")
-    dataset = open_coco(root or beside, file, split)
-    return replace(dataset, name=path.resolve().stem or "export"), read_coco_ground_truth(dataset, file, split)
+    dataset = open_coco(root or beside, split, file)
+    return replace(dataset, name=path.resolve().stem or "export"), read_coco_ground_truth(dataset, split, file)
 
 
 def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Dataset, GroundTruthSet]:
@@ -236,11 +236,11 @@ def labels_by_image(truth: Mapping[str, GroundTruth]) -> dict[str, tuple[str, ..
     return {image_id: tuple(dict.fromkeys(own.class_names)) for image_id, own in truth.items()}
 
 
-def _boxed(record: ImageRecord, own: GroundTruth, number_of: Mapping[str, int]) -> BoxedImage:
-    known = np.array([name in number_of for name in own.class_names], dtype=bool)
+def _boxed(record: ImageRecord, own: GroundTruth, index_of: Mapping[str, int]) -> BoxedImage:
+    known = np.array([name in index_of for name in own.class_names], dtype=bool)
     kept = known & ~own.difficult
-    classes = np.array([number_of.get(name, 0) for name in own.class_names], dtype=np.int64)
-    crowd = np.array([name in number_of for name in own.crowd_class_names], dtype=bool)
+    classes = np.array([index_of.get(name, 0) for name in own.class_names], dtype=np.int64)
+    crowd = np.array([name in index_of for name in own.crowd_class_names], dtype=bool)
     ignored = np.concatenate([own.boxes_xyxy[known & own.difficult], own.crowd_xyxy[crowd]])
     return BoxedImage(record, own.boxes_xyxy[kept], classes[kept], ignored)
 
@@ -249,7 +249,7 @@ def _checked(labels: BoxedImages, drop_empty: bool) -> BoxedImages:
     if not any(len(boxed.boxes_xyxy) for boxed in labels.images):
         raise UserError(
             f"{labels.name} has no box of {listed(labels.class_names, _MAX_NAMED) or 'any class'} to train on; give "
-            "other `labels_from`."
+            "other `boxes_from`."
         )
     if not drop_empty:
         return labels
@@ -260,13 +260,13 @@ def _instances_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"{path} does not exist; `labels_from` names an export, a run folder, or truth.")
-    places = (path, path / "annotations")
-    found = [file for folder in places for file in sorted(folder.glob("*.json")) if _is_instances_name(file.name)]
+        raise UserError(f"{path} does not exist; `boxes_from` names an export, a run folder, or truth.")
+    folders = (path, path / "annotations")
+    found = [file for folder in folders for file in sorted(folder.glob("*.json")) if _is_instances_name(file.name)]
     of_training = found if len(found) == 1 else [file for file in found if "train" in file.stem]
     if len(of_training) != 1:
         raise UserError(
-            f"{path} holds {'several COCO instances files' if found else 'no COCO instances file'}; `labels_from` "
+            f"{path} holds {'several COCO instances files' if found else 'no COCO instances file'}; `boxes_from` "
             "takes the file itself, such as annotations/instances_train.json."
         )
     return of_training[0]

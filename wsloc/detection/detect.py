@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ import torch
 from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, open_dataset
 from wsloc.detection.checkpoint import Detector, load_detector
-from wsloc.detection.folder import as_comments, data_yaml
-from wsloc.runs.run_folder import SCHEMA_VERSION
+from wsloc.detection.detector_folder import data_yaml
+from wsloc.training.training_folder import machine_identity, training_manifest
 
 _MAX_TOP = 50
 
@@ -27,7 +25,7 @@ class DetectTask:
 
     Attributes:
         checkpoint: file of the detector.
-        detector: as read from it, on the CPU.
+        detector: as read from it; its model lies on the device.
         dataset: the images, whatever their labels: a detector sees for itself which classes are there.
         settings: that whoever reads the run opens the images by.
         device: where to compute.
@@ -41,40 +39,27 @@ class DetectTask:
     device: torch.device
     threads: int
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What the detections depend on, beside the settings of the images."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
         return {
             "checkpoint_sha256": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
             "dataset_fingerprint": self.dataset.fingerprint(),
-            "device": f"{self.device.type} ({name})",
-            "network_threads": self.threads,
-            "torch": torch.__version__,
+            **machine_identity(self.device, self.threads),
         }
 
     def config_yaml(self) -> str:
-        """The text of config.yaml: two tasks of the same text give the same detections."""
-        arch = self.detector.settings.arch
-        return "# Detections by\n" + as_comments(self.identity()) + "# on\n" + data_yaml(arch, self.settings)
+        """The text of the run's config.yaml."""
+        return data_yaml(self.detector.settings.arch, self.settings)
 
     def manifest(self, command: Sequence[str]) -> dict[str, Any]:
         """The manifest of a run that has not begun."""
-        packages = ("torch", "torchvision", "numpy", "pillow")
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "complete": False,
-            "kind": "detector",
-            "command": list(command),
+        facts = {
             "checkpoint": str(self.checkpoint),
-            **self.identity(),
             "images": len(self.dataset.images),
             "classes": list(self.detector.class_names),
             "detector": asdict(self.detector.settings),
-            "versions": {
-                "python": platform.python_version(),
-                **{name: metadata.version(name) for name in packages},
-            },
         }
+        return training_manifest("detector", command, self.identity(), facts)
 
 
 def open_task(checkpoint: Path, data: DataSettings, device: torch.device, threads: int) -> DetectTask:
@@ -91,6 +76,7 @@ def open_task(checkpoint: Path, data: DataSettings, device: torch.device, thread
     """
     detector = load_detector(checkpoint)
     names = detector.class_names
-    settings = replace(data, targets=f"top{min(_MAX_TOP, len(names))}", classes=names, download=False)
-    dataset = open_dataset(replace(settings, download=data.download))
+    settings = replace(data, targets=f"top{min(_MAX_TOP, len(names))}", classes=names)
+    dataset = open_dataset(settings)
+    detector = replace(detector, model=detector.model.to(device))
     return DetectTask(checkpoint, detector, dataset, settings, device, threads)

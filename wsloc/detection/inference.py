@@ -1,9 +1,4 @@
-"""What a detector finds in images, as the records of a run.
-
-A run by a detector is told no labels. Its records say: ``method`` detector, ``segmenter`` none, ``probability`` and
-``quality`` the score, ``component`` the place of the box among those of its class on the image, ``rank`` the place of
-the class among all on the image, by its best score.
-"""
+"""What a detector finds in images, as the records of a run; it is told no labels."""
 
 from __future__ import annotations
 
@@ -18,15 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from wsloc import boxes
-from wsloc.detection.loop import as_input
+from wsloc.detection.learner import as_input
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
-from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
-from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.pipeline.results import ImageResult, ItemResult
+from wsloc.records import Detection, Failure, ImageRecord
 
 METHOD = "detector"
-SEGMENTER = "none"
 
 Scored = tuple[tuple[float, float, float, float], float]
 """A box, ``xyxy``, and its score."""
@@ -59,7 +53,7 @@ def detect(
         for image, pixels in batch:
             if isinstance(pixels, str):
                 failure = Failure(image.image_id, image.file, "", "read", pixels)
-                yield ImageResult(image, (ItemResult("", failure=failure),), StageSeconds())
+                yield ImageResult(image, (ItemResult("", failure=failure),))
             else:
                 yield _result(image, next(found), (pixels.shape[1], pixels.shape[0]))
 
@@ -78,7 +72,7 @@ def _outputs(
     if not pixels:
         return []
     with torch.inference_mode():
-        outputs = model([as_input(image, device) for image in pixels])
+        outputs = model([as_input(torch.from_numpy(image.transpose(2, 0, 1)), device) for image in pixels])
     found = []
     for image, output in zip(pixels, outputs, strict=True):
         by_class: dict[str, list[Scored]] = defaultdict(list)
@@ -100,40 +94,37 @@ def _result(image: ImageRecord, found: dict[str, list[Scored]], size_wh: tuple[i
         ItemResult(
             name,
             tuple(
-                localization(image, name, box, score, size_wh, component=component, rank=rank)
-                for component, (box, score) in enumerate(found[name])
+                detection(image, name, box, score, size_wh, index=index, rank=rank)
+                for index, (box, score) in enumerate(found[name])
             ),
         )
         for rank, name in enumerate(ranked, start=1)
     ]
-    return ImageResult(image, tuple(items), StageSeconds())
+    return ImageResult(image, tuple(items))
 
 
-def localization(
+def detection(
     image: ImageRecord,
     class_name: str,
     box_xyxy: tuple[float, float, float, float],
     score: float,
     size_wh: tuple[int, int],
     *,
-    component: int = 0,
+    index: int = 0,
     rank: int | None = None,
     method: str = METHOD,
-) -> Localization:
+) -> Detection:
     """The record of a box that has a score and nothing else."""
     x0, y0, x1, y1 = box_xyxy
-    return Localization(
+    return Detection(
         image_id=image.image_id,
         file=image.file,
         class_name=class_name,
         box_xyxy=box_xyxy,
-        probability=score,
-        quality=score,
+        score=score,
         area_fraction=(x1 - x0) * (y1 - y0) / (size_wh[0] * size_wh[1]),
         method=method,
-        segmenter=SEGMENTER,
-        fallback=None,
-        component=component,
+        index=index,
         size_wh=size_wh,
         rank=rank,
     )

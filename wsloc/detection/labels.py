@@ -8,10 +8,10 @@ from pathlib import Path
 from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.detection.data import BoxedImages, from_run, from_truth, labels_by_image, matched, open_export
-from wsloc.detection.inference import localization
+from wsloc.detection.inference import detection
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
-from wsloc.records import Localization
+from wsloc.records import BoxRecord
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import read_manifest
 
@@ -117,16 +117,16 @@ def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False
     return Labels(from_truth(own, truth, own.class_names, drop_empty=drop_empty), own, None)
 
 
-def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], Localization], dict[str, str]]:
+def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], BoxRecord], dict[str, str]]:
     """One box for each item that has one: that of the run, or the first of the class in the export.
 
     Returns:
         The boxes by image id and class name, and by its id why an image cannot be read, whose boxes are then left out.
     """
     if labels.run is not None:
-        records = (record for record in labels.run.localizations if record.component == 0)
+        records = (record for record in labels.run.localizations if record.index == 0)
         return {(record.image_id, record.class_name): record for record in records}, {}
-    found: dict[tuple[str, str], Localization] = {}
+    found: dict[tuple[str, str], BoxRecord] = {}
     unread: dict[str, str] = {}
     for boxed in labels.boxed.images:
         try:
@@ -134,8 +134,8 @@ def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], Localization], 
         except ItemError as error:
             unread[boxed.image.image_id] = str(error)
             continue
-        for box, number in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
-            name = labels.boxed.class_names[number - 1]
-            record = localization(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
+        for box, index in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
+            name = labels.boxed.class_names[index - 1]
+            record = detection(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
             found.setdefault((boxed.image.image_id, name), record)
     return found, unread

@@ -21,8 +21,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.detection.backbones import DEMO, freeze, pretrained
+from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.detection.ignoring import make_ignoring
-from wsloc.detection.settings import DetectorSettings
 
 _SCORE_THRESHOLD = 0.01
 """Least score of a detection: average precision counts the uncertain ones, too."""

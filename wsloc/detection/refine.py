@@ -12,21 +12,19 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
 from wsloc import boxes
-from wsloc.errors import ItemError, UserError, one_line
-from wsloc.records import Localization
+from wsloc.errors import ItemError
+from wsloc.plugins import import_named, named_error
+from wsloc.records import BoxRecord, Localization
+from wsloc.run_lengths import decode
 
 Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
 
@@ -37,24 +35,11 @@ def load_refine(name: str) -> Refine:
     Raises:
         UserError: if there is none.
     """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise UserError(f"`refine` takes package.module:function, not {name!r}.")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function = getattr(importlib.import_module(module_name), function_name, None)
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(
-            f"`refine={name!r}`: importing {module_name} raised {_named(error)}; fix the module."
-        ) from error
-    if not callable(function):
-        raise UserError(f"`refine={name!r}`: the module {module_name} has no function {function_name}.")
-    found: Refine = function
+    found: Refine = import_named(name, "refiner")
     return found
 
 
-def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) -> Localization:
+def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> BoxRecord:
     """A record with its box refined; the same record where the refiner keeps it.
 
     Args:
@@ -69,13 +54,13 @@ def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) 
     try:
         answer = refine(image_rgb, np.array(record.box_xyxy), mask_of(record, (width, height)))
     except Exception as error:  # the user's own code may raise anything
-        raise ItemError(f"the refiner raised {_named(error)}") from error
+        raise ItemError(f"the refiner raised {named_error(error)}") from error
     if answer is None:
         return record
     try:
         found = np.asarray(answer)
     except Exception as error:  # a tensor on a GPU, a list of unequal lists
-        raise ItemError(f"the refiner gave what is no array: {_named(error)}") from error
+        raise ItemError(f"the refiner gave what is no array: {named_error(error)}") from error
     if found.dtype.kind not in "biuf":
         raise ItemError(f"the refiner gave an array of {found.dtype}, neither a box nor a mask")
     if found.shape == (height, width):
@@ -95,12 +80,12 @@ def refined(record: Localization, image_rgb: NDArray[np.uint8], refine: Refine) 
         raise ItemError(f"the refiner gave a box without area: {found.tolist()}")
     x0, y0, x1, y1 = box[0].tolist()
     fraction = (x1 - x0) * (y1 - y0) / (width * height)
-    return replace(
-        record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined", mask_rle=None
-    )
+    if isinstance(record, Localization):
+        record = replace(record, mask_rle=None)
+    return replace(record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined")
 
 
-def mask_of(record: Localization, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
+def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
     """The mask of a record at the size of its image, bool ``(H, W)``; None where it has none.
 
     Raises:
@@ -108,13 +93,6 @@ def mask_of(record: Localization, size_wh: tuple[int, int]) -> NDArray[np.bool_]
     """
     if record.mask_rle is None:
         return None
-    try:
-        mask = coco_masks.decode(dict(record.mask_rle))
-    except Exception as error:  # pycocotools raises whatever a damaged string leads it to
-        raise ItemError(f"the mask of the box is damaged: {one_line(error)}") from error
+    mask = decode(record.mask_rle).view(np.uint8)
     whole: NDArray[np.bool_] = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     return whole
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__} ({one_line(error)})"

@@ -1,4 +1,4 @@
-"""What the rounds of self-training are worth: their figures, which also tell the best of them."""
+"""The metrics of the rounds of self-training, and which round is best."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class RoundFigures:
     """One round in figures.
 
     Attributes:
-        number: from 0, the boxes as given.
+        index: from 0, the boxes as given.
         boxes: how many there are.
         found: how many of them the detector found.
         metrics: by name, and last :data:`GAIN`, that of :data:`HEADLINE` over round 0, paired by image; empty without
             true boxes.
     """
 
-    number: int
+    index: int
     boxes: int
     found: int
     metrics: Mapping[str, Estimate]
@@ -47,7 +47,7 @@ def round_figures(rounds: Sequence[Round]) -> list[RoundFigures]:
             own = done.judged.judged[RUN]
             metrics = {name: estimate(METRICS[name], own) for name in _METRICS}
             metrics[GAIN] = estimate(METRICS[HEADLINE], own, first[RUN])
-        figures.append(RoundFigures(done.number, len(done.boxes), done.found, metrics))
+        figures.append(RoundFigures(done.index, len(done.boxes), done.found, metrics))
     return figures
 
 
@@ -59,12 +59,12 @@ def write_figures(path: Path, figures: Sequence[RoundFigures]) -> None:
     writer.writerow(["round", "boxes", "found", *names])
     for own in figures:
         values = [value for metric in own.metrics.values() for value in (metric.value, metric.low, metric.high)]
-        writer.writerow([own.number, own.boxes, own.found, *values])
+        writer.writerow([own.index, own.boxes, own.found, *values])
     write_atomic(path, table.getvalue())
 
 
 def best_round(figures: Sequence[RoundFigures]) -> int | None:
-    """The number of the first round of the highest :data:`HEADLINE`; None where true boxes do not tell."""
+    """The index of the first round with the highest :data:`HEADLINE`; None without true boxes."""
     if not all(own.metrics for own in figures):
         return None
-    return max(figures, key=lambda own: own.metrics[HEADLINE].value).number
+    return max(figures, key=lambda own: own.metrics[HEADLINE].value).index

@@ -1,14 +1,13 @@
-"""The rounds of self-training as folders: each is a run, held against the truth where there is any.
+"""The rounds of self-training as folders: each is a run, judged where there is ground truth.
 
 round-0        the boxes as given
-round-1, ...   the boxes after a training, with what is left of it; with folds, that lies in fold-1, fold-2, ...
+round-1, ...   the boxes after a training, and the detector; with folds, that lies in fold-1, fold-2, ...
 
-A finished round is read back, so a killed self-training goes on with the one that it was in.
+A finished round is read back, so a killed self-training resumes with the round that it was in.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -20,12 +19,14 @@ import torch
 from wsloc.config import DataSettings
 from wsloc.detection.checkpoint import Detector, save_detector
 from wsloc.detection.data import BoxedImages, from_localizations
-from wsloc.detection.folder import CHECKPOINTS, DETECTOR, PROBLEMS, data_yaml, describe, finish
+from wsloc.detection.detector_folder import DETECTOR, data_yaml, finish, identity_of, manifest_of, write_problems
+from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.detection.labels import Labels, boxes_by_item
-from wsloc.detection.progress import Watch, unwatched
+from wsloc.detection.learner import train_detector
 from wsloc.detection.refine import Refine
 from wsloc.detection.self_training import (
     Boxes,
+    Relocalized,
     boxes_of,
     fold_of,
     given,
@@ -34,19 +35,18 @@ from wsloc.detection.self_training import (
     relocalize,
     training_part,
 )
-from wsloc.detection.settings import DetectorSettings, TrainingSettings
-from wsloc.detection.training import train_in_folder
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import write_summary
 from wsloc.pipeline.results import ImageResult
+from wsloc.progress import Progress, silent
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import RunFolder, read_manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class SelfTrainingTask:
     """What all rounds share.
 
     Attributes:
@@ -58,9 +58,9 @@ class Job:
         command: the words of the command line, for the manifests.
         folds: parts of the images; the boxes of one come from a detector that was trained on the others (1: from one
             that was trained on all).
-        min_score: of a detection that takes the place of a box, in [0, 1].
+        min_score: of a detection that replaces a box, in [0, 1].
         drop_empty: leave out images without a box.
-        refine: mends each box; None for boxes as they are.
+        refine: improves each box; None for boxes as they are.
     """
 
     labels: Labels
@@ -74,12 +74,15 @@ class Job:
     drop_empty: bool = False
     refine: Refine | None = None
 
+    def identity(self) -> dict[str, object]:
+        """What a resumed self-training must share."""
+        return identity_of(self.labels.boxed, self.device, self.threads, self.labels.dataset.fingerprint())
+
     def manifest(self) -> dict[str, Any]:
-        """Of a self-training that has not begun; its rounds add to it."""
-        fingerprint = self.labels.dataset.fingerprint()
-        return describe(
-            self.labels.boxed, self.detector, self.training, self.device, self.threads, self.command, fingerprint
-        ) | {"kind": "self-training"}
+        """The manifest of a self-training that has not begun; its rounds add to it."""
+        return manifest_of(
+            "self-training", self.command, self.identity(), self.labels.boxed, self.detector, self.training
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,109 +90,122 @@ class Round:
     """One round that is done.
 
     Attributes:
-        number: from 0, the boxes as given.
+        index: from 0, the boxes as given.
         found: how many of the boxes the detector found.
         boxes: of the items that have one.
         judged: the boxes as a run, held against the truth.
-        problems: images, annotations and boxes of which something could not be read or mended.
+        problems: images, annotations and boxes of which something could not be read or fixed.
     """
 
-    number: int
+    index: int
     found: int
     boxes: Boxes
     judged: JudgedRun
     problems: int
 
 
-def self_train(job: Job, out: Path, rounds: int, pool: Executor | None = None, watch: Watch = unwatched) -> list[Round]:
+def self_train(
+    task: SelfTrainingTask, out: Path, rounds: int, pool: Executor | None = None, progress: Progress = silent
+) -> list[Round]:
     """Run the rounds, or what is left of them.
 
     Args:
         job: what they share.
         out: gets ``round-0``, ``round-1`` and so on, each a run folder.
-        rounds: how often a detector is trained and asked (>= 1).
+        rounds: how often a detector is trained and applied (>= 1).
         pool: reads the images; None to read them in between.
-        watch: shows the progress of each part of a round.
+        progress: counts the steps and images of each part of a round.
 
     Returns:
-        Round 0, the boxes as given, and one more than ``rounds`` in all.
+        Round 0, the boxes as given, and the rounds after it.
 
     Raises:
-        UserError: if a fold leaves no box to train on, and as :func:`wsloc.detection.training.train_in_folder`.
+        UserError: if a fold leaves no box to train on, and as :func:`wsloc.detection.learner.train_detector`.
     """
-    done = [_round_zero(job, out, watch)]
-    for number in range(1, rounds + 1):
-        done.append(_round(job, out, number, done[-1].boxes, pool, watch))
+    done = [_round_zero(task, out, progress)]
+    for index in range(1, rounds + 1):
+        done.append(_round(task, out, index, done[-1].boxes, pool, progress))
     return done
 
 
-def _round_zero(job: Job, out: Path, watch: Watch) -> Round:
+def _round_zero(task: SelfTrainingTask, out: Path, progress: Progress) -> Round:
     """The boxes as given, as a run."""
-    path = _place(out, 0)
+    path = round_folder(out, 0)
     if _is_finished(path):
-        return _read_back(job, path, 0)
-    results = list(given(job.labels.dataset.images, *boxes_by_item(job.labels)))
-    problems = list(job.labels.boxed.problems)
-    if job.refine is not None:
-        with watch("refine", "image", len(results)) as show:
-            for place, result in enumerate(results):
-                results[place], sentences = refine_image(result, job.refine)
-                problems += sentences
-                show(place + 1, "")
-    return _as_run(job, path, 0, results, 0, problems)
+        return _read_back(task, path, 0)
+    results = list(given(task.labels.dataset.images, *boxes_by_item(task.labels)))
+    problems = list(task.labels.boxed.problems)
+    if task.refine is not None:
+        refined = [refine_image(result, task.refine) for result in progress(results, "refine", "image")]
+        results = [result for result, _ in refined]
+        problems += [sentence for _, sentences in refined for sentence in sentences]
+    return _as_run(task, path, 0, results, 0, problems)
 
 
-def _round(job: Job, out: Path, number: int, before: Boxes, pool: Executor | None, watch: Watch) -> Round:
-    path = _place(out, number)
+def _round(
+    task: SelfTrainingTask, out: Path, index: int, before: Boxes, pool: Executor | None, progress: Progress
+) -> Round:
+    path = round_folder(out, index)
     if _is_finished(path):
-        return _read_back(job, path, number)
-    boxed = _labels_of_round(job, number, before)
-    seed = job.training.seed
+        return _read_back(task, path, index)
+    boxed = _labels_of_round(task, index, before)
+    results: dict[str, ImageResult] = {}
     found = 0
     problems: list[str] = []
-    results: dict[str, ImageResult] = {}
-    for fold in range(job.folds):
-        part = training_part(boxed, fold, job.folds, seed)
-        _require_boxes(part, fold)
-        title = f"round {number}" + (f", fold {fold + 1}" if job.folds > 1 else "")
-        place = path if job.folds == 1 else path / f"fold-{fold + 1}"
-        settings = of_fold(job.training, number, fold)
-        model, log = train_in_folder(
-            place, part, job.detector, settings, job.device, pool, title=title, resumed=place.exists(), watch=watch
-        )
-        save_detector(place / DETECTOR, Detector(model, job.detector, part.class_names))
-        problems += [f"{failure.file}: {failure.reason}" for failure in log.failures]
-        own = [image for image in job.labels.dataset.images if fold_of(image.image_id, job.folds, seed) == fold]
-        asked = relocalize(
-            model,
-            own,
-            before,
-            part.class_names,
-            job.device,
-            min_score=job.min_score,
-            batch_size=job.training.batch_size,
-            pool=pool,
-            refine=job.refine,
-        )
-        with watch(f"{title}, boxes", "image", len(own)) as show:
-            for count, done in enumerate(asked, start=1):
-                results[done.result.image.image_id] = done.result
-                found += done.found
-                problems += done.problems
-                show(count, "")
-    ordered = [results[image.image_id] for image in job.labels.dataset.images]
-    return _as_run(job, path, number, ordered, found, problems)
+    for fold in range(task.folds):
+        unread, relocalized = _fold(task, path, index, fold, boxed, before, pool, progress)
+        problems += unread
+        for done in relocalized:
+            results[done.result.image.image_id] = done.result
+            found += done.found
+            problems += done.problems
+    ordered = [results[image.image_id] for image in task.labels.dataset.images]
+    return _as_run(task, path, index, ordered, found, problems)
 
 
-def _labels_of_round(job: Job, number: int, before: Boxes) -> BoxedImages:
+def _fold(
+    task: SelfTrainingTask,
+    path: Path,
+    index: int,
+    fold: int,
+    boxed: BoxedImages,
+    before: Boxes,
+    pool: Executor | None,
+    progress: Progress,
+) -> tuple[Sequence[str], list[Relocalized]]:
+    """Train on the other folds and relocalize this one; the images that could not be read, and the new boxes."""
+    seed = task.training.seed
+    part = training_part(boxed, fold, task.folds, seed)
+    _require_boxes(part, fold)
+    title = f"round {index}" + (f", fold {fold + 1}" if task.folds > 1 else "")
+    folder = path if task.folds == 1 else path / f"fold-{fold + 1}"
+    settings = of_fold(task.training, index, fold)
+    trained = train_detector(folder, part, task.detector, settings, task.device, pool, title=title, progress=progress)
+    save_detector(folder / DETECTOR, Detector(trained.model, task.detector, part.class_names))
+    own = [image for image in task.labels.dataset.images if fold_of(image.image_id, task.folds, seed) == fold]
+    relocalized = relocalize(
+        trained.model,
+        own,
+        before,
+        part.class_names,
+        task.device,
+        min_score=task.min_score,
+        batch_size=task.training.batch_size,
+        pool=pool,
+        refine=task.refine,
+    )
+    return trained.problems, list(progress(relocalized, f"{title}, boxes", "image", len(own)))
+
+
+def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> BoxedImages:
     """What a round learns from; the first from all that was given, also further boxes of a class and uncertain ones."""
-    boxed, dataset = job.labels.boxed, job.labels.dataset
-    if number == 1 and job.refine is None:
+    boxed, dataset = task.labels.boxed, task.labels.dataset
+    if index == 1 and task.refine is None:
         return boxed
     without = {
         image.image_id for image in dataset.images for name in image.labels if (image.image_id, name) not in before
     }
-    return from_localizations(dataset, before.values(), boxed.class_names, drop_empty=job.drop_empty, without=without)
+    return from_localizations(dataset, before.values(), boxed.class_names, drop_empty=task.drop_empty, without=without)
 
 
 def _require_boxes(part: BoxedImages, fold: int) -> None:
@@ -198,42 +214,39 @@ def _require_boxes(part: BoxedImages, fold: int) -> None:
 
 
 def _as_run(
-    job: Job, path: Path, number: int, results: Sequence[ImageResult], found: int, problems: Sequence[str]
+    task: SelfTrainingTask, path: Path, index: int, results: Sequence[ImageResult], found: int, problems: Sequence[str]
 ) -> Round:
     """Write the boxes of a round as a run folder, with its metrics where there is truth."""
     path.mkdir(exist_ok=True)
     with RunFolder(path) as folder:
-        write_atomic(path / "config.yaml", data_yaml(job.detector.arch, job.labels.settings))
-        of_round = {"kind": "self-training-round", "round": number, "found": found, "images": len(results)}
-        manifest = job.manifest() | of_round
+        write_atomic(path / "config.yaml", data_yaml(task.detector.arch, task.labels.settings))
+        of_round = {"kind": "self-training-round", "round": index, "found": found, "images": len(results)}
+        manifest = task.manifest() | of_round
         folder.write_manifest(manifest)
         folder.write_part(0, results)
         folder.join()
-        if problems:
-            write_atomic(path / PROBLEMS, (f"{problem}\n" for problem in dict.fromkeys(problems)))
-        judged = _judge(job, replace(read_run(path), complete=True))
-        counts = write_summary(judged, job.labels.dataset).counts
+        write_problems(path, problems)
+        judged = _judge(task, replace(read_run(path), complete=True))
+        counts = write_summary(judged, task.labels.dataset).counts
         finish(folder, {**manifest, "counts": counts, "problems": len(problems)})
-    for states in path.glob(f"fold-*/{CHECKPOINTS}"):
-        shutil.rmtree(states, ignore_errors=True)
-    return Round(number, found, boxes_of(results), judged, len(problems) + counts["images_without_truth"])
+    return Round(index, found, boxes_of(results), judged, len(problems) + counts["images_without_truth"])
 
 
-def _read_back(job: Job, path: Path, number: int) -> Round:
+def _read_back(task: SelfTrainingTask, path: Path, index: int) -> Round:
     """A round that an earlier process finished."""
     contents = read_run(path)
     boxes = {(record.image_id, record.class_name): record for record in contents.localizations}
     told = contents.manifest
     problems = told["problems"] + told["counts"]["images_without_truth"]
-    return Round(number, told["found"], boxes, _judge(job, contents), problems)
+    return Round(index, told["found"], boxes, _judge(task, contents), problems)
 
 
-def _judge(job: Job, contents: RunContents) -> JudgedRun:
-    return judge_run(contents, job.labels.settings or DataSettings(), job.labels.dataset)
+def _judge(task: SelfTrainingTask, contents: RunContents) -> JudgedRun:
+    return judge_run(contents, task.labels.settings or DataSettings(), task.labels.dataset)
 
 
-def _place(out: Path, number: int) -> Path:
-    return out / f"round-{number}"
+def round_folder(out: Path, index: int) -> Path:
+    return out / f"round-{index}"
 
 
 def _is_finished(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Self-training: a detector learns the pseudo-boxes, looks for better ones where the labels say, and so on.
 
-After each round the best box of each labeled class of each training image takes the place of the one before. No true
+After each round the best box of each labeled class of each training image replaces the one before. No true
 box is opened here.
 
 With folds (Cinbis et al. 2014, multi-fold training), the boxes of one part of the images come from a detector that
@@ -17,16 +17,16 @@ import torch
 from torch import nn
 
 from wsloc.detection.data import BoxedImages
+from wsloc.detection.detector_settings import TrainingSettings
 from wsloc.detection.inference import detect
 from wsloc.detection.refine import Refine, refined
-from wsloc.detection.settings import TrainingSettings
 from wsloc.errors import ItemError
 from wsloc.images import read_image
-from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds
-from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.pipeline.results import ImageResult, ItemResult
+from wsloc.records import BoxRecord, Failure, ImageRecord
 from wsloc.seeding import stable_hash
 
-Boxes = Mapping[tuple[str, str], Localization]
+Boxes = Mapping[tuple[str, str], BoxRecord]
 """The box of an item, by image id and class name."""
 
 
@@ -58,9 +58,9 @@ def training_part(labels: BoxedImages, fold: int, folds: int, seed: int) -> Boxe
     return replace(labels, images=others)
 
 
-def of_fold(settings: TrainingSettings, number: int, fold: int) -> TrainingSettings:
+def of_fold(settings: TrainingSettings, index: int, fold: int) -> TrainingSettings:
     """The settings of one training, with a seed of its own."""
-    return replace(settings, seed=stable_hash(settings.seed, f"round {number}", f"fold {fold}"))
+    return replace(settings, seed=stable_hash(settings.seed, f"round {index}", f"fold {fold}"))
 
 
 def relocalize(
@@ -83,7 +83,7 @@ def relocalize(
         before: the boxes of the round before; one stays where the detector finds none.
         class_names: of the detector's outputs 1, 2 and so on.
         device: where the model is.
-        min_score: of a box that takes the place of another.
+        min_score: of a box that replaces another.
         batch_size: images that are seen at once.
         pool: reads the images.
         refine: see :mod:`wsloc.detection.refine`.
@@ -95,12 +95,12 @@ def relocalize(
         items, found = [], 0
         for name in image.labels:
             record = best.get(name)
-            if record is not None and record.probability >= min_score:
+            if record is not None and record.score_by("probability") >= min_score:
                 found += 1
             else:
                 record = before.get((image.image_id, name))
             items.append(_item(image, name, record, unread))
-        changed = ImageResult(image, tuple(items), StageSeconds())
+        changed = ImageResult(image, tuple(items))
         if refine is None:
             yield Relocalized(changed, found)
         else:
@@ -119,11 +119,11 @@ def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]
     for image in images:
         reason = unread.get(image.image_id, "")
         items = (_item(image, name, boxes.get((image.image_id, name)), reason) for name in image.labels)
-        yield ImageResult(image, tuple(items), StageSeconds())
+        yield ImageResult(image, tuple(items))
 
 
 def refine_image(
-    result: ImageResult, refine: Refine, wanted: Callable[[Localization], bool] = lambda _record: True
+    result: ImageResult, refine: Refine, wanted: Callable[[BoxRecord], bool] = lambda _record: True
 ) -> tuple[ImageResult, tuple[str, ...]]:
     """The boxes of an image refined, and a sentence for each that could not be and stays as it was."""
     if not any(wanted(record) for item in result.items for record in item.localizations):
@@ -145,7 +145,7 @@ def refine_image(
     return replace(result, items=tuple(items)), tuple(problems)
 
 
-def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], Localization]:
+def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], BoxRecord]:
     """The boxes by item."""
     return {
         (record.image_id, record.class_name): record
@@ -155,7 +155,7 @@ def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], Localizati
     }
 
 
-def _item(image: ImageRecord, class_name: str, record: Localization | None, unread: str) -> ItemResult:
+def _item(image: ImageRecord, class_name: str, record: BoxRecord | None, unread: str) -> ItemResult:
     if record is not None:
         return ItemResult(class_name, (record,))
     reason = unread or f"neither the labels nor the detector have a box of {class_name}"

@@ -16,14 +16,13 @@ from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.detection.checkpoint import Detector
 from wsloc.detection.data import BoxedImages, require_same_classes
-from wsloc.detection.folder import write_results
+from wsloc.detection.detector_folder import write_results
 from wsloc.detection.inference import detect
-from wsloc.detection.progress import Watch, unwatched
 from wsloc.errors import UserError
-from wsloc.evaluation.summary import Track
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import judge_run
 from wsloc.judging.run_summary import write_summary
+from wsloc.progress import Progress, silent
 from wsloc.runs.read_run import read_run
 from wsloc.runs.run_folder import RunFolder
 
@@ -91,8 +90,7 @@ def judge_detector(
     *,
     batch_size: int = 8,
     pool: Executor | None = None,
-    watch: Watch = unwatched,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> Tested:
     """Write the detections on the test images, and what they are worth.
 
@@ -104,23 +102,21 @@ def judge_detector(
         device: where to compute.
         batch_size: images that are seen at once.
         pool: reads the images; None to read them between the batches.
-        watch: shows the progress in images.
-        track: watches the metrics being computed.
+        progress: counts the images, then the metrics.
     """
     ask = partial(
         detect, detector.model, class_names=detector.class_names, device=device, batch_size=batch_size, pool=pool
     )
-    with watch("test", "image", len(dataset.images)) as show:
-        for done, _ in enumerate(write_results(folder, dataset.images, ask), start=1):
-            show(done, "")
+    for _ in progress(write_results(folder, dataset.images, ask), "test", "image", len(dataset.images)):
+        pass
     judged = judge_run(replace(read_run(folder.path), complete=True), settings, dataset)
     found: Mapping[str, float] | None = None
     if judged.judged is not None and judged.truth is not None:
         found = average_precision(
-            judged.truth.images, judged.contents.localizations, "probability", settings.classes or None, track
+            judged.truth.images, judged.contents.localizations, "probability", settings.classes or None, progress
         )
     more = {} if found is None else {"average precision": found}
-    summary = write_summary(judged, dataset, more=more, track=track)
+    summary = write_summary(judged, dataset, more=more, progress=progress)
     return Tested(summary.counts, summary.text, found)
 
 

@@ -19,8 +19,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from wsloc import boxes
-from wsloc.evaluation.summary import Track
-from wsloc.records import GroundTruth, Localization
+from wsloc.progress import Progress, silent
+from wsloc.records import Box, GroundTruth
 
 _OUTSIDE_EVERY_SIZE = -1.0
 """As the area of a true box it makes COCOeval ignore the box. There is no other way: its ``ignore`` flag is
@@ -53,10 +53,10 @@ class CocoAp:
 
 def coco_ap(
     truth: Mapping[str, GroundTruth],
-    localizations: Iterable[Localization],
-    score_of: Callable[[Localization], float],
+    localizations: Iterable[Box],
+    score_of: Callable[[Box], float],
     class_names: Sequence[str] | None = None,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> CocoAp | None:
     """Average precision of boxes, all components of an item among them.
 
@@ -66,9 +66,9 @@ def coco_ap(
     Args:
         truth: the true boxes of some images, by image id.
         localizations: boxes on other images are left out.
-        score_of: how certain a box is; one without a number (NaN) comes last.
+        score_of: how certain a box is; NaN comes last.
         class_names: only these classes; None for all.
-        track: watches the classes being computed.
+        progress: counts the classes.
 
     Returns:
         Classes by name; one without a true box that is not difficult is left out. None if no class is left.
@@ -83,7 +83,9 @@ def coco_ap(
     if not names:
         return None
     true, found = _true_annotations(truth, names), _boxes(truth, localizations, score_of, names)
-    precisions = np.stack([_precision(true[name], found[name]) for name in track(names)])
+    precisions = np.stack(
+        [_precision(true[name], found[name]) for name in progress(names, "average precision", "class")]
+    )
     by_class = {
         name: ClassCocoAp(float(precision[..., _ALL].mean()), float(precision[_IOU_50, :, _ALL].mean()))
         for name, precision in zip(names, precisions, strict=True)
@@ -123,8 +125,8 @@ def _true_annotations(truth: Mapping[str, GroundTruth], names: Sequence[str]) ->
 
 def _boxes(
     truth: Mapping[str, GroundTruth],
-    localizations: Iterable[Localization],
-    score_of: Callable[[Localization], float],
+    localizations: Iterable[Box],
+    score_of: Callable[[Box], float],
     names: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
     number_of = {image_id: number for number, image_id in enumerate(truth, start=1)}

@@ -23,14 +23,12 @@ from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
 from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.evaluation.object_groups import count_groups, largest_fraction, object_counts, size_groups
-from wsloc.evaluation.summary import Track
-from wsloc.records import GroundTruth, Localization
+from wsloc.progress import Progress, silent
+from wsloc.records import Box, BoxXyxy, GroundTruth
 
-LEAST_ITEMS = 10
+MIN_ITEMS = 10
 """On fewer items no run is called better by an interval."""
 _MAX_NAMED = 3
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +41,11 @@ class Contender:
         image_ids: the images that it has a record of, be it a failure.
         class_names: the classes that it was asked for; None for all.
         fingerprint: of the data set that it ran on.
-        complete: False for a run that was killed or still goes on.
+        complete: False for a run that was killed or is still running.
     """
 
     name: str
-    localizations: Sequence[Localization]
+    localizations: Sequence[Box]
     image_ids: frozenset[str]
     class_names: frozenset[str] | None = None
     fingerprint: str | None = None
@@ -97,7 +95,7 @@ class ItemRow:
     object_fraction: float
     objects: int
     ious: tuple[float, ...]
-    boxes_xyxy: tuple[Box | None, ...]
+    boxes_xyxy: tuple[BoxXyxy | None, ...]
 
     def change(self, run: int = -1) -> float:
         """IoU of a run, by default the last, less that of the first."""
@@ -137,14 +135,14 @@ class Comparison:
 def compare(
     contenders: Sequence[Contender],
     truth: Mapping[str, GroundTruth],
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> Comparison:
     """Judge runs on the items that all of them were asked for.
 
     Args:
         contenders: at least two; differences are to the first.
         truth: the true boxes of their images, by image id.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
 
     Raises:
         UserError: if the runs have no image or no item in common.
@@ -168,7 +166,8 @@ def compare(
         **{("count", name): kept for name, kept in count_groups(true).items()},
     }
     metrics, rows = [], {}
-    for task in track([*shown, *(key for key, kept in groups.items() if kept.any())]):
+    tasks: list[str | tuple[str, str]] = [*shown, *(key for key, kept in groups.items() if kept.any())]
+    for task in progress(tasks, "comparison", "metric"):
         if isinstance(task, str):
             metrics.append(_metric_row(task, judged))
         else:
@@ -187,7 +186,7 @@ def compare(
 
 def differs(difference: Estimate, items: int) -> bool:
     """Whether a difference on so many items is more than chance, as far as its interval tells."""
-    return items >= LEAST_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
+    return items >= MIN_ITEMS and difference.low < difference.high and not difference.low <= 0 <= difference.high
 
 
 def mcnemar_p(first_alone: int, second_alone: int) -> float:
@@ -208,9 +207,7 @@ def _common_truth(
     if not shared:
         raise UserError("The runs have no image in common, so there is nothing to compare; give runs of one data set.")
     notes = [
-        f"{run.name} is not finished: only the images that it has come to count."
-        for run in contenders
-        if not run.complete
+        f"{run.name} is not finished: only the images done so far count." for run in contenders if not run.complete
     ]
     if len({run.fingerprint for run in contenders} - {None}) > 1:
         notes.append("The runs were not asked for the same items; what all of them were asked for is compared.")
@@ -305,5 +302,5 @@ def _item_rows(
     )
 
 
-def _largest_boxes(localizations: Iterable[Localization]) -> dict[tuple[str, str], Box]:
-    return {(record.image_id, record.class_name): record.box_xyxy for record in localizations if record.component == 0}
+def _largest_boxes(localizations: Iterable[Box]) -> dict[tuple[str, str], BoxXyxy]:
+    return {(record.image_id, record.class_name): record.box_xyxy for record in localizations if record.index == 0}

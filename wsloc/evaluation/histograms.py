@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsloc.evaluation.judging import Judged, TrueBoxes
 from wsloc.evaluation.pairing import best_matches, boxes_of
-from wsloc.records import Localization
+from wsloc.records import Box
 
 BINS = 20
 
@@ -60,13 +60,13 @@ def iou_histogram(judged: Judged) -> IouHistogram:
     return IouHistogram(edges, counts.astype(np.int64), int(np.sum(judged.iou <= 0)))
 
 
-def box_errors(true: TrueBoxes, localizations: Iterable[Localization]) -> BoxErrors:
+def box_errors(true: TrueBoxes, localizations: Iterable[Box]) -> BoxErrors:
     """Errors of the boxes of a run; of several components of an item the largest alone."""
-    number_of = {pair: number for number, pair in enumerate(true.items.pairs())}
+    index_of = true.items.index_of()
     of_item = {
-        number_of[record.image_id, record.class_name]: record
+        index_of[record.image_id, record.class_name]: record
         for record in localizations
-        if record.component == 0 and (record.image_id, record.class_name) in number_of
+        if record.index == 0 and (record.image_id, record.class_name) in index_of
     }
     own = np.flatnonzero(true.item >= 0)
     items = sorted(of_item)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.evaluation import wsol
-from wsloc.evaluation.items import Items, ItemValues
+from wsloc.evaluation.items import Items, ItemValues, Pair, items_of
 from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.mask_iou import mask_iou
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
-from wsloc.records import Localization, TrueMasks
-
-Pair = tuple[str, str]
-"""Image id and class name."""
+from wsloc.progress import Progress, silent
+from wsloc.records import Box, TrueMasks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +28,7 @@ class JudgedMasks:
         histograms: for PxAP; None where no maps were given.
         iou: of each item's mask with the best true mask of its class, 0 where it has none; None where no masks were
             given.
-        without_map: numbers of the items that have no map; it counts as one that is 0 everywhere.
+        without_map: indices of the items that have no map, which counts as one that is 0 everywhere.
         problems: one sentence for each image whose masks cannot be read, and each mask of a box that is damaged; an
             image that has none is none.
     """
@@ -47,10 +44,10 @@ def judge_masks(
     image_ids: Sequence[str],
     read_masks: Callable[[str], TrueMasks],
     map_of: MapOf | None = None,
-    localizations: Iterable[Localization] = (),
+    localizations: Iterable[Box] = (),
     pairs: Collection[Pair] | None = None,
     protocol: Protocol = "wsloc",
-    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+    progress: Progress = silent,
 ) -> JudgedMasks | None:
     """Hold maps, and the masks of a run's boxes, against the true masks.
 
@@ -62,7 +59,7 @@ def judge_masks(
         pairs: only these items; None for all that have a mask.
         protocol: ``wsloc`` judges maps at the resolution of the true masks, ``wsol`` at 224 x 224, as the published
             code does.
-        track: watches the images go by.
+        progress: counts the images.
 
     Returns:
         None if no image has a mask of a class that is asked for, and none is damaged.
@@ -70,14 +67,14 @@ def judge_masks(
     rles = {
         (record.image_id, record.class_name): record.mask_rle
         for record in localizations
-        if record.component == 0 and record.mask_rle is not None
+        if record.index == 0 and record.mask_rle is not None
     }
     found: list[Pair] = []
     iou: list[float] = []
     pixels: list[NDArray[np.int32]] = []
     without_map: list[int] = []
     problems: list[str] = []
-    for image_id in track(image_ids):
+    for image_id in progress(image_ids, "masks", "image"):
         try:
             truth = read_masks(image_id)
         except MissingMaskError:
@@ -102,7 +99,7 @@ def judge_masks(
             found.append(pair)
     if not found and not problems:
         return None
-    items = _items(found)
+    items = items_of(found)
     if not found:
         return JudgedMasks(items, None, None, (), tuple(problems))
     histograms = None if map_of is None else _by_image(items, np.array(pixels))
@@ -125,16 +122,3 @@ def _by_image(items: Items, pixels: NDArray[np.int32]) -> ScoreHistograms:
     summed = np.zeros((len(items.image_ids), 2, BINS), dtype=np.int32)
     np.add.at(summed, items.image_index, pixels)
     return ScoreHistograms(items, summed[:, 0], summed[:, 1])
-
-
-def _items(pairs: Sequence[Pair]) -> Items:
-    image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
-    class_names = tuple(sorted({name for _, name in pairs}))
-    image_place = {image_id: number for number, image_id in enumerate(image_ids)}
-    class_place = {name: number for number, name in enumerate(class_names)}
-    return Items(
-        image_ids,
-        class_names,
-        np.array([image_place[image_id] for image_id, _ in pairs], dtype=np.int64),
-        np.array([class_place[name] for _, name in pairs], dtype=np.int64),
-    )

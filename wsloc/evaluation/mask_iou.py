@@ -8,9 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_masks
 
-from wsloc.errors import ItemError
+from wsloc.run_lengths import decode
 
 
 def mask_iou(mask_rle: Mapping[str, Any], true_masks: NDArray[np.bool_]) -> float:
@@ -25,19 +24,8 @@ def mask_iou(mask_rle: Mapping[str, Any], true_masks: NDArray[np.bool_]) -> floa
         ItemError: if the run lengths are damaged.
     """
     height, width = true_masks.shape[1:]
-    mask = cv2.resize(_decoded(mask_rle), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    decoded = decode(mask_rle).view(np.uint8)
+    mask = cv2.resize(decoded, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     shared = (mask & true_masks).sum(axis=(1, 2))
     either = (mask | true_masks).sum(axis=(1, 2))
     return float((shared / np.maximum(either, 1)).max())
-
-
-def _decoded(mask_rle: Mapping[str, Any]) -> NDArray[np.uint8]:
-    try:
-        decoded: NDArray[np.uint8] = coco_masks.decode(dict(mask_rle))
-        # Run lengths that do not fill the image leave its rest unset, and are not what the result would be encoded as.
-        sound = decoded.size > 0 and coco_masks.encode(decoded)["counts"].decode("ascii") == mask_rle["counts"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ItemError(f"the run lengths of its mask are damaged: {error}") from error
-    if not sound:
-        raise ItemError("the run lengths of its mask are damaged: they do not fill the image")
-    return decoded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.corloc import METRICS, per_class_corloc
 from wsloc.evaluation.items import class_means, judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
-from wsloc.records import GroundTruth, Localization
+from wsloc.progress import Progress, silent
+from wsloc.records import Box, GroundTruth
 
 BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
     "center box": boxes.centered,
@@ -23,9 +23,6 @@ BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
 """Ways to make a box without looking at the image."""
 RUN = "wsloc"
 """What the boxes of a run are called beside the baselines."""
-
-Track = Callable[[Sequence[Any]], Iterable[Any]]
-"""Hands on what it gets, and may show how far that has come: tqdm, for example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +62,10 @@ class Evaluation:
 
 
 def evaluate(
-    localizations: Iterable[Localization],
+    localizations: Iterable[Box],
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> Evaluation | None:
     """Judge boxes against ground truth.
 
@@ -76,21 +73,21 @@ def evaluate(
         localizations: the boxes of a run.
         truth: the true boxes of its images, by image id.
         class_names: the classes that were asked for; None for all.
-        track: watches the metrics being computed.
+        progress: counts the metrics.
 
     Returns:
         None if there is no item to judge.
     """
     judged = judge_with_baselines(localizations, truth, class_names)
-    return None if judged is None else summarize(judged, track)
+    return None if judged is None else summarize(judged, progress)
 
 
 def judge_with_baselines(
-    localizations: Iterable[Localization],
+    localizations: Iterable[Box],
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Judged] | None:
-    """The boxes of a run and of the baselines, by name, held against the truth; arguments as in :func:`evaluate`.
+    """The boxes of a run and of the baselines, by name, judged against the truth; arguments as in :func:`evaluate`.
 
     Returns:
         None if there is no item to judge.
@@ -103,7 +100,7 @@ def judge_with_baselines(
     return {RUN: own} | {name: judge_baseline(true, make, own.rank) for name, make in BASELINES.items()}
 
 
-def summarize(judged: Mapping[str, Judged], track: Track = iter) -> Evaluation:
+def summarize(judged: Mapping[str, Judged], progress: Progress = silent) -> Evaluation:
     """The metrics of the boxes of a run and of the baselines, as :func:`judge_with_baselines` gives them."""
     own = judged[RUN]
     per_class = {name: per_class_corloc(result) for name, result in judged.items()}
@@ -120,6 +117,7 @@ def summarize(judged: Mapping[str, Judged], track: Track = iter) -> Evaluation:
     )
     shown = {name: metric for name, metric in METRICS.items() if not np.isnan(metric(np.ones((1, len(own))), own)[0])}
     rows: dict[str, dict[str, Estimate]] = {name: {} for name in judged}
-    for name, metric in track([(name, metric) for name in judged for metric in shown]):
+    pairs = [(name, metric) for name in judged for metric in shown]
+    for name, metric in progress(pairs, "metrics", "metric"):
         rows[name][metric] = estimate(shown[metric], judged[name])
     return Evaluation(len(own), len(own.items), tuple(Scores(*row) for row in rows.items()), classes)

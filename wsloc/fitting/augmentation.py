@@ -1,6 +1,7 @@
-"""An image changed at random: cropped, mirrored, its colors shifted.
+"""Random changes of an image: cropped, mirrored, its colors shifted, by torchvision's transforms.
 
-Each change is drawn from a seed of its own, so that it depends on neither the order of the images nor the workers.
+The parameters are drawn from a generator seeded per image: torchvision's random transforms draw from PyTorch's global
+generator, which the threads that read images would share.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
 
 from wsloc.classifiers.preprocessing import Preprocessing, whole
 
@@ -24,7 +27,7 @@ class Augmentation:
     """How strongly images are changed.
 
     Attributes:
-        crop_scale: least area of the crop, as a fraction of the image, in (0, 1].
+        crop_scale: smallest area of the crop, as a fraction of the image, in (0, 1].
         jitter: largest change of brightness, contrast and saturation, as a fraction, in [0, 1).
     """
 
@@ -45,15 +48,18 @@ def augmented(
     """
     generator = np.random.default_rng(seed)
     x0, y0, x1, y1 = random_crop((image_rgb.shape[1], image_rgb.shape[0]), augmentation.crop_scale, generator)
-    cropped = image_rgb[y0:y1, x0:x1]
+    interpolation = InterpolationMode[preprocessing.resample.name]
+    size_hw = list(preprocessing.input_size_hw)
+    picture = transforms.resized_crop(
+        Image.fromarray(image_rgb), y0, x0, y1 - y0, x1 - x0, size_hw, interpolation=interpolation
+    )
     if generator.random() < 0.5:
-        cropped = cropped[:, ::-1]
-    picture = Image.fromarray(np.ascontiguousarray(cropped))
-    height, width = preprocessing.input_size_hw
-    picture = picture.resize((width, height), preprocessing.resample)
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        picture = enhance(picture).enhance(1 + augmentation.jitter * (2 * generator.random() - 1))
-    squashed = Preprocessing((height, width), preprocessing.mean, preprocessing.std, "squash", preprocessing.resample)
+        picture = transforms.horizontal_flip(picture)
+    for adjust in (transforms.adjust_brightness, transforms.adjust_contrast, transforms.adjust_saturation):
+        picture = adjust(picture, 1 + augmentation.jitter * (2 * generator.random() - 1))
+    squashed = Preprocessing(
+        preprocessing.input_size_hw, preprocessing.mean, preprocessing.std, "squash", preprocessing.resample
+    )
     return whole(np.asarray(picture), squashed).views[0].pixels
 
 

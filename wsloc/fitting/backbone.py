@@ -12,7 +12,7 @@ from wsloc.classifiers.load import load_weights
 from wsloc.classifiers.pooled_head import AUXILIARY, check_pooling, head_name, remove_head
 from wsloc.classifiers.preprocessing import Preprocessing, adjusted
 from wsloc.errors import UserError
-from wsloc.fitting.settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,10 +50,10 @@ def make_examples(dataset: Dataset, class_names: Sequence[str] | None = None) ->
     counts = Counter(label for image in dataset.images for label in image.labels)
     known = [name for name in dataset.class_names if counts[name]]
     names = tuple(class_names) if class_names is not None else (*known, *sorted(counts.keys() - set(known)))
-    place = {name: number for number, name in enumerate(names)}
+    index = {name: k for k, name in enumerate(names)}
     present = np.zeros((len(dataset.images), len(names)), dtype=bool)
     for row, image in enumerate(dataset.images):
-        present[row, [place[label] for label in image.labels if label in place]] = True
+        present[row, [index[label] for label in image.labels if label in index]] = True
     return Examples(dataset.images, names, present)
 
 

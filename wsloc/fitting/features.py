@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -21,17 +21,19 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsloc.classifiers import VIEWS
+from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.errors import ItemError, UserError
 from wsloc.fitting.backbone import Backbone
 from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
+from wsloc.progress import Progress, silent
 from wsloc.records import ImageRecord
+from wsloc.registries import VIEWS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FeatureJob:
+class FeatureTask:
     """Which features, and how they are computed.
 
     Attributes:
@@ -64,9 +66,9 @@ class FeatureJob:
         return folder / f"{self.backbone.arch.replace(':', '-')}-{digest.hexdigest()[:16]}.f32"
 
 
-def open_features(path: Path, job: FeatureJob) -> NDArray[np.float32]:
+def open_features(path: Path, task: FeatureTask) -> NDArray[np.float32]:
     """The features ``(N, views, C)``, mapped from the finished file, not read into memory."""
-    return np.memmap(path, dtype=np.float32, mode="r", shape=job.shape)
+    return np.memmap(path, dtype=np.float32, mode="r", shape=task.shape)
 
 
 def finite_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -76,11 +78,17 @@ def finite_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.concatenate([np.isfinite(block).all(axis=(1, 2)) for block in blocks])
 
 
-def compute_features(path: Path, job: FeatureJob, pool: Executor | None) -> Iterator[int]:
-    """Compute what the file lacks, one batch for each number that is asked for.
+def compute_features(
+    path: Path, task: FeatureTask, pool: Executor | None, progress: Progress = silent, what: str = "features"
+) -> None:
+    """Compute what the file lacks; nothing if it is complete.
 
-    Yields:
-        How many images are done, first those of an earlier process; nothing if the file is complete.
+    Args:
+        path: of the file.
+        task: which features.
+        pool: reads the images; None to read them between the batches.
+        progress: counts the images.
+        what: the work is called.
 
     Raises:
         UserError: if another process computes the same, or the disk is full.
@@ -97,55 +105,54 @@ def compute_features(path: Path, job: FeatureJob, pool: Executor | None) -> Iter
         if path.exists():
             return
         try:
-            yield from _append(path, job, pool)
+            _append(path, task, pool, progress, what)
         except OSError as error:
             raise UserError(
                 f"{path} cannot be written: {error.strerror}; make room and resume with `resume=True`."
             ) from error
 
 
-def _append(path: Path, job: FeatureJob, pool: Executor | None) -> Iterator[int]:
+def _append(path: Path, task: FeatureTask, pool: Executor | None, progress: Progress, what: str) -> None:
     partial = path.with_suffix(".partial")
-    batch_bytes = 4 * job.batch_size * job.shape[1] * job.shape[2]
+    batch_bytes = 4 * task.batch_size * task.shape[1] * task.shape[2]
     with partial.open("ab") as file:
         # Whole batches only, so that each batch holds the same images as in an undisturbed run.
         batches = file.tell() // batch_bytes
         file.truncate(batches * batch_bytes)
-        done = batches * job.batch_size
-        yield min(done, len(job.images))
-        views = ordered_map(pool, lambda image: _read(job, image), job.images[done:], window=2 * job.batch_size)
-        while batch := list(itertools.islice(views, job.batch_size)):
-            file.write(_features(job, batch).tobytes())
+        left = task.images[batches * task.batch_size :]
+        views = ordered_map(pool, lambda image: _read(task, image), left, window=2 * task.batch_size)
+        counted = iter(progress(views, what, "image", len(left)))
+        while batch := list(itertools.islice(counted, task.batch_size)):
+            file.write(_features(task, batch).tobytes())
             file.flush()
             os.fsync(file.fileno())
-            done += len(batch)
-            yield done
     partial.replace(path)
 
 
-def _read(job: FeatureJob, image: ImageRecord) -> Tensor | None:
+def _read(task: FeatureTask, image: ImageRecord) -> Tensor | None:
     """The views of an image ``(V, C, H, W)``, or None where it cannot be read."""
     try:
-        views = VIEWS[job.views](read_image(image.path), job.backbone.preprocessing)
+        make_views: MakeViews = VIEWS[task.views]
+        views = make_views(read_image(image.source), task.backbone.preprocessing)
     except ItemError:
         return None
     return torch.stack([view.pixels for view in views.views])
 
 
-def _features(job: FeatureJob, batch: Sequence[Tensor | None]) -> NDArray[np.float32]:
+def _features(task: FeatureTask, batch: Sequence[Tensor | None]) -> NDArray[np.float32]:
     """Features ``(B, V, C)``; images of one size go through the network together."""
-    rows = np.full((len(batch), *job.shape[1:]), np.nan, dtype=np.float32)
+    rows = np.full((len(batch), *task.shape[1:]), np.nan, dtype=np.float32)
     by_size: dict[tuple[int, ...], list[int]] = {}
     for row, views in enumerate(batch):
         if views is not None:
             by_size.setdefault(tuple(views.shape), []).append(row)
     for own in by_size.values():
-        pixels = torch.cat([views for row in own if (views := batch[row]) is not None]).to(job.device)
+        pixels = torch.cat([views for row in own if (views := batch[row]) is not None]).to(task.device)
         with torch.inference_mode(), torch.autocast(
-            job.device.type, job.precision, enabled=job.precision != torch.float32
+            task.device.type, task.precision, enabled=task.precision != torch.float32
         ):  # fmt: skip
-            features = job.backbone.network(pixels)
-        rows[own] = features.float().cpu().numpy().reshape(len(own), *job.shape[1:])
+            features = task.backbone.network(pixels)
+        rows[own] = features.float().cpu().numpy().reshape(len(own), *task.shape[1:])
     return rows
 
 

@@ -17,9 +17,9 @@ from torch import nn
 from wsloc.classifiers.checkpoint import checkpoint_bytes
 from wsloc.evaluation.table import format_interval
 from wsloc.files.atomic import write_atomic
-from wsloc.fitting.job import Job
-from wsloc.fitting.loop import EpochRecord
 from wsloc.fitting.scoring import ScoredImages, Scores, score_images
+from wsloc.fitting.task import ClassifierTask
+from wsloc.training.history import EpochRecord
 
 _MAX_PROBLEMS_SHOWN = 5
 
@@ -50,7 +50,7 @@ class Outcome:
         return {name: score_images(images) for name, images in sets.items() if images is not None and len(images)}
 
 
-def write_outcome(folder: Path, job: Job, outcome: Outcome) -> dict[str, Scores]:
+def write_outcome(folder: Path, task: ClassifierTask, outcome: Outcome) -> dict[str, Scores]:
     """Write classifier.safetensors, classes.csv, metrics.json and failures.jsonl.
 
     Returns:
@@ -60,8 +60,8 @@ def write_outcome(folder: Path, job: Job, outcome: Outcome) -> dict[str, Scores]
         UserError: if the disk is full.
     """
     figures = outcome.figures()
-    write_atomic(folder / "classifier.safetensors", checkpoint_bytes(outcome.network, job.info()))
-    write_atomic(folder / "classes.csv", _classes_csv(job, figures))
+    write_atomic(folder / "classifier.safetensors", checkpoint_bytes(outcome.network, task.info()))
+    write_atomic(folder / "classes.csv", _classes_csv(task, figures))
     metrics = {"best_epoch": outcome.best_epoch, "epochs": len(outcome.history)} | {
         name: {
             "images": scores.images,
@@ -76,7 +76,7 @@ def write_outcome(folder: Path, job: Job, outcome: Outcome) -> dict[str, Scores]
     return figures
 
 
-def format_outcome(job: Job, outcome: Outcome, figures: Mapping[str, Scores]) -> str:
+def format_outcome(task: ClassifierTask, outcome: Outcome, figures: Mapping[str, Scores]) -> str:
     """The figures as plain text, in percent: for all classes together, then class by class."""
     last = outcome.history[outcome.best_epoch - 1]
     lines = [f"Epoch {outcome.best_epoch} of {len(outcome.history)} is the best; training loss {last.train_loss:.4f}."]
@@ -85,10 +85,10 @@ def format_outcome(job: Job, outcome: Outcome, figures: Mapping[str, Scores]) ->
             f"{_title(name)}: mAP {format_interval(scores.mean_ap)}, best class right where an image has one "
             f"{format_interval(scores.accuracy)}; {scores.images} images (95 % bootstrap intervals over images)"
         )
-    width = max(17, *(len(name) + 2 for name in job.examples.class_names))
+    width = max(17, *(len(name) + 2 for name in task.examples.class_names))
     heads = "".join(f"{_title(name) + ' images':>18}{'AP':>7}" for name in figures)
     lines += ["", f"{'class':<{width}}{'trained on':>11}{heads}"]
-    for row in _rows(job, figures):
+    for row in _rows(task, figures):
         cells = "".join(f"{row[f'{name}_images']:>18}{_percent(row[f'{name}_ap']):>7}" for name in figures)
         lines.append(f"{row['class']:<{width}}{row['training_images']:>11}{cells}")
     if outcome.problems:
@@ -97,19 +97,19 @@ def format_outcome(job: Job, outcome: Outcome, figures: Mapping[str, Scores]) ->
     return "\n".join(lines)
 
 
-def _rows(job: Job, figures: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    training = job.examples.present[~job.held_out].sum(axis=0).tolist()
+def _rows(task: ClassifierTask, figures: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    training = task.examples.present[~task.held_out].sum(axis=0).tolist()
     rows: list[dict[str, Any]] = []
-    for number, name in enumerate(job.examples.class_names):
-        row: dict[str, Any] = {"class": name, "training_images": training[number]}
+    for index, name in enumerate(task.examples.class_names):
+        row: dict[str, Any] = {"class": name, "training_images": training[index]}
         for kind, scores in figures.items():
-            row |= {f"{kind}_images": scores.class_images[number], f"{kind}_ap": scores.class_ap[number]}
+            row |= {f"{kind}_images": scores.class_images[index], f"{kind}_ap": scores.class_ap[index]}
         rows.append(row)
     return rows
 
 
-def _classes_csv(job: Job, figures: Mapping[str, Scores]) -> str:
-    rows = _rows(job, figures)
+def _classes_csv(task: ClassifierTask, figures: Mapping[str, Scores]) -> str:
+    rows = _rows(task, figures)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

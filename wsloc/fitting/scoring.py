@@ -1,9 +1,9 @@
 """How well a classifier tells which classes an image shows.
 
-The average precision is reckoned as VOC does since 2010: the area under precision over recall, precision made to fall
-monotonically. Equal scores keep the order of the images. An image that is not labeled with a class counts as one that
-does not show it; VOC's pairs with difficult objects only, which its own tool leaves out, are among those, so that its
-tool's figures would be no lower.
+The average precision is computed as VOC has done since 2010: the area under precision over recall, precision made to
+fall monotonically. Equal scores keep the order of the images. An image that is not labeled with a class counts as one
+that does not show it. That includes VOC's pairs with difficult objects only, which its own tool leaves out, so the
+figures of that tool would be no lower.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,33 +10,31 @@ from numpy.typing import NDArray
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.coco_ap import coco_ap
 from wsloc.evaluation.kept_curve import JudgedBoxes, area, gain, half_difference, judge_boxes, overall, rank
-from wsloc.evaluation.summary import Track
 from wsloc.evaluation.voc_ap import voc_ap
 from wsloc.judging.map_metrics import MetricGroup
-from wsloc.records import GroundTruth, Localization
-
-SCORES: dict[str, Callable[[Localization], float]] = {
-    "probability": lambda record: record.probability,
-    "quality": lambda record: record.quality,
-}
-"""What boxes can be sorted by."""
+from wsloc.progress import Progress, silent
+from wsloc.records import SCORES, Box, GroundTruth
 
 
 def scores_of(judged: JudgedBoxes) -> dict[str, NDArray[np.float64]]:
     """Each score of the boxes, float64 ``(N,)``, by its name."""
-    return {name: np.array([score_of(box) for box in judged.localizations]) for name, score_of in SCORES.items()}
+    return {name: np.array([box.score_by(name) for box in judged.localizations]) for name in SCORES}
 
 
 def average_precision(
     truth: Mapping[str, GroundTruth],
-    localizations: Sequence[Localization],
+    localizations: Sequence[Box],
     score: str,
     class_names: Sequence[str] | None = None,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """COCO's and VOC's average precision of a run's boxes by name, in [0, 1]; without those that have no object."""
-    coco = coco_ap(truth, localizations, SCORES[score], class_names, track)
-    voc = voc_ap(truth, localizations, SCORES[score], class_names)
+
+    def score_of(box: Box) -> float:
+        return box.score_by(score)
+
+    coco = coco_ap(truth, localizations, score_of, class_names, progress)
+    voc = voc_ap(truth, localizations, score_of, class_names)
     found: dict[str, float | None] = {}
     if coco is not None:
         found |= {"COCO AP": coco.ap, "COCO AP50": coco.ap50, "COCO AP75": coco.ap75}
@@ -48,7 +46,7 @@ def average_precision(
 
 def score_metrics(
     truth: Mapping[str, GroundTruth],
-    localizations: Sequence[Localization],
+    localizations: Sequence[Box],
     class_names: Sequence[str] | None = None,
 ) -> MetricGroup | None:
     """What each score says of its boxes: precision when only the best are kept; None where there is no box."""

@@ -1,4 +1,4 @@
-"""A run held against its data set's ground truth."""
+"""A run judged against its data set's ground truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsloc.evaluation.comparison import Contender
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.summary import RUN, judge_with_baselines
 from wsloc.files.atomic import write_atomic
-from wsloc.records import GroundTruth, Localization
+from wsloc.records import SCORES, BoxRecord, GroundTruth
 from wsloc.runs.read_run import RunContents
 
 _ITEM_COLUMNS = ["image_id", "class_name", "iou", "rank", "probability", "quality", "fallback", "x0", "y0", "x1", "y1"]
@@ -42,7 +42,7 @@ class JudgedRun:
 
 
 def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -> JudgedRun:
-    """Hold a run against the truth; an unfinished one on the images that it has reached.
+    """Judge a run; an unfinished one on the images that it has reached.
 
     Args:
         contents: the run.
@@ -121,7 +121,7 @@ def common_truth(
 
 
 def _way_to_truth(settings: DataSettings) -> str:
-    """How true boxes come to a data set that takes them from files of the user's; empty for another."""
+    """How to add true boxes to a data set that takes them from files of the user; empty for another."""
     return " `boxes` or `masks` adds true boxes." if settings.dataset == "folder" else ""
 
 
@@ -154,17 +154,16 @@ def metrics_json(run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapp
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def item_rows(judged: Judged, localizations: tuple[Localization, ...]) -> Iterator[list[object]]:
+def item_rows(judged: Judged, localizations: tuple[BoxRecord, ...]) -> Iterator[list[object]]:
     """One row for each judged item, in their order; an item without a box has an IoU of 0 and nothing more."""
-    found = {(record.image_id, record.class_name): record for record in localizations if record.component == 0}
+    found = {(record.image_id, record.class_name): record for record in localizations if record.index == 0}
     for pair, iou in zip(judged.items.pairs(), judged.iou.tolist(), strict=True):
         record = found.get(pair)
         if record is None:
             yield [*pair, iou, *[""] * 8]
         else:
-            yield [
-                *pair, iou, record.rank, record.probability, record.quality, record.fallback or "", *record.box_xyxy
-            ]  # fmt: skip
+            scores = map(record.score_by, SCORES)
+            yield [*pair, iou, record.rank, *scores, record.fallback or "", *record.box_xyxy]
 
 
 def _csv_lines(rows: list[list[Any]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsloc.datasets import GroundTruthSet
-from wsloc.errors import ItemError, UserError
+from wsloc.errors import ItemError
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.box_curves import BoxCurves
 from wsloc.evaluation.items import Items, mean_over_classes, mean_over_items
@@ -17,9 +17,9 @@ from wsloc.evaluation.map_masks import JudgedMasks, judge_masks
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.max_box_acc import ORACLE_METRICS, held_out_metrics
 from wsloc.evaluation.pxap import pxap
-from wsloc.evaluation.summary import Track
-from wsloc.records import GroundTruth, Localization
-from wsloc.runs.saved_maps import read_map
+from wsloc.progress import Progress, silent
+from wsloc.records import Box, GroundTruth
+from wsloc.runs.map_store import SavedMaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,13 @@ class MapFolder:
         Raises:
             UserError: if it does not exist.
         """
-        if not folder.is_dir():
-            raise UserError(f"There is no folder of maps {folder}; localizing with `save_maps` makes one.")
         self.folder = folder
+        self._saved = SavedMaps(folder)
         self.unreadable: dict[str, None] = {}
 
     def __call__(self, image_id: str, class_name: str) -> Map | None:
         try:
-            return read_map(self.folder, image_id, class_name)
+            return self._saved(image_id, class_name)
         except ItemError as error:
             self.unreadable[f"{image_id}, {class_name}: {error}."] = None
             return None
@@ -65,7 +64,7 @@ def map_metrics(
     maps: MapFolder,
     protocol: Protocol = "wsloc",
     held_out: tuple[str, BoxCurves] | None = None,
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> MetricGroup:
     """MaxBoxAcc, MaxBoxAccV2 and the two pointing games.
 
@@ -75,9 +74,9 @@ def map_metrics(
         maps: of the items.
         protocol: of the thresholds and boxes.
         held_out: name and curves of a set that chooses the thresholds; None for oracle thresholds alone.
-        track: watches the items go by.
+        progress: counts the items.
     """
-    judged = judge_maps(true_boxes(items, truth), maps, protocol, track)
+    judged = judge_maps(true_boxes(items, truth), maps, protocol, progress)
     statistics = {**ORACLE_METRICS, **(held_out_metrics(held_out[1], held_out[0]) if held_out else {})}
     metrics = {name: estimate(statistic, judged.curves) for name, statistic in statistics.items()}
     metrics["pointing game"] = estimate(mean_over_classes, judged.hits)
@@ -88,10 +87,10 @@ def map_metrics(
 def mask_metrics(
     items: Items,
     truth: GroundTruthSet,
-    localizations: Sequence[Localization],
+    localizations: Sequence[Box],
     maps: MapFolder | None = None,
     protocol: Protocol = "wsloc",
-    track: Track = iter,
+    progress: Progress = silent,
 ) -> MetricGroup | None:
     """PxAP of maps and the mean IoU of the boxes' masks; None where the data set has no true masks.
 
@@ -101,13 +100,13 @@ def mask_metrics(
         localizations: of a run, or none.
         maps: None where there are none.
         protocol: of PxAP.
-        track: watches the images go by.
+        progress: counts the images.
     """
     if truth.read_masks is None:
         return None
     map_of: MapOf | None = maps
     judged = judge_masks(
-        items.image_ids, truth.read_masks, map_of, localizations, frozenset(items.pairs()), protocol, track
+        items.image_ids, truth.read_masks, map_of, localizations, frozenset(items.pairs()), protocol, progress
     )
     if judged is None:
         return MetricGroup("masks", {}, ("No judged image has a true mask of its classes.",))
@@ -122,10 +121,10 @@ def mask_metrics(
 
 
 def held_out_curves(
-    items: Items, truth: Mapping[str, GroundTruth], maps: MapFolder, protocol: Protocol, track: Track = iter
+    items: Items, truth: Mapping[str, GroundTruth], maps: MapFolder, protocol: Protocol, progress: Progress = silent
 ) -> BoxCurves:
     """The curves of a set that chooses thresholds for another."""
-    return judge_maps(true_boxes(items, truth), maps, protocol, track).curves
+    return judge_maps(true_boxes(items, truth), maps, protocol, progress).curves
 
 
 def _notes(missing: int, items: int, maps: MapFolder) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,13 @@ from wsloc.errors import UserError
 from wsloc.evaluation.box_curves import BoxCurves
 from wsloc.evaluation.items import Items, judged_items
 from wsloc.evaluation.map_boxes import Protocol
-from wsloc.evaluation.summary import RUN, Track
+from wsloc.evaluation.summary import RUN
 from wsloc.judging.detection_metrics import average_precision, score_metrics
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.judging.map_metrics import MapFolder, MetricGroup, held_out_curves, map_metrics, mask_metrics
+from wsloc.progress import Progress, silent
+from wsloc.runs.map_store import MAPS
 from wsloc.runs.read_run import RunContents, read_run
-from wsloc.runs.saved_maps import MAPS
-
-Watch = Callable[[str, str], Track]
-"""``watch(what, unit)`` shows how far some work has come."""
-
-
-def _unwatched(_what: str, _unit: str) -> Track:
-    return iter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +29,8 @@ class Judging:
     Attributes:
         maps: None where there are none.
         protocol: of the thresholds, boxes and PxAP.
-        score: what sorts the boxes for average precision, a key of
-            :data:`wsloc.judging.detection_metrics.SCORES`.
+        score: what sorts the boxes for average precision, one of
+            :data:`wsloc.records.SCORES`.
         held_out: a run on other images, with saved maps, and its data settings; chooses thresholds. None for oracle
             thresholds alone.
     """
@@ -67,14 +61,14 @@ class MoreMetrics:
         return {**({"average precision": self.average_precision} if self.average_precision else {}), **of_groups}
 
 
-def evaluate_run(run: JudgedRun, settings: DataSettings, how: Judging, watch: Watch = _unwatched) -> MoreMetrics:
+def evaluate_run(run: JudgedRun, settings: DataSettings, how: Judging, progress: Progress = silent) -> MoreMetrics:
     """Average precision, the worth of the scores, and the metrics of maps and masks where there are any.
 
     Args:
         run: as judged.
         settings: which images and classes it is judged on.
         how: with which maps, protocol and score.
-        watch: shows the progress of each part.
+        progress: counts the items of each part.
 
     Raises:
         UserError: if the held-out run cannot choose thresholds for this one.
@@ -83,12 +77,12 @@ def evaluate_run(run: JudgedRun, settings: DataSettings, how: Judging, watch: Wa
         return MoreMetrics({}, ())
     truth, asked, found = reached_truth(run.contents, run.truth), classes_asked(settings), run.contents.localizations
     items = run.judged[RUN].items
-    precision = average_precision(truth, found, how.score, asked, watch("average precision", "class"))
+    precision = average_precision(truth, found, how.score, asked, progress)
     groups = [score_metrics(truth, found, asked)]
     if how.maps is not None:
-        curves = _held_out_curves(how, items, watch)
-        groups.append(map_metrics(items, truth, how.maps, how.protocol, curves, watch("maps", "item")))
-    groups.append(mask_metrics(items, run.truth, found, how.maps, how.protocol, watch("masks", "image")))
+        curves = _held_out_curves(how, items, progress)
+        groups.append(map_metrics(items, truth, how.maps, how.protocol, curves, progress))
+    groups.append(mask_metrics(items, run.truth, found, how.maps, how.protocol, progress))
     return MoreMetrics(precision, tuple(group for group in groups if group is not None))
 
 
@@ -107,14 +101,14 @@ class EvaluatedMaps:
     metrics: MoreMetrics
 
 
-def evaluate_maps(settings: DataSettings, dataset: Dataset, how: Judging, watch: Watch = _unwatched) -> EvaluatedMaps:
+def evaluate_maps(settings: DataSettings, dataset: Dataset, how: Judging, progress: Progress = silent) -> EvaluatedMaps:
     """The metrics of maps that another tool wrote.
 
     Args:
         settings: which images and classes they are of.
         dataset: what the settings opened.
         how: with which maps and protocol.
-        watch: shows the progress of each part.
+        progress: counts the items of each part.
 
     Raises:
         UserError: if there is no true box, or the held-out run cannot choose thresholds.
@@ -124,9 +118,9 @@ def evaluate_maps(settings: DataSettings, dataset: Dataset, how: Judging, watch:
     items = judged_items(truth.images, classes_asked(settings)) if truth is not None else None
     if truth is None or not items:
         raise UserError("The data set has no true box to judge the maps by; `dataset='folder'` takes `boxes`.")
-    curves = _held_out_curves(how, items, watch)
-    of_maps = map_metrics(items, truth.images, how.maps, how.protocol, curves, watch("maps", "item"))
-    of_masks = mask_metrics(items, truth, (), how.maps, how.protocol, watch("masks", "image"))
+    curves = _held_out_curves(how, items, progress)
+    of_maps = map_metrics(items, truth.images, how.maps, how.protocol, curves, progress)
+    of_masks = mask_metrics(items, truth, (), how.maps, how.protocol, progress)
     groups = (of_maps,) if of_masks is None else (of_maps, of_masks)
     return EvaluatedMaps(items, truth.problems, MoreMetrics({}, groups))
 
@@ -143,7 +137,7 @@ def differences(contents: RunContents, dataset: Dataset) -> list[str]:
     return said
 
 
-def _held_out_curves(how: Judging, judged: Items, watch: Watch) -> tuple[str, BoxCurves] | None:
+def _held_out_curves(how: Judging, judged: Items, progress: Progress) -> tuple[str, BoxCurves] | None:
     """The name of the held-out run and its curves.
 
     Raises:
@@ -159,8 +153,5 @@ def _held_out_curves(how: Judging, judged: Items, watch: Watch) -> tuple[str, Bo
     if not items:
         raise UserError(f"{folder} has no true box, so it cannot choose a threshold.")
     if common := set(judged.image_ids).intersection(items.image_ids):
-        raise UserError(
-            f"`held_out={str(folder)!r}` has {len(common)} of the judged images; thresholds are chosen on others."
-        )
-    track = watch("held-out maps", "item")
-    return contents.name, held_out_curves(items, images, MapFolder(folder / MAPS), how.protocol, track)
+        raise UserError(f"`held_out` {folder} has {len(common)} of the judged images; thresholds are chosen on others.")
+    return contents.name, held_out_curves(items, images, MapFolder(folder / MAPS), how.protocol, progress)

@@ -1,19 +1,23 @@
-"""The stages joined: from a data set and a configuration to boxes."""
+"""The stages joined: from images and a configuration to boxes."""
 
-from wsloc.pipeline.engine import localize
-from wsloc.pipeline.localizer import Localizer, choose_device, make_localizer
-from wsloc.pipeline.results import ImageResult, ItemResult, StageSeconds, Trace
+from wsloc.pipeline.localizer import Localizer, localize_images, make_localizer
+from wsloc.pipeline.model import choose_device
+from wsloc.pipeline.results import ImageResult, ItemResult, Trace
+from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.stage import Failed, Stage
 from wsloc.pipeline.threads import applied, plan_threads
 
 __all__ = [
+    "Failed",
     "ImageResult",
     "ItemResult",
     "Localizer",
-    "StageSeconds",
+    "Runner",
+    "Stage",
     "Trace",
     "applied",
     "choose_device",
-    "localize",
+    "localize_images",
     "make_localizer",
     "plan_threads",
 ]

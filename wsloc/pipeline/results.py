@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.records import BoxRecord, Failure, ImageRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,21 +41,9 @@ class ItemResult:
     """
 
     class_name: str
-    localizations: tuple[Localization, ...] = ()
+    localizations: tuple[BoxRecord, ...] = ()
     failure: Failure | None = None
     trace: Trace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StageSeconds:
-    """Seconds of work that one image took in each stage; stages overlap, so they exceed the wall clock."""
-
-    read: float = 0.0
-    saliency: float = 0.0
-    cut: float = 0.0
-
-    def __add__(self, other: StageSeconds) -> StageSeconds:
-        return StageSeconds(self.read + other.read, self.saliency + other.saliency, self.cut + other.cut)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +52,8 @@ class ImageResult:
 
     Attributes:
         image: its record.
-        items: one for each class asked for, in the order of the labels (or of falling probability).
-        seconds: the work it took.
+        items: one per class asked for, in the order of the labels (or of falling probability).
     """
 
     image: ImageRecord
     items: tuple[ItemResult, ...]
-    seconds: StageSeconds

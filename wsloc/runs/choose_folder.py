@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from wsloc.errors import UserError
@@ -18,6 +19,7 @@ def open_run_folder(
     *,
     resume: bool,
     overwrite: bool,
+    identity: Mapping[str, object] | None = None,
     takes_config: bool = False,
     runs: Path = Path("runs"),
 ) -> tuple[RunFolder, bool]:
@@ -29,6 +31,8 @@ def open_run_folder(
         config_yaml: the settings, which an unfinished run must share.
         resume: go on with ``out``, or with the newest unfinished run of the same settings.
         overwrite: replace ``out``.
+        identity: what changes a result beside the settings (data, weights, device), as the run's manifest holds it; an
+            unfinished run must share it.
         takes_config: whether such settings can be read back by ``config``.
         runs: where default folders lie.
 
@@ -36,7 +40,7 @@ def open_run_folder(
         UserError: if the folder exists and may not be used, or there is nothing to resume.
     """
     if resume:
-        return _resumed(out, config_yaml, takes_config, runs), True
+        return _resumed(out, config_yaml, identity or {}, takes_config, runs), True
     if out is None:
         return _begun(fresh_folder(runs, default_stem), config_yaml), False
     if not out.exists():
@@ -98,7 +102,9 @@ def _is_barely_begun(path: Path) -> bool:
     return {entry.name for entry in path.iterdir()} <= {LOCK, "config.yaml", "config.yaml.tmp", "manifest.json.tmp"}
 
 
-def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path) -> RunFolder:
+def _resumed(
+    out: Path | None, config_yaml: str, identity: Mapping[str, object], takes_config: bool, runs: Path
+) -> RunFolder:
     if out is None:
         unfinished = [
             path.parent
@@ -114,7 +120,9 @@ def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path)
     if manifest is None:
         raise UserError(f"{out} is no run folder; start a run without `resume=True`.")
     if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{out} was written by another version of wsloc; `overwrite=True` runs it again.")
+        raise UserError(
+            f"{out} was written by another version of wsloc, which alone can resume it; `overwrite=True` runs it again."
+        )
     if _config_of(out) != config_yaml:
         remedy = "give the same settings as then, or another `out` without `resume=True`."
         if takes_config:
@@ -122,6 +130,10 @@ def _resumed(out: Path | None, config_yaml: str, takes_config: bool, runs: Path)
         raise UserError(f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; {remedy}")
     if not _is_unfinished(out):
         raise UserError(f"{out} is complete, there is nothing to resume; `overwrite=True` runs it again.")
+    if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
+        what = changed[0].removesuffix("_sha256").replace("_", " ")
+        other = "other" if what.endswith("s") else "another"
+        raise UserError(f"{out} was begun with {other} {what}; start a run without `resume=True`.")
     return RunFolder(out)
 
 

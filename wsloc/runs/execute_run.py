@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from wsloc.classifiers.weights_hash import weights_hash
-from wsloc.config import OutputSettings
+from wsloc.config import MapKind, OutputSettings
 from wsloc.datasets import Dataset
-from wsloc.errors import UserError
-from wsloc.pipeline.engine import localize
-from wsloc.pipeline.localizer import Localizer
-from wsloc.pipeline.results import ImageResult, StageSeconds
+from wsloc.files.part_archive import ArchiveWriter
+from wsloc.pipeline.localizer import Localizer, localize_images
+from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.results import ImageResult
+from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.stage import Failed
 from wsloc.pipeline.threads import ThreadPlan, applied
 from wsloc.runs.choose_folder import open_run_folder
+from wsloc.runs.kept_pictures import PICTURES, Pair, add_pictures, choose_pictured
+from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import write_overlays
-from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
-from wsloc.runs.saved_maps import MAPS, check_map_kind, save_maps
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
 
@@ -63,7 +64,7 @@ def open_run(
         settings: which folder, and whether it may exist.
         config_yaml: the resolved configuration.
         dataset: the images to localize.
-        localizer: the classifier and the settings.
+        localizer: the stages.
         plan: how the cores are divided.
         command: the words of the command line, for the manifest.
 
@@ -71,30 +72,23 @@ def open_run(
         UserError: if the folder cannot be used, or was begun with other images or another network.
     """
     check_map_kind(settings.save_maps, dataset)
-    stem = f"{dataset.name}-{localizer.classifier_name}-{localizer.method_name}"
-    folder, resumed = open_run_folder(
-        settings.out,
-        stem,
-        config_yaml,
-        resume=settings.resume,
-        overwrite=settings.overwrite,
-        takes_config=True,
-    )
     # What changes a result, beside the configuration.
     identity = {
         "dataset_fingerprint": dataset.fingerprint(),
-        "network_sha256": weights_hash(localizer.scorer.network),
-        "device": _device_name(localizer.scorer.device),
+        **localizer.maps.identity(),
         "network_threads": plan.network,
     }
+    folder, resumed = open_run_folder(
+        settings.out,
+        f"{dataset.name}-{identity['network']}-{localizer.cut.method}",
+        config_yaml,
+        resume=settings.resume,
+        overwrite=settings.overwrite,
+        identity=identity,
+        takes_config=True,
+    )
     size = settings.checkpoint_every
     parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
-    if resumed:
-        before = read_manifest(folder.path) or {}
-        for key, value in identity.items():
-            if before.get(key) != value:
-                what = key.replace("_", " ")
-                raise UserError(f"{folder.path} was begun with another {what}; start a run without `resume=True`.")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "complete": False,
@@ -102,6 +96,7 @@ def open_run(
         **identity,
         **_environment(),
         "images": len(dataset.images),
+        "without_substitute": localizer.maps.without_substitute(),
         # What an export needs of the data set, so that it need not be opened for that.
         "data": {
             "root": str(dataset.root.absolute()),
@@ -119,7 +114,13 @@ def open_run(
 
 
 def execute(
-    run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan, settings: OutputSettings
+    run: Run,
+    localizer: Localizer,
+    dataset: Dataset,
+    plan: ThreadPlan,
+    *,
+    keep_maps: MapKind | None = None,
+    overlays: int = 0,
 ) -> Iterator[ImageResult]:
     """Localize what is missing, part by part; a part is written when its last image is done.
 
@@ -127,38 +128,71 @@ def execute(
 
     Args:
         run: as opened; its manifest gets the timing.
-        localizer: the classifier and the settings.
+        localizer: the stages.
         dataset: the images to localize.
         plan: how the cores are divided.
-        settings: how many images get pictures, and whether the maps are kept.
+        keep_maps: how the maps are kept; None for not at all.
+        overlays: how many images get overlays.
 
     Yields:
         The results of the images that this process computed, in order.
     """
-    start = time.perf_counter()
-    seconds, computed = StageSeconds(), 0
+    start, computed = time.perf_counter(), 0
+    pictured = choose_pictured(dataset.images)
     with applied(plan) as pool:
+        runner = Runner(pool, localizer.window)
         for number, part in enumerate(run.parts):
             if number in run.done:
                 continue
-            results = []
-            images = dataset.images[part]
-            for place, result in enumerate(localize(localizer, images, pool), start=part.start):
-                if place < settings.overlays:
-                    write_overlays(run.folder.path / "overlays", result)
-                if settings.save_maps:
-                    save_maps(run.folder.path / MAPS, result, settings.save_maps)
-                results.append(_without_traces(result))
-                seconds, computed = seconds + result.seconds, computed + 1
-                yield result
-            run.folder.write_part(number, results)
+            records = []
+            with _PartFiles(run.folder.path, number, keep_maps) as files:
+                results = localize_images(localizer, dataset.images[part], runner=runner, between=files.keep_maps)
+                for index, result in enumerate(results, start=part.start):
+                    if index < overlays:
+                        write_overlays(run.folder.path / "overlays", result)
+                    files.keep_pictures(result, pictured)
+                    records.append(_without_traces(result))
+                    computed += 1
+                    yield result
+            run.folder.write_part(number, records)
     run.folder.join()
     run.manifest["timing"] = {
         "images": computed,
         "wall_seconds": round(time.perf_counter() - start, 3),
-        "stage_seconds": {stage: round(value, 3) for stage, value in asdict(seconds).items()},
+        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in runner.seconds.items()},
         "threads": asdict(plan),
     }
+
+
+class _PartFiles:
+    """What a part keeps beside its records: maps and pictures, whole before the records are."""
+
+    def __init__(self, folder: Path, number: int, kind: MapKind | None) -> None:
+        self._folder, self._kind, self._stack = folder, kind, contextlib.ExitStack()
+        archive = kind in ("float32", "float16")
+        self._maps = ArchiveWriter(folder / MAPS, number) if archive else None
+        self._pictures = ArchiveWriter(folder / PICTURES, number)
+
+    def __enter__(self) -> _PartFiles:
+        self._stack.enter_context(self._pictures)
+        if self._maps is not None:
+            self._stack.enter_context(self._maps)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def keep_maps(self, stream: Iterable[ImageMaps | Failed]) -> Iterator[ImageMaps | Failed]:
+        for image in stream:
+            if isinstance(image, ImageMaps):
+                if self._maps is not None and self._kind is not None:
+                    add_maps(self._maps, image, self._kind)
+                elif self._kind == "wsol":
+                    write_wsol_maps(self._folder / MAPS, image)
+            yield image
+
+    def keep_pictures(self, result: ImageResult, chosen: frozenset[Pair]) -> None:
+        add_pictures(self._pictures, result, chosen)
 
 
 def finish(run: Run, counts: Mapping[str, int]) -> None:
@@ -169,11 +203,6 @@ def finish(run: Run, counts: Mapping[str, int]) -> None:
 def _without_traces(result: ImageResult) -> ImageResult:
     """The records alone: a part of results must not hold the arrays of all its images."""
     return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
-
-
-def _device_name(device: torch.device) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device.type} ({name})"
 
 
 def _environment() -> dict[str, Any]:

@@ -25,7 +25,8 @@ def write_overlays(folder: Path, result: ImageResult) -> None:
         height, width = item.trace.mask.shape
         first = item.localizations[0]
         drawn = [boxes.scale(found.box_xyxy, found.size_wh, (width, height))[0] for found in item.localizations]
-        caption = f"{item.class_name}  p {first.probability:.2f}  quality {first.quality:.2f}  {result.image.image_id}"
+        scores = f"p {first.score_by('probability'):.2f}  quality {first.score_by('quality'):.2f}"
+        caption = f"{item.class_name}  {scores}  {result.image.image_id}"
         trace = item.trace
         panel = item_panel(trace.image_rgb, trace.saliency, trace.trimap, trace.mask, drawn, caption)
         name = safe_name(f"{result.image.image_id}-{item.class_name}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError
-from wsloc.records import Failure, Localization
-from wsloc.runs.run_folder import SCHEMA_VERSION, read_manifest
+from wsloc.records import SCORES, BoxRecord, Failure, with_scores
+from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, upgraded
+from wsloc.runs.run_folder import read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,13 @@ class RunContents:
         manifest: as written.
         localizations: the boxes, in the order of the images; no item twice.
         failures: what has no box, likewise.
-        complete: False for a run that was killed or still goes on: only the images of its finished parts are there.
-        notes: one sentence for each kind of record that was mended or left out.
+        complete: False for a run that was killed or is still running: only the images of its finished parts are there.
+        notes: one sentence for each kind of record that was fixed or left out.
     """
 
     path: Path
     manifest: dict[str, Any]
-    localizations: tuple[Localization, ...]
+    localizations: tuple[BoxRecord, ...]
     failures: tuple[Failure, ...]
     complete: bool
     notes: tuple[str, ...]
@@ -48,29 +49,28 @@ class RunContents:
 def read_run(path: Path) -> RunContents:
     """Read a run folder, also an unfinished one.
 
-    A record that stands twice counts once; a score that is no number counts as 0, and a box that holds one is left out.
+    A record that occurs twice counts once; a score that is no number counts as 0, and a box that holds one is left out.
 
     Raises:
-        UserError: if the folder is no run of this version, or a file of it is damaged.
+        UserError: if the folder is no run that this version reads, or a file of it is damaged.
     """
     manifest = read_run_manifest(path)
-    found: dict[tuple[str, str, int], Localization] = {}
+    found: dict[tuple[str, str, int], BoxRecord] = {}
     failed: dict[tuple[str, str], Failure] = {}
     twice = no_box = no_score = 0
-    for record in iter_records(path):
+    for record in open_records(path):
         if isinstance(record, Failure):
             failed.setdefault((record.image_id, record.class_name), record)
             continue
         if not all(map(math.isfinite, record.box_xyxy)):
             no_box += 1
             continue
-        sound = replace(record, probability=finite_score(record.probability), quality=finite_score(record.quality))
-        no_score += not (math.isfinite(record.probability) and math.isfinite(record.quality))
-        key = (record.image_id, record.class_name, record.component)
+        no_score += not all(math.isfinite(record.score_by(name)) for name in SCORES)
+        key = (record.image_id, record.class_name, record.index)
         twice += key in found
-        found.setdefault(key, sound)
+        found.setdefault(key, with_scores(record, finite_score))
     counted = (
-        (twice, "boxes stand twice; the first of each counts"),
+        (twice, "boxes occur twice; the first of each counts"),
         (no_box, "boxes hold numbers that are not finite, and count as not found"),
         (no_score, "boxes have a score that is no number, which counts as 0"),
     )
@@ -88,74 +88,67 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a run folder.
 
     Raises:
-        UserError: if the folder is no run of this version.
+        UserError: if the folder is no run that this version reads.
     """
     manifest = read_manifest(path)
     if manifest is None:
         raise UserError(f"{path} is no run folder: it has no manifest.json; give the folder that wsloc localize wrote.")
-    if (version := manifest.get("schema_version")) != SCHEMA_VERSION:
+    if (version := manifest.get("schema_version")) not in (1, SCHEMA_VERSION):
         raise UserError(
-            f"{path} was written by another version of wsloc (schema {version}, this one reads {SCHEMA_VERSION}); "
-            "run it again, or read it with that version."
+            f"{path} was written by another version of wsloc (schema {version}, this one reads 1 and "
+            f"{SCHEMA_VERSION}); run it again, or read it with that version."
         )
     return manifest
 
 
-def iter_records(path: Path) -> Iterator[Localization | Failure]:
-    """The records of a run folder one by one, as they were written: nothing is mended, and few are in memory.
+@dataclass(frozen=True, slots=True)
+class RunRecords:
+    """The records of a run as they were written: nothing is fixed, and few are in memory at a time.
 
-    A finished run has its boxes first, then its failures, each in the order of the images; the parts of an unfinished
-    one have both, image by image.
+    Iterating twice gives the same records twice, even where the run is still being written. A finished run has its
+    boxes first, then its failures, each in the order of the images; the parts of an unfinished one have both, image by
+    image.
 
-    Raises:
-        UserError: if a file cannot be read, or holds a line that is no record.
+    Attributes:
+        files: that hold them, in order.
+        manifest: of the run.
     """
-    yield from iter_file_records(record_files(path))
 
+    files: tuple[Path, ...]
+    manifest: Mapping[str, Any]
 
-def iter_file_records(files: Iterable[Path]) -> Iterator[Localization | Failure]:
-    """The same from the files that :func:`record_files` named: whoever reads a run twice gets the same records twice.
+    def __iter__(self) -> Iterator[BoxRecord | Failure]:
+        """Read the files.
 
-    Raises:
-        UserError: if a file cannot be read, or holds a line that is no record.
-    """
-    for file in files:
-        for fields in read_lines(file):
+        Raises:
+            UserError: if a file cannot be read, or holds a line that is no record.
+        """
+        for file in self.files:
             try:
-                yield Failure(**fields) if "reason" in fields else localization(fields)
-            except (TypeError, KeyError, ValueError) as error:
-                raise UserError(f"{file} holds a line that is no record of a run ({error}); run it again.") from error
+                with file.open(encoding="utf-8") as lines:
+                    for number, line in enumerate(lines, start=1):
+                        yield self._record(file, number, line)
+            except OSError as error:
+                raise UserError(f"{file} cannot be read: {error.strerror}; is it a run folder?") from error
+            except UnicodeDecodeError as error:
+                raise UserError(f"{file} is damaged: {error}; run it again.") from error
+
+    def _record(self, file: Path, number: int, line: str) -> BoxRecord | Failure:
+        try:
+            fields = json.loads(line)
+            if self.manifest.get("schema_version") == 1:
+                fields = upgraded(fields, by_detector=self.manifest.get("kind") is not None)
+            return from_fields(fields)
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: line {number} is no record ({error}); run it again.") from error
 
 
-def record_files(path: Path) -> list[Path]:
-    """The files that hold the records of a run folder by now; those of an unfinished run become more."""
+def open_records(path: Path) -> RunRecords:
+    """The records that a run folder holds by now."""
+    manifest = read_manifest(path) or {}
     parts = sorted((path / "parts").glob("*.jsonl"))
     joined = [path / "localizations.jsonl", path / "failures.jsonl"]
-    if (read_manifest(path) or {}).get("complete"):
+    if manifest.get("complete"):
         # A process that was killed while it removed the parts leaves some of them.
-        return joined
-    return parts or [file for file in joined if file.is_file()]
-
-
-def localization(fields: dict[str, Any]) -> Localization:
-    """A box from the fields of its line; a score that is null is NaN."""
-    x0, y0, x1, y1 = (float(value) for value in fields["box_xyxy"])
-    width, height = fields["size_wh"]
-    scores = {name: math.nan if fields[name] is None else float(fields[name]) for name in ("probability", "quality")}
-    return Localization(**{**fields, **scores, "box_xyxy": (x0, y0, x1, y1), "size_wh": (width, height)})
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; is it a run folder?") from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}.") from error
+        return RunRecords(tuple(joined), manifest)
+    return RunRecords(tuple(parts or [file for file in joined if file.is_file()]), manifest)

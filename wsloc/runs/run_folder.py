@@ -1,12 +1,12 @@
-"""The folder of one run: results written part by part, so that a killed run can go on.
+"""The folder of one run: results written part by part, so that a killed run can be resumed.
 
     config.yaml              the settings; read back by ``config``
     parts/000000.jsonl       results of the first images, and so on; joined and removed at the end
-    localizations.jsonl      one box a line
-    failures.jsonl           one image or (image, class) pair without a box a line
+    localizations.jsonl      one box per line
+    failures.jsonl           one image or (image, class) pair without a box per line
     metrics.json             the metrics, where there is ground truth
     metrics_per_class.csv    likewise
-    annotation_problems.txt  what of the ground truth was left out or mended, where anything was
+    annotation_problems.txt  what of the ground truth was left out or fixed, where anything was
     overlays/                pictures, where asked for
     manifest.json            what ran, where and how long; its ``complete: true`` is written last
 
@@ -15,7 +15,6 @@ Everything but the manifest has the same bytes for any number of workers and any
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -26,13 +25,15 @@ from filelock import FileLock, Timeout
 
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
-from wsloc.records import Failure, Localization
+from wsloc.records import BoxRecord, Failure
+from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 if TYPE_CHECKING:
     # Reading a run back must not load torch.
     from wsloc.pipeline.results import ImageResult
 
-SCHEMA_VERSION = 1
+__all__ = ["LOCK", "SCHEMA_VERSION", "RunFolder", "read_manifest"]
+
 LOCK = ".lock"
 
 
@@ -63,13 +64,13 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def write_part(self, number: int, results: Iterable[ImageResult]) -> None:
+    def write_part(self, index: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
-        lines = (_to_line(record) for result in results for record in _records(result))
-        write_atomic(self.path / "parts" / f"{number:06d}.jsonl", lines)
+        lines = (to_line(record) for result in results for record in _records(result))
+        write_atomic(self.path / "parts" / f"{index:06d}.jsonl", lines)
 
     def written_parts(self) -> frozenset[int]:
-        """Numbers of the parts that need not be computed again."""
+        """Indices of the parts that need not be computed again."""
         return frozenset(int(path.stem) for path in (self.path / "parts").glob("*.jsonl"))
 
     def join(self) -> None:
@@ -80,7 +81,7 @@ class RunFolder:
     def _part_lines(self, *, failures: bool) -> Iterator[str]:
         for path in sorted((self.path / "parts").glob("*.jsonl")):
             with path.open(encoding="utf-8") as file:
-                yield from (line for line in file if ("reason" in json.loads(line)) == failures)
+                yield from (line for line in file if (json.loads(line)["kind"] == "failure") == failures)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
@@ -101,12 +102,8 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) else None
 
 
-def _records(result: ImageResult) -> Iterator[Localization | Failure]:
+def _records(result: ImageResult) -> Iterator[BoxRecord | Failure]:
     for item in result.items:
         yield from item.localizations
         if item.failure is not None:
             yield item.failure
-
-
-def _to_line(record: Localization | Failure) -> str:
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"

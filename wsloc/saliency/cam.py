@@ -8,6 +8,7 @@ and pooling is the same with A the pooled maps and w_c that picks one of them.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from torch import Tensor
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
 from wsloc.saliency.activation_maps import activation_maps
-from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import MethodContext, shared
 from wsloc.saliency.layers import Layer, find_global_pooling, replaced
 from wsloc.saliency.linearity import is_affine, probes
 
@@ -68,3 +70,10 @@ def _is_linear_above(scorer: Scorer, images: Tensor, layer: Layer) -> bool:
     exact = replace(scorer, precision=torch.float32)
     with scoring_mode(scorer.network), torch.no_grad(), replaced(scorer.network, [layer], noise):
         return is_affine(exact.logits(images.repeat(4, 1, 1, 1)), exact)
+
+
+def bind_cam(context: MethodContext) -> BoundMethod:
+    """To the input of the global pooling; no other layer can be chosen."""
+    if context.settings.cam_layers:
+        raise UserError("CAM reads the input of the global pooling and no other layer; leave out `cam_layers`.")
+    return shared(partial(cam, context.scorer, layer=find_cam_layer(context.scorer, context.example)), context)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import Combination
 from wsloc.saliency.activation_maps import over_maximum
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import MethodContext, by_relu_rule, layers_of
 from wsloc.saliency.grad_cam import Layers, grad_cam
 from wsloc.saliency.relu_rules import guided
 
@@ -31,3 +34,8 @@ def combined(first: BoundMethod, second: BoundMethod, by: Combination) -> BoundM
         forward_passes=first.forward_passes + second.forward_passes,
         shares_passes=first.shares_passes and second.shares_passes,
     )
+
+
+def bind_guided_grad_cam(context: MethodContext) -> BoundMethod:
+    """With the layers of the settings, or the one that is found."""
+    return by_relu_rule(partial(guided_grad_cam, layers=layers_of(context)), forward_passes=2)(context)

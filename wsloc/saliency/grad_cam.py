@@ -1,4 +1,4 @@
-"""Grad-CAM and its kin: features weighed by the gradients of the score with respect to them.
+"""Grad-CAM and its relatives: features weighted by the gradients of the score with respect to them.
 
 With A the features of a layer and g = dS_c/dA, the sums over the channels k and the positions (i, j):
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from wsloc.classifiers.scorer import Scorer
 from wsloc.saliency.activation_maps import Weigh, activation_maps
 from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.binding import by_layers
 from wsloc.saliency.layers import Layer, find_layer
 
 Layers = Sequence[Layer] | None
@@ -76,3 +77,10 @@ def weigh_by_activation(features: Tensor, gradients: Tensor) -> Tensor:
 
 def _maps(scorer: Scorer, batch: PairBatch, layers: Layers, weigh: Weigh) -> Attribution:
     return activation_maps(scorer, batch, layers or [find_layer(scorer, batch.images[:1])], weigh)
+
+
+bind_grad_cam = by_layers(grad_cam)
+bind_grad_cam_plus_plus = by_layers(grad_cam_plus_plus)
+bind_layer_cam = by_layers(layer_cam)
+bind_xgrad_cam = by_layers(xgrad_cam)
+bind_hires_cam = by_layers(hires_cam)

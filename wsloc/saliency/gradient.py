@@ -7,12 +7,14 @@ Simonyan, Vedaldi, Zisserman 2013 (arXiv 1312.6034), section 3: ``w = dS_c / dI`
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer, scoring_mode
-from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import Binder
 from wsloc.saliency.pair_gradients import pair_gradients
 
 
@@ -62,3 +64,13 @@ def input_gradients(
         for pairs, (gradients,) in pair_gradients(scores, [images], batch.image_index):
             of_pairs[pairs] = gradients
     return of_pairs, logits.detach()
+
+
+def _binder(method: Callable[[Scorer, PairBatch], Attribution]) -> Binder:
+    return lambda context: BoundMethod(partial(method, context.scorer))
+
+
+bind_gradient = _binder(gradient)
+bind_gradient_positive = _binder(gradient_positive)
+bind_gradient_squared = _binder(gradient_squared)
+bind_gradient_x_input = _binder(gradient_x_input)

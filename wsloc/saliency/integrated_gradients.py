@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from wsloc.classifiers.scorer import Scorer, logits_without_graph
-from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import MethodContext
 from wsloc.saliency.gradient import input_gradients
 
 
@@ -24,3 +27,9 @@ def integrated_gradients(scorer: Scorer, batch: PairBatch, *, steps: int = 32) -
         total += input_gradients(scorer, on_the_way)[0]
     maps = (total / steps * batch.images.detach()[batch.image_index]).sum(dim=1).abs()
     return Attribution(maps, logits_without_graph(scorer, batch.images))
+
+
+def bind_integrated_gradients(context: MethodContext) -> BoundMethod:
+    """With as many steps as the settings say."""
+    steps = context.settings.integrated_steps
+    return BoundMethod(partial(integrated_gradients, context.scorer, steps=steps), forward_passes=steps + 1)

@@ -5,12 +5,16 @@ Zeiler, Fergus 2014 (arXiv 1311.2901), section 4.2.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer, logits_without_graph
 from wsloc.config import OcclusionFill
-from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.errors import UserError
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import MethodContext
 from wsloc.saliency.blur import gaussian_blur
 from wsloc.saliency.perturbation import scores_of_versions
 
@@ -63,3 +67,14 @@ def _hidden(images: Tensor, patch: int, fill: OcclusionFill) -> Tensor:
     if fill == "image-mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     return gaussian_blur(images, patch / 4)
+
+
+def bind_occlusion(context: MethodContext) -> BoundMethod:
+    """With the patch, stride and fill of the settings."""
+    settings = context.settings
+    patch, stride = settings.occlusion_patch, settings.occlusion_stride
+    compute = partial(occlusion, context.scorer, patch=patch, stride=stride, fill=settings.occlusion_fill)
+    windows = patch_windows((context.example.shape[2], context.example.shape[3]), patch, stride)
+    if len(windows) == 1:
+        raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set `occlusion_patch`.")
+    return BoundMethod(compute, forward_passes=len(windows) + 1, shares_passes=True)

@@ -25,6 +25,7 @@ from torch.utils.checkpoint import CheckpointError
 from wsloc.classifiers.scorer import Scorer
 from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.binding import by_relu_rule
 from wsloc.saliency.gradient import input_gradients
 from wsloc.saliency.graph import operations_below
 from wsloc.saliency.interception import CallInterceptor, Function, call_input
@@ -85,7 +86,7 @@ def _by_rule(scorer: Scorer, batch: PairBatch, checked: bool, rule: Rule) -> Att
 
 
 def _rectify(rule: Rule, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A ReLU with the rule on its way back; any other function as it is."""
+    """A ReLU with the rule in its backward pass; any other function unchanged."""
     ceiling = relu_ceiling(function, args, kwargs)
     if ceiling is None:
         return function(*args, **kwargs)
@@ -96,7 +97,7 @@ def _rectify(rule: Rule, function: Function, args: tuple[Any, ...], kwargs: dict
 
 
 class _Rectifier(torch.autograd.Function):
-    """``min(relu(x), ceiling)`` with a rule of one's own on the way back."""
+    """``min(relu(x), ceiling)`` with a rule of its own in the backward pass."""
 
     generate_vmap_rule = True
 
@@ -125,3 +126,7 @@ def _refuse_other_operations(logits: Tensor) -> None:
                 "DeconvNet and guided back-propagation are rules for ReLU and ReLU6, but this network also runs "
                 f"{name}; take another `method`."
             )
+
+
+bind_deconvnet = by_relu_rule(deconvnet)
+bind_guided = by_relu_rule(guided)

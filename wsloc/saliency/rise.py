@@ -5,12 +5,16 @@ Petsiuk, Das, Saenko 2018 (arXiv 1806.07421), equation 6, masks as in section 3.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer, logits_without_graph
-from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.errors import UserError
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import MethodContext
 from wsloc.saliency.perturbation import scores_of_versions
 
 _BLOCK = 64
@@ -63,3 +67,12 @@ def _smooth_masks(cells: Tensor, shifts: Tensor, size_hw: tuple[int, int], grid:
     return torch.stack(
         [mask[top : top + height, left : left + width] for mask, top, left in zip(large, tops, lefts, strict=True)]
     )
+
+
+def bind_rise(context: MethodContext) -> BoundMethod:
+    """With the masks of the settings, drawn from the seed of the run; a network of one score is refused."""
+    if context.scorer.activation == "softmax" and logits_without_graph(context.scorer, context.example).shape[1] == 1:
+        raise UserError("RISE weighs by the probability of a class, which a single score lacks; take another `method`.")
+    masks, grid, fraction = context.settings.rise_masks, context.settings.rise_grid, context.settings.rise_fraction
+    compute = partial(rise, context.scorer, masks=masks, grid=grid, fraction=fraction, seed=context.seed)
+    return BoundMethod(compute, forward_passes=masks + 1, shares_passes=True)

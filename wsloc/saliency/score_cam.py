@@ -5,14 +5,18 @@ Wang et al. 2020 (arXiv 1910.01279), algorithm 1.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
+from wsloc.errors import UserError
 from wsloc.saliency.activation_maps import enlarge
-from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.layers import Layer, find_layer, logits_and_features
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import MethodContext, layers_of
+from wsloc.saliency.layers import Layer, feature_channels, find_layer, logits_and_features
 from wsloc.saliency.perturbation import scores_of_versions
 
 
@@ -57,3 +61,14 @@ def _unit_range(maps: Tensor) -> Tensor:
     """Each map ``(n, H, W)`` brought to [0, 1]; a flat one becomes zeros."""
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     return (maps - low) / (high - low).where(high > low, 1)
+
+
+def bind_score_cam(context: MethodContext) -> BoundMethod:
+    """To one layer, with as many of its channels as the settings say."""
+    layer, *others = layers_of(context)
+    if others:
+        raise UserError("Score-CAM reads one layer; name only one with `cam_layers`.")
+    available = feature_channels(context.scorer, context.example, layer)
+    channels = min(context.settings.score_cam_channels or available, available)
+    compute = partial(score_cam, context.scorer, layer=layer, channels=channels)
+    return BoundMethod(compute, forward_passes=channels + 1, shares_passes=True)

@@ -7,12 +7,14 @@ Smilkov et al. 2017 (arXiv 1706.03825), equation 1; the squared form is that of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer, logits_without_graph
-from wsloc.saliency.attribution import Attribution, PairBatch
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.binding import Binder, MethodContext
 from wsloc.saliency.gradient import input_gradients
 
 
@@ -71,3 +73,15 @@ def _one_row_each(batch: PairBatch) -> Iterator[tuple[slice, PairBatch]]:
         images[: len(chosen)] = chosen
         rows = torch.arange(len(chosen), device=images.device)
         yield pairs, PairBatch(images, rows, batch.classes[pairs], seeds[pairs])
+
+
+def _binder(method: Callable[..., Attribution]) -> Binder:
+    def bind(context: MethodContext) -> BoundMethod:
+        samples, noise = context.settings.smoothgrad_samples, context.settings.smoothgrad_noise
+        return BoundMethod(partial(method, context.scorer, samples=samples, noise=noise), forward_passes=samples + 1)
+
+    return bind
+
+
+bind_smoothgrad = _binder(smoothgrad)
+bind_smoothgrad_squared = _binder(smoothgrad_squared)

@@ -4,12 +4,12 @@ from wsloc.segmentation.components import Component, largest_components
 from wsloc.segmentation.graphcut import fit_color_models, grabcut, graphcut_2013
 from wsloc.segmentation.quality import agreement
 from wsloc.segmentation.seeds import make_seeds
-from wsloc.segmentation.segment import SEGMENTERS, Segmentation, Segmenter
+from wsloc.segmentation.segment import CutInput, Segmentation, Segmenter, one_by_one
 from wsloc.segmentation.working import working_image, working_map
 
 __all__ = [
-    "SEGMENTERS",
     "Component",
+    "CutInput",
     "Segmentation",
     "Segmenter",
     "agreement",
@@ -18,6 +18,7 @@ __all__ = [
     "graphcut_2013",
     "largest_components",
     "make_seeds",
+    "one_by_one",
     "working_image",
     "working_map",
 ]

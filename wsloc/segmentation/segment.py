@@ -1,16 +1,38 @@
-"""From a working image and its map to a mask, by any of the segmenters."""
+"""From working images and their maps to masks, by any of the segmenters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.config import SegmentationSettings
+from wsloc.errors import ItemError, one_line
 from wsloc.segmentation.graphcut import grabcut, graphcut_2013
 from wsloc.segmentation.seeds import make_seeds
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CutInput:
+    """One item to be segmented.
+
+    Attributes:
+        image_rgb: uint8 ``(H, W, 3)``.
+        saliency: float32 ``(H, W)``, >= 0, maximum 1; NaN where undecided.
+        seed: of the item, in [0, 2**31).
+    """
+
+    image_rgb: NDArray[np.uint8]
+    saliency: NDArray[np.float32]
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,38 +48,79 @@ class Segmentation:
     trimap: NDArray[np.uint8]
 
 
-Segmenter = Callable[[NDArray[np.uint8], NDArray[np.float32], SegmentationSettings, int], Segmentation]
-"""``segmenter(image_rgb (H, W, 3), saliency (H, W), settings, seed) -> Segmentation``; raises ItemError."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmenter:
+    """A segmenter with its settings.
+
+    Attributes:
+        segment: one answer per item, in their order; an item without a mask is an :class:`ItemError`. Items of one
+            call have images of one size.
+        batch_size: how many items a call takes at most.
+        on_device: whether it runs on the device; else in any thread.
+    """
+
+    segment: Callable[[Sequence[CutInput]], Sequence[Segmentation | ItemError]]
+    batch_size: int = 1
+    on_device: bool = False
 
 
-def segment_by_grabcut(
-    image_rgb: NDArray[np.uint8], saliency: NDArray[np.float32], settings: SegmentationSettings, seed: int
-) -> Segmentation:
+SegmentItem = Callable[[CutInput, SegmentationSettings], Segmentation]
+"""``segment(item, settings) -> Segmentation``; may raise ItemError, or an error of OpenCV."""
+BindSegmenter = Callable[[SegmentationSettings, "torch.device"], Segmenter]
+"""``bind(settings, device) -> Segmenter``: an entry of :data:`wsloc.registries.SEGMENTERS`."""
+
+
+def one_by_one(segment: SegmentItem, settings: SegmentationSettings) -> Segmenter:
+    """A segmenter from a function of one item."""
+    return Segmenter(partial(_segment_each, segment, settings))
+
+
+def bind_grabcut(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
     """Quantile seeds, then iterated GrabCut."""
-    trimap = make_seeds(saliency, settings.foreground_quantile, settings.background_quantile, seed)
-    return Segmentation(grabcut(image_rgb, trimap, seed, settings.cut_iterations), trimap)
+    return one_by_one(segment_by_grabcut, settings)
 
 
-def segment_by_graphcut_2013(
-    image_rgb: NDArray[np.uint8], saliency: NDArray[np.float32], settings: SegmentationSettings, seed: int
-) -> Segmentation:
+def bind_graphcut_2013(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
+    """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
+    return one_by_one(segment_by_graphcut_2013, settings)
+
+
+def bind_threshold(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
+    """A threshold on the map (Zhou et al. 2016 for CAM)."""
+    return one_by_one(segment_by_threshold, settings)
+
+
+def _segment_each(
+    segment: SegmentItem, settings: SegmentationSettings, items: Sequence[CutInput]
+) -> list[Segmentation | ItemError]:
+    return [_attempt(segment, settings, item) for item in items]
+
+
+def _attempt(segment: SegmentItem, settings: SegmentationSettings, item: CutInput) -> Segmentation | ItemError:
+    try:
+        return segment(item, settings)
+    except ItemError as error:
+        return error
+    except cv2.error as error:
+        return ItemError(one_line(error))
+
+
+def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmentation:
+    """Quantile seeds, then iterated GrabCut."""
+    trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
+    return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
+
+
+def segment_by_graphcut_2013(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds for the color models, stricter quantiles as clamps, one cut."""
-    trimap = make_seeds(saliency, settings.foreground_quantile, settings.background_quantile, seed)
-    clamps = make_seeds(saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile, seed)
-    return Segmentation(graphcut_2013(image_rgb, trimap, clamps, seed), trimap)
+    trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
+    clamps = make_seeds(
+        item.saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile, item.seed
+    )
+    return Segmentation(graphcut_2013(item.image_rgb, trimap, clamps, item.seed), trimap)
 
 
-def segment_by_threshold(
-    _image_rgb: NDArray[np.uint8], saliency: NDArray[np.float32], settings: SegmentationSettings, _seed: int
-) -> Segmentation:
+def segment_by_threshold(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """All pixels above a fraction of the map's maximum (Zhou et al. 2016 for CAM); the image is not looked at."""
-    mask = saliency > settings.threshold * np.nanmax(saliency)
+    mask = item.saliency > settings.threshold * np.nanmax(item.saliency)
     return Segmentation(mask, mask.astype(np.uint8))
-
-
-SEGMENTERS: dict[str, Segmenter] = {
-    "grabcut": segment_by_grabcut,
-    "graphcut-2013": segment_by_graphcut_2013,
-    "threshold": segment_by_threshold,
-}
-"""All segmenters, by the name that ``segmenter`` takes."""

@@ -57,15 +57,3 @@ def visible_masks(opaque: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if len(opaque) > 1:
         covered[:-1] = np.logical_or.accumulate(opaque[:0:-1])[::-1]
     return opaque & ~covered
-
-
-def mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """The tight half-open ``xyxy`` box, in pixels, of a bool ``(H, W)`` mask.
-
-    Raises:
-        ValueError: if the mask is empty.
-    """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        raise ValueError("an empty mask has no box")
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

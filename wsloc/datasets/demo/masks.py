@@ -11,8 +11,7 @@ from PIL import Image
 
 from wsloc.datasets.demo.outlines import DEMO_CLASSES
 from wsloc.datasets.demo.scenes import Scene
-
-MASK_FOLDERS = ("SegmentationObject", "SegmentationClass")
+from wsloc.datasets.voc_masks import MASK_FOLDERS
 
 
 def write_masks(voc: Path, image_id: str, scene: Scene) -> None:
@@ -45,7 +44,7 @@ def _save(indices: NDArray[np.uint8], path: Path) -> None:
 
 
 def _palette() -> bytes:
-    """VOC's colors: the bits of an index dealt out to red, green and blue in turn, each from its highest bit on."""
+    """VOC's colors: the bits of the index go to red, green and blue alternately, filling each from its highest bit."""
     index = np.arange(256)
     colors = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from wsloc.datasets.dataset import Dataset
 from wsloc.datasets.demo.generate import DEMO_VERSION, complete_masks, generate_demo, read_marker
-from wsloc.datasets.voc import open_voc
+from wsloc.datasets.voc import VOC, open_voc
 from wsloc.errors import UserError
 
 
-def open_demo(root: Path, split: str = "test") -> Dataset:
+def open_demo(root: Path, split: str) -> Dataset:
     """Images and image-level labels of a split of the demo; its scenes are generated if ``root`` is missing or empty,
     and its masks if an earlier wsloc left them out.
 
@@ -34,3 +34,11 @@ def open_demo(root: Path, split: str = "test") -> Dataset:
     if marker is not None:
         complete_masks(root, marker, split)
     return dataset
+
+
+DEMO = replace(
+    VOC,
+    open=lambda root, split, _settings: open_demo(root, split),
+    default_root=Path("data/demo"),
+    default_split="test",
+)

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.boxes import mask_box
 from wsloc.datasets.demo.backgrounds import TEST_REGIONS, TRAIN_REGIONS, draw_background
-from wsloc.datasets.demo.compose import Layer, Rgb, Rgba, compose, mask_box, opaque_masks, visible_masks
+from wsloc.datasets.demo.compose import Layer, Rgb, Rgba, compose, opaque_masks, visible_masks
 from wsloc.datasets.demo.cutouts import draw_distractor, draw_object
 from wsloc.datasets.demo.outlines import DEMO_CLASSES
 

@@ -1,0 +1,109 @@
+"""What a person has at hand, as the pipeline takes it: images, classes, a network, settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from wsloc.classifiers import Classifier, Preprocessing
+from wsloc.classifiers.preprocessing import adjusted
+from wsloc.config import ClassifierSettings, LocalizeConfig
+from wsloc.config_files import with_settings
+from wsloc.datasets import Dataset
+from wsloc.errors import UserError
+from wsloc.records import ImageRecord
+
+ImageLike = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+"""An image file, its bytes, or the image itself: uint8, gray ``(H, W)``, RGB ``(H, W, 3)`` or RGBA ``(H, W, 4)``."""
+Classes = str | Sequence[str] | Sequence[Sequence[str]] | None
+
+
+def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Classes) -> tuple[ImageRecord, ...]:
+    """Images with what to look for in each as their labels.
+
+    Args:
+        images: one, several, or a data set.
+        classes: one class or several for every image; or, in a sequence of sequences, those of each image. None for
+            the labels of a data set; images without labels get the classifier's best class.
+
+    Raises:
+        UserError: if there is no image, or another number of images than of their classes.
+    """
+    if isinstance(images, Dataset):
+        records = images.images
+    else:
+        single = isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim < 4)
+        several: list[ImageLike] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
+        records = tuple(_record(index, image) for index, image in enumerate(several))
+    if not records:
+        raise UserError("There is no image to look at.")
+    if classes is None:
+        return records
+    if isinstance(classes, str):
+        return tuple(replace(record, labels=(classes,)) for record in records)
+    if all(isinstance(name, str) for name in classes):
+        return tuple(replace(record, labels=tuple(map(str, classes))) for record in records)
+    if len(classes) != len(records):
+        raise UserError(f"There are {len(records)} images, but classes for {len(classes)}; give as many of both.")
+    return tuple(replace(record, labels=tuple(own)) for record, own in zip(records, classes, strict=True))
+
+
+def _record(index: int, image: ImageLike) -> ImageRecord:
+    if isinstance(image, bytes | np.ndarray):
+        return ImageRecord(f"image {index}", f"image {index}", image)
+    path = Path(image)
+    return ImageRecord(str(path), str(path), path)
+
+
+def classifier_of(
+    model: nn.Module | Classifier,
+    class_names: Sequence[str] | None = None,
+    *,
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    input_size: int = 224,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    resize: Literal["squash", "short-side"] = "squash",
+) -> Classifier:
+    """A network in memory with what is known of it.
+
+    Args:
+        model: maps float32 ``(N, C, H, W)``, normalized, to logits ``(N, outputs)``.
+        class_names: of its outputs, in their order.
+        activation: what makes probabilities of its logits.
+        input_size: side of its input in pixels.
+        mean: of the normalization, for values in [0, 1]; one number for a gray network; ImageNet's by default.
+        std: likewise.
+        resize: how a whole image is brought to the input size, see :class:`~wsloc.classifiers.Preprocessing`.
+    """
+    if isinstance(model, Classifier):
+        return model
+    preprocessing = adjusted(Preprocessing((input_size, input_size)), mean, std, None, resize)
+    names = None if class_names is None else tuple(class_names)
+    return Classifier(model, preprocessing, names, activation, type(model).__name__.lower())
+
+
+def config_of(model: str | os.PathLike[str] | nn.Module | Classifier, settings: dict[str, Any]) -> LocalizeConfig:
+    """A configuration from settings by their names, and a network by its name or file.
+
+    Args:
+        model: a name as the setting ``arch`` takes it, the file of a checkpoint that wsloc trained, or a network.
+        settings: any of :class:`~wsloc.config.LocalizeConfig`.
+
+    Raises:
+        UserError: if there is no such setting, or a value is out of its range.
+    """
+    config = with_settings(LocalizeConfig(), settings)
+    if isinstance(model, str | os.PathLike):
+        is_file = str(model).endswith(".safetensors")
+        chosen = {"checkpoint": Path(model)} if is_file else {"arch": str(model)}
+        classifier: ClassifierSettings = replace(config.classifier, **chosen)
+        return replace(config, classifier=classifier)
+    return config

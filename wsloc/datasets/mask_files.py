@@ -1,0 +1,29 @@
+"""Opening a picture that holds a mask."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from wsloc.errors import ItemError
+
+
+@contextlib.contextmanager
+def open_mask(path: Path, name: str) -> Iterator[Image.Image]:
+    """A mask's picture, to be read inside the ``with`` block.
+
+    Raises:
+        ItemError: calling it by its name, if it is missing or damaged.
+    """
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except ItemError:
+        raise
+    except FileNotFoundError as error:
+        raise ItemError(f"the {name} does not exist") from error
+    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        raise ItemError(f"the {name} cannot be read: {error}") from error

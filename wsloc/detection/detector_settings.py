@@ -1,0 +1,90 @@
+"""The settings of a detector and of its training: plain values, so that the help answers without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from wsloc.config import optional, require
+
+ArchName = Literal[
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "retinanet_resnet50_fpn_v2",
+    "ssdlite320_mobilenet_v3_large",
+    "fasterrcnn_mobilenet_v2_fpn",
+    "fasterrcnn_mobilenet_v2_320_fpn",
+    "fasterrcnn_densenet121_fpn",
+    "fasterrcnn_small_cnn",
+]
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """Which detector, and what it begins with."""
+
+    arch: ArchName = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    """torchvision's detectors, Faster R-CNN on more backbones (with 320: small enough for a CPU), one for the demo"""
+    backbone: Annotated[str, optional("FILE|default|none", "default")] = "default"
+    """weights of the backbone: a classifier's file, default (torchvision's ImageNet weights; the demo classifier's for
+    fasterrcnn_small_cnn), or none"""
+    image_size: Annotated[int | None, optional("N", "the detector's own")] = None
+    """shorter side of the images in the detector, in pixels (64 to 2048; ssdlite320 has no choice)"""
+
+    def __post_init__(self) -> None:
+        require(
+            self.image_size is None or 64 <= self.image_size <= 2048,
+            f"`image_size` must lie between 64 and 2048 pixels, not {self.image_size}.",
+        )
+        require(
+            self.image_size is None or not self.arch.startswith("ssdlite320"),
+            f"{self.arch} sees images of 320 x 320 pixels; leave out `image_size`.",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a detector is trained: SGD with momentum, a linear warm-up, then half a cosine down to zero."""
+
+    epochs: int = 12
+    """passes over the images (>= 1)"""
+    batch_size: int = 8
+    """images in a step (>= 1)"""
+    learning_rate: Annotated[float | None, optional("X", "the detector's own, by batch size")] = None
+    """highest learning rate (> 0)"""
+    momentum: float = 0.9
+    """momentum of SGD (0 to 1)"""
+    weight_decay: float = 1e-4
+    """weight decay of SGD (>= 0)"""
+    warmup_steps: Annotated[int | None, optional("N", "a tenth of all steps, at most 500")] = None
+    """steps over which the learning rate rises (>= 0)"""
+    flip: bool = True
+    """mirror each image with probability 1/2"""
+    zoom: float = 0.25
+    """largest change of scale of an image, as a fraction; a part of an image that is zoomed in is cut off (0 to 0.9)"""
+    gain: float = 0.2
+    """largest change of brightness of an image, as a fraction (0 to 0.9)"""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """arithmetic of the network (auto: float16 with a scaled loss on CUDA, else float32)"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """device of the network (auto: cuda or mps where there is one)"""
+    seed: int = 0
+    """seed of the first weights, the order of the images and their changes (>= 0)"""
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, f"`seed` must not be negative, not {self.seed}.")
+        for name in ("epochs", "batch_size"):
+            require(getattr(self, name) >= 1, f"`{name}` must be at least 1.")
+        require(
+            self.learning_rate is None or self.learning_rate > 0,
+            f"`learning_rate` must be above 0, not {self.learning_rate}.",
+        )
+        require(0 <= self.momentum < 1, f"`momentum` must be at least 0 and below 1, not {self.momentum}.")
+        require(self.weight_decay >= 0, f"`weight_decay` must be at least 0, not {self.weight_decay}.")
+        require(
+            self.warmup_steps is None or self.warmup_steps >= 0,
+            f"`warmup_steps` must be at least 0, not {self.warmup_steps}.",
+        )
+        for name in ("zoom", "gain"):
+            value = getattr(self, name)
+            require(0 <= value <= 0.9, f"`{name}` must lie between 0 and 0.9, not {value}.")

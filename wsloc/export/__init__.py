@@ -1,5 +1,0 @@
-"""Boxes of a run as files that detectors and annotation tools read.
-
-:func:`wsloc.export.exporting.export_run` does it; a new format is a file and a line in ``formats.FORMATS``. Nothing
-here loads torch, and nothing holds all boxes in memory.
-"""

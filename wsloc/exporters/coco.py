@@ -1,0 +1,205 @@
+"""COCO's instances JSON, one file per split, written as the images come.
+
+Also what CVAT imports: the same without outlines, for it takes ``bbox`` for a box only where ``segmentation`` is empty.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from wsloc.exporters import outlines
+from wsloc.exporters.export_settings import Outline
+from wsloc.exporters.formats import Commands, Export, Format
+from wsloc.exporters.next_commands import quoted
+from wsloc.exporters.selection import ScoredBox
+from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, Plan
+from wsloc.records import SCORES, Localization
+
+SPLIT_NAMES = {TRAIN: "train2017", VAL: "val2017"}
+"""COCO's own, because loaders look for these names."""
+ANNOTATIONS = "annotations"
+CVAT_NAME = "default"
+_TORCHVISION_CLASSES = 91
+"""Outputs of the detectors that torchvision's reference script trains with ``--dataset coco``."""
+
+
+def write_coco(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+    """Write ``annotations/instances_train2017.json``, and ``instances_val2017.json`` where there is that split.
+
+    Annotation ids start at 1 in each file. Boxes are written to 0.001 px, polygons to 0.01 px. Regions to ignore are
+    crowds (``iscrowd`` 1), all others not.
+    """
+    return _write(folder, images, plan, SPLIT_NAMES)
+
+
+def write_cvat(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+    """Write ``annotations/instances_default.json`` with ``segmentation: []``."""
+    return _write(folder, images, replace(plan, outline="none"), {TRAIN: CVAT_NAME})
+
+
+def bbox_of(box_xyxy: tuple[float, float, float, float]) -> list[float]:
+    """Corner, width and height, to 0.001 px; the far corner is rounded like the near one, and so stays in the image."""
+    x0, y0, x1, y1 = (round(value, 3) for value in box_xyxy)
+    return [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)]
+
+
+def outline_of(box: ScoredBox, kind: Outline) -> tuple[Any, float, bool]:
+    """``segmentation``, ``area`` in square pixels, and whether a mask is missing that should have given them.
+
+    The area is the mask's, whatever the outline is. A box without a mask is its own outline.
+    """
+    record = box.record
+    x0, y0, x1, y1 = (round(value, 2) for value in record.box_xyxy)
+    rectangle, area = [[x0, y0, x1, y0, x1, y1, x0, y1]], round((x1 - x0) * (y1 - y0), 2)
+    if (mask := outlines.mask_of(record)) is not None:
+        area = round(outlines.area_of(mask, record.size_wh), 2)
+    if kind in ("none", "boxes"):
+        return ([] if kind == "none" else rectangle), area, False
+    if mask is None:
+        return rectangle, area, True
+    if kind == "rle":
+        return outlines.run_lengths_of(mask, record.size_wh), area, False
+    return outlines.polygons_of(mask, record.size_wh), area, False
+
+
+def _write(folder: Path, images: Iterable[ExportImage], plan: Plan, names: dict[str, str]) -> tuple[str, ...]:
+    annotations = folder / ANNOTATIONS
+    annotations.mkdir(parents=True)
+    with ExitStack() as stack:
+        files = {
+            split: _Instances(annotations / f"instances_{names[split]}.json", plan, stack) for split in plan.splits
+        }
+        for number, image in enumerate(images, start=1):
+            files[image.split].add(image, int(image.image_id) if plan.numeric_ids else number)
+        for file in files.values():
+            file.end()
+    without_mask = sum(file.without_mask for file in files.values())
+    return (f"{without_mask} boxes have no mask; their outline is the box.",) if without_mask else ()
+
+
+class _Instances:
+    """One file that grows. Its annotations wait in a file of their own until the last image is written."""
+
+    def __init__(self, path: Path, plan: Plan, stack: ExitStack) -> None:
+        self._spool_path = path.with_suffix(".annotations")
+        self._file: TextIO = stack.enter_context(path.open("w", encoding="ascii"))
+        self._spool: TextIO = stack.enter_context(self._spool_path.open("w+", encoding="ascii"))
+        self._plan, self._numbers = plan, plan.numbers()
+        self._images = self._annotations = self.without_mask = 0
+        categories = [
+            {"id": number, "name": name, "supercategory": ""}
+            for number, name in zip(plan.category_ids, plan.class_names, strict=True)
+        ]
+        head = json.dumps({"info": dict(plan.info), "licenses": [], "categories": categories})
+        self._file.write(head[:-1] + ', "images": [')
+
+    def add(self, image: ExportImage, image_id: int) -> None:
+        entry = {"id": image_id, "file_name": image.name, "width": image.size_wh[0], "height": image.size_wh[1]}
+        self._file.write((",\n" if self._images else "\n") + json.dumps(entry))
+        self._images += 1
+        for box in image.boxes:
+            entry = self._annotation(box, image_id)
+            self._spool.write((",\n" if self._annotations > 1 else "\n") + json.dumps(entry))
+
+    def _annotation(self, box: ScoredBox, image_id: int) -> dict[str, Any]:
+        record = box.record
+        segmentation, area, without_mask = outline_of(box, self._plan.outline)
+        self.without_mask += without_mask
+        self._annotations += 1
+        return {
+            "id": self._annotations,
+            "image_id": image_id,
+            "category_id": self._plan.category_ids[self._numbers[record.class_name]],
+            "bbox": bbox_of(record.box_xyxy),
+            "area": area,
+            "iscrowd": int(box.uncertain),
+            "segmentation": segmentation,
+            "score": box.score,
+            **{name: record.score_by(name) for name in SCORES},
+            "method": record.method,
+            "segmenter": record.segmenter if isinstance(record, Localization) else "none",
+            "fallback": record.fallback,
+        }
+
+    def end(self) -> None:
+        self._file.write('\n], "annotations": [')
+        self._spool.seek(0)
+        shutil.copyfileobj(self._spool, self._file)
+        self._file.write("\n]}\n")
+        self._spool_path.unlink()
+
+
+def _coco_commands(export: Export) -> Commands:
+    files = {
+        split: export.path / ANNOTATIONS / f"instances_{SPLIT_NAMES[split]}.json" for split in export.image_folders
+    }
+    commands = []
+    copied, has_val = export.has_images, VAL in files
+    largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
+    if copied and has_val and largest < _TORCHVISION_CLASSES:
+        commands.append(
+            (
+                "torchvision, in vision/references/detection",
+                "python train.py --dataset coco --model fasterrcnn_resnet50_fpn_v2 --weights-backbone "
+                "ResNet50_Weights.IMAGENET1K_V2 --batch-size 2 --lr 0.0025 --data-path "
+                + quoted(export.path.absolute()),
+            )
+        )
+    else:
+        missing = (
+            "its reference script wants a split val: `val_fraction=0.1`"
+            if copied and not has_val
+            else "its reference script wants the images beside: `media='copy'`"
+            if not copied
+            else f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
+        )
+        commands.append(
+            (
+                f"torchvision ({missing})",
+                f"torchvision.datasets.CocoDetection({str(export.image_folders[TRAIN])!r}, {str(files[TRAIN])!r})",
+            )
+        )
+    commands.append(
+        (
+            "Detectron2",
+            "\n".join(
+                ["from detectron2.data.datasets import register_coco_instances"]
+                + [
+                    f"register_coco_instances('wsloc_{split}', {{}}, {str(files[split].absolute())!r}, "
+                    f"{str(export.image_folders[split].absolute())!r})"
+                    for split in files
+                ]
+            ),
+        )
+    )
+    commands.append(("corrected boxes as truth", _as_truth(export, files[TRAIN], SPLIT_NAMES[TRAIN])))
+    return commands
+
+
+def _cvat_commands(export: Export) -> Commands:
+    file = export.path / ANNOTATIONS / f"instances_{CVAT_NAME}.json"
+    return [
+        ("CVAT", f"a task with the images of {export.image_folders[TRAIN]}; upload {file} as COCO 1.0"),
+        ("corrected boxes as truth", _as_truth(export, file, "images")),
+    ]
+
+
+def _as_truth(export: Export, file: Path, split: str) -> str:
+    root = export.path if export.has_images else export.image_folders[TRAIN]
+    return f"wsloc localize --dataset coco --root {quoted(root)} --annotations {quoted(file)} --split {split}"
+
+
+COCO = Format(
+    write_coco,
+    {split: Path(name) for split, name in SPLIT_NAMES.items()},
+    _coco_commands,
+    finds_images_by_path=True,
+    has_outlines=True,
+)
+CVAT = Format(write_cvat, {TRAIN: Path("images")}, _cvat_commands, media="none", finds_images_by_path=True)

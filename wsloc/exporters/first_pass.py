@@ -1,0 +1,81 @@
+"""The first of two passes over a run: what must be known of all boxes before the first is written."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsloc.errors import UserError
+from wsloc.exporters.export_settings import SelectionSettings
+from wsloc.exporters.read_boxes import ImageBoxes, iter_images
+from wsloc.exporters.selection import Selected, select
+from wsloc.records import BoxRecord, Failure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstPass:
+    """What the first pass found.
+
+    Attributes:
+        class_names: of all boxes, sorted.
+        failed: ids of the images with a failed item.
+        images: how often :func:`wsloc.exporters.read_boxes.iter_images` gives one.
+        numeric_ids: whether all image ids are whole numbers, written as such.
+        scores: of the boxes that :func:`wsloc.exporters.selection.select` keeps, by class, in the order of the run.
+    """
+
+    class_names: tuple[str, ...]
+    failed: frozenset[str]
+    images: int
+    numeric_ids: bool
+    scores: dict[str, array[float]]
+
+
+def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: SelectionSettings) -> FirstPass:
+    """Read a run once.
+
+    Args:
+        run: its folder, for sentences.
+        records: of the run, as :func:`wsloc.runs.read_run.open_records` gives them.
+        settings: which boxes to keep.
+
+    Raises:
+        UserError: if it has no box, or none that the settings keep.
+    """
+    class_names: set[str] = set()
+    failed: set[str] = set()
+    reasons: Counter[str] = Counter()
+    scores: dict[str, array[float]] = {}
+    numeric, failures, images = True, 0, 0
+    for image in iter_images(records):
+        selected = sort_out(image, settings)
+        class_names.update(record.class_name for record in image.boxes)
+        reasons.update(reason for _, reason in selected.left_out)
+        for box in selected.kept:
+            scores.setdefault(box.record.class_name, array("d")).append(box.score)
+        images += 1
+        failures += image.failed
+        if image.failed:
+            failed.add(image.image_id)
+        numeric = numeric and _is_number(image.image_id)
+    if not class_names and not reasons:
+        raise UserError(f"{run} has no box to export: all of its {failures} images failed; failures.jsonl says why.")
+    if not scores:
+        reason, count = reasons.most_common(1)[0]
+        raise UserError(
+            f"None of the {sum(reasons.values())} boxes of {run} is left to export: {count} are {reason}; select more."
+        )
+    return FirstPass(tuple(sorted(class_names)), frozenset(failed), images, numeric, scores)
+
+
+def sort_out(image: ImageBoxes, settings: SelectionSettings) -> Selected:
+    """The boxes of an image that are sound and selected; the others, the faulty ones among them, with their reasons."""
+    selected = select(image.boxes, settings)
+    return Selected(selected.kept, (*image.faulty, *selected.left_out))
+
+
+def _is_number(image_id: str) -> bool:
+    return image_id.isascii() and image_id.isdecimal() and str(int(image_id)) == image_id

@@ -1,0 +1,142 @@
+"""The main job: a configuration in; a run folder with boxes, metrics and, where asked for, a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wsloc.classifiers import Classifier
+from wsloc.config import LocalizeConfig
+from wsloc.datasets import Dataset, asked_classes, open_dataset
+from wsloc.errors import UserError
+from wsloc.judging.judged_run import JudgedRun, judge_run
+from wsloc.judging.run_summary import RunSummary, write_summary
+from wsloc.pipeline import Localizer, make_localizer, plan_threads
+from wsloc.pipeline.model import choose_device
+from wsloc.pipeline.refine_stage import RefinerKind
+from wsloc.pipeline.results import ImageResult
+from wsloc.pipeline.threads import ThreadPlan
+from wsloc.progress import Progress, silent
+from wsloc.registries import REFINERS
+from wsloc.runs.execute_run import Run, execute, finish, open_run
+from wsloc.runs.learn_over_set import check_refinement, discard_stores, learn_over_set
+from wsloc.runs.read_run import read_run
+from wsloc.runs.stored_maps import make_recutter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A main job that has opened everything it needs and not yet localized an image."""
+
+    config: LocalizeConfig
+    dataset: Dataset
+    localizer: Localizer
+    plan: ThreadPlan
+    run: Run
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """What a main job leaves: the run as judged, and what is said of it."""
+
+    judged: JudgedRun
+    summary: RunSummary
+
+
+def begin(
+    config: LocalizeConfig, config_yaml: str, command: Sequence[str] = (), classifier: Classifier | None = None
+) -> Begun:
+    """Open data set, classifier and run folder.
+
+    Args:
+        config: all settings.
+        config_yaml: the same as the run folder keeps them.
+        command: the words of the command line, for the manifest.
+        classifier: your own; None to load what the configuration names.
+
+    Raises:
+        UserError: whatever is wrong with any of them.
+    """
+    dataset = open_dataset(config.data)
+    check_refinement(config.refinement, config.output.save_maps)
+    localizer = _stages(config, dataset, classifier)
+    plan = plan_threads(choose_device(config.compute.device), config.compute.workers)
+    run = open_run(config.output, config_yaml, dataset, localizer, plan, command)
+    return Begun(config, dataset, localizer, plan, run)
+
+
+def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | None) -> Localizer:
+    if config.saliency.maps is not None:
+        if config.refinement.refiner is not None:
+            raise UserError("`maps` and `refiner` exclude each other: a refiner needs the network's features.")
+        return make_recutter(config, config.saliency.maps)
+    layers: tuple[str, ...] = ()
+    if config.refinement.refiner is not None:
+        kind: RefinerKind = REFINERS[config.refinement.refiner]
+        layers = config.refinement.feature_layers or kind.layers(config.refinement)
+    return make_localizer(config, asked_classes(config.data, dataset), classifier, layers)
+
+
+def localize_all(begun: Begun, progress: Progress = silent) -> Iterator[ImageResult]:
+    """Localize what is missing of the run; yields the results in the order of the images.
+
+    Args:
+        begun: the job; its run folder must be held.
+        progress: watches the first phase of a run with a refiner.
+    """
+    config, run, localizer = begun.config, begun.run, begun.localizer
+    keep_maps = config.output.save_maps
+    if config.refinement.refiner is not None and len(run.done) < len(run.parts):
+        kind: RefinerKind = REFINERS[config.refinement.refiner]
+        localizer = learn_over_set(
+            run, localizer, begun.dataset, begun.plan, kind, config.refinement,
+            seed=config.compute.seed, progress=progress,
+        )  # fmt: skip
+        keep_maps = None  # They are in the store.
+    overlays = config.output.overlays
+    yield from execute(run, localizer, begun.dataset, begun.plan, keep_maps=keep_maps, overlays=overlays)
+
+
+def conclude(begun: Begun) -> Finished:
+    """Judge a run whose images are all done, write its metrics, and declare it complete."""
+    run, output = begun.run, begun.config.output
+    # All its images are done; what the manifest still lacks are the counts that come of this.
+    contents = replace(read_run(run.folder.path), complete=True)
+    judged = judge_run(contents, begun.config.data, begun.dataset)
+    summary = write_summary(judged, begun.dataset)
+    if begun.config.refinement.refiner is not None:
+        discard_stores(run.folder.path, keep_maps=output.save_maps is not None)
+    finish(run, summary.counts)
+    # Read again for its manifest, which is whole by now.
+    return Finished(replace(judged, contents=read_run(run.folder.path)), summary)
+
+
+def run_main_job(
+    config: LocalizeConfig,
+    config_yaml: str,
+    command: Sequence[str] = (),
+    classifier: Classifier | None = None,
+    announce: Callable[[Begun], None] = lambda _begun: None,
+    progress: Progress = silent,
+) -> Finished:
+    """All of it; arguments as :func:`begin` takes them.
+
+    Args:
+        config: all settings.
+        config_yaml: the same as the run folder keeps them.
+        command: the words of the command line, for the manifest.
+        classifier: your own; None to load what the configuration names.
+        announce: is told what will be done, before the first image.
+        progress: watches the images go by.
+
+    Raises:
+        UserError: whatever is wrong with the data set, the network or the run folder.
+    """
+    begun = begin(config, config_yaml, command, classifier)
+    run, images = begun.run, begun.dataset.images
+    with run.folder:
+        announce(begun)
+        left = sum(len(images[part]) for number, part in enumerate(run.parts) if number not in run.done)
+        for _ in progress(localize_all(begun, progress), "boxes", "image", left):
+            pass
+        return conclude(begun)

@@ -1,0 +1,200 @@
+"""Last stage: from maps to masks, and from masks to boxes in pixels of the original image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsloc import boxes, run_lengths
+from wsloc.config import SegmentationSettings
+from wsloc.errors import ItemError
+from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.model import choose_device
+from wsloc.pipeline.read_stage import ReadImage
+from wsloc.pipeline.results import ImageResult, ItemResult, Trace
+from wsloc.pipeline.runner import Runner, fan_out
+from wsloc.pipeline.stage import Failed
+from wsloc.records import Failure, ImageRecord, Localization
+from wsloc.registries import SEGMENTERS
+from wsloc.seeding import stable_hash
+from wsloc.segmentation import (
+    Component,
+    CutInput,
+    Segmentation,
+    Segmenter,
+    agreement,
+    largest_components,
+    working_map,
+)
+from wsloc.segmentation.seeds import FOREGROUND
+from wsloc.segmentation.segment import BindSegmenter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairMap:
+    """One (image, class) pair with its map.
+
+    Attributes:
+        read: the image.
+        class_name: what to look for in it.
+        saliency: float32 ``(h, w)`` over the whole image; NaN where undecided.
+        probability: of the class, in [0, 1].
+        rank: of the class among all, from 1; None where there is only one.
+    """
+
+    read: ReadImage
+    class_name: str
+    saliency: NDArray[np.float32]
+    probability: float
+    rank: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class CutStage:
+    """Cuts the object of each pair out of its image.
+
+    Attributes:
+        settings: from map to boxes.
+        seed: of the run.
+        method: saliency method, for the records.
+        device: name of the device, for segmenters that use it.
+    """
+
+    settings: SegmentationSettings
+    seed: int
+    method: str
+    device: str = "auto"
+    name: str = "cut"
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The segmenter that the settings name, bound at the first call."""
+        bind: BindSegmenter = SEGMENTERS[self.settings.segmenter]
+        return bind(self.settings, choose_device(self.device))
+
+    @property
+    def batch_size(self) -> int:
+        """That of the segmenter."""
+        return self.segmenter.batch_size
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the segmenter runs there."""
+        return self.segmenter.on_device
+
+    def group(self, pair: PairMap) -> tuple[int, ...]:
+        """Pairs whose working images have one size share a batch."""
+        return pair.read.working_rgb.shape
+
+    def __call__(self, pairs: Sequence[PairMap]) -> list[ItemResult | Failed]:
+        """The boxes of some pairs; never raises for a bad map."""
+        inputs = [self._input(pair) for pair in pairs]
+        masks = iter(self.segmenter.segment([given for given in inputs if isinstance(given, CutInput)]))
+        return [
+            given if isinstance(given, Failed) else self._boxes(pair, given, next(masks))
+            for pair, given in zip(pairs, inputs, strict=True)
+        ]
+
+    def _input(self, pair: PairMap) -> CutInput | Failed:
+        image, rgb = pair.read.image, pair.read.working_rgb
+        try:
+            saliency = working_map(pair.saliency, (rgb.shape[0], rgb.shape[1]), self.settings.smoothing)
+        except ItemError as error:
+            return Failed(image, "saliency", str(error))
+        return CutInput(rgb, saliency, stable_hash(self.seed, image.image_id, pair.class_name))
+
+    def _boxes(self, pair: PairMap, given: CutInput, cut: Segmentation | ItemError) -> ItemResult | Failed:
+        if isinstance(cut, ItemError):
+            return Failed(pair.read.image, self.name, str(cut))
+        components, fallback = components_of(cut, self.settings.components, self.settings.component_area_fraction)
+        if not components:
+            return Failed(pair.read.image, self.name, "the cut found no foreground, and the map gave no seeds")
+        localizations = tuple(
+            self._localization(pair, given.saliency, component, index, fallback)
+            for index, component in enumerate(components)
+        )
+        mask = np.logical_or.reduce([component.mask for component in components])
+        trace = Trace(given.image_rgb, pair.saliency, given.saliency, cut.trimap, mask)
+        return ItemResult(pair.class_name, localizations, trace=trace)
+
+    def _localization(
+        self, pair: PairMap, saliency: NDArray[np.float32], component: Component, index: int, fallback: str | None
+    ) -> Localization:
+        image, size_wh = pair.read.image, pair.read.size_wh
+        height, width = component.mask.shape
+        # Clipped, since the scale may round to just beyond the border.
+        box = boxes.clip(boxes.scale(component.box_xyxy, (width, height), size_wh), size_wh)
+        x0, y0, x1, y1 = box[0].tolist()
+        return Localization(
+            image_id=image.image_id,
+            file=image.file,
+            class_name=pair.class_name,
+            box_xyxy=(x0, y0, x1, y1),
+            probability=pair.probability,
+            quality=agreement(saliency, component.mask),
+            area_fraction=float(boxes.area(box)[0] / (size_wh[0] * size_wh[1])),
+            method=self.method,
+            segmenter=self.settings.segmenter,
+            fallback=fallback,
+            component=index,
+            size_wh=size_wh,
+            rank=pair.rank,
+            mask_rle=run_lengths.encode(component.mask),
+        )
+
+
+def components_of(
+    segmentation: Segmentation, count: int, min_area_fraction: float
+) -> tuple[tuple[Component, ...], str | None]:
+    """The components of the mask; where it is empty, the largest one of the seeds, named as a fallback."""
+    if segmentation.mask.any():
+        return largest_components(segmentation.mask, count, min_area_fraction), None
+    return largest_components(segmentation.trimap == FOREGROUND), "seeds"
+
+
+def cut_maps(
+    stage: CutStage, images: Iterable[ImageMaps | Failed], runner: Runner, why_no_map: Callable[[str], str | None]
+) -> Iterator[ImageResult]:
+    """The boxes of all classes of all images, in order.
+
+    Args:
+        stage: the segmenter.
+        images: with their maps.
+        runner: how stages are run.
+        why_no_map: says of a class why the network has no map of it.
+    """
+
+    def split(image: ImageMaps) -> list[PairMap | Failed]:
+        pairs: list[PairMap | Failed] = [
+            PairMap(image.read, name, image.maps[name], image.probabilities[name], image.ranks[name])
+            if name in image.maps
+            else Failed(image.read.image, "saliency", why_no_map(name) or "the class has no map")
+            for name in image.read.class_names
+        ]
+        return pairs or [Failed(image.read.image, "saliency", "nothing was asked for")]
+
+    def join(image: ImageMaps, answers: Sequence[ItemResult | Failed]) -> ImageResult:
+        items = (
+            failed_item(answer, name) if isinstance(answer, Failed) else answer
+            for name, answer in zip(image.read.class_names, answers, strict=False)
+        )
+        return ImageResult(image.read.image, tuple(items))
+
+    for result in fan_out(images, split, partial(runner.run, stage), join):
+        yield failed_image(result) if isinstance(result, Failed) else result
+
+
+def failed_image(failed: Failed) -> ImageResult:
+    """An image that could not be read: each of its labels fails for the same reason."""
+    items = tuple(failed_item(failed, name) for name in failed.image.labels or ("",))
+    return ImageResult(failed.image, items)
+
+
+def failed_item(failed: Failed, class_name: str) -> ItemResult:
+    """The record of a failure."""
+    image: ImageRecord = failed.image
+    return ItemResult(class_name, failure=Failure(image.image_id, image.file, class_name, failed.stage, failed.reason))

@@ -1,0 +1,68 @@
+"""A step between maps and cut that has learned over the whole set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wsloc.config import RefinementSettings
+from wsloc.errors import ItemError
+from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.stage import Failed
+
+Stream = Callable[[], Iterator[ImageMaps]]
+"""Starts a pass over the set: images with their maps and features, one by one."""
+
+
+class Refiner(Protocol):
+    """A fitted refiner; picklable."""
+
+    def __call__(self, image: ImageMaps) -> ImageMaps:
+        """The image with other maps.
+
+        Raises:
+            ItemError: if it has none for this image.
+        """
+
+    def save(self, path: Path) -> None:
+        """Write what was learned to a safetensors file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerKind:
+    """A way to learn over the set. It may see images, image-level labels, maps and features, never a true box.
+
+    Attributes:
+        fit: learns from any number of passes over the set; seeded.
+        load: reads back what :meth:`Refiner.save` wrote.
+        layers: modules whose features it wants, given the settings.
+    """
+
+    fit: Callable[[Stream, RefinementSettings, int], Refiner]
+    load: Callable[[Path], Refiner]
+    layers: Callable[[RefinementSettings], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefineStage:
+    """Gives images the maps of a fitted refiner."""
+
+    refiner: Refiner
+    name: str = "refine"
+    batch_size: int = 1
+    on_device: bool = False
+
+    def group(self, _image: ImageMaps) -> None:
+        """Images are refined one by one."""
+
+    def __call__(self, images: Sequence[ImageMaps]) -> list[ImageMaps | Failed]:
+        """Refine some images; an image that the refiner refuses is a failure."""
+        return [self._refined(image) for image in images]
+
+    def _refined(self, image: ImageMaps) -> ImageMaps | Failed:
+        try:
+            return self.refiner(image)
+        except ItemError as error:
+            return Failed(image.read.image, self.name, str(error))

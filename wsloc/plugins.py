@@ -1,0 +1,132 @@
+"""Entries chosen by name: wsloc's own, those added at run time, and anyone's as ``package.module:attribute``."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from wsloc.errors import UserError, one_line
+
+T = TypeVar("T")
+PLUGIN = "package.module:function"
+"""The form of a name that stands for a user's own entry."""
+
+
+class Registry(MutableMapping[str, T]):
+    """All entries of one kind by name; ``registry[name]`` also takes ``package.module:attribute``.
+
+    An entry may be stored as the text ``package.module:attribute``, which is imported on use: listing and checking
+    names imports nothing.
+
+    Args:
+        what: the kind in the singular, for messages.
+        entries: by name.
+        needs: an attribute that every entry has; by default it can be called.
+    """
+
+    def __init__(self, what: str, entries: Mapping[str, T | str], needs: str = "__call__") -> None:
+        self.what, self.needs = what, needs
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> T:
+        """The entry of that name.
+
+        Raises:
+            UserError: if there is none, or its module cannot be imported.
+        """
+        self.require(name)
+        entry = self._entries.get(name, name)
+        return cast("T", import_named(entry, self.what, self.needs)) if isinstance(entry, str) else entry
+
+    def __setitem__(self, name: str, entry: T | str) -> None:
+        self._entries[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The entry of a known name, else the default."""
+        if name not in self:
+            return default
+        return self[name]
+
+    def require(self, name: str) -> None:
+        """Refuse a name that is neither known nor has the form ``package.module:attribute``; imports nothing.
+
+        Raises:
+            UserError: listing the names.
+        """
+        if name in self or all(name.partition(":")):
+            return
+        close = difflib.get_close_matches(str(name), self, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise UserError(f"There is no {self.what} {name!r}{hint}; choose {', '.join(self)}, or {PLUGIN}.")
+
+
+def import_named(reference: str, what: str, needs: str = "__call__") -> Any:
+    """What ``package.module:attribute`` names; the current folder is searched, too.
+
+    Args:
+        reference: the module and the attribute.
+        what: the attribute is for, in messages.
+        needs: an attribute that it must have itself.
+
+    Raises:
+        UserError: if the module cannot be imported, or has no such attribute.
+    """
+    module_name, colon, attribute = reference.partition(":")
+    if not (module_name and colon and attribute):
+        raise UserError(f"The {what} {reference!r} must be given as {PLUGIN}.")
+    # A user's module lies in the folder where the command is typed, which a script's path lacks.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(
+            f"The {what} {reference}: the module {module_name} cannot be imported from {here}: {error}."
+        ) from error
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(
+            f"The {what} {reference}: importing {module_name} raised {named_error(error)}; fix the module."
+        ) from error
+    if not hasattr(found := getattr(module, attribute, None), needs):
+        kind = "function" if needs == "__call__" else what
+        raise UserError(f"The {what} {reference}: the module {module_name} has no {kind} {attribute}.")
+    return found
+
+
+@contextlib.contextmanager
+def users_code(what: str, reference: str) -> Iterator[None]:
+    """Turn whatever a user's own code raises into a UserError that names it.
+
+    Args:
+        what: the code is, such as ``network``.
+        reference: ``package.module:function``.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        call = f"{reference.partition(':')[2]}()"
+        raise UserError(f"The {what} {reference}: {call} raised {named_error(error)}; fix the function.") from error
+
+
+def named_error(error: Exception) -> str:
+    """An error with its type, on one line."""
+    return f"{type(error).__name__} ({one_line(error)})"

@@ -1,0 +1,80 @@
+"""Everything that a user chooses by name: one entry per name, imported on first use.
+
+To add one, write a file and add a line here; ``package.module:attribute`` on the command line does without the line.
+docs/architecture.md says what each kind of entry is; whoever takes one names its type, so that this table, which the
+configuration reads, needs to import none of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsloc.plugins import Registry
+
+DATASETS: Registry[Any] = Registry(
+    "data set",
+    {
+        "demo": "wsloc.datasets.demo.open_demo:DEMO",
+        "voc": "wsloc.datasets.voc:VOC",
+        "coco": "wsloc.datasets.coco:COCO",
+        "imagenet": "wsloc.datasets.imagenet:IMAGENET",
+        "cub": "wsloc.datasets.cub:CUB",
+        "folder": "wsloc.datasets.own_truth:FOLDER",
+        "wsol": "wsloc.datasets.wsol_tables:WSOL",
+    },
+    needs="read_truth",
+)
+VIEWS: Registry[Any] = Registry(
+    "choice of views",
+    {
+        "whole": "wsloc.classifiers.preprocessing:whole",
+        "mirror": "wsloc.classifiers.preprocessing:mirror",
+        "ten-crop": "wsloc.classifiers.preprocessing:ten_crop",
+        "multi-scale": "wsloc.classifiers.preprocessing:multi_scale",
+    },
+)
+METHODS: Registry[Any] = Registry(
+    "saliency method",
+    {
+        "gradient": "wsloc.saliency.gradient:bind_gradient",
+        "gradient-positive": "wsloc.saliency.gradient:bind_gradient_positive",
+        "gradient-squared": "wsloc.saliency.gradient:bind_gradient_squared",
+        "gradient-x-input": "wsloc.saliency.gradient:bind_gradient_x_input",
+        "smoothgrad": "wsloc.saliency.smoothgrad:bind_smoothgrad",
+        "smoothgrad-squared": "wsloc.saliency.smoothgrad:bind_smoothgrad_squared",
+        "integrated-gradients": "wsloc.saliency.integrated_gradients:bind_integrated_gradients",
+        "deconvnet": "wsloc.saliency.relu_rules:bind_deconvnet",
+        "guided": "wsloc.saliency.relu_rules:bind_guided",
+        "cam": "wsloc.saliency.cam:bind_cam",
+        "grad-cam": "wsloc.saliency.grad_cam:bind_grad_cam",
+        "grad-cam++": "wsloc.saliency.grad_cam:bind_grad_cam_plus_plus",
+        "layer-cam": "wsloc.saliency.grad_cam:bind_layer_cam",
+        "xgrad-cam": "wsloc.saliency.grad_cam:bind_xgrad_cam",
+        "hires-cam": "wsloc.saliency.grad_cam:bind_hires_cam",
+        "guided-grad-cam": "wsloc.saliency.combination:bind_guided_grad_cam",
+        "score-cam": "wsloc.saliency.score_cam:bind_score_cam",
+        "occlusion": "wsloc.saliency.occlusion:bind_occlusion",
+        "rise": "wsloc.saliency.rise:bind_rise",
+    },
+)
+SEGMENTERS: Registry[Any] = Registry(
+    "segmenter",
+    {
+        "grabcut": "wsloc.segmentation.segment:bind_grabcut",
+        "graphcut-2013": "wsloc.segmentation.segment:bind_graphcut_2013",
+        "threshold": "wsloc.segmentation.segment:bind_threshold",
+    },
+)
+REFINERS: Registry[Any] = Registry("refiner", {}, needs="fit")
+FORMATS: Registry[Any] = Registry(
+    "export format",
+    {
+        "coco": "wsloc.exporters.coco:COCO",
+        "voc": "wsloc.exporters.voc:VOC",
+        "yolo": "wsloc.exporters.yolo:YOLO",
+        "imagefolder": "wsloc.exporters.image_folder:IMAGE_FOLDER",
+        "label-studio": "wsloc.exporters.label_studio:LABEL_STUDIO",
+        "cvat": "wsloc.exporters.coco:CVAT",
+    },
+    needs="write",
+)

@@ -1,0 +1,139 @@
+"""From what a report says to one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from wsloc.errors import counted
+from wsloc.evaluation.comparison import differs
+from wsloc.evaluation.summary import Evaluation
+from wsloc.evaluation.table import format_interval, format_percent
+from wsloc.reporting.gallery import Box, GalleryItem
+from wsloc.reporting.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
+from wsloc.reporting.run_pictures import Pictures
+from wsloc.reporting.runs_comparison import SeveralReport, run_color
+
+TOP_LOC = "Top-1 Loc"
+GT_KNOWN = "GT-known Loc"
+
+
+def run_page(report: RunReport) -> str:
+    """The page of one run."""
+    return _render(
+        "run.html.jinja",
+        report=report,
+        headline=headline(report.evaluation),
+        precision_headline=[name for name in DETECTOR_HEADLINE if report.detector and name in report.average_precision],
+        precision_note=precision_note(report),
+        gallery=_run_gallery(report),
+    )
+
+
+def several_page(report: SeveralReport) -> str:
+    """The page of several runs."""
+    return _render("several.html.jinja", report=report, gallery=_several_gallery(report))
+
+
+def headline(evaluation: Evaluation | None) -> tuple[str, ...]:
+    """The metrics that are shown large."""
+    if evaluation is None:
+        return ()
+    there = evaluation.rows[0].metrics
+    return tuple(name for name in (*HEADLINE, TOP_LOC if TOP_LOC in there else GT_KNOWN) if name in there)
+
+
+def _render(template: str, **content: Any) -> str:
+    text = _environment().get_template(template).render(**content)
+    # A file name may hold bytes that are no text.
+    return text.encode(errors="backslashreplace").decode()
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("wsloc.reporting")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+    def source(name: str) -> Markup:
+        """A file of our own as it is; what a run holds never comes this way."""
+        return Markup(loader.get_source(environment, name)[0])
+
+    environment.globals |= {"source": source, "run_color": run_color}
+    environment.filters |= {"interval": format_interval, "percent": format_percent, "differs": differs}
+    environment.filters["counted"] = counted
+    return environment
+
+
+def _run_gallery(report: RunReport) -> dict[str, Any]:
+    return {
+        "judged": any(item.iou is not None for item in report.chosen),
+        "several": False,
+        "runs": [{"name": report.name, "color": "found"}],
+        "layersReason": report.pictures.reason,
+        "photos": _photo_fields(report.pictures),
+        "items": [
+            _item_fields(item, report.pictures) | {"boxes": [_box_fields(0, box) for box in item.boxes_xyxy]}
+            for item in report.chosen
+        ],
+    }
+
+
+def _several_gallery(report: SeveralReport) -> dict[str, Any]:
+    items = []
+    for row, item in zip(report.chosen, report.shown, strict=True):
+        boxes = [_box_fields(run, box) for run, box in enumerate(row.boxes_xyxy) if box is not None]
+        ious = [round(iou, 4) for iou in row.ious]
+        items.append(_item_fields(item, report.pictures) | {"boxes": boxes, "ious": ious})
+    return {
+        "judged": True,
+        "several": True,
+        "runs": [{"name": run.name, "color": f"n{run_color(number)}"} for number, run in enumerate(report.runs)],
+        "layersReason": "",
+        "photos": _photo_fields(report.pictures),
+        "items": items,
+    }
+
+
+def _photo_fields(pictures: Pictures) -> dict[str, dict[str, Any]]:
+    return {
+        image_id: {"uri": photo.uri, "size": photo.size_wh, "reason": photo.reason}
+        for image_id, photo in pictures.photos.items()
+    }
+
+
+def _item_fields(item: GalleryItem, pictures: Pictures) -> dict[str, Any]:
+    layers = pictures.layers.get(item.pair)
+    return {
+        "image": item.image_id,
+        "file": item.file or item.image_id,
+        "class": item.class_name,
+        "state": item.state,
+        "iou": _rounded(item.iou),
+        "probability": _rounded(item.probability),
+        "quality": _rounded(item.quality),
+        "true": [
+            {"box": _box(box), "difficult": difficult}
+            for box, difficult in zip(item.true_xyxy, item.difficult, strict=True)
+        ],
+        "size": item.size_wh,
+        "reason": item.reason,
+        "layers": None if layers is None else [layers["saliency"], layers["seeds"], layers["mask"]],
+    }
+
+
+def _box_fields(run: int, box: Box) -> dict[str, Any]:
+    return {"run": run, "box": _box(box)}
+
+
+def _box(box: Sequence[float]) -> list[float]:
+    return [round(value, 1) for value in box]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,240 @@
+"""All that the page of one run says, as plain values; ``page.py`` and ``text.py`` put it into words and marks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wsloc.config import LocalizeConfig
+from wsloc.evaluation.bootstrap import Estimate, estimate
+from wsloc.evaluation.comparison import differs
+from wsloc.evaluation.corloc import class_wise
+from wsloc.evaluation.judging import Judged, TrueBoxes, true_boxes
+from wsloc.evaluation.kept_curve import judge_boxes
+from wsloc.evaluation.object_groups import size_groups
+from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, summarize
+from wsloc.evaluation.table import format_points
+from wsloc.judging.detection_metrics import average_precision
+from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
+from wsloc.judging.run_summary import FailureGroup, group_failures, orientation_notes
+from wsloc.progress import Progress, silent
+from wsloc.reporting.charts import Chart
+from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
+from wsloc.reporting.gallery import GalleryItem, Pair, choose, gallery_items
+from wsloc.reporting.run_pictures import Pictures
+from wsloc.reporting.summary_rows import Fact, is_detector, run_facts, subtitle, version_facts
+
+HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
+DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
+"""Of a detector they come first: CorLoc is told which classes are there, and a detector is not."""
+_FEW_ITEMS = 5
+"""A class of fewer items is neither the best nor the worst."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The page of one run.
+
+    Attributes:
+        name: of the run folder.
+        subtitle: data and network in a line.
+        complete: False for a run that was killed or is still running.
+        banners: sentences that a reader must see first.
+        notes: sentences on records that were fixed, and on annotations.
+        counts: images, items, boxes, fallbacks and failures.
+        facts: what the run was.
+        versions: what made it.
+        config_yaml: its settings as written; empty where the file is gone.
+        evaluation: its metrics; None where there are none.
+        average_precision: by name, in [0, 1], its boxes sorted by quality; empty where there is nothing to judge by.
+        detector: whether the boxes are a detector's, on images whose labels it was not told.
+        labeled: whether image-level labels said which classes to look for; False where the settings are not known.
+        glance: sentences on where it works and where it fails.
+        kinds: what became of the items; empty without ground truth.
+        charts: likewise.
+        failures: by reason, the most frequent first.
+        problems: one sentence for each annotation that was left out or fixed.
+        weak_classes: classes without a true substitute among the network's outputs.
+        items: all of them that can be shown.
+        chosen: those that are.
+        pictures: of the chosen ones, filled in later.
+    """
+
+    name: str
+    subtitle: str
+    complete: bool
+    banners: tuple[str, ...]
+    notes: tuple[str, ...]
+    counts: dict[str, int]
+    facts: tuple[Fact, ...]
+    versions: tuple[Fact, ...]
+    config_yaml: str
+    evaluation: Evaluation | None
+    average_precision: Mapping[str, float]
+    detector: bool
+    labeled: bool
+    glance: tuple[str, ...]
+    kinds: tuple[MissKind, ...]
+    charts: tuple[Chart, ...]
+    failures: tuple[FailureGroup, ...]
+    problems: tuple[str, ...]
+    weak_classes: tuple[Fact, ...]
+    items: tuple[GalleryItem, ...]
+    chosen: tuple[GalleryItem, ...]
+    pictures: Pictures = field(default_factory=Pictures)
+
+
+def build_run_report(
+    run: JudgedRun,
+    config: LocalizeConfig | None,
+    max_items: int,
+    pictured: frozenset[Pair] = frozenset(),
+    progress: Progress = silent,
+) -> RunReport:
+    """What there is to say of a run, all but the pictures.
+
+    Args:
+        run: as judged; without ground truth the metrics of its folder are taken, where there are any.
+        config: its settings; None where they cannot be read.
+        max_items: of the gallery.
+        pictured: items that the run kept pictures of.
+        progress: counts the metrics.
+    """
+    contents = run.contents
+    evaluation, precision = saved_metrics(contents.path)
+    if run.judged is not None:
+        evaluation, precision = summarize(run.judged, progress), {}
+    glance: tuple[str, ...] = ()
+    kinds: tuple[MissKind, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    if run.judged is not None and run.truth is not None and evaluation is not None:
+        reached = contents.image_ids()
+        truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
+        true = true_boxes(run.judged[RUN].items, run.truth.images)
+        kept = judge_boxes(truth, contents.localizations, _asked_for(config))
+        precision = average_precision(
+            reached_truth(contents, run.truth), contents.localizations, "quality", _asked_for(config), progress
+        )
+        charts = run_charts(run.judged, true, kept, contents.localizations)
+        kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
+        glance = tuple(_at_a_glance(run.judged, evaluation, kinds, true))
+    items = gallery_items(run)
+    return RunReport(
+        name=contents.name,
+        subtitle=subtitle(contents, config),
+        complete=contents.complete,
+        banners=tuple(_banners(run, evaluation)),
+        notes=(*contents.notes, *orientation_notes(run.truth)),
+        counts={
+            "images": len(contents.image_ids()),
+            "items": len(items),
+            "boxes": len(contents.localizations),
+            "fallbacks": sum(item.state == "fallback" for item in items),
+            "failures": len(contents.failures),
+        },
+        facts=run_facts(contents, config),
+        versions=version_facts(contents),
+        config_yaml=_text_of(contents.path / "config.yaml"),
+        evaluation=evaluation,
+        average_precision=precision,
+        detector=is_detector(contents),
+        labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
+        glance=glance,
+        kinds=kinds,
+        charts=charts,
+        failures=group_failures(contents.failures),
+        problems=() if run.truth is None else run.truth.problems,
+        weak_classes=tuple(Fact(name, note) for name, note in contents.manifest.get("without_substitute", ())),
+        items=items,
+        chosen=choose(items, max_items, pictured),
+    )
+
+
+def _asked_for(config: LocalizeConfig | None) -> tuple[str, ...] | None:
+    """The classes that a run was asked for; None for all."""
+    return None if config is None else classes_asked(config.data)
+
+
+def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
+    """The metrics that a run folder holds, and its average precision by name; None and empty where it has none."""
+    try:
+        saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        rows = tuple(
+            Scores(row["name"], {name: Estimate(**value) for name, value in row["metrics"].items()})
+            for row in saved["rows"]
+        )
+        classes = tuple(ClassScores(**scores) for scores in saved["classes"])
+        precision = {str(name): float(value) for name, value in saved.get("average precision", {}).items()}
+        return Evaluation(saved["images"], saved["items"], rows, classes), precision
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, {}
+
+
+def precision_note(report: RunReport) -> str:
+    """What must be known of a run's average precision."""
+    told = " The labels said which classes to look for, so it lies above a detector's." if report.labeled else ""
+    return "Percent; boxes sorted by quality." + told
+
+
+def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
+    contents = run.contents
+    banners = []
+    if not contents.localizations and not contents.failures:
+        banners.append("This run is empty: it holds no box and no failure.")
+    if not contents.complete:
+        planned = contents.manifest.get("images")
+        of_all = f" of {planned:,}" if isinstance(planned, int) else ""
+        banners.append(
+            f"This run is not finished: {len(contents.image_ids()):,}{of_all} images are there, and all figures are "
+            "of these."
+        )
+    if run.judged is None and run.headless:
+        banners.append(run.headless + (" The metrics shown are those of the run folder." if evaluation else ""))
+    return banners
+
+
+def _at_a_glance(
+    judged: Mapping[str, Judged], evaluation: Evaluation, kinds: Sequence[MissKind], true: TrueBoxes
+) -> list[str]:
+    name = max(BASELINES, key=lambda name: _corloc_of(evaluation, name))
+    lead = estimate(class_wise, judged[RUN], judged[name])
+    sure = "" if differs(lead, evaluation.items) else ", a difference that may be chance"
+    said = [
+        f"Class-wise CorLoc is {100 * _corloc_of(evaluation, RUN):.1f} %, {format_points(lead)} points against the "
+        f"better baseline, the {name}{sure}."
+    ]
+    classes = [scores for scores in evaluation.classes if scores.items >= _FEW_ITEMS]
+    if len(classes) > 1:
+        ranked = sorted(classes, key=lambda scores: -scores.corloc)
+        count = min(2, len(ranked) // 2)
+        said.append(f"Best on {_named(ranked[:count])}; worst on {_named(ranked[::-1][:count])}.")
+    by_size = {group: found_fraction(judged[RUN], kept) for group, kept in size_groups(true).items()}
+    told = [f"{100 * found.value:.0f} % of those {group}" for group, found in by_size.items() if found]
+    said.append(f"By the fraction of the image that the object covers, it finds {', '.join(told)}.")
+    missed = [kind for kind in kinds[1:] if kind.count]
+    if missed:
+        total = sum(kind.count for kind in missed)
+        worst = max(missed, key=lambda kind: kind.count)
+        if total == 1:
+            said.append(f"One item is not found: {worst.name}.")
+        else:
+            fraction = 100 * worst.count / total
+            said.append(f"Of the {total:,} items not found, most are: {worst.name} ({fraction:.0f} %).")
+    return said
+
+
+def _corloc_of(evaluation: Evaluation, name: str) -> float:
+    return next(row.metrics["CorLoc class-wise"].value for row in evaluation.rows if row.name == name)
+
+
+def _named(classes: Sequence[ClassScores]) -> str:
+    return " and ".join(f"{scores.class_name} ({100 * scores.corloc:.0f} %)" for scores in classes)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,116 @@
+"""A report as Markdown, for who wants text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from wsloc.errors import counted
+from wsloc.evaluation.comparison_table import comparison_tables
+from wsloc.evaluation.table import Table, evaluation_tables, format_percent
+from wsloc.reporting.report_model import RunReport, precision_note
+from wsloc.reporting.runs_comparison import SeveralReport
+from wsloc.reporting.summary_rows import Fact
+
+_MAX_FILES = 20
+
+
+def run_text(report: RunReport) -> str:
+    """The figures of one run; what the page has in pictures is left out."""
+    return _joined(_run_lines(report))
+
+
+def several_text(report: SeveralReport) -> str:
+    """The figures of several runs; differences are to the first."""
+    return _joined(_several_lines(report))
+
+
+def _run_lines(report: RunReport) -> Iterator[str]:
+    yield f"# {plain(report.name)}\n"
+    yield from (f"**{plain(banner)}**\n" for banner in report.banners)
+    yield from _items(plain(sentence) for sentence in report.glance)
+    counts = report.counts
+    yield (
+        f"{counted(counts['images'], 'image')}, {counted(counts['items'], 'item')}: {counted(counts['boxes'], 'box')}, "
+        f"{counted(counts['fallbacks'], 'fallback')} among them, {counted(counts['failures'], 'failure')}.\n"
+    )
+    if report.evaluation is not None:
+        metrics, classes = evaluation_tables(report.evaluation)
+        yield from _table(metrics)
+        if report.average_precision:
+            named = [(name, format_percent(value)) for name, value in report.average_precision.items()]
+            yield from _table(Table("Average precision", precision_note(report), ("", "average precision"), named))
+        yield from _table(classes)
+    if report.kinds:
+        yield "## What became of the items\n"
+        yield from _items(f"{kind.name}: {kind.count} ({format_percent(kind.fraction)} %)" for kind in report.kinds)
+    if report.failures:
+        groups = [(str(len(group.files)), group.stage, group.reason, _few(group.files)) for group in report.failures]
+        yield from _table(Table("Failures", "", ("items", "stage", "reason", "files"), groups))
+    yield from _section("Notes", report.notes)
+    yield from _section(
+        "Classes without a true substitute among the network's outputs",
+        [f"{weak.name}: {weak.text}" for weak in report.weak_classes],
+    )
+    yield from _section("Problems in the annotations", report.problems)
+    yield from _table(_facts("The run", (*report.facts, *report.versions)))
+
+
+def _several_lines(report: SeveralReport) -> Iterator[str]:
+    comparison, names = report.comparison, report.comparison.names
+    yield f"# {plain(' and '.join(names)) if len(names) < 3 else f'{len(names)} runs'}\n"
+    yield f"{counted(len(comparison.items), 'item')} in {counted(comparison.images, 'image')}.\n"
+    yield from _items(plain(note) for note in comparison.notes)
+    for index, name in enumerate(names[1:], start=1):
+        if len(names) > 2:
+            yield f"# {plain(name)} - {plain(names[0])}\n"
+        for table in comparison_tables(comparison, index):
+            yield from _table(table)
+    found = [(name, *map(format_percent, values)) for name, values in report.average_precision.items()]
+    yield from _table(Table("Average precision", "Percent; boxes sorted by quality.", ("", *names), found))
+    for run in report.runs:
+        yield f"## {plain(run.name)}\n"
+        yield from _items(plain(note) for note in run.notes)
+        yield from _table(_facts("", run.facts))
+
+
+def _facts(title: str, facts: Sequence[Fact]) -> Table:
+    return Table(title, "", ("", ""), [(fact.name, fact.text) for fact in facts])
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
+
+
+def _section(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    if sentences:
+        yield f"## {title}\n"
+        yield from _items(plain(sentence) for sentence in sentences)
+
+
+def _items(sentences: Iterable[str]) -> Iterator[str]:
+    """A list, and the empty line after it."""
+    lines = [f"- {sentence}" for sentence in sentences]
+    if lines:
+        yield "\n".join(lines) + "\n"
+
+
+def _table(table: Table) -> Iterator[str]:
+    if table.title:
+        yield f"## {plain(table.title)}\n"
+    if table.note:
+        yield f"{plain(table.note)}\n"
+    if table.rows:
+        lines = [table.head, ["---"] * len(table.head), *table.rows]
+        lines = [[cell if cell == "---" else plain(cell) for cell in line] for line in lines]
+        yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _few(files: Sequence[str]) -> str:
+    more = f", and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
+    return ", ".join(files[:_MAX_FILES]) + more
+
+
+def _joined(blocks: Iterable[str]) -> str:
+    return "\n".join(blocks).encode(errors="backslashreplace").decode()

@@ -1,0 +1,107 @@
+"""Pages about runs, with their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from wsloc.config import LocalizeConfig
+from wsloc.datasets import Dataset
+from wsloc.files.atomic import write_atomic
+from wsloc.judging.judged_run import JudgedRun, common_truth
+from wsloc.pipeline.threads import available_cores
+from wsloc.progress import Progress, silent
+from wsloc.reporting.gallery import GalleryItem, Pair
+from wsloc.reporting.page import run_page, several_page
+from wsloc.reporting.report_model import build_run_report
+from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
+from wsloc.reporting.runs_comparison import build_several_report
+from wsloc.reporting.text import run_text, several_text
+from wsloc.runs.kept_pictures import read_pictures
+from wsloc.runs.read_run import RunContents
+
+MAX_ITEMS = 200
+"""Items of a gallery, unless another number is asked for."""
+
+
+def write_run_report(
+    run: JudgedRun,
+    config: LocalizeConfig | None,
+    dataset: Dataset | None,
+    max_items: int = MAX_ITEMS,
+    progress: Progress = silent,
+) -> Path:
+    """Write ``report.html`` and ``report.md`` into a run folder; arguments as :func:`page_of_run` takes them."""
+    out = run.contents.path / "report.html"
+    write_page(out, *page_of_run(run, config, dataset, max_items, progress))
+    return out
+
+
+def write_page(out: Path, page: str, text: str) -> None:
+    """Write a page, and its text beside it."""
+    write_atomic(out, page)
+    write_atomic(out.with_suffix(".md"), text)
+
+
+def page_of_run(
+    run: JudgedRun,
+    config: LocalizeConfig | None,
+    dataset: Dataset | None,
+    max_items: int = MAX_ITEMS,
+    progress: Progress = silent,
+) -> tuple[str, str]:
+    """The page of one run and its text.
+
+    Args:
+        run: as judged.
+        config: its settings; None where they cannot be read.
+        dataset: its images; None where they cannot be opened, so that there are no photographs.
+        max_items: of the gallery.
+        progress: watches metrics and pictures.
+    """
+    kept = read_pictures(run.contents.path)
+    report = build_run_report(run, config, max_items, frozenset(kept), progress)
+    layers: dict[Pair, Mapping[str, str]] = {
+        item.pair: layer_uris(kept[item.pair]) for item in report.chosen if item.pair in kept
+    }
+    why = "" if kept else "Map, seeds and mask are not there, because the run kept none."
+    pictures = _with_photos(Pictures(layers=layers, reason=why), report.chosen, dataset, progress)
+    report = replace(report, pictures=pictures)
+    return run_page(report), run_text(report)
+
+
+def page_of_runs(
+    runs: Sequence[RunContents],
+    configs: Sequence[LocalizeConfig],
+    max_items: int = MAX_ITEMS,
+    progress: Progress = silent,
+) -> tuple[str, str]:
+    """The page of several runs and its text.
+
+    Args:
+        runs: at least two.
+        configs: of each.
+        max_items: of the gallery.
+        progress: watches metrics and pictures.
+
+    Raises:
+        UserError: if they have no image or no item in common, or no true box.
+    """
+    dataset, truth = common_truth(runs, [config.data for config in configs])
+    report = build_several_report(runs, configs, truth, max_items, progress)
+    report = replace(report, pictures=_with_photos(Pictures(), report.shown, dataset, progress))
+    return several_page(report), several_text(report)
+
+
+def _with_photos(
+    pictures: Pictures, items: Sequence[GalleryItem], dataset: Dataset | None, progress: Progress
+) -> Pictures:
+    if dataset is None:
+        return pictures
+    wanted = {item.image_id for item in items}
+    images = [image for image in dataset.images if image.image_id in wanted]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        photos = take_photos(images, photo_bytes(len(images), pictures.layers.values()), pool)
+        return replace(pictures, photos=dict(progress(photos, "pictures", "picture", len(images))))

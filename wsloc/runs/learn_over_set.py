@@ -1,0 +1,112 @@
+"""The first phase of a run with a refiner: all maps are stored, then it learns from them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from wsloc.config import RefinementSettings
+from wsloc.datasets import Dataset
+from wsloc.errors import UserError
+from wsloc.files.part_archive import ArchiveWriter, archive_path
+from wsloc.pipeline.localizer import Localizer
+from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
+from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.threads import ThreadPlan, applied
+from wsloc.progress import Progress, silent
+from wsloc.runs.execute_run import Run
+from wsloc.runs.map_store import FEATURES, MAPS, add_features, add_maps
+from wsloc.runs.stored_maps import StoredMaps
+
+FITTED = "refiner.safetensors"
+"""File of a run that holds what its refiner learned."""
+
+
+def learn_over_set(
+    run: Run,
+    localizer: Localizer,
+    dataset: Dataset,
+    plan: ThreadPlan,
+    kind: RefinerKind,
+    settings: RefinementSettings,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> Localizer:
+    """The stages with maps from the store and a fitted refiner.
+
+    Both phases resume: a stored part is not computed again, and a fitted refiner is loaded.
+
+    Args:
+        run: as opened.
+        localizer: the stages that ask the network, for features of the refiner's layers, too.
+        dataset: the images.
+        plan: how the cores are divided.
+        kind: of refiner.
+        settings: of the refiner.
+        seed: of the run.
+        progress: watches the images go by.
+
+    Raises:
+        UserError: if no image has a map.
+    """
+    folder = run.folder.path
+    for _ in progress(_store(run, localizer, dataset, plan), "maps", "image", len(dataset.images)):
+        pass
+    stored = StoredMaps(folder, any(not image.labels for image in dataset.images), localizer.maps.layers)
+    fitted = folder / FITTED
+    if not fitted.exists():
+
+        def stream() -> Iterator[ImageMaps]:
+            with applied(plan) as pool:
+                runner = Runner(pool, localizer.window)
+                images = stored.compute(runner.run(replace(localizer.read, views=None), dataset.images), runner)
+                yield from (image for image in images if isinstance(image, ImageMaps) and image.maps)
+
+        temporary = fitted.with_name(f"{FITTED}.tmp")
+        kind.fit(stream, settings, seed).save(temporary)
+        temporary.replace(fitted)
+    # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
+    return replace(localizer, maps=stored, refine=RefineStage(kind.load(fitted)))
+
+
+def _store(run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan) -> Iterator[None]:
+    """Compute and store the maps of all parts that are missing; yields once per image."""
+    folder, layers = run.folder.path, localizer.maps.layers
+    with applied(plan) as pool:
+        runner = Runner(pool, localizer.window)
+        for number, part in enumerate(run.parts):
+            images = dataset.images[part]
+            wanted = [folder / MAPS, *([folder / FEATURES] if layers else [])]
+            if all(archive_path(store, number).exists() for store in wanted):
+                yield from (None for _ in images)
+                continue
+            with contextlib.ExitStack() as stack:
+                maps, *features = [stack.enter_context(ArchiveWriter(store, number)) for store in wanted]
+                for image in localizer.compute_maps(images, runner):
+                    if isinstance(image, ImageMaps):
+                        add_maps(maps, image, "float32")
+                        for part_features in features:
+                            add_features(part_features, image)
+                    yield None
+
+
+def check_refinement(settings: RefinementSettings, save_maps: str | None) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        UserError: if maps are to be kept in a form that the refiner cannot learn from.
+    """
+    if settings.refiner is not None and save_maps not in (None, "float32"):
+        raise UserError("A refiner learns from exact maps: give `save_maps='float32'`, or leave it out.")
+
+
+def discard_stores(folder: Path, *, keep_maps: bool) -> None:
+    """Remove what only the two phases needed."""
+    shutil.rmtree(folder / FEATURES, ignore_errors=True)
+    if not keep_maps:
+        shutil.rmtree(folder / MAPS, ignore_errors=True)

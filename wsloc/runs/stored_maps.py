@@ -1,0 +1,106 @@
+"""The stage that takes maps from a store, where another run asks the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from wsloc.config import LocalizeConfig
+from wsloc.errors import ItemError, UserError
+from wsloc.files.part_archive import ArchiveReader, archives
+from wsloc.pipeline.cut_stage import CutStage
+from wsloc.pipeline.localizer import Localizer, method_name
+from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.read_stage import ReadImage, ReadStage
+from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.stage import Failed
+from wsloc.runs.map_store import FEATURES, MAPS, SavedMaps, read_features
+from wsloc.runs.read_run import read_run_manifest
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMaps:
+    """Gives images the maps that a run kept, and the features where it kept any.
+
+    Attributes:
+        run: its folder.
+        top_k: whether the run looked for the classifier's best classes, which the store then tells.
+        layers: whose features the maps come with.
+    """
+
+    run: Path
+    top_k: bool = False
+    layers: tuple[str, ...] = ()
+    name: str = "saliency"
+    batch_size: int = 1
+    on_device: bool = False
+
+    @cached_property
+    def saved(self) -> SavedMaps:
+        """The store, opened at the first call."""
+        return SavedMaps(self.run / MAPS)
+
+    @cached_property
+    def features(self) -> ArchiveReader:
+        """Likewise."""
+        return ArchiveReader(self.run / FEATURES)
+
+    def compute(self, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
+        """The maps of images, in order."""
+        return runner.run(self, images)
+
+    def why_no_map(self, _class_name: str) -> str | None:
+        """Why there is no map of a class."""
+        return f"{self.run} kept no map of it"
+
+    def identity(self) -> dict[str, Any]:
+        """That of the run which asked the network."""
+        manifest = read_run_manifest(self.run)
+        return {key: manifest.get(key) for key in ("network", "network_sha256", "device")}
+
+    def without_substitute(self) -> list[tuple[str, str]]:
+        """As that run told."""
+        return [(name, note) for name, note in read_run_manifest(self.run).get("without_substitute", ())]
+
+    def group(self, _image: ReadImage) -> None:
+        """Images are looked up one by one."""
+
+    def __call__(self, images: Sequence[ReadImage]) -> list[ImageMaps | Failed]:
+        """Look some images up; a damaged entry is a failure of its image."""
+        return [self._looked_up(image) for image in images]
+
+    def _looked_up(self, image: ReadImage) -> ImageMaps | Failed:
+        image_id = image.image.image_id
+        rows = self.saved.rows.get(image_id, {})
+        if self.top_k:
+            image = ReadImage(image.image, tuple(rows), image.size_wh, image.working_rgb, None)
+        names = [name for name in image.class_names if name in rows]
+        try:
+            found = {name: self.saved.read(image_id, name) for name in names}
+            features = {layer: read_features(self.features, image_id, layer) for layer in self.layers if names}
+        except ItemError as error:
+            return Failed(image.image, self.name, str(error))
+        maps = {name: values for name, values in found.items() if values is not None}
+        probabilities = {name: float(rows[name]["probability"]) for name in maps}
+        ranks = {name: rows[name]["rank"] for name in maps}
+        return ImageMaps(image, maps, probabilities, ranks, features)
+
+
+def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
+    """The stages that cut the maps of a run once more; no network is loaded.
+
+    Raises:
+        UserError: if the folder is no run, or one that kept no maps.
+    """
+    read_run_manifest(run)
+    if not archives(run / MAPS):
+        raise UserError(f"{run} kept no maps that can be cut; run it with `save_maps='float32'`.")
+    return Localizer(
+        ReadStage(config.segmentation.working_size, None, None),
+        StoredMaps(run, config.data.targets != "labels"),
+        CutStage(config.segmentation, config.compute.seed, method_name(config.saliency), config.compute.device),
+        window=2 * config.compute.batch_size,
+    )

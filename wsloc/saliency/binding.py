@@ -1,0 +1,72 @@
+"""Making a saliency method ready for a network: what all of them are given, and what several have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from wsloc.classifiers.scorer import Scorer
+from wsloc.config import SaliencySettings
+from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
+from wsloc.saliency.layers import Layer, find_layer, named_layer
+from wsloc.saliency.linearity import refuse_hidden_nonlinearities
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodContext:
+    """What a method is bound to.
+
+    Attributes:
+        scorer: network and label map.
+        example: float32 ``(1, C, H, W)``, the size of the images to come (their aspect may differ).
+        settings: which method, and its parameters.
+        seed: of the run.
+    """
+
+    scorer: Scorer
+    example: Tensor
+    settings: SaliencySettings
+    seed: int = 0
+
+
+Binder = Callable[[MethodContext], BoundMethod]
+"""An entry of :data:`wsloc.registries.METHODS`; raises UserError where the method does not apply to the network."""
+
+
+def by_layers(method: Callable[..., Attribution]) -> Binder:
+    """Binds ``method(scorer, batch, layers)`` to the layers of the settings, or the one that is found."""
+    return lambda context: shared(partial(method, context.scorer, layers=layers_of(context)), context)
+
+
+def by_relu_rule(method: Callable[..., Attribution], forward_passes: int = 1) -> Binder:
+    """Binds ``method(scorer, batch, checked=True)`` that changes the backward pass of ReLUs, once they are all seen."""
+
+    def bind(context: MethodContext) -> BoundMethod:
+        compute = partial(method, context.scorer, checked=True)
+        bound = tried(BoundMethod(compute, forward_passes=forward_passes), context)
+        refuse_hidden_nonlinearities(context.scorer, context.example)
+        return bound
+
+    return bind
+
+
+def shared(compute: Callable[[PairBatch], Attribution], context: MethodContext) -> BoundMethod:
+    """A method of one forward pass that all classes of an image share, tried on the example."""
+    return tried(BoundMethod(compute, shares_passes=True), context)
+
+
+def tried(bound: BoundMethod, context: MethodContext) -> BoundMethod:
+    """The method, after one answer for the example: it must refuse a network before the first image."""
+    pair = torch.zeros(1, dtype=torch.int64, device=context.example.device)
+    bound.compute(PairBatch(context.example, pair, pair))
+    return bound
+
+
+def layers_of(context: MethodContext) -> list[Layer]:
+    """The layers that the settings name, or the one that is found."""
+    named = [named_layer(context.scorer, name) for name in context.settings.cam_layers]
+    return named or [find_layer(context.scorer, context.example)]

@@ -1,0 +1,1 @@
+"""What every training shares: its loop, learning rate, record of epochs and folder."""
