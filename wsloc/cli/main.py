@@ -23,16 +23,17 @@ VERBS = {
     "evaluate": "every metric of a run, or of saved maps",
     "export": "the boxes of a run for a detector or an annotation tool",
     "train-detector": "a detector from pseudo-labels or true boxes, and its average precision",
+    "detect": "boxes that a trained detector finds in images",
     "self-train": "better boxes from a detector that was trained on the boxes, in rounds",
     "report": "a page of figures, charts and pictures about one run or several",
-    "compare": "maps of one image by many methods, side by side",
+    "compare-methods": "maps of one image by many methods, side by side",
     "compare-runs": "which of two runs finds more, by how much, and where",
     "check-dataset": "what is wrong with the files of a data set",
     "visualize": "an image that maximizes the score of a class",
 }
 """Each is a module of this package (a dash is an underscore) with a dataclass of its settings (``ExportConfig``) and
 ``run(arguments) -> exit status``; imported only when asked for."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector"})
+RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect"})
 """Verbs that take ``--resume``."""
 
 

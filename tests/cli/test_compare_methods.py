@@ -1,4 +1,4 @@
-"""``wsloc compare`` as a user types it."""
+"""``wsloc compare-methods`` as a user types it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import wsloc.visualization
-from wsloc.cli.compare import CompareConfig
+from wsloc.cli.compare_methods import CompareMethodsConfig
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset
@@ -44,7 +44,7 @@ def compare(tiny_flags: list[str], capsys: pytest.CaptureFixture[str]) -> Compar
     """Runs the command in the folder of the tiny network; the exit status, standard output and standard error."""
 
     def run(*words: str) -> tuple[int, str, str]:
-        status = run_verb("compare", [*words, *NETWORK])
+        status = run_verb("compare-methods", [*words, *NETWORK])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -66,7 +66,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
 
 
 def literal(field: str) -> set[str]:
-    return set(get_args(get_type_hints(CompareConfig)[field]))
+    return set(get_args(get_type_hints(CompareMethodsConfig)[field]))
 
 
 def test_every_method_of_every_class(tiny: Path, compare: Compare, blocks: list[Block]) -> None:
@@ -313,7 +313,7 @@ def test_a_full_disk(tiny: Path, compare: Compare, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_bad_flags_end_with_status_2(words: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_verb("compare", words.split()) == 2
+    assert run_verb("compare-methods", words.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
@@ -336,7 +336,8 @@ def test_the_script(tiny: Path, tiny_flags: list[str]) -> None:  # noqa: ARG001
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom wsloc.cli import main\ntry:\n    main(['compare', '--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom wsloc.cli import main\n"
+        "try:\n    main(['compare-methods', '--help'])\nexcept SystemExit:\n    pass\n"
         "print('loaded:', sorted({'torch', 'torchvision', 'cv2', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -352,7 +353,7 @@ def test_maps_of_a_dog_and_a_cat_on_a_photograph(
     photograph = shared / "VOCdevkit/VOC2012/JPEGImages/2010_004327.jpg"
     flags = f"--arch densenet121 --weights {shared}/weights/densenet121.pth --class dog cat --methods cam".split()
     look = f"--style gray --tile 500 --top-percentile 100 --out {tmp_path}/sheet.png".split()
-    assert run_verb("compare", [str(photograph), *flags, *look]) == 0, capsys.readouterr().err
+    assert run_verb("compare-methods", [str(photograph), *flags, *look]) == 0, capsys.readouterr().err
     boxes_xyxy = {"dog": (290, 40, 475, 350), "cat": (17, 178, 360, 348)}
     for block in blocks:
         picture = block.tiles[1].picture
