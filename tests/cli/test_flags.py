@@ -25,7 +25,7 @@ COMMANDS = {PACKAGE / "export" / "next_commands.py"}
         ("give `class_name` or `targets='top5'`", "give --class or --targets top5"),
         ("`val_fraction=0.1`, `fine_tune=True`, `flip=False`", "--val-fraction 0.1, --fine-tune, --no-flip"),
         ("with `report=True`, `arch='net:make'`", "with --report, --arch net:make"),
-        ("`test_classes` and `labels_from`", "--test-classes and --labels"),
+        ("`test_classes` and `boxes_from`", "--test-classes and --boxes-from"),
         ("`limits`, ``x``, `a b`, `", "`limits`, ``x``, `a b`, `"),
     ],
 )
