@@ -167,7 +167,7 @@ class SaliencySettings:
     cam_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found by itself)")
     ] = ()
-    """grad-cam and its kin: layers to read features at, as in named_modules(); the maps of several are fused"""
+    """grad-cam and similar: layers to read features at, as in named_modules(); the maps of several are fused"""
     score_cam_channels: Annotated[int | None, optional("N", "all")] = None
     """score-cam: only the N channels that vary most over the image (>= 1)"""
     smoothgrad_samples: int = 25

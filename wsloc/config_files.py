@@ -1,18 +1,29 @@
-"""Settings by name: flat, as flags and YAML files have them."""
+"""Settings by name: flat, as files have them, and the settings that a run was made with."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from wsloc.config import LocalizeConfig
-from wsloc.errors import UserError
+from wsloc.errors import UserError, one_line
+
+KEY_OF_SETTING = {"class_name": "class"}
+"""Settings that files and flags call by another name."""
+OF_ONE_CALL = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
+"""Settings that no file may hold and that do not tell two configurations apart."""
+_RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
+"""What files of version 0.1.0 call settings, and what they are called now."""
 
 
 def with_settings(config: LocalizeConfig, settings: Mapping[str, Any]) -> LocalizeConfig:
-    """A configuration with some settings changed, whatever group they belong to.
+    """A configuration with some settings changed, whatever group they belong to. Paths may be text.
 
     Raises:
         UserError: if there is no such setting, or a value is out of its range.
@@ -29,6 +40,87 @@ def with_settings(config: LocalizeConfig, settings: Mapping[str, Any]) -> Locali
             close = difflib.get_close_matches(name, group_of, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(group_of))}."
             raise UserError(f"There is no setting {name!r}; {hint}")
-        changed.setdefault(group_of[name], {})[name] = value
+        group = getattr(config, group_of[name])
+        changed.setdefault(group_of[name], {})[name] = _typed(type(group), name, value)
     groups = {name: dataclasses.replace(getattr(config, name), **fields) for name, fields in changed.items()}
     return dataclasses.replace(config, **groups)
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """All settings of a verb by the keys of files."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value)
+        else:
+            flat[KEY_OF_SETTING.get(field.name, field.name)] = value
+    return flat
+
+
+def to_yaml(config: Any) -> str:
+    """The resolved settings of a verb as YAML text, without what belongs to one call."""
+    settings = {key: value for key, value in flatten(config).items() if key not in OF_ONE_CALL}
+    return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file; none for an empty one.
+
+    Raises:
+        UserError: if it is missing, malformed, or holds no keys.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The configuration {path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} must hold 'key: value' lines, not a {type(settings).__name__}.")
+    return {_RENAMED.get(str(key), str(key)): value for key, value in settings.items()}
+
+
+def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
+    """The settings that a run had; of a detector's run those of its images alone.
+
+    Args:
+        folder: of the run.
+        moved: settings of the data that are otherwise now, such as ``root``; None for as the run had it.
+
+    Raises:
+        UserError: if the folder is no run that can be read, or its settings are damaged.
+    """
+    # Only now, so that reading settings does not load NumPy.
+    from wsloc.runs.read_run import read_run_manifest
+
+    manifest, file = read_run_manifest(folder), folder / "config.yaml"
+    stored = read_yaml(file)
+    if manifest.get("kind") is not None and manifest["schema_version"] != 1:
+        stored = stored.get("data") or {}
+    setting_of = {key: name for name, key in KEY_OF_SETTING.items()}
+    named = {setting_of.get(key, key): value for key, value in stored.items()}
+    given = {name: value for name, value in moved.items() if value is not None}
+    try:
+        return with_settings(LocalizeConfig(), named | given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file} is damaged: {one_line(error)}.") from error
+
+
+def _typed(group: type[Any], name: str, value: Any) -> Any:
+    """A value from a file, or a person, in the type of its setting."""
+    hint = typing.get_type_hints(group)[name]
+    kinds = (hint, *typing.get_args(hint))
+    if isinstance(value, str) and Path in kinds:
+        return Path(value)
+    if isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -70,17 +70,17 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     """The image as RGB uint8 ``(H, W, 3)``, EXIF orientation applied.
 
     Args:
-        source: an image file, its bytes, or the image itself.
+        source: an image file, its bytes, or the image itself: gray, RGB or RGBA.
 
     Raises:
         ItemError: if the file is missing, empty, truncated or not an image, if a side is shorter
             than 8 px, or if the image has more than 100 million pixels.
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise ItemError(f"the image is {source.dtype} {source.shape}, not RGB uint8 (H, W, 3)")
+        if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,), (4,)):
+            raise ItemError(f"the image is {source.dtype} {source.shape}, not uint8 (H, W), (H, W, 3) or (H, W, 4)")
         _check_size(source.shape[1], source.shape[0], "the image")
-        return source
+        return source if source.shape[2:] == (3,) else _to_rgb(Image.fromarray(source), "the image", is_16_bit=False)
     with open_image(source) as image:
         _check_size(*image.size, _name(source))
         try:

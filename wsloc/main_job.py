@@ -13,6 +13,7 @@ from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import RunSummary, write_summary
 from wsloc.pipeline import Localizer, make_localizer, plan_threads
 from wsloc.pipeline.model import choose_device
+from wsloc.pipeline.refine_stage import RefinerKind
 from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.threads import ThreadPlan
 from wsloc.progress import Progress, silent
@@ -71,7 +72,8 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
         return make_recutter(config, config.saliency.maps)
     layers: tuple[str, ...] = ()
     if config.refinement.refiner is not None:
-        layers = config.refinement.feature_layers or REFINERS[config.refinement.refiner].layers(config.refinement)
+        kind: RefinerKind = REFINERS[config.refinement.refiner]
+        layers = config.refinement.feature_layers or kind.layers(config.refinement)
     return make_localizer(config, asked_classes(config.data, dataset), classifier, layers)
 
 
@@ -85,7 +87,7 @@ def localize_all(begun: Begun, progress: Progress = silent) -> Iterator[ImageRes
     config, run, localizer = begun.config, begun.run, begun.localizer
     keep_maps = config.output.save_maps
     if config.refinement.refiner is not None and len(run.done) < len(run.parts):
-        kind = REFINERS[config.refinement.refiner]
+        kind: RefinerKind = REFINERS[config.refinement.refiner]
         localizer = learn_over_set(
             run, localizer, begun.dataset, begun.plan, kind, config.refinement,
             seed=config.compute.seed, progress=progress,

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,11 +17,11 @@ PLUGIN = "package.module:function"
 """The form of a name that stands for a user's own entry."""
 
 
-class Registry(dict[str, "T | str"]):
+class Registry(MutableMapping[str, T]):
     """All entries of one kind by name; ``registry[name]`` also takes ``package.module:attribute``.
 
-    An entry may be stored as the text ``package.module:attribute``, which is imported on first use: listing and
-    checking names imports nothing.
+    An entry may be stored as the text ``package.module:attribute``, which is imported on use: listing and checking
+    names imports nothing.
 
     Args:
         what: the kind in the singular, for messages.
@@ -30,8 +30,8 @@ class Registry(dict[str, "T | str"]):
     """
 
     def __init__(self, what: str, entries: Mapping[str, T | str], needs: str = "__call__") -> None:
-        super().__init__(entries)
         self.what, self.needs = what, needs
+        self._entries = dict(entries)
 
     def __getitem__(self, name: str) -> T:
         """The entry of that name.
@@ -40,8 +40,29 @@ class Registry(dict[str, "T | str"]):
             UserError: if there is none, or its module cannot be imported.
         """
         self.require(name)
-        entry = self.get(name, name)
-        return cast("T", import_named(entry, self.what, self.needs) if isinstance(entry, str) else entry)
+        entry = self._entries.get(name, name)
+        return cast("T", import_named(entry, self.what, self.needs)) if isinstance(entry, str) else entry
+
+    def __setitem__(self, name: str, entry: T | str) -> None:
+        self._entries[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The entry of a known name, else the default."""
+        if name not in self:
+            return default
+        return self[name]
 
     def require(self, name: str) -> None:
         """Refuse a name that is neither known nor has the form ``package.module:attribute``; imports nothing.

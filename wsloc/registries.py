@@ -1,24 +1,17 @@
 """Everything that a user chooses by name: one entry per name, imported on first use.
 
 To add one, write a file and add a line here; ``package.module:attribute`` on the command line does without the line.
-docs/architecture.md says what each kind of entry is.
+docs/architecture.md says what each kind of entry is; whoever takes one names its type, so that this table, which the
+configuration reads, needs to import none of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from wsloc.plugins import Registry
 
-if TYPE_CHECKING:
-    from wsloc.classifiers.preprocessing import MakeViews
-    from wsloc.datasets.dataset import DataSetKind
-    from wsloc.exporters.formats import Format
-    from wsloc.pipeline.refine_stage import RefinerKind
-    from wsloc.saliency.binding import Binder
-    from wsloc.segmentation.segment import BindSegmenter
-
-DATASETS: Registry[DataSetKind] = Registry(
+DATASETS: Registry[Any] = Registry(
     "data set",
     {
         "demo": "wsloc.datasets.demo.open_demo:DEMO",
@@ -31,7 +24,7 @@ DATASETS: Registry[DataSetKind] = Registry(
     },
     needs="read_truth",
 )
-VIEWS: Registry[MakeViews] = Registry(
+VIEWS: Registry[Any] = Registry(
     "choice of views",
     {
         "whole": "wsloc.classifiers.preprocessing:whole",
@@ -40,7 +33,7 @@ VIEWS: Registry[MakeViews] = Registry(
         "multi-scale": "wsloc.classifiers.preprocessing:multi_scale",
     },
 )
-METHODS: Registry[Binder] = Registry(
+METHODS: Registry[Any] = Registry(
     "saliency method",
     {
         "gradient": "wsloc.saliency.gradient:bind_gradient",
@@ -64,7 +57,7 @@ METHODS: Registry[Binder] = Registry(
         "rise": "wsloc.saliency.rise:bind_rise",
     },
 )
-SEGMENTERS: Registry[BindSegmenter] = Registry(
+SEGMENTERS: Registry[Any] = Registry(
     "segmenter",
     {
         "grabcut": "wsloc.segmentation.segment:bind_grabcut",
@@ -72,8 +65,8 @@ SEGMENTERS: Registry[BindSegmenter] = Registry(
         "threshold": "wsloc.segmentation.segment:bind_threshold",
     },
 )
-REFINERS: Registry[RefinerKind] = Registry("refiner", {}, needs="fit")
-FORMATS: Registry[Format] = Registry(
+REFINERS: Registry[Any] = Registry("refiner", {}, needs="fit")
+FORMATS: Registry[Any] = Registry(
     "export format",
     {
         "coco": "wsloc.exporters.coco:COCO",
@@ -84,4 +77,18 @@ FORMATS: Registry[Format] = Registry(
         "cvat": "wsloc.exporters.coco:CVAT",
     },
     needs="write",
+)
+DETECTORS: Registry[Any] = Registry(
+    "detector",
+    {
+        "fasterrcnn_mobilenet_v3_large_320_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V3_LARGE_320_FPN",
+        "fasterrcnn_resnet50_fpn_v2": "wsloc.detection.models:FASTERRCNN_RESNET50_FPN_V2",
+        "retinanet_resnet50_fpn_v2": "wsloc.detection.models:RETINANET_RESNET50_FPN_V2",
+        "ssdlite320_mobilenet_v3_large": "wsloc.detection.models:SSDLITE320_MOBILENET_V3_LARGE",
+        "fasterrcnn_mobilenet_v2_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V2_FPN",
+        "fasterrcnn_mobilenet_v2_320_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V2_320_FPN",
+        "fasterrcnn_densenet121_fpn": "wsloc.detection.models:FASTERRCNN_DENSENET121_FPN",
+        "fasterrcnn_small_cnn": "wsloc.detection.models:FASTERRCNN_SMALL_CNN",
+    },
+    needs="build",
 )

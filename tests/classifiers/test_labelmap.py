@@ -174,7 +174,7 @@ def test_relation_follows_from_the_outputs_unless_given(tmp_path: Path) -> None:
         ("", "is not a mapping from classes to outputs"),
         ("- cat", "is not a mapping from classes to outputs"),
         ("cat: [1", r"cannot be parsed \(line 1: "),
-        ("cat: 1\ncat: 2", r"cannot be parsed \(line 2: 'cat' stands twice\); correct it"),
+        ("cat: 1\ncat: 2", r"cannot be parsed \(line 2: 'cat' is given twice\); correct it"),
         ("cat: !!python/name:os.system 1", r"cannot be parsed \(line 1: could not determine a constructor"),
         ("1: 2", "class name 1, which YAML does not read as text; put it in quotes"),
         ("no: 2", "class name False, which YAML does not read as text; put it in quotes"),
@@ -212,7 +212,7 @@ def test_a_bad_map_is_refused_in_one_sentence(tmp_path: Path, text: str, sentenc
 
 
 def test_bad_json_is_refused(tmp_path: Path) -> None:
-    for text, sentence in [("{", "cannot be parsed"), ('{"cat": 1, "cat": 2}', "'cat' stands twice")]:
+    for text, sentence in [("{", "cannot be parsed"), ('{"cat": 1, "cat": 2}', "'cat' is given twice")]:
         with pytest.raises(UserError, match=sentence):
             load_label_map(_write(tmp_path, text, "map.json"))
 

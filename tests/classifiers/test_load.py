@@ -157,7 +157,7 @@ def test_missing_files_are_a_users_error(tmp_path: Path, narrow: tuple[nn.Module
     with pytest.raises(UserError, match=r"The classes file .*none\.txt cannot be read"):
         load_classifier(ClassifierSettings(arch="squeezenet1_1", classes_file=tmp_path / "none.txt"))
     (tmp_path / "empty.txt").write_text(" \n\n")
-    with pytest.raises(UserError, match=r"The classes file .*empty\.txt is empty; it needs one class name a line\.$"):
+    with pytest.raises(UserError, match=r"The classes file .*empty\.txt is empty; it needs one class name per line\.$"):
         load_classifier(ClassifierSettings(arch="squeezenet1_1", classes_file=tmp_path / "empty.txt"))
 
 

@@ -120,7 +120,7 @@ class Twice(nn.Module):
 @pytest.mark.parametrize("layer", ["again", "idle", "pair", "flat"])
 def test_a_layer_that_has_no_one_activity(layer: str) -> None:
     network = UnitActivity(Twice(), layer, (0,))
-    with pytest.raises(UserError, match=rf"^The layer {layer} must run once a pass and return one tensor; name an"):
+    with pytest.raises(UserError, match=rf"^The layer {layer} must run once per pass and return one tensor; name an"):
         network(HAND_IMAGES)
 
 

@@ -13,7 +13,7 @@ from wsloc.config import DataSettings
 from wsloc.errors import UserError
 
 PACKAGE = Path(wsloc.__file__).parent
-COMMANDS = {PACKAGE / "export" / "next_commands.py"}
+COMMANDS = {PACKAGE / "exporters" / "next_commands.py"}
 """Command lines to type are made there."""
 
 

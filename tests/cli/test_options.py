@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsloc.cli.main import main, run_verb
-from wsloc.cli.options import NOT_IN_FILES, flatten, parse_localize, shipped_config, to_yaml
+import wsloc
+from wsloc.cli.main import VERBS, main, run_verb
+from wsloc.cli.options import parse_localize, shipped_config
 from wsloc.config import (
     LocalizeConfig,
 )
+from wsloc.config_files import OF_ONE_CALL, flatten, to_yaml
 from wsloc.errors import UserError
 from wsloc.plugins import Registry
 from wsloc.registries import DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS
@@ -88,9 +92,9 @@ def test_a_file_is_shipped_for_the_demo_and_voc() -> None:
 
 
 def _round_trip(config: LocalizeConfig, file: Path) -> None:
-    kept = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
+    kept = {key: value for key, value in flatten(config).items() if key not in OF_ONE_CALL}
     found = flatten(_parse(file, to_yaml(config)))
-    assert {key: value for key, value in found.items() if key not in NOT_IN_FILES} == kept
+    assert {key: value for key, value in found.items() if key not in OF_ONE_CALL} == kept
 
 
 @pytest.mark.parametrize(
@@ -179,8 +183,8 @@ def test_an_empty_file_changes_nothing(file: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "shown"),
     [
-        (["--metod", "gradient"], ["--metod", "Perhaps you meant", "--method"]),
-        (["--foreground-quantil", "0.9"], ["--foreground-quantil", "Perhaps you meant", "--foreground-quantile"]),
+        (["--metod", "gradient"], ["--metod", "did you mean", "--method"]),
+        (["--foreground-quantil", "0.9"], ["--foreground-quantil", "did you mean", "--foreground-quantile"]),
         (["--combine", "sum"], ["--combine", "sum"]),
         (["--occlusion-fill", "white"], ["--occlusion-fill", "white"]),
         (["--rise-masks", "1e3"], ["--rise-masks", "1e3"]),
@@ -193,13 +197,12 @@ def test_an_empty_file_changes_nothing(file: Path) -> None:
     ids=" ".join,
 )
 def test_bad_flags_end_with_status_2(flags: list[str], shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        parse_localize(flags)
-    assert raised.value.code == 2
+    assert main(["localize", *flags]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert all(text in captured.err for text in shown), captured.err
-    assert "Traceback" not in captured.err
+    assert captured.err.startswith("wsloc: ")
+    assert captured.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -341,7 +344,7 @@ def test_flag_names_are_unique_over_all_groups() -> None:
     names = [field.name for group in GROUPS for field in dataclasses.fields(group.default_factory)]  # type: ignore[arg-type]
     assert len(names) == len(set(names))
     assert len(flatten(LocalizeConfig())) == len(names) + 1
-    assert set(flatten(LocalizeConfig())) >= NOT_IN_FILES
+    assert set(flatten(LocalizeConfig())) >= OF_ONE_CALL
     assert all(dataclasses.is_dataclass(get_type_hints(LocalizeConfig)[group.name]) for group in GROUPS)
 
 
@@ -355,10 +358,80 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_unknown_verb_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        main(["localise"])
-    assert raised.value.code == 2
-    assert "usage: wsloc" in capsys.readouterr().err
+    assert main(["localise"]) == 2
+    assert capsys.readouterr().err == "wsloc: there is no verb 'localise'; did you mean localize?\n"
+    assert main(["--unknown"]) == 2
+    assert capsys.readouterr().err == "wsloc: there is no verb '--unknown'; wsloc --help lists the verbs.\n"
+
+
+def test_without_a_verb_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    without = capsys.readouterr()
+    assert without.out == ""
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == without.err
+    assert all(f"│ {verb} " in shown for verb in VERBS)
+    assert len({len(line) for line in shown.splitlines() if line.startswith("│")}) == 1
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"wsloc {wsloc.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["tr"], {"train-classifier", "train-detector"}),
+        (["localize", "--segm"], {"--segmenter"}),
+        (["localize", "--segmenter", ""], {"grabcut", "graphcut-2013", "threshold"}),
+        (["export", "run", "--form"], {"--format"}),
+    ],
+)
+def test_bash_completes_verbs_flags_and_choices(words: list[str], offered: set[str], tmp_path: Path) -> None:
+    script = tmp_path / "completion.bash"
+    with script.open("w") as file, contextlib.redirect_stdout(file):
+        assert main(["--completion", "bash"]) == 0
+    typed = shlex.join(["wsloc", *words])
+    asked = f"source {script}; COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _tyro_wsloc"
+    asked += "; printf '%s\n' ${COMPREPLY[@]}"
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == offered
+
+
+def test_a_flag_of_several_values_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["localize", "--classes", "cat", "--classes", "dog"]) == 2
+    assert capsys.readouterr().err == "wsloc: --classes is given 2 times; give all its values after one --classes.\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "sentence"),
+    [
+        ("localize", "--limt 3", "Unrecognized options: --limt, 3; did you mean --limit?"),
+        (
+            "localize",
+            "--limit x",
+            "Error parsing --limit: no type matching INT could be instantiated from ['x']; wsloc localize --help "
+            "lists the flags.",
+        ),
+        ("export", "", "missing: RUN and --format; wsloc export --help lists the flags."),
+        (
+            "export",
+            "run --limt 3",
+            "missing: --format; unrecognized options: --limt, 3; wsloc export --help lists the flags.",
+        ),
+        (
+            "export",
+            "run --format mp3",
+            "invalid choice 'mp3' for argument '--format', expected one of ('coco', 'voc', 'yolo', 'imagefolder', "
+            "'label-studio', 'cvat'); wsloc export --help lists the flags.",
+        ),
+    ],
+)
+def test_bad_flags_are_one_sentence(verb: str, words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, *words.split()]) == 2
+    assert capsys.readouterr().err == f"wsloc: {sentence}\n"
 
 
 @pytest.mark.parametrize(

@@ -171,9 +171,10 @@ def test_a_registry_imports_on_use_and_refuses_what_it_lacks() -> None:
     registry["mine"] = print
     assert registry["mine"] is print
     assert list(registry) == ["path", "gone", "mine"]
-    with pytest.raises(
-        UserError, match=r"^There is no size 'paht' \(did you mean path\?\); choose path, gone, mine, or"
-    ):
+    assert registry.get("paht", 3) == 3
+    del registry["mine"]
+    assert "mine" not in registry
+    with pytest.raises(UserError, match=r"^There is no size 'paht' \(did you mean path\?\); choose path, gone, or"):
         registry["paht"]
     with pytest.raises(UserError, match=r"the module pathlib has no function Gone\.$"):
         registry["gone"]

@@ -246,7 +246,7 @@ def test_ids_may_hold_spaces(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"images": "*.jpg"}, "`images` stands alone"),
+        ({"images": "*.jpg"}, "`images` is used alone"),
         ({"dataset": "voc", "labels": Path("a.csv")}, "`labels` goes with `dataset='folder'`"),
         ({"class_name": "cat", "classes": ("dog",)}, "`class_name` looks for one class in every image and `classes`"),
     ],

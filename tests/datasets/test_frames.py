@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from wsloc.boxes import mask_box
-from wsloc.datasets.frames import frame_of, header_of, place_boxes, turn_masks
+from wsloc.datasets.frames import Frame, frame_of, header_of, place_boxes, turn_masks
 from wsloc.errors import ItemError
 from wsloc.images import ImageHeader
 
@@ -33,12 +33,15 @@ EXIF_ORIENTATION = 274
 def test_the_frame_is_told_by_the_size(
     annotated_wh: tuple[int, int] | None, stored_wh: tuple[int, int], orientation: int, expected: tuple[bool, bool]
 ) -> None:
-    assert frame_of(annotated_wh, ImageHeader(stored_wh, orientation)) == expected
+    header = ImageHeader(stored_wh, orientation)
+    is_stored, is_certain = expected
+    found = Frame(stored_wh, orientation, is_certain) if is_stored else Frame(header.size_wh, 1, is_certain)
+    assert frame_of(annotated_wh, header) == found
 
 
 def test_boxes_are_cut_off_dropped_and_told_of() -> None:
     given_xyxy = [[1, 2, 5, 6], [-1, 0, 4, 4], [5, 5, 5, 9], [9, 0, 12.5, 3], [20, 0, 30, 5], [4, 4, 2, 6]]
-    placed = place_boxes(given_xyxy, list("abcdef"), ImageHeader((10, 8), 1), True, tolerance=1)
+    placed = place_boxes(given_xyxy, list("abcdef"), Frame((10, 8), 1), tolerance=1)
     assert placed.boxes_xyxy.tolist() == [[1, 2, 5, 6], [0, 0, 4, 4], [9, 0, 10, 3]]
     assert placed.kept.tolist() == [0, 1, 3]
     assert [sentence.split(" is ")[0].split(" reaches ")[0] for sentence in placed.problems] == [
@@ -52,7 +55,7 @@ def test_boxes_are_cut_off_dropped_and_told_of() -> None:
 
 
 def test_no_boxes_are_no_problem() -> None:
-    placed = place_boxes([], [], ImageHeader((10, 8), 6), True)
+    placed = place_boxes([], [], Frame((10, 8), 6))
     assert placed.boxes_xyxy.shape == (0, 4)
     assert (placed.kept.tolist(), placed.problems) == ([], ())
 
@@ -81,5 +84,5 @@ def test_the_box_of_a_turned_mask_is_the_turned_box(orientation: int, corners: t
     x, y, width, height = corners
     mask = np.zeros((9, 12), dtype=bool)
     mask[y : y + height, x : x + width] = True
-    placed = place_boxes([mask_box(mask)], ["a"], ImageHeader((12, 9), orientation), True)
+    placed = place_boxes([mask_box(mask)], ["a"], Frame((12, 9), orientation))
     assert placed.boxes_xyxy.tolist() == [list(mask_box(turn_masks(mask, orientation)))]

@@ -12,7 +12,6 @@ from wsloc.evaluation.kept_curve import (
     JudgedBoxes,
     Ranking,
     area,
-    best_ranking,
     gain,
     half_difference,
     judge_boxes,
@@ -116,7 +115,7 @@ def test_no_order_is_better_than_the_best(seed: int) -> None:
     for values in (judged.right, judged.iou):
         curve = kept_curve(judged, scores, values)
         assert curve.area <= curve.best_area + 1e-12
-        best = best_ranking(judged, values)
+        best = rank(judged, values, values)
         assert area(_once(best), best)[0] == pytest.approx(curve.best_area)
         # A strictly rising function of the score changes nothing.
         assert kept_curve(judged, np.exp(scores), values).area == curve.area

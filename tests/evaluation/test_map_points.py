@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wsloc.evaluation.map_points import highest_point
+from wsloc.evaluation.pointing import highest_point
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_the_manifest(source: Source, tmp_path: Path) -> None:
         "boxes": 5,
         "ignored": 0,
         "boxes_left_out": {"below `min_area`": 1, "fallback": 1},
-        "boxes_mended": {},
+        "boxes_fixed": {},
         "images_left_out": {},
         "media": {"copied": 4, "written upright": 1},
     }
@@ -251,13 +251,13 @@ def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
     export = export_run(write_run(tmp_path / "run", records), source, "coco", tmp_path / "out")
     assert export.manifest["counts"]["boxes_left_out"] == {
         "empty, or outside the image": 2, "not finite": 1, "of a file outside the data set": 1,
-        "of another image size than the first box": 1, "stands twice": 2,
+        "of another image size than the first box": 1, "occurs twice": 2,
     }  # fmt: skip
     second = instances(export)["annotations"][1]
     assert (second["bbox"], second["score"]) == ([0, 0, 20, 40], 0)
     assert export.manifest["counts"]["boxes"] == 6
-    # The second box's sides and score, and the score of the one of the next image; what is left out is not mended.
-    assert export.manifest["counts"]["boxes_mended"] == {
+    # The second box's sides and score, and the score of the one of the next image; what is left out is not fixed.
+    assert export.manifest["counts"]["boxes_fixed"] == {
         "cut off at the border of the image": 1, "with a score outside 0 to 1, or none": 2,
     }  # fmt: skip
     warnings = " ".join(export.manifest["warnings"])

@@ -31,14 +31,14 @@ def test_a_run_that_grows_between_the_passes(class_name: str, tmp_path: Path, mo
     source, records = write_photos(tmp_path / "photos"), scene_records()
     run = write_run(tmp_path / "run", [], complete=False)
     write_part(run, 0, records[:3])
-    survey = exporting.survey
+    first_pass = exporting.first_pass
 
     def grow(*arguments: object) -> object:
-        found = survey(*arguments)  # type: ignore[arg-type]
+        found = first_pass(*arguments)  # type: ignore[arg-type]
         write_part(run, 1, [replace(one, class_name=class_name) for one in records[3:]])
         return found
 
-    monkeypatch.setattr(exporting, "survey", grow)
+    monkeypatch.setattr(exporting, "first_pass", grow)
     first = export_run(run, source, "coco", tmp_path / "first")
     assert first.manifest["counts"]["images"] == {"train": 3}
     monkeypatch.undo()
@@ -65,7 +65,7 @@ def test_who_watches_knows_how_many_images_there_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["coco", "voc", "label-studio"])
 def test_memory_does_not_grow_with_the_boxes(name: str, tmp_path: Path) -> None:
-    """Names of images are kept, to tell what stands twice, but neither boxes nor masks.
+    """Names of images are kept, to tell what occurs twice, but neither boxes nor masks.
 
     The bound leaves room for tables of the interpreter's own that grow by jumps.
     """

@@ -21,7 +21,7 @@ from wsloc.errors import UserError
 from wsloc.records import ImageRecord
 
 ImageLike = str | os.PathLike[str] | bytes | NDArray[np.uint8]
-"""An image file, its bytes, or the image itself, RGB uint8 ``(H, W, 3)``."""
+"""An image file, its bytes, or the image itself: uint8, gray ``(H, W)``, RGB ``(H, W, 3)`` or RGBA ``(H, W, 4)``."""
 Classes = str | Sequence[str] | Sequence[Sequence[str]] | None
 
 
@@ -39,7 +39,7 @@ def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Class
     if isinstance(images, Dataset):
         records = images.images
     else:
-        single = isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim == 3)
+        single = isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim < 4)
         several: list[ImageLike] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
         records = tuple(_record(index, image) for index, image in enumerate(several))
     if not records:

@@ -73,7 +73,7 @@ class LabelMap:
 
     Attributes:
         source: what messages call the map: the name of a built-in one, or its file.
-        classes: one entry per class; no name stands twice.
+        classes: one entry per class; names are unique.
     """
 
     source: str
@@ -141,7 +141,7 @@ def identity_label_map(class_names: Sequence[str]) -> LabelMap:
     """The map of a classifier trained on the data set itself: class k is output k.
 
     Raises:
-        UserError: if a name stands twice.
+        UserError: if a name is given twice.
     """
     if repeated := [name for name, count in Counter(class_names).items() if count > 1]:
         raise UserError(f"The classifier's classes name {_some(repeated)} more than once; give each its own name.")
@@ -229,10 +229,10 @@ class _Resolver:
             raise UserError(f"{where} gives {index!r} as the index of an output; write a whole number.")
         # A network that lists the same outputs in another order would otherwise be read wrongly in silence.
         for label in labels:
-            places = (self.by_name or {}).get(label, (index,))
-            if index not in places:
+            indices = (self.by_name or {}).get(label, (index,))
+            if index not in indices:
                 raise UserError(
-                    f"{where} expects '{label}' at output {index}, but the network has it at output {places[0]}; "
+                    f"{where} expects '{label}' at output {index}, but the network has it at output {indices[0]}; "
                     "give a label map for this network's order of outputs."
                 )
         return self._checked(where, index)
@@ -243,18 +243,18 @@ class _Resolver:
                 f"{where} names the output '{name}', but the names of the network's outputs are not known; "
                 "give its index instead."
             )
-        places = self.by_name.get(name, ())
-        if not places:
+        indices = self.by_name.get(name, ())
+        if not indices:
             raise UserError(
                 f"{where} names the output '{name}', which the network lacks{_did_you_mean(name, self.by_name)}; "
                 "give the exact name or the index of an output."
             )
-        if len(places) > 1:
+        if len(indices) > 1:
             raise UserError(
-                f"{where} names the output '{name}', which is the name of outputs {_listing(places)}; "
+                f"{where} names the output '{name}', which is the name of outputs {_listing(indices)}; "
                 "give the index instead."
             )
-        return places[0]
+        return indices[0]
 
     def _checked(self, where: str, index: int) -> int:
         if self.num_outputs is not None and not 0 <= index < self.num_outputs:
@@ -329,7 +329,7 @@ def _read(path_or_name: Path | str) -> tuple[object, str]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+    """Refuses a repeated key, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -337,7 +337,7 @@ class _StrictLoader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
+                        problem=f"'{key.value}' is given twice", problem_mark=key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -345,7 +345,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _unique_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise ValueError(f"'{repeated[0]}' stands twice")
+        raise ValueError(f"'{repeated[0]}' is given twice")
     return dict(pairs)
 
 

@@ -190,5 +190,5 @@ def _read_names(path: Path) -> tuple[str, ...]:
         raise UserError(f"The classes file {path} cannot be read: {error}.") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
-        raise UserError(f"The classes file {path} is empty; it needs one class name a line.")
+        raise UserError(f"The classes file {path} is empty; it needs one class name per line.")
     return names

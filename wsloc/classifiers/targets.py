@@ -1,6 +1,6 @@
 """Other things than classes to ask a network for: a unit inside it, or any scalar of its output.
 
-Both wrap the network in a module that returns one row of scores an image, so that every saliency method and the
+Both wrap the network in a module that returns one row of scores per image, so that every saliency method and the
 class-model visualization take them as they take a classifier.
 """
 
@@ -48,7 +48,7 @@ class UnitActivity(nn.Module):
 
         Args:
             network: takes images ``(N, C, H, W)``.
-            layer: a module's name as in ``named_modules()``; it must run once a pass, and return ``(N, K, h, w)``,
+            layer: a module's name as in ``named_modules()``; it must run once per pass, and return ``(N, K, h, w)``,
                 ``(N, h, w, K)``, tokens ``(N, T, K)``, or ``(N, K)``.
             unit: ``(k,)`` for the mean activity of channel k over all places (of tokens, class tokens included);
                 ``(k, row, column)`` for the neuron at one place of a grid, ``(k, token)`` at one of tokens.
@@ -80,7 +80,9 @@ class UnitActivity(nn.Module):
         finally:
             hook.remove()
         if len(seen) != 1 or not isinstance(seen[0], Tensor) or seen[0].ndim not in (2, 3, 4):
-            raise UserError(f"The layer {self.layer} must run once a pass and return one tensor; name another `layer`.")
+            raise UserError(
+                f"The layer {self.layer} must run once per pass and return one tensor; name another `layer`."
+            )
         return self._of_unit(seen[0], (images.shape[2], images.shape[3]))[:, None]
 
     def _of_unit(self, activity: Tensor, image_hw: tuple[int, int]) -> Tensor:
@@ -88,17 +90,17 @@ class UnitActivity(nn.Module):
             activity = activity.transpose(1, 2)
         elif activity.ndim == 4:  # those of some transformers are (N, h, w, K)
             activity = as_grid(activity, image_hw)
-        channel, *place = self.unit
+        channel, *position = self.unit
         sizes = list(activity.shape[1:])
-        full = place and len(place) == len(sizes) - 1
-        if not (full or not place) or any(number >= size for number, size in zip(self.unit, sizes, strict=False)):
+        full = position and len(position) == len(sizes) - 1
+        if not (full or not position) or any(index >= size for index, size in zip(self.unit, sizes, strict=False)):
             raise UserError(
                 f"The layer {self.layer} has units of {' x '.join(map(str, sizes))} (channels, then places), so "
                 f"unit {' '.join(map(str, self.unit))} is none of them."
             )
-        if place:
-            for number in (channel, *place):
-                activity = activity[:, number]
+        if position:
+            for index in (channel, *position):
+                activity = activity[:, index]
             return activity
         return activity[:, channel].flatten(start_dim=1).mean(dim=1) if len(sizes) > 1 else activity[:, channel]
 

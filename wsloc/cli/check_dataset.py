@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
+from wsloc.cli.parse import parse
 from wsloc.config import DataSettings
 from wsloc.records import ImageRecord
 
@@ -32,9 +33,7 @@ class CheckDatasetConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Print a line for each problem, then how many there are of each kind. Returns 1 if there are any, else 0."""
-    config = tyro.cli(
-        CheckDatasetConfig, prog="wsloc check-dataset", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(CheckDatasetConfig, "check-dataset", arguments)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.datasets.checking import check_dataset
 

@@ -14,8 +14,9 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import optional, require
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class CompareRunsConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Judge the runs and print the tables. Returns 0."""
-    config = tyro.cli(CompareRunsConfig, prog="wsloc compare-runs", args=list(arguments))
+    config = parse(CompareRunsConfig, "compare-runs", arguments)
     _refuse_taken(config)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.errors import counted
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     runs = [read_run(path) for path in config.runs]
     first, *others = config.runs
     settings = [
-        settings_of_run(first, config.root, config.boxes, config.masks).data,
+        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks).data,
         *(settings_of_run(path).data for path in others),
     ]
     _, truth = common_truth(runs, settings)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wsloc.cli.options import settings_of_run, to_yaml
 from wsloc.config import DataSettings, optional
+from wsloc.config_files import settings_of_run, to_yaml
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:

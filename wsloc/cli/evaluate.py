@@ -13,8 +13,9 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class EvaluateConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
-    config = _parse(arguments, DataSettings())
+    config = parse(EvaluateConfig, "evaluate", arguments)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.datasets import open_dataset
 
@@ -69,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
         return _judge_maps_alone(config, open_dataset(config.data))
     of_run = settings_of_run(folder)
     # Once more, for the run's own settings lie below the flags.
-    config = _parse(arguments, of_run.data)
+    config = parse(EvaluateConfig, "evaluate", arguments, EvaluateConfig(data=of_run.data))
     part = [flag for name, flag in _PARTS.items() if getattr(config.data, name) != getattr(of_run.data, name)]
     _refuse_for_a_run(config, folder, part)
     return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data), part)
@@ -87,7 +88,7 @@ def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
 def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
     """Looked at before the work rather than after."""
     if config.out is None and not part and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written, and the metrics go there; name another place by --out FILE.json.")
+        raise UserError(f"{folder} cannot be written, and the metrics go there; name another file by --out FILE.json.")
     if config.held_out is not None and _map_folder(config, folder) is None:
         raise UserError(
             f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
@@ -102,16 +103,6 @@ def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
 
     own = folder / MAPS
     return config.maps or (own if own.is_dir() else None)
-
-
-def _parse(arguments: Sequence[str], data: DataSettings) -> EvaluateConfig:
-    return tyro.cli(
-        EvaluateConfig,
-        prog="wsloc evaluate",
-        args=list(arguments),
-        default=EvaluateConfig(data=data),
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
 
 
 def _judge_run(

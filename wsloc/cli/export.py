@@ -11,8 +11,9 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import one_of, optional
+from wsloc.config_files import settings_of_run
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.registries import FORMATS
 
@@ -46,7 +47,7 @@ class ExportConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
-    config = tyro.cli(ExportConfig, prog="wsloc export", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
+    config = parse(ExportConfig, "export", arguments)
     return export_and_say(config)
 
 

@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-FLAG_OF_FIELD = {"class_name": "class"}
+from wsloc.config_files import KEY_OF_SETTING
+
 """Settings whose flags have another name."""
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
@@ -27,10 +28,10 @@ def _flag(match: re.Match[str]) -> str:
     name, value = match.groups()
     if name not in _settings():
         return match[0]
-    flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
+    flag = flag_of(name)
     if value == "False":
-        return f"--no-{flag}"
-    return f"--{flag}" if value in (None, "True") else f"--{flag} {shlex.quote(value.strip(chr(39)))}"
+        return f"--no-{flag[2:]}"
+    return flag if value in (None, "True") else f"{flag} {shlex.quote(value.strip(chr(39)))}"
 
 
 @functools.cache
@@ -41,12 +42,19 @@ def _settings() -> frozenset[str]:
 
     modules = [importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}") for verb in VERBS]
     configs = [value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)]
-    return frozenset(name for config in configs for name in _names(config))
+    return frozenset(field.name for config in configs for field in fields(config))
 
 
-def _names(config: Any) -> Iterator[str]:
+def fields(config: Any) -> Iterator[dataclasses.Field[Any]]:
+    """The settings of a configuration: those of its groups in place of the groups."""
     for field in dataclasses.fields(config):
-        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
-            yield from _names(field.default_factory)
+        group = field.default_factory
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            yield from fields(group)
         else:
-            yield field.name
+            yield field
+
+
+def flag_of(name: str) -> str:
+    """``--class`` for ``class_name``, ``--val-fraction`` for ``val_fraction``."""
+    return "--" + KEY_OF_SETTING.get(name, name).replace("_", "-")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import bar, kept_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import parse_localize, to_yaml
+from wsloc.cli.options import parse_localize
 from wsloc.cli.report import say_written
+from wsloc.config import LocalizeConfig
+from wsloc.config_files import to_yaml
 
 if TYPE_CHECKING:
     from wsloc.config import LocalizeConfig, OutputSettings
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str]) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
-    config = parse_localize(arguments)
+    config: LocalizeConfig = parse_localize(arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.main_job import run_main_job

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import difflib
+import functools
 import importlib
 import io
+import operator
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 from wsloc.cli.flags import with_flags
 from wsloc.errors import UserError
@@ -18,36 +23,84 @@ VERBS = {
     "evaluate": "every metric of a run, or of saved maps",
     "export": "the boxes of a run for a detector or an annotation tool",
     "train-detector": "a detector from pseudo-labels or true boxes, and its average precision",
+    "detect": "boxes that a trained detector finds in images",
     "self-train": "better boxes from a detector that was trained on the boxes, in rounds",
     "report": "a page of figures, charts and pictures about one run or several",
-    "compare": "maps of one image by many methods, side by side",
+    "compare-methods": "maps of one image by many methods, side by side",
     "compare-runs": "which of two runs finds more, by how much, and where",
     "check-dataset": "what is wrong with the files of a data set",
     "visualize": "an image that maximizes the score of a class",
 }
-"""Each is a module of this package (a dash is an underscore) with ``run(arguments) -> exit status``; imported only when
-asked for."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector"})
+"""Each is a module of this package (a dash is an underscore) with a dataclass of its settings (``ExportConfig``) and
+``run(arguments) -> exit status``; imported only when asked for."""
+RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect"})
 """Verbs that take ``--resume``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. Returns the exit status: 0, 1 (some items failed), 2 (a user's error) or 130 (interrupted)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="wsloc",
-        description="Weakly supervised localization: image-level labels in, boxes out.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="verbs:\n"
-        + "\n".join(f"  {verb:<18}{text}" for verb, text in VERBS.items())
-        + "\n\nwsloc VERB --help lists the flags of a verb.",
-    )
-    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
-    if not words:
-        parser.print_help(sys.stderr)
-        return 2
-    verb = parser.parse_args(words[:1]).verb
-    return run_verb(verb, words[1:])
+    verb, *others = list(sys.argv[1:] if arguments is None else arguments) or [""]
+    if verb in VERBS:
+        return run_verb(verb, others)
+    if verb in ("-h", "--help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        from wsloc import __version__
+
+        print(f"wsloc {__version__}")
+        return 0
+    if verb == "--completion" and others in (["bash"], ["zsh"]):
+        print(_completion(*others))
+        return 0
+    close = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f"did you mean {close[0]}?" if close else "wsloc --help lists the verbs."
+    print(f"wsloc: there is no verb {verb!r}; {hint}" if verb else _help(), file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    """By hand, as tyro takes longer for it than the shell may wait."""
+    usage = "usage: wsloc VERB ...\n\nWeakly supervised localization: image-level labels in, boxes out."
+    sections = {
+        "options": {
+            "-h, --help": "show this help message and exit",
+            "--version": "show the version and exit",
+            "--completion SHELL": "print the script by which bash or zsh completes verbs and flags",
+        },
+        "verbs": VERBS,
+    }
+    lines = [usage, ""]
+    for title, rows in sections.items():
+        lines.append(f"╭─ {title} {'─' * (92 - len(title))}╮")
+        lines += [f"│ {name:<20}{text:<74}│" for name, text in rows.items()]
+        lines.append(f"╰{'─' * 95}╯")
+    return "\n".join([*lines, "wsloc VERB --help lists the flags of a verb."])
+
+
+def _completion(shell: str) -> str:
+    """The script by which a shell completes verbs and flags."""
+    import tyro
+
+    from wsloc.cli.parse import STYLE
+
+    configs = (Annotated[_config(verb), tyro.conf.subcommand(verb)] for verb in VERBS)
+    verbs: Any = functools.reduce(operator.or_, configs)
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        tyro.cli(verbs, prog="wsloc", args=["--tyro-print-completion", shell], config=STYLE)
+    # In bash the second line of a flag's help would be offered as a word of its own.
+    return re.sub("^COMPLETION_SPEC = .*", lambda spec: spec[0].replace(r"\n", " "), script.getvalue(), flags=re.M)
+
+
+def _config(verb: str) -> Any:
+    """The dataclass of a verb's settings."""
+    name = "".join(word.capitalize() for word in verb.split("-")) + "Config"
+    return getattr(_module(verb), name)
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}")
 
 
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
@@ -60,12 +113,12 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads it when it is first imported. In a log each step of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}").run(arguments)
+        status: int = _module(verb).run(arguments)
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resume = f"; if a run folder was named above, wsloc {verb} --resume goes on" if verb in RESUMABLE else ""
+        resume = f"; if a run folder was named above, wsloc {verb} --resume continues it" if verb in RESUMABLE else ""
         print(f"wsloc: interrupted{resume}.", file=sys.stderr)
         return 130
     except BrokenPipeError:

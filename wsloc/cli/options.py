@@ -1,91 +1,80 @@
 """From flags and YAML files to a configuration.
 
-Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--config FILE`` < flags. A YAML file
-is the flags written down, so it is read by the same parser: each key is turned into its flag.
+Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--maps RUN`` < ``--config FILE`` < flags. A YAML
+file is the flags written down, so it is read by the same parser: each key is turned into its flag.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import difflib
-import io
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
-
-import tyro
-import yaml
+from typing import get_args
 
 import wsloc
-from wsloc.cli.flags import FLAG_OF_FIELD
+from wsloc.cli.parse import parse
 from wsloc.config import LocalizeConfig, MapKind
-from wsloc.errors import UserError, one_line
+from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run
+from wsloc.errors import UserError
 from wsloc.registries import DATASETS
-
-_RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
-"""What files of version 0.1.0 call settings, and what they are called now."""
-NOT_IN_FILES = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
-"""Settings of one call, which no file may hold and which do not tell two configurations apart."""
 
 
 def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     """The configuration that a command line asks for.
 
     Raises:
-        UserError: for a YAML file that is missing, malformed or holds an unknown key or a bad value.
-        SystemExit: status 2 for bad flags, after a message with suggestions; 0 after ``--help``.
+        UserError: for bad flags, or a YAML file that is missing, malformed or holds an unknown key or a bad value.
+        SystemExit: status 0, after ``--help``.
     """
     arguments = _with_map_kind(arguments)
     # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config", type=Path, nargs="?")
+    for flag in ("--config", "--maps"):
+        finder.add_argument(flag, type=Path, nargs="?")
     finder.add_argument("--dataset", nargs="?")
     named, _ = finder.parse_known_args(arguments)
-    dataset = named.dataset or (_read_yaml(named.config).get("dataset") if named.config else None)
+    dataset = named.dataset or (read_yaml(named.config).get("dataset") if named.config else None)
     config = LocalizeConfig()
     if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
-        config = _layer(shipped, _read_yaml(shipped), config)
+        config = _layer(shipped, config)
+    if named.maps:
+        settings = settings_of_run(named.maps)
+        config = dataclasses.replace(settings, refinement=config.refinement, output=config.output)
     if named.config:
-        config = _without_unit_as_class(_layer(named.config, _read_yaml(named.config), config))
-    return _with_unit_as_class(_parse(arguments, config))
+        config = _layer(named.config, config)
+    config = _with_unit_as_class(parse(LocalizeConfig, "localize", arguments, _without_unit_as_class(config)))
+    _refuse_other_maps(config)
+    return config
 
 
-def settings_of_run(
-    folder: Path, root: Path | None = None, boxes: Path | None = None, masks: Path | None = None
-) -> LocalizeConfig:
-    """The settings that a run had; of a detector's run those of its images alone.
+def shipped_config(name: str) -> Path | None:
+    """The YAML file of that name that comes with the package, or None."""
+    package = Path(wsloc.__file__).parent
+    # In a wheel the files lie inside the package, in a checkout beside it.
+    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
+    return next((path for path in candidates if path.is_file()), None)
 
-    Args:
-        folder: of the run.
-        root: where its data set lies now; None for where the run had it.
-        boxes: file of its true boxes; None for that of the run, if it had one.
-        masks: folder of its true masks, likewise.
 
-    Raises:
-        UserError: if the folder is no run of this version, and as :func:`parse_localize`.
-    """
-    # Only now, so that --help answers at once.
-    from wsloc.runs.read_run import read_run_manifest
-
-    manifest, file = read_run_manifest(folder), folder / "config.yaml"
-    given = {"--root": root, "--boxes": boxes, "--masks": masks}
-    moved = [word for flag, path in given.items() if path is not None for word in (flag, str(path))]
-    if manifest.get("kind") is None or manifest["schema_version"] == 1:
-        return parse_localize(["--config", str(file), *moved])
-    data = _read_yaml(file).get("data")
-    return _parse(moved, _layer(file, data if isinstance(data, dict) else {}, LocalizeConfig()))
+def _refuse_other_maps(config: LocalizeConfig) -> None:
+    """Maps of a run are made already: settings that would make other ones are a mistake."""
+    if config.saliency.maps is None:
+        return
+    given, had = flatten(config), flatten(settings_of_run(config.saliency.maps))
+    of_maps = flatten(config.classifier) | flatten(config.saliency) | {"targets": config.data.targets}
+    for key in of_maps:
+        if key != "maps" and given[key] != had[key]:
+            raise UserError(f"{config.saliency.maps} made its maps with {key} {had[key]}; leave out `{key}`.")
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
     """A bare ``--save-maps`` means float32."""
     words = list(arguments)
     if "--save-maps" in words:
-        place = words.index("--save-maps") + 1
-        if place == len(words) or words[place].startswith("--"):
-            words.insert(place, get_args(MapKind)[0])
+        index = words.index("--save-maps") + 1
+        if index == len(words) or words[index].startswith("--"):
+            words.insert(index, get_args(MapKind)[0])
     return words
 
 
@@ -106,78 +95,19 @@ def _without_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=None))
 
 
-def shipped_config(name: str) -> Path | None:
-    """The YAML file of that name that comes with the package, or None."""
-    package = Path(wsloc.__file__).parent
-    # In a wheel the files lie inside the package, in a checkout beside it.
-    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def to_yaml(config: Any) -> str:
-    """The settings of a verb, but for those of one call, as YAML text; ``--config`` reads back those of localize."""
-    settings = {key: value for key, value in flatten(config).items() if key not in NOT_IN_FILES}
-    return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
-
-
-def flatten(config: Any) -> dict[str, Any]:
-    """All settings by their flag names, with underscores."""
-    flat: dict[str, Any] = {}
-    for group in dataclasses.fields(config):
-        value = getattr(config, group.name)
-        if dataclasses.is_dataclass(value):
-            for field in dataclasses.fields(value):
-                flat[FLAG_OF_FIELD.get(field.name, field.name)] = getattr(value, field.name)
-        else:
-            flat[group.name] = value
-    return flat
-
-
-def _parse(arguments: Sequence[str], default: LocalizeConfig) -> LocalizeConfig:
-    return tyro.cli(
-        LocalizeConfig,
-        prog="wsloc localize",
-        args=list(arguments),
-        default=default,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-
-
-def _layer(path: Path, settings: Mapping[str, Any], default: LocalizeConfig) -> LocalizeConfig:
-    settings = {_RENAMED.get(key, key): value for key, value in settings.items()}
-    known = [key for key in flatten(default) if key not in NOT_IN_FILES]
+def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
+    settings = read_yaml(path)
+    known = [key for key in flatten(default) if key not in OF_ONE_CALL]
     for key in settings:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {close[0]}?" if close else "wsloc localize --help lists the settings."
             raise UserError(f"{path}: unknown setting {key!r}; {hint}")
     arguments = [word for key, value in settings.items() for word in _as_flags(path, key, value)]
-    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            return _parse(arguments, default)
-    except SystemExit:
-        raise UserError(f"{path}: {_sentence(said.getvalue())}; wsloc localize --help says what it takes.") from None
-
-
-def _sentence(box: str) -> str:
-    """The first message in a frame that tyro drew."""
-    lines = (line.strip("│╭╮╰╯─ \n") for line in box.splitlines()[1:])
-    return " ".join(itertools.takewhile(bool, lines)).rstrip(".")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The configuration {path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise UserError(f"{path} must hold 'key: value' lines, not a {type(settings).__name__}.")
-    return settings
+        return parse(LocalizeConfig, "localize", arguments, default)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _as_flags(path: Path, key: str, value: object) -> list[str]:
@@ -189,9 +119,3 @@ def _as_flags(path: Path, key: str, value: object) -> list[str]:
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [f"{flag}={value}"]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value

@@ -12,8 +12,9 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import settings_of_run
+from wsloc.cli.parse import parse
 from wsloc.config import optional, require
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ReportConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    config = tyro.cli(ReportConfig, prog="wsloc report", args=list(arguments))
+    config = parse(ReportConfig, "report", arguments)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.reporting.writing import write_page
     from wsloc.runs.read_run import read_run
@@ -84,7 +85,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
 
     settings, dataset = None, None
     try:
-        settings = settings_of_run(contents.path, config.root, config.boxes, config.masks)
+        settings = settings_of_run(contents.path, root=config.root, boxes=config.boxes, masks=config.masks)
         dataset = open_dataset(replace(settings.data, download=False))
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
@@ -105,7 +106,7 @@ def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple
 
     first, *others = (contents.path for contents in runs)
     configs = [
-        settings_of_run(first, config.root, config.boxes, config.masks),
+        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks),
         *(settings_of_run(path) for path in others),
     ]
     return page_of_runs(runs, configs, config.gallery, bar)

@@ -13,6 +13,7 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.detector_flags import TRUTH, TrainingImages, as_comments, open_labels
+from wsloc.cli.parse import parse
 from wsloc.config import optional, require
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 
@@ -64,9 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns 1 if an image or annotation could not be read or a box not refined, 130 if interrupted, else 0.
     """
-    config = tyro.cli(
-        SelfTrainConfig, prog="wsloc self-train", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(SelfTrainConfig, "self-train", arguments)
     try:
         return _all_rounds(config, ("wsloc", "self-train", *arguments))
     except KeyboardInterrupt:

@@ -14,8 +14,9 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import NOT_IN_FILES, to_yaml
+from wsloc.cli.parse import parse
 from wsloc.config import ComputeSettings, DataSettings, optional, require
+from wsloc.config_files import OF_ONE_CALL, to_yaml
 from wsloc.fitting.fitting_settings import FittingSettings
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class TrainClassifierConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
-    config = tyro.cli(
-        TrainClassifierConfig, prog="wsloc train-classifier", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(TrainClassifierConfig, "train-classifier", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.fitting.classifier_folder import identity_of, manifest_of
     from wsloc.fitting.fit import fit
@@ -127,7 +126,7 @@ def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
     words = ["wsloc", "localize"]
     for setting in dataclasses.fields(data):
         value = getattr(data, setting.name)
-        if value != setting.default and setting.name not in NOT_IN_FILES:
+        if value != setting.default and setting.name not in OF_ONE_CALL:
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{setting.name.replace('_', '-')}", *map(str, values)]
     # Code of the user's own runs only where it is named.

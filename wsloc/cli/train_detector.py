@@ -14,6 +14,7 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.detector_flags import TrainingImages, as_comments, open_labels
+from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, optional, require
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
@@ -102,9 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns 1 if an image was left out or an annotation was bad, 130 if interrupted, else 0.
     """
-    config = tyro.cli(
-        TrainDetectorConfig, prog="wsloc train-detector", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(TrainDetectorConfig, "train-detector", arguments)
     try:
         return _train_and_test(config, ["wsloc", "train-detector", *arguments])
     except KeyboardInterrupt:

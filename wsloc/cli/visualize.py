@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tqdm import tqdm
 
+from wsloc.cli.parse import parse
 from wsloc.config import ClassifierSettings, optional, require
 from wsloc.errors import ItemError, UserError
 
@@ -75,9 +76,7 @@ class VisualizeConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Climb, and write a folder: image.png, steps/0010.png and so on, score.png, scores.csv, manifest.json."""
-    config = tyro.cli(
-        VisualizeConfig, prog="wsloc visualize", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse(VisualizeConfig, "visualize", arguments)
     if config.out is not None and config.out.exists():
         raise UserError(f"{config.out} exists; give another --out.")
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
@@ -127,7 +126,7 @@ def _ascent(config: VisualizeConfig, classifier: Classifier, device: torch.devic
 def _start(config: VisualizeConfig, preprocessing: Preprocessing) -> Tensor:
     import torch
 
-    from wsloc.classifiers import VIEWS
+    from wsloc.classifiers.preprocessing import whole
     from wsloc.images import read_image
     from wsloc.saliency.class_model import noise_start
 
@@ -137,7 +136,7 @@ def _start(config: VisualizeConfig, preprocessing: Preprocessing) -> Tensor:
     if config.start == "noise":
         return noise_start(shape, config.seed)
     try:
-        return VIEWS["whole"](read_image(Path(config.start)), preprocessing).views[0].pixels
+        return whole(read_image(Path(config.start)), preprocessing).views[0].pixels
     except ItemError as error:
         raise UserError(f"--start: {error}; give zero, noise or a photograph.") from error
 

@@ -20,12 +20,12 @@ class Annotation:
 
     Attributes:
         truth: its boxes.
-        frame_told: whether it tells in which frame they are; see :func:`wsloc.datasets.frames.frame_of`.
+        frame_is_certain: whether their frame is known; see :class:`wsloc.datasets.frames.Frame`.
         problems: one sentence for each thing that was left out or fixed.
     """
 
     truth: GroundTruth
-    frame_told: bool = True
+    frame_is_certain: bool = True
     problems: Sequence[str] = ()
 
 
@@ -51,16 +51,16 @@ def read_annotations(
         named: what a problem calls it.
         problems: that are known before.
     """
-    told = list(problems)
+    found = list(problems)
     truths: dict[str, GroundTruth] = {}
     ambiguous = 0
     for image in images:
         try:
             annotation = read(image)
         except ItemError as error:
-            told.append(f"{named(image)}: {error}")
+            found.append(f"{named(image)}: {error}")
             continue
         truths[image.image_id] = annotation.truth
-        told += [f"{named(image)}: {sentence}" for sentence in annotation.problems]
-        ambiguous += not annotation.frame_told
-    return GroundTruthSet(truths, tuple(told), ambiguous)
+        found += [f"{named(image)}: {sentence}" for sentence in annotation.problems]
+        ambiguous += not annotation.frame_is_certain
+    return GroundTruthSet(truths, tuple(found), ambiguous)

@@ -19,14 +19,14 @@ from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
 from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
-from wsloc.datasets.frames import Placed, frame_of, header_of, place_boxes, size_text
+from wsloc.datasets.frames import Frame, Placed, frame_of, header_of, place_boxes, size_text
 from wsloc.datasets.tables import is_there, require_folder
 from wsloc.errors import UserError
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
 
 BORDER_TOLERANCE = 1.0
-"""COCO's boxes reach over the border by parts of a pixel, from rounding; beyond this many pixels it is told."""
+"""COCO's boxes reach over the border by parts of a pixel, from rounding; beyond this many pixels it is reported."""
 
 
 def open_coco(root: Path, split: str, annotations: Path | None = None) -> Dataset:
@@ -64,7 +64,7 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
     """The true boxes, crowd regions and masks of the images of a data set that :func:`open_coco` opened.
 
     Boxes are cut off at the border and in the frame of the image after EXIF transposition, as
-    :func:`wsloc.datasets.frames.frame_of` tells it from the width and height of the file. An image that cannot be
+    :func:`wsloc.datasets.frames.frame_of` finds it from the width and height in the file. An image that cannot be
     read keeps its boxes, and the size that the file gives.
 
     Args:
@@ -83,19 +83,19 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
     def read(record: ImageRecord) -> Annotation:
         annotated_wh = sizes.get(record.image_id)
         header = header_of(record.path, annotated_wh)
-        in_stored_frame, told = frame_of(annotated_wh, header)
+        frame = frame_of(annotated_wh, header)
         problems = []
         if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
             both = f"{size_text(annotated_wh)} pixels in the annotations, but the image has"
             problems.append(f"{both} {size_text(header.stored_wh)}")
-        found, placed, left_out = _place(content.annotations.get(record.image_id, []), header, in_stored_frame)
+        found, placed, left_out = _place(content.annotations.get(record.image_id, []), frame)
         truth = _truth(record.image_id, found, placed, header)
-        frame_wh = annotated_wh or (header.stored_wh if in_stored_frame else header.size_wh)
+        frame_wh = annotated_wh or frame.size_wh
         # Drawn when asked for, but read here: nothing else sees all of them.
         outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
         drawings[record.image_id] = Drawing(
             frame_wh,
-            header.orientation if in_stored_frame else 1,
+            frame.orientation,
             outlines,
             tuple(annotation.crowd for annotation in found),
             placed.boxes_xyxy,
@@ -103,7 +103,7 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
         )
         missing, malformed = _faulty_outlines(found, outlines)
         without_outline.extend(f"{record.file}: {sentence}" for sentence in missing)
-        return Annotation(truth, told, [*problems, *left_out, *malformed])
+        return Annotation(truth, frame.is_certain, [*problems, *left_out, *malformed])
 
     truth = read_annotations(dataset.images, read, lambda record: record.file, content.problems)
     if not any(drawing.has_object_outlines for drawing in drawings.values()):
@@ -121,27 +121,25 @@ def _faulty_outlines(
         if outline is not None:
             continue
         if annotation.segmentation in (None, [], {}):
-            missing.append(f"a {annotation.told_as} has no outline; its box is left undecided in the masks")
+            missing.append(f"a {annotation.label} has no outline; its box is left undecided in the masks")
         else:
             malformed.append(
-                f"the outline of a {annotation.told_as} is malformed; its box is left undecided in the masks"
+                f"the outline of a {annotation.label} is malformed; its box is left undecided in the masks"
             )
     return missing, malformed
 
 
-def _place(
-    annotations: Sequence[CocoAnnotation], header: ImageHeader, in_stored_frame: bool
-) -> tuple[list[CocoAnnotation], Placed, list[str]]:
+def _place(annotations: Sequence[CocoAnnotation], frame: Frame) -> tuple[list[CocoAnnotation], Placed, list[str]]:
     """The annotations that have a box, these boxes, and what had to be left out or fixed."""
     readable, given, sentences = [], [], []
     for annotation in annotations:
         if (box := _numbers(annotation.bbox)) is None:
-            sentences.append(f"the bbox of a {annotation.told_as} is not four finite numbers, and it was left out")
+            sentences.append(f"the bbox of a {annotation.label} is not four finite numbers, and it was left out")
         else:
             readable.append(annotation)
             given.append(box)
-    names = [annotation.told_as for annotation in readable]
-    placed = place_boxes(boxes.from_xywh(given), names, header, in_stored_frame, BORDER_TOLERANCE)
+    names = [annotation.label for annotation in readable]
+    placed = place_boxes(boxes.from_xywh(given), names, frame, BORDER_TOLERANCE)
     return [readable[index] for index in placed.kept], placed, [*sentences, *placed.problems]
 
 

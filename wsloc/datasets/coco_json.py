@@ -1,8 +1,7 @@
 """The instances JSON file of COCO, and what can be wrong with it.
 
-What makes the whole file doubtful is a user's error; a doubtful annotation is left out and told. Ids may be numbers or
-text. What an annotation need not have, as corrected files of detectors and annotation tools show: an id, ``iscrowd``,
-``area``, ``segmentation``.
+An error in the file as a whole is a user's error; a faulty annotation is left out and reported. Ids may be numbers or
+text. An annotation may lack ``id``, ``iscrowd``, ``area`` and ``segmentation``, as those of annotation tools do.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ class CocoAnnotation:
     """An annotation of a known image and category.
 
     Attributes:
-        told_as: what sentences call it.
+        label: its name in messages.
         class_name: name of its category.
         crowd: whether it is a region of many objects.
         bbox: as the file has it, unchecked: labels do without.
         segmentation: likewise.
     """
 
-    told_as: str
+    label: str
     class_name: str
     crowd: bool
     bbox: object
@@ -135,24 +134,22 @@ def _annotations(
             problems.append(f"{file_name}: an annotation is not an object but {_shown(entry)}, and was left out")
             continue
         own_id, image_id, category_id = entry.get("id"), entry.get("image_id"), entry.get("category_id")
-        number = f"annotation {own_id}" if _is_id(own_id) else "an annotation without an id"
+        shown = f"annotation {own_id}" if _is_id(own_id) else "an annotation without an id"
         if not _is_id(image_id) or str(image_id) not in by_image:
-            problems.append(f"{file_name}: {number} is of an unknown image {_shown(image_id)}, and was left out")
+            problems.append(f"{file_name}: {shown} is of an unknown image {_shown(image_id)}, and was left out")
             continue
         if not _is_int(category_id) or category_id not in category_names:
-            problems.append(f"{file_name}: {number} is of an unknown category {_shown(category_id)}, and was left out")
+            problems.append(f"{file_name}: {shown} is of an unknown category {_shown(category_id)}, and was left out")
             continue
         if _is_id(own_id) and (other := seen.setdefault(own_id, entry)) is not entry:
             if all(other.get(key) == entry.get(key) for key in ("image_id", "category_id", "bbox")):
-                problems.append(f"{file_name}: {number} is there twice, and was left out once")
+                problems.append(f"{file_name}: {shown} is there twice, and was left out once")
                 continue
             reused += 1
         name = category_names[category_id]
-        told_as = f"{name} ({number})"
+        label = f"{name} ({shown})"
         crowd = entry.get("iscrowd") in (1, "1")
-        by_image[str(image_id)].append(
-            CocoAnnotation(told_as, name, crowd, entry.get("bbox"), entry.get("segmentation"))
-        )
+        by_image[str(image_id)].append(CocoAnnotation(label, name, crowd, entry.get("bbox"), entry.get("segmentation")))
     if reused:
         problems.append(f"{file_name}: {reused} annotations have the id of another one, and were kept")
     return by_image, problems

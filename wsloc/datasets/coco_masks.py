@@ -21,7 +21,7 @@ from wsloc.records import GroundTruth, TrueMasks
 from wsloc.run_lengths import expand, read_counts
 
 Polygons = tuple[NDArray[np.float64], ...]
-"""Closed rings ``(2K,)``: x and y in turn, pixels, (0, 0) being the corner of the first pixel."""
+"""Closed rings ``(2K,)``: alternating x and y in pixels, (0, 0) is the corner of the first pixel."""
 
 
 RunLengths = NDArray[np.int64]

@@ -95,7 +95,7 @@ def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
     """The true boxes of the images of a data set that :func:`open_cub` opened, and masks where there are segmentations.
 
     The class of a box is that of its image in ``image_class_labels.txt``. Boxes and masks turn with images that have
-    an EXIF orientation: the tables do not tell the frame, and a mask tells it by its size.
+    an EXIF orientation: the tables do not give the frame, and a mask gives it by its size.
     """
     folder = dataset.root
     names = _read_names(folder)
@@ -111,13 +111,13 @@ def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
         if file not in class_of or file not in box_of:
             raise ItemError("bounding_boxes.txt has no box of it, or image_class_labels.txt no label")
         header = header_of(image.path, None)
-        in_stored_frame, told = frame_of(None, header)
+        frame = frame_of(None, header)
         x, y, width, height = box_of[file]
         box = (x, y, x + width + 1, y + height + 1)
-        placed = place_boxes([box], [class_of[file]], header, in_stored_frame, tolerance=1)
+        placed = place_boxes([box], [class_of[file]], frame, tolerance=1)
         names = [class_of[file]] * len(placed.kept)
         truth = truth_without_difficult(image, placed.boxes_xyxy, names, header)
-        return Annotation(truth, told, placed.problems)
+        return Annotation(truth, frame.is_certain, placed.problems)
 
     truth = read_annotations(dataset.images, read, lambda image: image.image_id, bad_rows)
     return replace(truth, read_masks=_mask_reader(folder, dataset, class_of))
@@ -163,15 +163,14 @@ def _mask_reader(folder: Path, dataset: Dataset, class_of: dict[str, str]) -> Ca
     paths = {image.image_id: image.path for image in dataset.images}
 
     def read(image_id: str) -> TrueMasks:
-        header = read_header(paths[image_id])
         path = segmentations / Path(image_id).with_suffix(".png")
         with open_mask(path, f"segmentation {path.name}") as picture:
             mask = np.asarray(picture.convert("L")) >= _MAJORITY
         mask_wh = (mask.shape[1], mask.shape[0])
-        in_stored_frame, _ = frame_of(mask_wh, header)
-        if mask_wh != (header.stored_wh if in_stored_frame else header.size_wh):
+        frame = frame_of(mask_wh, read_header(paths[image_id]))
+        if mask_wh != frame.size_wh:
             raise ItemError(f"the segmentation has {size_text(mask_wh)} pixels, the image has other sides")
-        turned = turn_masks(mask[None], header.orientation) if in_stored_frame else mask[None]
+        turned = turn_masks(mask[None], frame.orientation)
         return TrueMasks(turned, (class_of[image_id],), np.zeros(turned.shape[1:], dtype=bool))
 
     return read

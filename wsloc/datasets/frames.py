@@ -22,6 +22,21 @@ SizeWh = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """The frame that an annotation was drawn in.
+
+    Attributes:
+        size_wh: its width and height.
+        orientation: the EXIF orientation to apply; 1 for what was drawn on the turned image.
+        is_certain: False where the stored frame is only assumed.
+    """
+
+    size_wh: SizeWh
+    orientation: int
+    is_certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """Boxes in the frame of the image after EXIF transposition.
 
@@ -51,44 +66,31 @@ def header_of(path: Path, annotated_wh: SizeWh | None) -> ImageHeader:
         return ImageHeader(annotated_wh, 1)
 
 
-def frame_of(annotated_wh: SizeWh | None, header: ImageHeader) -> tuple[bool, bool]:
-    """Whether an annotation is in the stored frame, and whether that could be told.
+def frame_of(annotated_wh: SizeWh | None, header: ImageHeader) -> Frame:
+    """The frame of an annotation, found by its size; the stored frame where the size does not decide.
 
     Args:
-        annotated_wh: the image's width and height as the annotation gives them, None where it does not.
+        annotated_wh: the image's width and height in the annotation, None where it gives none.
         header: of the image file.
-
-    Returns:
-        ``(in_stored_frame, told)``: what cannot be told is taken to be in the stored frame.
     """
-    if header.orientation == 1:
-        return True, True
-    if header.stored_wh != header.size_wh:
-        if annotated_wh == header.stored_wh:
-            return True, True
-        if annotated_wh == header.size_wh:
-            return False, True
-    return True, False
+    turns = header.stored_wh != header.size_wh
+    if turns and annotated_wh == header.size_wh:
+        return Frame(header.size_wh, 1)
+    is_certain = header.orientation == 1 or (turns and annotated_wh == header.stored_wh)
+    return Frame(header.stored_wh, header.orientation, is_certain)
 
 
-def place_boxes(
-    boxes_xyxy: ArrayLike,
-    names: Sequence[str],
-    header: ImageHeader,
-    in_stored_frame: bool,
-    tolerance: float = 0.0,
-) -> Placed:
-    """Boxes cut off at the border, without the empty ones, turned with the image.
+def place_boxes(boxes_xyxy: ArrayLike, names: Sequence[str], frame: Frame, tolerance: float = 0.0) -> Placed:
+    """Boxes clipped to the image, without the empty ones, turned with the image.
 
     Args:
-        boxes_xyxy: ``(N, 4)``, half-open, finite, in the frame that :func:`frame_of` told.
+        boxes_xyxy: ``(N, 4)``, half-open, finite.
         names: N names for the sentences, such as class names.
-        header: of the image file.
-        in_stored_frame: what :func:`frame_of` told.
-        tolerance: by how many pixels a box may reach over the border before a sentence says so.
+        frame: of the boxes.
+        tolerance: pixels by which a box may reach over the border without being a problem.
     """
     given = boxes.as_boxes(boxes_xyxy)
-    inside = boxes.clip(given, header.stored_wh if in_stored_frame else header.size_wh)
+    inside = boxes.clip(given, frame.size_wh)
     empty = boxes.area(inside) == 0
     over = np.abs(inside - given).max(axis=1, initial=0) > tolerance
     problems = [
@@ -99,9 +101,7 @@ def place_boxes(
         if is_empty or is_over
     ]
     kept = np.flatnonzero(~empty)
-    placed = inside[kept]
-    if in_stored_frame:
-        placed = boxes.apply_exif_orientation(placed, header.stored_wh, header.orientation)
+    placed = boxes.apply_exif_orientation(inside[kept], frame.size_wh, frame.orientation)
     return Placed(placed, kept, tuple(problems))
 
 

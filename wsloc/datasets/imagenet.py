@@ -41,8 +41,8 @@ def open_imagenet(root: Path, split: str) -> Dataset:
 
     The labels of train are the names of its folders. Those of val come from ``LOC_val_solution.csv``, of which nothing
     but the WordNet id is read; without it from sub-folders named by WordNet ids; without them from a list of
-    images and numbers, ``val.txt`` beside ILSVRC or in ``ImageSets/CLS-LOC``, a number being a place in
-    ``LOC_synset_mapping.txt``. The archive's own ``val.txt`` numbers its lines and is not taken for such a list.
+    images and numbers, ``val.txt`` beside ILSVRC or in ``ImageSets/CLS-LOC``, a number being a row of
+    ``LOC_synset_mapping.txt`` from 0. The archive's own ``val.txt`` numbers its lines and is not taken for such a list.
 
     Args:
         root: folder that holds ``ILSVRC``, or that folder itself.

@@ -18,7 +18,7 @@ from wsloc.boxes import as_boxes, mask_box
 from wsloc.config import DataSettings
 from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
 from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
-from wsloc.datasets.frames import place_boxes, size_text, turn_masks
+from wsloc.datasets.frames import Frame, place_boxes, size_text, turn_masks
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.own_images import is_header, open_class_folders, open_labeled_images, read_csv
 from wsloc.datasets.tables import is_there, leaves, strangers
@@ -137,7 +137,7 @@ def mask_place(class_name: str, file: str) -> Path:
     """Where the mask of a class in an image lies below a folder of masks, apart from that of any other.
 
     Args:
-        class_name: what no folder can be called in it stands as in a URL: ``a/b`` is ``a%2Fb``.
+        class_name: characters that no folder name can hold are escaped as in a URL: ``a/b`` is ``a%2Fb``.
         file: of the image, with its suffix, relative to the data set's folder.
     """
     folder = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", class_name)
@@ -150,7 +150,7 @@ def _boxes_of(image: ImageRecord, rows: BoxRows) -> Annotation:
     header = read_header(image.path)
     names = [name for name, _ in rows.of_image[image.image_id]]
     given = as_boxes([box for _, box in rows.of_image[image.image_id]])
-    placed = place_boxes(given, names, header, in_stored_frame=False)
+    placed = place_boxes(given, names, Frame(header.size_wh, 1))
     kept = [names[index] for index in placed.kept]
     return Annotation(truth_without_difficult(image, placed.boxes_xyxy, kept, header), problems=placed.problems)
 

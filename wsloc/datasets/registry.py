@@ -45,7 +45,7 @@ def open_images(settings: DataSettings) -> Dataset:
 
 def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
-        raise UserError("`images` stands alone; leave out `dataset`, `root` and `labels`.")
+        raise UserError("`images` is used alone; leave out `dataset`, `root` and `labels`.")
     taken = kind.takes if (kind := kind_of(settings)) else frozenset()
     for name in ("labels", "annotations", "boxes", "masks"):
         if getattr(settings, name) is not None and name not in taken:

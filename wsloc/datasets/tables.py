@@ -1,4 +1,4 @@
-"""What the text tables of several data sets have in common: rows, file names, and what is wrong with them."""
+"""Folders and text tables of data sets: rows, file names, and problems with them."""
 
 from __future__ import annotations
 

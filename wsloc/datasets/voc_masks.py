@@ -76,8 +76,7 @@ def _read_masks(folder: Path, class_names: Sequence[str], image_paths: Mapping[s
         raise ItemError(
             f"the mask of {image_id} has {size_text(mask_wh)} pixels, its image {size_text(header.stored_wh)}"
         )
-    in_stored_frame, _told = frame_of(mask_wh, header)
-    orientation = header.orientation if in_stored_frame else 1
+    orientation = frame_of(mask_wh, header).orientation
     indices = [index for index in np.unique(objects) if index not in (0, VOID)]
     masks = np.array([objects == index for index in indices], dtype=bool).reshape(-1, *objects.shape)
     names = tuple(_class_of(classes[mask], class_names, image_id) for mask in masks)

@@ -64,11 +64,11 @@ def read_xml(
     root = parse_xml(path)
     annotated_wh = annotated_size(root)
     header = header_of(image.path, annotated_wh)
-    in_stored_frame, told = frame_of(annotated_wh, header)
+    frame = frame_of(annotated_wh, header)
     elements = root.findall("object")
     names = [(element.findtext("name") or "").strip() for element in elements]
     given = [half_open(_read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
-    placed = place_boxes(given, names, header, in_stored_frame, tolerance)
+    placed = place_boxes(given, names, frame, tolerance)
     kept = [elements[index] for index in placed.kept]
     difficult = [(element.findtext("difficult") or "0").strip() == "1" for element in kept]
     truth = GroundTruth(
@@ -78,7 +78,7 @@ def read_xml(
         np.array(difficult, dtype=bool),
         header.size_wh,
     )
-    return Annotation(truth, told, placed.problems)
+    return Annotation(truth, frame.is_certain, placed.problems)
 
 
 def _read_corners(element: ElementTree.Element, name: str) -> Corners:

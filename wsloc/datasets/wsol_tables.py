@@ -230,19 +230,17 @@ def _annotation_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> 
             f"image_sizes.txt says {size_text(annotated_wh)} pixels, but the image has {size_text(header.stored_wh)}; "
             "its boxes were left out"
         )
-    in_stored_frame, told = frame_of(annotated_wh, header)
+    frame = frame_of(annotated_wh, header)
     upright = [box for box in given if box[0] <= box[2] and box[1] <= box[3]]
     half_open = boxes.as_boxes([(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in upright])
-    frame_wh = header.stored_wh if in_stored_frame else header.size_wh
     sentences = ["a box is inverted, and was left out" for _ in range(len(given) - len(upright))]
-    over = np.any(boxes.clip(half_open, frame_wh) != half_open, axis=1)
+    over = np.any(boxes.clip(half_open, frame.size_wh) != half_open, axis=1)
     sentences += ["a box reaches over the border, and was kept as it is" for _ in range(int(over.sum()))]
-    if in_stored_frame:
-        half_open = boxes.apply_exif_orientation(half_open, header.stored_wh, header.orientation)
+    half_open = boxes.apply_exif_orientation(half_open, frame.size_wh, frame.orientation)
     name = dataset.class_names[tables.labels[image_id]]
     truth = truth_without_difficult(image, half_open, (name,) * len(half_open), header)
     # Without boxes there is nothing whose frame could be mistaken.
-    return Annotation(truth, told or not given, sentences)
+    return Annotation(truth, frame.is_certain or not given, sentences)
 
 
 def _read_masks(tables: WsolTables, image_id: str, path: Path, folder: Path, dataset: Dataset) -> TrueMasks:
@@ -267,12 +265,11 @@ def _read_mask(folder: Path, file: str, header: ImageHeader) -> NDArray[np.bool_
         raise ItemError(f"the mask {file} lies outside {folder}")
     with open_mask(folder / file, f"mask {file}") as picture:
         gray = picture.convert("L")
-    in_stored_frame, _ = frame_of(gray.size, header)
-    image_wh = header.stored_wh if in_stored_frame else header.size_wh
-    if abs(gray.width * image_wh[1] - gray.height * image_wh[0]) > max(image_wh):
+    frame = frame_of(gray.size, header)
+    width, height = frame.size_wh
+    if abs(gray.width * height - gray.height * width) > max(frame.size_wh):
         raise ItemError(f"the mask {file} has {size_text(gray.size)} pixels and another shape than the image")
-    mask = np.asarray(gray) > 0
-    return turn_masks(mask, header.orientation) if in_stored_frame else mask
+    return turn_masks(np.asarray(gray) > 0, frame.orientation)
 
 
 def _at_size(mask: NDArray[np.bool_], size_wh: tuple[int, int]) -> NDArray[np.bool_]:

@@ -19,12 +19,12 @@ from wsloc.evaluation.items import Items
 from wsloc.evaluation.map_source import Map, filled, stretched
 
 THRESHOLDS = np.arange(100) / 100
-"""Shares of the stretched map's range."""
+"""Fractions of the stretched map's range."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapCurve:
-    """One map's boxes held against the true boxes of its item.
+    """One map's boxes judged against the true boxes of its item.
 
     Attributes:
         largest: float64 ``(T,)`` in [0, 1]: IoU of the largest component's box with the best true box at each
@@ -69,11 +69,11 @@ def curve_of_map(saliency: Map, true_xyxy: NDArray[np.float64], size_wh: tuple[i
     levels = reached.astype(np.uint8)  # how many thresholds a pixel reaches
     occupied = np.bincount(levels.ravel(), minlength=len(THRESHOLDS) + 1) > 0
     curve = np.zeros((2, len(THRESHOLDS)))
-    for place in range(len(THRESHOLDS)):
-        if place > 0 and not occupied[place]:  # the same mask as before
-            curve[:, place] = curve[:, place - 1]
-        elif occupied[place + 1 :].any():
-            curve[:, place] = _fit((levels > place).view(np.uint8), true_xyxy, size_wh)
+    for index in range(len(THRESHOLDS)):
+        if index > 0 and not occupied[index]:  # the same mask as before
+            curve[:, index] = curve[:, index - 1]
+        elif occupied[index + 1 :].any():
+            curve[:, index] = _fit((levels > index).view(np.uint8), true_xyxy, size_wh)
     return MapCurve(curve[0], curve[1])
 
 

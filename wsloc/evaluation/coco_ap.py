@@ -66,7 +66,7 @@ def coco_ap(
     Args:
         truth: the true boxes of some images, by image id.
         localizations: boxes on other images are left out.
-        score_of: how certain a box is; one without a number (NaN) comes last.
+        score_of: how certain a box is; NaN comes last.
         class_names: only these classes; None for all.
         progress: counts the classes.
 

@@ -41,7 +41,7 @@ class Contender:
         image_ids: the images that it has a record of, be it a failure.
         class_names: the classes that it was asked for; None for all.
         fingerprint: of the data set that it ran on.
-        complete: False for a run that was killed or still goes on.
+        complete: False for a run that was killed or is still running.
     """
 
     name: str
@@ -207,9 +207,7 @@ def _common_truth(
     if not shared:
         raise UserError("The runs have no image in common, so there is nothing to compare; give runs of one data set.")
     notes = [
-        f"{run.name} is not finished: only the images that it has come to count."
-        for run in contenders
-        if not run.complete
+        f"{run.name} is not finished: only the images done so far count." for run in contenders if not run.complete
     ]
     if len({run.fingerprint for run in contenders} - {None}) > 1:
         notes.append("The runs were not asked for the same items; what all of them were asked for is compared.")

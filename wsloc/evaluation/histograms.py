@@ -62,11 +62,11 @@ def iou_histogram(judged: Judged) -> IouHistogram:
 
 def box_errors(true: TrueBoxes, localizations: Iterable[Box]) -> BoxErrors:
     """Errors of the boxes of a run; of several components of an item the largest alone."""
-    number_of = {pair: number for number, pair in enumerate(true.items.pairs())}
+    index_of = true.items.index_of()
     of_item = {
-        number_of[record.image_id, record.class_name]: record
+        index_of[record.image_id, record.class_name]: record
         for record in localizations
-        if record.index == 0 and (record.image_id, record.class_name) in number_of
+        if record.index == 0 and (record.image_id, record.class_name) in index_of
     }
     own = np.flatnonzero(true.item >= 0)
     items = sorted(of_item)

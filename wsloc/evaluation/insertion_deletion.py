@@ -68,9 +68,9 @@ def causal_curves(
     if saliency.shape != size_hw:
         raise ValueError(f"the map must have the image's size {size_hw}, not {saliency.shape}")
     descending = np.argsort(-np.where(np.isfinite(saliency), saliency, -np.inf), axis=None, kind="stable")
-    place = np.empty(saliency.size, dtype=np.int64)
-    place[descending] = np.arange(saliency.size)
-    step_of = torch.from_numpy(place.reshape(size_hw) // (pixels_per_step or size_hw[1])).to(image.device)
+    position = np.empty(saliency.size, dtype=np.int64)
+    position[descending] = np.arange(saliency.size)
+    step_of = torch.from_numpy(position.reshape(size_hw) // (pixels_per_step or size_hw[1])).to(image.device)
     return CausalCurves(
         _curve(probability, blurred(image), image, step_of, batch_size),
         _curve(probability, image, torch.zeros_like(image), step_of, batch_size),
@@ -99,8 +99,8 @@ def _kernel() -> NDArray[np.float64]:
     reach = int(4 * BLUR_SIGMA + 0.5)
     offsets = np.arange(-reach, reach + 1)
     gaussian = np.exp(-0.5 * (offsets / BLUR_SIGMA) ** 2)
-    place = np.mod(offsets + BLUR_SIDE // 2, 2 * BLUR_SIDE)
-    folded = np.minimum(place, 2 * BLUR_SIDE - 1 - place)
+    position = np.mod(offsets + BLUR_SIDE // 2, 2 * BLUR_SIDE)
+    folded = np.minimum(position, 2 * BLUR_SIDE - 1 - position)
     row = np.bincount(folded, gaussian / gaussian.sum(), minlength=BLUR_SIDE)
     return np.asarray(np.outer(row, row), dtype=np.float64)
 

@@ -1,4 +1,4 @@
-"""What is judged: (image, class) pairs, one number for each, and their means."""
+"""What is judged: (image, class) pairs, one value for each, and their means."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.records import GroundTruth
+
+Pair = tuple[str, str]
+"""Image id and class name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +34,16 @@ class Items:
         """N, the number of items."""
         return len(self.image_index)
 
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[Pair]:
         """Image id and class name of each item."""
         return [
             (self.image_ids[image], self.class_names[name])
             for image, name in zip(self.image_index.tolist(), self.class_index.tolist(), strict=True)
         ]
+
+    def index_of(self) -> dict[Pair, int]:
+        """The index of each item."""
+        return {pair: index for index, pair in enumerate(self.pairs())}
 
     def counts(self) -> NDArray[np.int64]:
         """Items of each class, ``(K,)``."""
@@ -56,7 +63,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemValues:
-    """One number for each item, float64 ``(N,)``; its length is the number of images."""
+    """One value for each item, float64 ``(N,)``; its length is the number of images."""
 
     items: Items
     values: NDArray[np.float64]
@@ -73,16 +80,25 @@ def judged_items(truth: Mapping[str, GroundTruth], class_names: Sequence[str] | 
         class_names: only these classes; None for all that occur.
     """
     wanted = None if class_names is None else frozenset(class_names)
-    classes_of: dict[str, list[str]] = {}
+    pairs: list[Pair] = []
     for image_id, image in truth.items():
         found = {name for name, difficult in zip(image.class_names, image.difficult, strict=True) if not difficult}
-        if chosen := found if wanted is None else found & wanted:
-            classes_of[image_id] = sorted(chosen)
-    every_class = tuple(sorted({name for names in classes_of.values() for name in names}))
-    place = {name: k for k, name in enumerate(every_class)}
-    image_index = np.repeat(np.arange(len(classes_of)), [len(names) for names in classes_of.values()])
-    class_index = [place[name] for names in classes_of.values() for name in names]
-    return Items(tuple(classes_of), every_class, image_index.astype(np.int64), np.array(class_index, dtype=np.int64))
+        pairs += [(image_id, name) for name in sorted(found if wanted is None else found & wanted)]
+    return items_of(pairs)
+
+
+def items_of(pairs: Sequence[Pair]) -> Items:
+    """Items from their pairs, those of an image together and in the order of the classes' names."""
+    image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
+    class_names = tuple(sorted({name for _, name in pairs}))
+    image_index = {image_id: index for index, image_id in enumerate(image_ids)}
+    class_index = {name: index for index, name in enumerate(class_names)}
+    return Items(
+        image_ids,
+        class_names,
+        np.array([image_index[image_id] for image_id, _ in pairs], dtype=np.int64),
+        np.array([class_index[name] for _, name in pairs], dtype=np.int64),
+    )
 
 
 def class_means(weights: NDArray[np.float64], items: Items, values: NDArray[np.float64]) -> NDArray[np.float64]:

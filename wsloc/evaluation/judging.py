@@ -1,4 +1,4 @@
-"""Boxes held against ground truth: the IoU of every item, and of one box for every image."""
+"""Boxes judged against ground truth: the IoU of every item, and of one box for every image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Judged:
         iou: float64 ``(N,)``: of the item's box with the best box of its class, difficult ones included; 0 for an
             item without a box.
         image_iou: float64 ``(I,)``: of the image's one box with the best box of any class.
-        rank: float64 ``(N,)``: place of the class among the classifier's, from 1; infinite where there is no box.
+        rank: float64 ``(N,)``: rank of the class among the classifier's, from 1; infinite where there is no box.
             None where the classifier ranked nothing.
     """
 
@@ -57,13 +57,13 @@ class TrueBoxes:
 def true_boxes(items: Items, truth: Mapping[str, GroundTruth]) -> TrueBoxes:
     """The true boxes of the items' images."""
     images = [truth[image_id] for image_id in items.image_ids]
-    number_of = {pair: number for number, pair in enumerate(items.pairs())}
+    index_of = items.index_of()
     return TrueBoxes(
         items,
         np.concatenate([np.zeros((0, 4)), *(image.boxes_xyxy for image in images)]),
         np.repeat(np.arange(len(images)), [len(image.class_names) for image in images]).astype(np.int64),
         np.array(
-            [number_of.get((image.image_id, name), -1) for image in images for name in image.class_names],
+            [index_of.get((image.image_id, name), -1) for image in images for name in image.class_names],
             dtype=np.int64,
         ),
         np.array([image.size_wh for image in images], dtype=np.int64).reshape(-1, 2),
@@ -77,8 +77,8 @@ def judge_localizations(true: TrueBoxes, localizations: Iterable[Box]) -> Judged
     it; of equal ones the first.
     """
     items = true.items
-    number_of = {pair: number for number, pair in enumerate(items.pairs())}
-    image_of = {image_id: number for number, image_id in enumerate(items.image_ids)}
+    index_of = items.index_of()
+    image_of = {image_id: index for index, image_id in enumerate(items.image_ids)}
     of_item, rank = np.full((len(items), 4), np.nan), np.full(len(items), np.inf)
     of_image, best = np.full((len(items.image_ids), 4), np.nan), np.full(len(items.image_ids), -np.inf)
     ranked = True
@@ -86,7 +86,7 @@ def judge_localizations(true: TrueBoxes, localizations: Iterable[Box]) -> Judged
         if record.index != 0:
             continue
         ranked &= record.rank is not None
-        item = number_of.get((record.image_id, record.class_name))
+        item = index_of.get((record.image_id, record.class_name))
         if item is not None:
             of_item[item], rank[item] = record.box_xyxy, record.rank or np.inf
         image = image_of.get(record.image_id)

@@ -6,7 +6,7 @@ k = 1 ... N; with right and wrong boxes it is one minus the area under the risk-
 2017, arXiv 1705.08500; Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206). A random order has the precision of all
 boxes as its area, so the *gain* of a score is its area less that precision.
 
-Boxes of equal score are one step: each stands for the mean of them, which is what a random order among them gives on
+Boxes of equal score are one step: each counts as their mean, which is what a random order among them gives on
 average. No order of the input changes a figure.
 """
 
@@ -18,15 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.evaluation.corloc import IOU_THRESHOLD
 from wsloc.evaluation.pairing import best_matches, boxes_of, objects_of
 from wsloc.records import Box, GroundTruth
-
-IOU_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedBoxes:
-    """Boxes held against ground truth.
+    """Boxes judged against ground truth.
 
     Attributes:
         localizations: N boxes, all components of an item among them.
@@ -110,10 +109,10 @@ def judge_boxes(
         return None
     objects = objects_of(truth, class_names)
     keys = [(record.image_id, record.class_name) for record in found]
-    number_of: dict[str, int] = {}
-    image_index = [number_of.setdefault(record.image_id, len(number_of)) for record in found]
+    index_of: dict[str, int] = {}
+    image_index = [index_of.setdefault(record.image_id, len(index_of)) for record in found]
     match = best_matches(boxes_of(found), keys, objects.boxes_xyxy, objects.keys)
-    return JudgedBoxes(found, match.iou, np.array(image_index, dtype=np.int64), len(number_of))
+    return JudgedBoxes(found, match.iou, np.array(image_index, dtype=np.int64), len(index_of))
 
 
 def rank(judged: JudgedBoxes, scores: NDArray[np.float64], values: NDArray[np.float64]) -> Ranking:
@@ -130,14 +129,9 @@ def rank(judged: JudgedBoxes, scores: NDArray[np.float64], values: NDArray[np.fl
     return Ranking(judged.images, judged.image_index[order], values[order], starts.astype(np.int64))
 
 
-def best_ranking(judged: JudgedBoxes, values: NDArray[np.float64]) -> Ranking:
-    """The best possible order, which knows the values."""
-    return rank(judged, values, values)
-
-
 def kept_curve(judged: JudgedBoxes, scores: NDArray[np.float64], values: NDArray[np.float64]) -> KeptCurve:
     """The curve of a score; arguments as of :func:`rank`."""
-    ranking, best = rank(judged, scores, values), best_ranking(judged, values)
+    ranking, best = rank(judged, scores, values), rank(judged, values, values)
     once = np.ones((1, judged.images))
     count, total = _steps(once, ranking)
     kept = np.cumsum(count[0])

@@ -14,9 +14,8 @@ from wsloc.evaluation.box_curves import BoxCurves, MapCurve
 from wsloc.evaluation.energy_pointing import energy_inside
 from wsloc.evaluation.items import ItemValues
 from wsloc.evaluation.judging import TrueBoxes
-from wsloc.evaluation.map_points import highest_point
 from wsloc.evaluation.map_source import Map, MapOf
-from wsloc.evaluation.pointing import judge_points
+from wsloc.evaluation.pointing import highest_point, judge_points
 from wsloc.progress import Progress, silent
 
 Protocol = Literal["wsloc", "wsol"]
@@ -35,7 +34,7 @@ class JudgedMaps:
         curves: for MaxBoxAcc and MaxBoxAccV2.
         hits: 1 for each item that the pointing game counts as found, 0 for the others.
         energy: of the energy-based pointing game.
-        without_map: numbers of the items that have no map, and count as missed.
+        without_map: indices of the items that have no map, and count as missed.
     """
 
     curves: BoxCurves
@@ -50,7 +49,7 @@ def judge_maps(
     protocol: Protocol = "wsloc",
     progress: Progress = silent,
 ) -> JudgedMaps:
-    """Hold the maps of all items against their true boxes, difficult ones included.
+    """Judge the maps of all items against their true boxes, difficult ones included.
 
     Args:
         true: what is judged.
@@ -66,17 +65,17 @@ def judge_maps(
     without_map = []
     order = np.argsort(true.item, kind="stable")
     starts = np.searchsorted(true.item[order], np.arange(len(items) + 1))
-    for number in progress(range(len(items)), "maps", "item"):
-        if (saliency := map_of(*pairs[number])) is None:
-            without_map.append(number)
+    for index in progress(range(len(items)), "maps", "item"):
+        if (saliency := map_of(*pairs[index])) is None:
+            without_map.append(index)
             continue
-        own = true.boxes_xyxy[order[starts[number] : starts[number + 1]]]
-        width, height = true.size_wh[items.image_index[number]].tolist()
+        own = true.boxes_xyxy[order[starts[index] : starts[index + 1]]]
+        width, height = true.size_wh[items.image_index[index]].tolist()
         curve = curve_of_map(saliency, own, (width, height))
-        largest[number], best[number] = curve.largest, curve.best
-        energy[number] = energy_inside(saliency, own, (width, height))
+        largest[index], best[index] = curve.largest, curve.best
+        energy[index] = energy_inside(saliency, own, (width, height))
         if (point := highest_point(saliency, (width, height))) is not None:
-            points[pairs[number]] = point
+            points[pairs[index]] = point
     return JudgedMaps(
         BoxCurves(items, thresholds, largest, best),
         judge_points(true, points),

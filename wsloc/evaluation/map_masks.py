@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.evaluation import wsol
-from wsloc.evaluation.items import Items, ItemValues
+from wsloc.evaluation.items import Items, ItemValues, Pair, items_of
 from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.mask_iou import mask_iou
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
 from wsloc.progress import Progress, silent
 from wsloc.records import Box, TrueMasks
-
-Pair = tuple[str, str]
-"""Image id and class name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +28,7 @@ class JudgedMasks:
         histograms: for PxAP; None where no maps were given.
         iou: of each item's mask with the best true mask of its class, 0 where it has none; None where no masks were
             given.
-        without_map: numbers of the items that have no map; it counts as one that is 0 everywhere.
+        without_map: indices of the items that have no map, which counts as one that is 0 everywhere.
         problems: one sentence for each image whose masks cannot be read, and each mask of a box that is damaged; an
             image that has none is none.
     """
@@ -102,7 +99,7 @@ def judge_masks(
             found.append(pair)
     if not found and not problems:
         return None
-    items = _items(found)
+    items = items_of(found)
     if not found:
         return JudgedMasks(items, None, None, (), tuple(problems))
     histograms = None if map_of is None else _by_image(items, np.array(pixels))
@@ -125,16 +122,3 @@ def _by_image(items: Items, pixels: NDArray[np.int32]) -> ScoreHistograms:
     summed = np.zeros((len(items.image_ids), 2, BINS), dtype=np.int32)
     np.add.at(summed, items.image_index, pixels)
     return ScoreHistograms(items, summed[:, 0], summed[:, 1])
-
-
-def _items(pairs: Sequence[Pair]) -> Items:
-    image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
-    class_names = tuple(sorted({name for _, name in pairs}))
-    image_place = {image_id: number for number, image_id in enumerate(image_ids)}
-    class_place = {name: number for number, name in enumerate(class_names)}
-    return Items(
-        image_ids,
-        class_names,
-        np.array([image_place[image_id] for image_id, _ in pairs], dtype=np.int64),
-        np.array([class_place[name] for _, name in pairs], dtype=np.int64),
-    )

@@ -4,7 +4,7 @@
 - *MaxBoxAccV2*: the mean of such fractions at IoU 0.3, 0.5 and 0.7, each at its own threshold, where the best
   of all components counts.
 
-The authors count images, each of one class; on data sets of several classes an image the items are counted. The
+The authors count images, each of one class; where images have several classes the items are counted. The
 threshold is either the best one on the judged items themselves (*oracle*; in the bootstrap it is found anew in each
 resample), or one that was chosen on other items (*held out*).
 """
@@ -59,8 +59,8 @@ def box_acc_at(threshold: float, weights: NDArray[np.float64], curves: BoxCurves
     Raises:
         ValueError: if the curves do not have it.
     """
-    place = _place(curves, threshold)
-    return np.asarray(_accuracies(weights, curves.items, _hits(curves.largest[:, place], DELTA))[:, 0])
+    column = _column(curves, threshold)
+    return np.asarray(_accuracies(weights, curves.items, _hits(curves.largest[:, column], DELTA))[:, 0])
 
 
 def box_acc_v2_at(
@@ -72,7 +72,7 @@ def box_acc_v2_at(
         ValueError: if the curves do not have them.
     """
     hits = [
-        _hits(curves.best[:, _place(curves, threshold)], delta)
+        _hits(curves.best[:, _column(curves, threshold)], delta)
         for threshold, delta in zip(thresholds, DELTAS_V2, strict=True)
     ]
     return np.asarray(_accuracies(weights, curves.items, np.concatenate(hits, axis=1)).mean(axis=1))
@@ -97,11 +97,11 @@ def held_out_metrics(held_out: BoxCurves, name: str) -> dict[str, Statistic[BoxC
     }
 
 
-def _place(curves: BoxCurves, threshold: float) -> slice:
-    places = np.flatnonzero(curves.thresholds == threshold)
-    if not len(places):
+def _column(curves: BoxCurves, threshold: float) -> slice:
+    indices = np.flatnonzero(curves.thresholds == threshold)
+    if not len(indices):
         raise ValueError(f"there is no threshold {threshold} on the curves; were both made by the same protocol?")
-    return slice(places[0], places[0] + 1)
+    return slice(indices[0], indices[0] + 1)
 
 
 def _hits(iou: NDArray[np.float32], delta: float) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ def _maxima(weights: NDArray[np.float64], items: Items, hits: NDArray[np.bool_])
 
 
 def _accuracies(weights: NDArray[np.float64], items: Items, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Shares of hits ``(N, T)`` under weights of the images: ``(B, T)``."""
+    """Fractions of hits ``(N, T)`` under weights of the images: ``(B, T)``."""
     starts = np.searchsorted(items.image_index, np.arange(len(items.image_ids)))
     counts = np.bincount(items.image_index, minlength=len(items.image_ids))
     by_image = np.add.reduceat(hits, starts, axis=0, dtype=np.float64)

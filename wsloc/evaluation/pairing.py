@@ -1,4 +1,4 @@
-"""Boxes beside the true boxes that they may stand for: those of the same image and class."""
+"""Boxes and the true boxes that they may be matched with: those of the same image and class."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
+from wsloc.evaluation.items import Pair
 from wsloc.records import Box, GroundTruth
-
-Key = tuple[str, str]
-"""Image id and class name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +24,7 @@ class Objects:
     """
 
     boxes_xyxy: NDArray[np.float64]
-    keys: list[Key]
+    keys: list[Pair]
     difficult: NDArray[np.bool_]
 
 
@@ -74,16 +72,16 @@ def boxes_of(localizations: Sequence[Box]) -> NDArray[np.float64]:
 
 def pair_up(keys: Sequence[Hashable], true_keys: Sequence[Hashable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """All P pairs of equal keys: indices into the first ``(P,)``, ascending, and into the second ``(P,)``."""
-    number_of: dict[Hashable, int] = {}
-    true_number = np.array([number_of.setdefault(key, len(number_of)) for key in true_keys], dtype=np.int64)
-    number = np.array([number_of.get(key, -1) for key in keys], dtype=np.int64)
-    by_number = np.argsort(true_number, kind="stable")
-    count_of = np.bincount(true_number, minlength=len(number_of))
+    code_of: dict[Hashable, int] = {}
+    true_code = np.array([code_of.setdefault(key, len(code_of)) for key in true_keys], dtype=np.int64)
+    code = np.array([code_of.get(key, -1) for key in keys], dtype=np.int64)
+    by_code = np.argsort(true_code, kind="stable")
+    count_of = np.bincount(true_code, minlength=len(code_of))
     start_of = np.cumsum(count_of) - count_of
-    known = np.flatnonzero(number >= 0)
-    counts = count_of[number[known]]
+    known = np.flatnonzero(code >= 0)
+    counts = count_of[code[known]]
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(known, counts), by_number[np.repeat(start_of[number[known]], counts) + within]
+    return np.repeat(known, counts), by_code[np.repeat(start_of[code[known]], counts) + within]
 
 
 def best_matches(

@@ -11,6 +11,7 @@ import numpy as np
 
 from wsloc.evaluation.items import ItemValues
 from wsloc.evaluation.judging import TrueBoxes
+from wsloc.evaluation.map_source import Map, filled
 
 TOLERANCE = 15.0
 """Pixels of the original image."""
@@ -34,3 +35,21 @@ def judge_points(true: TrueBoxes, points_xy: Mapping[tuple[str, str], tuple[floa
     hit = np.zeros(len(true.items))
     np.maximum.at(hit, true.item[own], np.hypot(outside[:, 0], outside[:, 1]) <= TOLERANCE)
     return ItemValues(true.items, hit)
+
+
+def highest_point(saliency: Map, size_wh: tuple[int, int]) -> tuple[float, float] | None:
+    """The center of the map's highest pixel, x and y in pixels of the image; of equal ones the first in reading order.
+
+    Args:
+        saliency: ``(h, w)``.
+        size_wh: of the image.
+
+    Returns:
+        None for a flat map, which points nowhere.
+    """
+    values = filled(saliency)
+    if values.min() == values.max():
+        return None
+    height, width = values.shape
+    row, column = divmod(int(np.argmax(values)), width)
+    return (column + 0.5) * size_wh[0] / width, (row + 0.5) * size_wh[1] / height

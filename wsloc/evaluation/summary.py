@@ -87,7 +87,7 @@ def judge_with_baselines(
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Judged] | None:
-    """The boxes of a run and of the baselines, by name, held against the truth; arguments as in :func:`evaluate`.
+    """The boxes of a run and of the baselines, by name, judged against the truth; arguments as in :func:`evaluate`.
 
     Returns:
         None if there is no item to judge.

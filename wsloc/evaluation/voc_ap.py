@@ -1,10 +1,10 @@
 """Average precision as PASCAL VOC defines it (Everingham et al. 2010, section 4.2, and the development kit).
 
 The boxes of a class are gone through from the highest score down, equal scores in the order in which the boxes are
-given. A box stands for the true box of its image and class with which it has the largest IoU. With an IoU of at least
-0.5 it is a hit if it is the first on that object and a miss if not; on a difficult object it is neither; below 0.5 it
-is a miss. The development kit computes areas of whole-numbered, inclusive boxes, width ``xmax - xmin + 1``: those of
-the half-open boxes here are the same.
+given. A box is matched with the true box of its image and class with which it has the largest IoU. With an IoU of at
+least 0.5 it is a hit if it is the first on that object and a miss if not; on a difficult object it is neither; below
+0.5 it is a miss. The development kit computes areas of whole-numbered, inclusive boxes, width ``xmax - xmin + 1``:
+those of the half-open boxes here are the same.
 
 - *all points* (VOC 2010 and after): the area under precision over recall, precision made to fall monotonically.
 - *11 points* (VOC 2007): the mean of that precision at recalls 0, 0.1, ... 1. Recall is compared as the whole
@@ -69,9 +69,9 @@ def voc_ap(
     Args:
         truth: the true boxes of some images, by image id.
         localizations: boxes on other images are left out.
-        score_of: how certain a box is; one without a number (NaN) comes last.
+        score_of: how certain a box is; NaN comes last.
         class_names: only these classes; None for all.
-        iou_threshold: least IoU of a hit.
+        iou_threshold: minimum IoU of a hit.
 
     Returns:
         Classes by name; one without a true box that is not difficult is left out. None if no class is left.
@@ -82,8 +82,8 @@ def voc_ap(
     )
     if not names:
         return None
-    place = {name: number for number, name in enumerate(names)}
-    found = [record for record in localizations if record.class_name in place and record.image_id in truth]
+    class_index = {name: index for index, name in enumerate(names)}
+    found = [record for record in localizations if record.class_name in class_index and record.image_id in truth]
     boxes_xyxy, keys = boxes_of(found), [(record.image_id, record.class_name) for record in found]
     match = best_matches(boxes_xyxy, keys, objects.boxes_xyxy, objects.keys)
     in_crowd = largest_fraction_inside(boxes_xyxy, keys, crowds_of(truth)) >= iou_threshold
@@ -98,10 +98,10 @@ def voc_ap(
     hit[candidates[np.unique(match.true[candidates], return_index=True)[1]]] = True
     counted = ~ignored & (hit | ~in_crowd)
 
-    class_of = np.array([place[record.class_name] for record in found], dtype=np.int64)
+    class_of = np.array([class_index[record.class_name] for record in found], dtype=np.int64)
     by_class = order[np.argsort(class_of[order], kind="stable")]
     ends = np.cumsum(np.bincount(class_of, minlength=len(names)))
-    ordinary = np.array([place.get(name, -1) for _, name in objects.keys], dtype=np.int64)[~objects.difficult]
+    ordinary = np.array([class_index.get(name, -1) for _, name in objects.keys], dtype=np.int64)[~objects.difficult]
     counts = np.bincount(ordinary, minlength=len(names))
     classes = {}
     for name, own, count in zip(names, np.split(by_class, ends[:-1]), counts.tolist(), strict=True):

@@ -51,13 +51,13 @@ def curve_of_map(saliency: Map, true_xyxy: NDArray[np.float64], size_wh: tuple[i
     thresholds = (THRESHOLDS * float(scores.max())).astype(np.int64)
     # Rounding leaves at most 256 different ones, and those between two values of the map give one mask.
     below = np.cumsum(np.bincount(scores.ravel(), minlength=256))[thresholds]
-    _, first, place = np.unique(below, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(below, return_index=True, return_inverse=True)
     curve = np.zeros((2, len(first)))
-    for number, threshold in enumerate(thresholds[first]):
+    for index, threshold in enumerate(thresholds[first]):
         found, areas = contour_boxes((scores > threshold).view(np.uint8))
         fit = inclusive_iou(found, true).max(axis=1)
-        curve[:, number] = fit[areas.argmax()], fit.max()
-    largest, best = curve[:, place]
+        curve[:, index] = fit[areas.argmax()], fit.max()
+    largest, best = curve[:, inverse]
     return MapCurve(largest, best)
 
 

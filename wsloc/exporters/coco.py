@@ -1,4 +1,4 @@
-"""COCO's instances JSON, one file a split, written as the images come.
+"""COCO's instances JSON, one file per split, written as the images come.
 
 Also what CVAT imports: the same without outlines, for it takes ``bbox`` for a box only where ``segmentation`` is empty.
 """

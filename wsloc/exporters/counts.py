@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsloc.exporters import media
-from wsloc.exporters.read_boxes import CUT_OFF, SCORE_MENDED
+from wsloc.exporters.read_boxes import CUT_OFF, SCORE_FIXED
 from wsloc.records import BoxRecord
 
 NO_BOX = "without a box"
@@ -33,7 +33,7 @@ class Counts:
         classes: by name, all that the export knows.
         images: of each split.
         images_left_out: by reason.
-        boxes_mended: by what was wrong with them.
+        boxes_fixed: by what was wrong with them.
         media: what was done with the images.
         incomplete: images that lack the box of a class they were asked for, so that its object is background.
         without_mask: boxes whose mask picture is missing.
@@ -42,7 +42,7 @@ class Counts:
     classes: dict[str, ClassCounts]
     images: Counter[str] = field(default_factory=Counter)
     images_left_out: Counter[str] = field(default_factory=Counter)
-    boxes_mended: Counter[str] = field(default_factory=Counter)
+    boxes_fixed: Counter[str] = field(default_factory=Counter)
     media: Counter[str] = field(default_factory=Counter)
     incomplete: int = 0
     without_mask: int = 0
@@ -70,13 +70,13 @@ class Counts:
             "boxes": self.boxes(),
             "ignored": self.ignored(),
             "boxes_left_out": _sorted(self.boxes_left_out()),
-            "boxes_mended": _sorted(self.boxes_mended),
+            "boxes_fixed": _sorted(self.boxes_fixed),
             "images_left_out": _sorted(self.images_left_out),
             "media": _sorted(self.media),
         }
 
     def classes_as_fields(self, category_ids: Mapping[str, int]) -> list[dict[str, Any]]:
-        """One entry a class, for the manifest."""
+        """One entry per class, for the manifest."""
         return [
             {
                 "name": name,
@@ -90,7 +90,7 @@ class Counts:
         ]
 
     def warnings(self) -> list[str]:
-        """One sentence for each thing that may surprise whoever trains on it."""
+        """One sentence for each thing that may surprise those who train on it."""
         counted = (
             (
                 self.incomplete,
@@ -101,9 +101,9 @@ class Counts:
                 "images are missing, unreadable or of another size than in the run, and were left out; problems.txt "
                 "names them",
             ),
-            (self.boxes_mended[CUT_OFF], "boxes reach over the border of their image, and were cut off there"),
+            (self.boxes_fixed[CUT_OFF], "boxes reach over the border of their image, and were cut off there"),
             (
-                self.boxes_mended[SCORE_MENDED],
+                self.boxes_fixed[SCORE_FIXED],
                 "boxes have a score outside 0 to 1, which counts as the nearer of the two, or one that is no number, "
                 "which counts as 0",
             ),

@@ -14,8 +14,8 @@ from wsloc.errors import UserError
 from wsloc.exporters.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.exporters.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
-from wsloc.exporters.first_pass import Survey, survey
-from wsloc.exporters.formats import Export
+from wsloc.exporters.first_pass import FirstPass, first_pass
+from wsloc.exporters.formats import Export, Format
 from wsloc.exporters.source import Source
 from wsloc.exporters.stream import Stream
 from wsloc.exporters.writer_context import TRAIN, VAL, Plan
@@ -56,18 +56,18 @@ def export_run(
             cannot be written.
     """
     selection, layout = selection or SelectionSettings(), layout or LayoutSettings()
-    kind = FORMATS[format_name]
-    treatment = layout.media or kind.media
-    _require_fit(format_name, selection, layout, treatment)
+    kind: Format = FORMATS[format_name]
+    media_mode = layout.media or kind.media
+    _require_fit(format_name, selection, layout, media_mode)
     run_manifest = read_run_manifest(run)
     # Once: a run that is still being written grows between the passes.
     records = open_records(run)
-    found = survey(run, records, selection)
-    plan = _plan(source, found, layout, treatment, _info(run, run_manifest))
+    found = first_pass(run, records, selection)
+    plan = _plan(source, found, layout, media_mode, _info(run, run_manifest))
     counts = Counts({name: ClassCounts() for name in plan.class_names})
     with new_folder(out, overwrite) as folder:
-        stream = Stream(records, source.root, kind, selection, layout, treatment, found, folder, counts, progress)
-        if treatment != "none":
+        stream = Stream(records, source.root, kind, selection, layout, media_mode, found, folder, counts, progress)
+        if media_mode != "none":
             for split in plan.splits:
                 (folder / kind.image_folders[split]).mkdir(parents=True, exist_ok=True)
         warnings = list(kind.write(folder, stream.images(), plan))
@@ -84,10 +84,10 @@ def export_run(
             "run": _run_fields(run, run_manifest),
             "wsloc": plan.info["wsloc"],
             "selection": dataclasses.asdict(selection),
-            "layout": {**dataclasses.asdict(layout), "media": treatment, "segmentation": plan.outline},
+            "layout": {**dataclasses.asdict(layout), "media": media_mode, "segmentation": plan.outline},
             # Where the images are: relative to the export, or where the data set is.
             "image_folders": {
-                split: str(source.root.resolve()) if treatment == "none" else place.as_posix()
+                split: str(source.root.resolve()) if media_mode == "none" else place.as_posix()
                 for split, place in beside.items()
             },
             "counts": counts.as_fields(),
@@ -96,7 +96,7 @@ def export_run(
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    folders = {split: source.root if treatment == "none" else out / place for split, place in beside.items()}
+    folders = {split: source.root if media_mode == "none" else out / place for split, place in beside.items()}
     return Export(out, manifest, folders)
 
 
@@ -113,21 +113,21 @@ def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
     )
 
 
-def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings, treatment: Media) -> None:
-    kind = FORMATS[format_name]
+def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings, media_mode: Media) -> None:
+    kind: Format = FORMATS[format_name]
     if selection.uncertain == "ignore" and not kind.ignores:
         raise UserError(f"`format={format_name!r}` has no regions to ignore; leave `uncertain='ignore'` out.")
     if layout.val_fraction and VAL not in kind.image_folders:
         raise UserError(f"`format={format_name!r}` has no splits; leave `val_fraction` out.")
     if layout.segmentation is not None and not kind.has_outlines:
         raise UserError(f"`format={format_name!r}` has boxes alone; `segmentation` goes with `format='coco'`.")
-    if treatment == "none" and kind.needs_images:
+    if media_mode == "none" and kind.needs_images:
         raise UserError(
             f"`format={format_name!r}` has its images beside the table; give `media='copy'` or `media='hardlink'`."
         )
 
 
-def _plan(source: Source, found: Survey, layout: LayoutSettings, treatment: Media, info: dict[str, object]) -> Plan:
+def _plan(source: Source, found: FirstPass, layout: LayoutSettings, media_mode: Media, info: dict[str, object]) -> Plan:
     """Names and numbers: the data set's, then those of classes that it does not know, as with ``class_name``."""
     more = tuple(name for name in found.class_names if name not in source.class_names)
     first = source.category_ids or tuple(range(1, len(source.class_names) + 1))
@@ -138,7 +138,7 @@ def _plan(source: Source, found: Survey, layout: LayoutSettings, treatment: Medi
         numeric_ids=source.category_ids is not None and found.numeric_ids,
         splits=(TRAIN, VAL) if layout.val_fraction else (TRAIN,),
         outline=layout.segmentation or "polygons",
-        media=treatment,
+        media=media_mode,
         root=source.root.resolve(),
         info=info,
     )

@@ -16,7 +16,7 @@ from wsloc.records import BoxRecord, Failure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Survey:
+class FirstPass:
     """What the first pass found.
 
     Attributes:
@@ -34,7 +34,7 @@ class Survey:
     scores: dict[str, array[float]]
 
 
-def survey(run: Path, records: Iterable[BoxRecord | Failure], settings: SelectionSettings) -> Survey:
+def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: SelectionSettings) -> FirstPass:
     """Read a run once.
 
     Args:
@@ -68,7 +68,7 @@ def survey(run: Path, records: Iterable[BoxRecord | Failure], settings: Selectio
         raise UserError(
             f"None of the {sum(reasons.values())} boxes of {run} is left to export: {count} are {reason}; select more."
         )
-    return Survey(tuple(sorted(class_names)), frozenset(failed), images, numeric, scores)
+    return FirstPass(tuple(sorted(class_names)), frozenset(failed), images, numeric, scores)
 
 
 def sort_out(image: ImageBoxes, settings: SelectionSettings) -> Selected:

@@ -19,8 +19,8 @@ SPLIT_NAMES = {TRAIN: "train", VAL: "validation"}
 def write_image_folder(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
     """Write ``train/metadata.jsonl``, and ``validation/metadata.jsonl`` where there is that split.
 
-    ``objects`` holds one list a column: ``bbox`` as COCO has it (corner, width, height, 0.001 px), ``category`` from 0,
-    ``class_name``, ``area`` of the box, ``iscrowd`` (1 for a region to ignore), ``score``.
+    ``objects`` holds one list per column: ``bbox`` as COCO has it (corner, width, height, 0.001 px), ``category`` from
+    0, ``class_name``, ``area`` of the box, ``iscrowd`` (1 for a region to ignore), ``score``.
     """
     numbers = plan.numbers()
     with ExitStack() as stack:

@@ -27,7 +27,7 @@ TURNED = "left in place with an EXIF orientation"
 NOT_LINKED = "copied, for they cannot be linked"
 JPEG_QUALITY = 95
 _IN_PNG = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB"}
-"""What becomes of colors that PNG does not hold."""
+"""What colors become that PNG does not hold."""
 
 
 def look_at(source: Path, size_wh: tuple[int, int], media: Media, counts: Counter[str]) -> ImageHeader | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from wsloc.exporters.formats import Commands, Export
+from wsloc.exporters.formats import Commands, Export, Format
 from wsloc.exporters.mask_pictures import FOLDER
 from wsloc.exporters.writer_context import TRAIN
 from wsloc.registries import FORMATS
@@ -13,7 +13,8 @@ from wsloc.registries import FORMATS
 
 def next_commands(export: Export) -> Commands:
     """What the tools that read an export take, for its format and for its mask pictures."""
-    commands = FORMATS[export.manifest["format"]].next_commands(export)
+    kind: Format = FORMATS[export.manifest["format"]]
+    commands = kind.next_commands(export)
     if export.manifest["layout"]["mask_pictures"]:
         images, masks = quoted(export.image_folders[TRAIN]), quoted(export.path / FOLDER)
         # What lies in sub-folders of its class needs no labels; a copy does.

@@ -13,13 +13,13 @@ from wsloc import boxes
 from wsloc.records import SCORES, BoxRecord, Failure, with_scores
 from wsloc.runs.read_run import finite_score
 
-TWICE = "stands twice"
+TWICE = "occurs twice"
 NOT_FINITE = "not finite"
 EMPTY = "empty, or outside the image"
 TWO_SIZES = "of another image size than the first box"
 OUTSIDE = "of a file outside the data set"
 CUT_OFF = "cut off at the border of the image"
-SCORE_MENDED = "with a score outside 0 to 1, or none"
+SCORE_FIXED = "with a score outside 0 to 1, or none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ImageBoxes:
         boxes: inside the image, not empty, scores in [0, 1]; no item twice.
         faulty: boxes that cannot be exported, each with its reason.
         failed: whether an item of the image failed.
-        mended: how many of the boxes were mended, by what was wrong.
+        fixed: how many of the boxes were fixed, by what was wrong.
     """
 
     image_id: str
@@ -40,14 +40,13 @@ class ImageBoxes:
     boxes: tuple[BoxRecord, ...]
     faulty: tuple[tuple[BoxRecord, str], ...]
     failed: bool
-    mended: Counter[str]
+    fixed: Counter[str]
 
 
 def iter_images(records: Iterable[BoxRecord | Failure]) -> Iterator[ImageBoxes]:
     """The images of a run in its order; in a finished run those that have nothing but failures come last.
 
-    An image whose failures stand apart from its boxes comes once more, without boxes; boxes that stand there are
-    faulty.
+    An image whose failures are apart from its boxes comes once more, without boxes; boxes there are faulty.
 
     Args:
         records: of the run, as :func:`wsloc.runs.read_run.open_records` gives them.
@@ -60,14 +59,14 @@ def iter_images(records: Iterable[BoxRecord | Failure]) -> Iterator[ImageBoxes]:
         found: dict[tuple[str, int], BoxRecord] = {}
         faulty: list[tuple[BoxRecord, str]] = []
         failed, file = False, None
-        mendings: Counter[str] = Counter()
+        fixes: Counter[str] = Counter()
         for record in group:
             file = record.file if file is None else file
             if isinstance(record, Failure):
                 failed = True
                 continue
             first = next(iter(found.values()), record)
-            mended, fault, mending = _mended(record)
+            fixed, fault, own_fixes = _fixed(record)
             key = (record.class_name, record.index)
             if key in found or image_id in seen:
                 faulty.append((record, TWICE))
@@ -76,11 +75,11 @@ def iter_images(records: Iterable[BoxRecord | Failure]) -> Iterator[ImageBoxes]:
             elif record.size_wh != first.size_wh:
                 faulty.append((record, TWO_SIZES))
             else:
-                found[key] = mended
-                mendings.update(mending)
+                found[key] = fixed
+                fixes.update(own_fixes)
         assert file is not None
         seen.add(image_id)
-        yield ImageBoxes(image_id, file, tuple(found.values()), tuple(faulty), failed, mendings)
+        yield ImageBoxes(image_id, file, tuple(found.values()), tuple(faulty), failed, fixes)
 
 
 def leaves_root(file: str) -> bool:
@@ -88,9 +87,9 @@ def leaves_root(file: str) -> bool:
     return "\\" in file or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts
 
 
-def _mended(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
-    """The box inside its image with sound scores; its fault, empty where it has none; and what was mended."""
-    mended: tuple[str, ...] = ()
+def _fixed(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
+    """The box inside its image with sound scores; its fault, empty where it has none; and what was fixed."""
+    fixed: tuple[str, ...] = ()
     if not all(map(math.isfinite, record.box_xyxy)):
         return record, NOT_FINITE, ()
     if leaves_root(record.file):
@@ -101,11 +100,11 @@ def _mended(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
         x0, y0, x1, y1 = boxes.clip(record.box_xyxy, record.size_wh)[0].tolist()
         if not (x0 < x1 and y0 < y1):
             return record, EMPTY, ()
-        record, mended = replace(record, box_xyxy=(x0, y0, x1, y1)), (CUT_OFF,)
+        record, fixed = replace(record, box_xyxy=(x0, y0, x1, y1)), (CUT_OFF,)
     if not all(0 <= record.score_by(name) <= 1 for name in SCORES):
         record = with_scores(record, _fraction)
-        mended = (*mended, SCORE_MENDED)
-    return record, "", mended
+        fixed = (*fixed, SCORE_FIXED)
+    return record, "", fixed
 
 
 def _fraction(score: float) -> float:

@@ -57,28 +57,28 @@ def select(records: Sequence[BoxRecord], settings: SelectionSettings) -> Selecte
         settings: which to keep.
     """
     reasons: dict[int, str] = {}
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         if record.fallback is not None and settings.fallbacks == "drop":
-            reasons[place] = FALLBACK
+            reasons[index] = FALLBACK
         elif _fraction(record) < settings.min_area:
-            reasons[place] = BELOW_MIN_AREA
+            reasons[index] = BELOW_MIN_AREA
         elif record.score_by(settings.score) < settings.min_score:
-            reasons[place] = BELOW_MIN_SCORE
+            reasons[index] = BELOW_MIN_SCORE
     for class_name in dict.fromkeys(record.class_name for record in records):
-        places = [i for i, record in enumerate(records) if record.class_name == class_name and i not in reasons]
+        indices = [i for i, record in enumerate(records) if record.class_name == class_name and i not in reasons]
         if settings.nms is not None:
-            reasons |= dict.fromkeys(_duplicates(records, places, settings, settings.nms), DUPLICATE)
+            reasons |= dict.fromkeys(_duplicates(records, indices, settings, settings.nms), DUPLICATE)
         if settings.boxes_per_class is not None:
-            largest_first = sorted((i for i in places if i not in reasons), key=lambda i: records[i].index)
+            largest_first = sorted((i for i in indices if i not in reasons), key=lambda i: records[i].index)
             reasons |= dict.fromkeys(largest_first[settings.boxes_per_class :], BEYOND_BOXES_PER_CLASS)
     limit = 0.0 if settings.ignore_below is None else settings.ignore_below
     kept = tuple(
         ScoredBox(record, score, score < limit)
-        for place, record in enumerate(records)
-        if place not in reasons
+        for index, record in enumerate(records)
+        if index not in reasons
         for score in [record.score_by(settings.score)]
     )
-    return Selected(kept, tuple((records[place], reason) for place, reason in sorted(reasons.items())))
+    return Selected(kept, tuple((records[index], reason) for index, reason in sorted(reasons.items())))
 
 
 class TopFraction:
@@ -92,13 +92,13 @@ class TopFraction:
             fraction: of each class that is best, rounded up to whole boxes.
         """
         self._is_best = {name: _best(np.array(values), fraction) for name, values in scores.items()}
-        self._place = dict.fromkeys(scores, 0)
+        self._next = dict.fromkeys(scores, 0)
 
     def next_is_best(self, class_name: str) -> bool:
         """Whether the next box of a class is one of the best; to be asked once for each, in the order of the run."""
-        place = self._place[class_name]
-        self._place[class_name] = place + 1
-        return bool(self._is_best[class_name][place])
+        index = self._next[class_name]
+        self._next[class_name] = index + 1
+        return bool(self._is_best[class_name][index])
 
 
 def _best(scores: np.ndarray, fraction: float) -> np.ndarray:
@@ -109,14 +109,14 @@ def _best(scores: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _duplicates(
-    records: Sequence[BoxRecord], places: Sequence[int], settings: SelectionSettings, most: float
+    records: Sequence[BoxRecord], indices: Sequence[int], settings: SelectionSettings, max_iou: float
 ) -> list[int]:
     """Greedily: the best box stays, and takes those with it that it overlaps."""
-    order = sorted(places, key=lambda i: -records[i].score_by(settings.score))
+    order = sorted(indices, key=lambda i: -records[i].score_by(settings.score))
     iou = iou_matrix([records[i].box_xyxy for i in order], [records[i].box_xyxy for i in order])
     stays: list[int] = []
     for row in range(len(order)):
-        if not (iou[row, stays] > most).any():
+        if not (iou[row, stays] > max_iou).any():
             stays.append(row)
     return [i for row, i in enumerate(order) if row not in stays]
 

@@ -13,7 +13,7 @@ from wsloc.errors import ItemError
 from wsloc.exporters import media
 from wsloc.exporters.counts import NO_BOX, NOT_USABLE, Counts
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
-from wsloc.exporters.first_pass import Survey, sort_out
+from wsloc.exporters.first_pass import FirstPass, sort_out
 from wsloc.exporters.formats import Format
 from wsloc.exporters.mask_pictures import write_mask_pictures
 from wsloc.exporters.names import FlatNames
@@ -39,7 +39,7 @@ class Stream:
         kind: the format.
         selection: which boxes.
         layout: how they are laid out.
-        treatment: what becomes of the images.
+        media_mode: what becomes of the images.
         found: by the first pass.
         folder: of the export, while it grows.
         counts: filled on the way.
@@ -52,8 +52,8 @@ class Stream:
     kind: Format
     selection: SelectionSettings
     layout: LayoutSettings
-    treatment: Media
-    found: Survey
+    media_mode: Media
+    found: FirstPass
     folder: Path
     counts: Counts
     progress: Progress
@@ -61,7 +61,7 @@ class Stream:
     _names: FlatNames = field(default_factory=FlatNames)
 
     def images(self) -> Iterator[ExportImage]:
-        """The images of the export. Before one is given out, it is in its place, and so are its mask pictures.
+        """The images of the export; before one is yielded, its file and mask pictures are written.
 
         Raises:
             OSError: if the export cannot be written.
@@ -74,9 +74,9 @@ class Stream:
             problems: TextIO | None = None
             for image in self.progress(iter_images(self.records), "export", "image", self.found.images):
                 boxes = self._selected(image, top)
-                self.counts.boxes_mended.update(image.mended)
+                self.counts.boxes_fixed.update(image.fixed)
                 if image.image_id in known:
-                    continue  # its failures, which stand apart
+                    continue  # its failures, which are listed apart
                 known.add(image.image_id)
                 if not any(not box.uncertain for box in boxes) and not self.selection.keep_empty:
                     self.counts.images_left_out[NO_BOX] += 1
@@ -119,22 +119,22 @@ class Stream:
             self.counts.leave_out(box.record, f"in an image {reason}")
 
     def _placed(self, image: ImageBoxes, boxes: tuple[ScoredBox, ...]) -> ExportImage:
-        """The image in its place in the export, and what the writer needs to know of it."""
+        """Write the image into the export; returns what the writer needs to know of it."""
         if leaves_root(image.file):
             raise ItemError(f"it lies outside {self.root}")
         source = self.root / image.file
         size_wh = image.boxes[0].size_wh if image.boxes else read_header(source).size_wh
-        header = media.look_at(source, size_wh, self.treatment, self.counts.media)
+        header = media.look_at(source, size_wh, self.media_mode, self.counts.media)
         split = _split_of(image.image_id, self.layout.val_fraction)
-        if self.treatment == "none" and self.kind.finds_images_by_path:
+        if self.media_mode == "none" and self.kind.finds_images_by_path:
             name = image.file
         else:
             name = self._names.stem_of(image.file) + (self.kind.suffix or media.suffix_of(source, header))
-        if self.treatment != "none":
+        if self.media_mode != "none":
             assert header is not None
             target = self.folder / self.kind.image_folders[split] / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            media.place(source, target, header, self.treatment, self.counts.media)
+            media.place(source, target, header, self.media_mode, self.counts.media)
         return ExportImage(image.image_id, image.file, name, split, size_wh, boxes)
 
     def _count(self, image: ImageBoxes, exported: ExportImage) -> None:

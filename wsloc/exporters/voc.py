@@ -1,4 +1,4 @@
-"""PASCAL VOC: an XML file an image, and the lists of ImageSets/Main."""
+"""PASCAL VOC: one XML file per image, and the lists of ImageSets/Main."""
 
 from __future__ import annotations
 

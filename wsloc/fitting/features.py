@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsloc.classifiers import VIEWS
+from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.errors import ItemError, UserError
 from wsloc.fitting.backbone import Backbone
@@ -29,6 +29,7 @@ from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
 from wsloc.progress import Progress, silent
 from wsloc.records import ImageRecord
+from wsloc.registries import VIEWS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +132,8 @@ def _append(path: Path, task: FeatureTask, pool: Executor | None, progress: Prog
 def _read(task: FeatureTask, image: ImageRecord) -> Tensor | None:
     """The views of an image ``(V, C, H, W)``, or None where it cannot be read."""
     try:
-        views = VIEWS[task.views](read_image(image.path), task.backbone.preprocessing)
+        make_views: MakeViews = VIEWS[task.views]
+        views = make_views(read_image(image.source), task.backbone.preprocessing)
     except ItemError:
         return None
     return torch.stack([view.pixels for view in views.views])

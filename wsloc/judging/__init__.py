@@ -1,1 +1,1 @@
-"""Runs held against ground truth: every metric of boxes, maps and masks, and the texts and files that tell them."""
+"""Runs judged against ground truth: every metric of boxes, maps and masks, as text and files."""

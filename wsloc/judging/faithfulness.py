@@ -35,18 +35,18 @@ def insertion_and_deletion(
         progress: counts the items.
     """
     images = {image.image_id: image for image in dataset.images}
-    numbers = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)).tolist()
+    indices = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)).tolist()
     pairs = items.pairs()
     kept = np.zeros(len(items), dtype=bool)
     found: list[CausalCurves] = []
-    for number in progress(numbers, "insertion, deletion", "item"):
-        image_id, class_name = pairs[number]
+    for index in progress(indices, "insertion, deletion", "item"):
+        image_id, class_name = pairs[index]
         curves = curves_of_item(model, images[image_id], class_name, map_of)
         if curves is not None:
-            kept[number] = True
+            kept[index] = True
             found.append(curves)
-    left_out = len(numbers) - len(found)
-    notes = (f"{left_out} of {len(numbers)} items have no map, no image or no output, and are left out.",)
+    left_out = len(indices) - len(found)
+    notes = (f"{left_out} of {len(indices)} items have no map, no image or no output, and are left out.",)
     judged = items.keep(kept)
     areas = {
         "insertion AUC (higher is better)": [curves.insertion_auc for curves in found],

@@ -1,4 +1,4 @@
-"""A run held against its data set's ground truth."""
+"""A run judged against its data set's ground truth."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class JudgedRun:
 
 
 def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -> JudgedRun:
-    """Hold a run against the truth; an unfinished one on the images that it has reached.
+    """Judge a run; an unfinished one on the images that it has reached.
 
     Args:
         contents: the run.
@@ -121,7 +121,7 @@ def common_truth(
 
 
 def _way_to_truth(settings: DataSettings) -> str:
-    """How true boxes come to a data set that takes them from files of the user's; empty for another."""
+    """How to add true boxes to a data set that takes them from files of the user; empty for another."""
     return " `boxes` or `masks` adds true boxes." if settings.dataset == "folder" else ""
 
 

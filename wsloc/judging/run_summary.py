@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsloc.datasets import Dataset
+from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.errors import counted
 from wsloc.evaluation import Evaluation
 from wsloc.evaluation.summary import summarize
@@ -16,6 +16,7 @@ from wsloc.evaluation.table import format_evaluation
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, write_metrics
 from wsloc.progress import Progress, silent
+from wsloc.records import Failure
 from wsloc.runs.read_run import RunContents
 
 _MAX_PROBLEMS_SHOWN = 5
@@ -34,6 +35,15 @@ class RunSummary:
     counts: dict[str, int]
     evaluation: Evaluation | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Items that failed for one reason, and their files."""
+
+    stage: str
+    reason: str
+    files: tuple[str, ...]
 
 
 def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent) -> RunSummary:
@@ -58,7 +68,7 @@ def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent)
         lines.append(f"  which ones: {run.contents.path / 'failures.jsonl'}")
     lines += run.contents.notes
     if truth is not None:
-        lines += _problem_lines(truth.problems, truth.ambiguous_orientations)
+        lines += _problem_lines(truth)
     if weak := run.contents.manifest.get("without_substitute"):
         lines.append("Classes without a true substitute among the network's outputs:")
         lines += [f"  {name}: {note}" for name, note in weak]
@@ -103,13 +113,21 @@ def count_records(dataset: Dataset, run: JudgedRun) -> dict[str, int]:
     }
 
 
+def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
+    """Failures by stage and reason, the most frequent first."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for failure in failures:
+        # A file's own name would make each reason unique.
+        reason = failure.reason.replace(failure.file, "the image").replace(Path(failure.file).name, "the image")
+        groups[failure.stage, reason].append(failure.file + (f" ({failure.class_name})" if failure.class_name else ""))
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return tuple(FailureGroup(stage, reason, tuple(files)) for (stage, reason), files in ordered)
+
+
 def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
     """Why items have no box, or a fallback's, with their counts, the most frequent first."""
-    reasons = Counter(
-        # A file's own name would make each reason unique.
-        f"failed in {failure.stage}: {failure.reason.replace(Path(failure.file).name, 'the image')}"
-        for failure in contents.failures
-    )
+    groups = group_failures(contents.failures)
+    reasons = Counter({f"failed in {group.stage}: {group.reason}": len(group.files) for group in groups})
     reasons += Counter(
         f"box of the {record.fallback}, because the cut found no foreground"
         for record in contents.localizations
@@ -118,16 +136,21 @@ def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
     return reasons.most_common(_MAX_PROBLEMS_SHOWN)
 
 
-def _problem_lines(problems: tuple[str, ...], ambiguous: int) -> list[str]:
-    lines = []
+def orientation_notes(truth: GroundTruthSet | None) -> list[str]:
+    """A sentence on annotations whose frame is not known, where there are any."""
+    if truth is None or not truth.ambiguous_orientations:
+        return []
+    return [
+        f"{counted(truth.ambiguous_orientations, 'image')} with an EXIF orientation, whose annotation does not tell in "
+        "which frame the boxes are: taken to be that of the stored image."
+    ]
+
+
+def _problem_lines(truth: GroundTruthSet) -> list[str]:
+    problems, lines = truth.problems, []
     if problems:
         lines.append(f"{len(problems)} problems in the annotations:")
         lines += [f"  {problem}" for problem in problems[:_MAX_PROBLEMS_SHOWN]]
         if len(problems) > _MAX_PROBLEMS_SHOWN:
             lines.append("  ... all of them in annotation_problems.txt")
-    if ambiguous:
-        lines.append(
-            f"{ambiguous} images have an EXIF orientation, and their annotation does not tell in which frame the boxes "
-            "are: taken to be that of the stored image."
-        )
-    return lines
+    return lines + orientation_notes(truth)

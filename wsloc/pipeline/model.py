@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from wsloc.classifiers import (
-    VIEWS,
     Classifier,
     LabelMap,
     Preprocessing,
@@ -22,10 +21,12 @@ from wsloc.classifiers import (
     make_scorer,
     resolve_label_map,
 )
+from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, ComputeSettings, SaliencySettings
 from wsloc.errors import UserError
 from wsloc.records import AskedClasses
+from wsloc.registries import VIEWS
 from wsloc.saliency import BoundMethod, MethodContext, bind_method
 
 
@@ -150,7 +151,7 @@ def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]]
 
 def _input_shapes(preprocessing: Preprocessing, views: str) -> list[tuple[int, int, int]]:
     """Channels, height and width of the network inputs that a square image and a wide one become, no shape twice."""
-    make_views: Callable[..., Any] = VIEWS[views]
+    make_views: MakeViews = VIEWS[views]
     shapes = []
     for image_hw in ((64, 64), (64, 96)):
         for view in make_views(np.zeros((*image_hw, 3), dtype=np.uint8), preprocessing).views:

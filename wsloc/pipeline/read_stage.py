@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.classifiers import Preprocessing, Views
+from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.stage import Failed
@@ -65,7 +66,8 @@ class ReadStage:
             rgb = read_image(image.source)
             views = None
             if self.views is not None and self.preprocessing is not None:
-                views = VIEWS[self.views](rgb, self.preprocessing)
+                make_views: MakeViews = VIEWS[self.views]
+                views = make_views(rgb, self.preprocessing)
         except ItemError as error:
             return Failed(image, self.name, str(error))
         working = working_image(rgb, self.working_size)

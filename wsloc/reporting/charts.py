@@ -16,7 +16,7 @@ PERCENT_TICKS: Ticks = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve: what the legend calls it, its points, and the number of its color; baselines are dashed."""
+    """A curve: what the legend calls it, its points, and the index of its color; baselines are dashed."""
 
     name: str
     points: tuple[Point, ...]
@@ -28,7 +28,7 @@ class Line:
 class Bar:
     """A bar from ``x0`` to ``x1`` up to ``y``, in the units of the axes; ``title`` shows under the pointer.
 
-    ``low`` and ``high`` are the ends of a whisker; ``faint`` bars stand back.
+    ``low`` and ``high`` are the ends of a whisker; ``faint`` bars are pale.
     """
 
     x0: float
@@ -53,12 +53,12 @@ class Chart:
         y_label: above the axis.
         x_range: ends of the axis.
         y_range: likewise.
-        x_ticks: places and labels.
+        x_ticks: positions and labels.
         y_ticks: likewise.
         lines: curves.
         bars: behind them.
-        marks: places on the x axis with a vertical line.
-        legend: names and color numbers of bars; curves name themselves.
+        marks: positions on the x axis with a vertical line.
+        legend: names and color indices of bars; curves name themselves.
     """
 
     key: str
@@ -79,14 +79,14 @@ class Chart:
 def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Point, ...]:
     """At most 200 points of a curve, its ends included, evenly along ``x``, which ascends."""
     if len(x) > _MAX_POINTS:
-        places = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], _MAX_POINTS)).clip(0, len(x) - 1))
-        x, y = x[places], y[places]
+        kept = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], _MAX_POINTS)).clip(0, len(x) - 1))
+        x, y = x[kept], y[kept]
     return tuple(zip(x.tolist(), y.tolist(), strict=True))
 
 
-def count_ticks(most: float) -> tuple[Point, Ticks]:
-    """Range and ticks of an axis of counts up to ``most``, at round numbers."""
-    top = max(most, 1)
+def count_ticks(maximum: float) -> tuple[Point, Ticks]:
+    """Range and ticks of an axis of counts up to ``maximum``, at round numbers."""
+    top = max(maximum, 1)
     step = next(factor * 10**power for power in range(12) for factor in (1, 2, 5) if top / (factor * 10**power) <= 4)
     end = step * int(np.ceil(top / step))
     return (0, end), tuple((value, f"{value:,}") for value in range(0, end + 1, step))

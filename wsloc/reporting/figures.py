@@ -92,8 +92,8 @@ def iou_chart(judged: Judged) -> Chart:
 def sweep_chart(judged: Mapping[str, Judged]) -> Chart:
     """CorLoc against the IoU that counts as found, for each name."""
     lines = tuple(
-        Line(name, tuple(zip(_THRESHOLDS.tolist(), sweep(result), strict=True)), number, dashed=number > 0)
-        for number, (name, result) in enumerate(judged.items())
+        Line(name, tuple(zip(_THRESHOLDS.tolist(), sweep(result), strict=True)), index, dashed=index > 0)
+        for index, (name, result) in enumerate(judged.items())
     )
     return sweep_of(lines)
 
@@ -124,9 +124,9 @@ def sweep(judged: Judged) -> list[float]:
 def kept_chart(kept: JudgedBoxes) -> Chart:
     """Precision against the fraction of boxes kept, by both scores of a record."""
     lines, gains = [], []
-    for number, (name, scores) in enumerate(scores_of(kept).items()):
+    for index, (name, scores) in enumerate(scores_of(kept).items()):
         curve = kept_curve(kept, scores, kept.right)
-        lines.append(Line(name, thinned(curve.fraction, curve.precision), number))
+        lines.append(Line(name, thinned(curve.fraction, curve.precision), index))
         worth = estimate(gain, rank(kept, scores, kept.right))
         gains.append(f"{name} {format_points(worth)} points")
         best = curve.best
@@ -171,16 +171,16 @@ def size_chart(judged: Mapping[str, Judged], true: TrueBoxes) -> Chart:
     """Fraction of found items by the size of the object, for each name."""
     bars, ticks, counts = [], [], []
     width = 0.8 / len(judged)
-    for place, (group, kept) in enumerate(size_groups(true).items()):
-        ticks.append((float(place), group))
+    for position, (group, kept) in enumerate(size_groups(true).items()):
+        ticks.append((float(position), group))
         counts.append(f"{int(kept.sum()):,}")
-        for number, (name, result) in enumerate(judged.items()):
+        for index, (name, result) in enumerate(judged.items()):
             found = found_fraction(result, kept)
             if found is None:
                 continue
-            left = place - 0.4 + number * width
+            left = position - 0.4 + index * width
             title = f"{name}, objects {group} of the image: {format_interval(found)} %"
-            bars.append(Bar(left, left + 0.88 * width, found.value, title, number, found.low, found.high))
+            bars.append(Bar(left, left + 0.88 * width, found.value, title, index, found.low, found.high))
     return Chart(
         "size",
         "CorLoc by object size",
@@ -193,7 +193,7 @@ def size_chart(judged: Mapping[str, Judged], true: TrueBoxes) -> Chart:
         tuple(ticks),
         PERCENT_TICKS,
         bars=tuple(bars),
-        legend=tuple((name, number) for number, name in enumerate(judged)),
+        legend=tuple((name, index) for index, name in enumerate(judged)),
     )
 
 

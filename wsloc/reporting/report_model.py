@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsloc.config import LocalizeConfig
-from wsloc.errors import counted
 from wsloc.evaluation.bootstrap import Estimate, estimate
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.corloc import class_wise
@@ -20,8 +18,8 @@ from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Sc
 from wsloc.evaluation.table import format_points
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
+from wsloc.judging.run_summary import FailureGroup, group_failures, orientation_notes
 from wsloc.progress import Progress, silent
-from wsloc.records import Failure
 from wsloc.reporting.charts import Chart
 from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
 from wsloc.reporting.gallery import GalleryItem, Pair, choose, gallery_items
@@ -36,24 +34,15 @@ _FEW_ITEMS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Items that failed for one reason, and their files."""
-
-    stage: str
-    reason: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RunReport:
     """The page of one run.
 
     Attributes:
         name: of the run folder.
         subtitle: data and network in a line.
-        complete: False for a run that was killed or still goes on.
+        complete: False for a run that was killed or is still running.
         banners: sentences that a reader must see first.
-        notes: sentences on records that were mended, and on annotations.
+        notes: sentences on records that were fixed, and on annotations.
         counts: images, items, boxes, fallbacks and failures.
         facts: what the run was.
         versions: what made it.
@@ -66,7 +55,7 @@ class RunReport:
         kinds: what became of the items; empty without ground truth.
         charts: likewise.
         failures: by reason, the most frequent first.
-        problems: one sentence for each annotation that was left out or mended.
+        problems: one sentence for each annotation that was left out or fixed.
         weak_classes: classes without a true substitute among the network's outputs.
         items: all of them that can be shown.
         chosen: those that are.
@@ -107,15 +96,16 @@ def build_run_report(
     """What there is to say of a run, all but the pictures.
 
     Args:
-        run: as judged; without ground truth the metrics of its folder stand in, where there are any.
+        run: as judged; without ground truth the metrics of its folder are taken, where there are any.
         config: its settings; None where they cannot be read.
         max_items: of the gallery.
         pictured: items that the run kept pictures of.
         progress: counts the metrics.
     """
     contents = run.contents
-    evaluation = saved_evaluation(contents.path) if run.judged is None else summarize(run.judged, progress)
-    precision = saved_average_precision(contents.path) if evaluation is not None and run.judged is None else {}
+    evaluation, precision = saved_metrics(contents.path)
+    if run.judged is not None:
+        evaluation, precision = summarize(run.judged, progress), {}
     glance: tuple[str, ...] = ()
     kinds: tuple[MissKind, ...] = ()
     charts: tuple[Chart, ...] = ()
@@ -136,7 +126,7 @@ def build_run_report(
         subtitle=subtitle(contents, config),
         complete=contents.complete,
         banners=tuple(_banners(run, evaluation)),
-        notes=tuple(_notes(run)),
+        notes=(*contents.notes, *orientation_notes(run.truth)),
         counts={
             "images": len(contents.image_ids()),
             "items": len(items),
@@ -167,8 +157,8 @@ def _asked_for(config: LocalizeConfig | None) -> tuple[str, ...] | None:
     return None if config is None else classes_asked(config.data)
 
 
-def saved_evaluation(folder: Path) -> Evaluation | None:
-    """The metrics that a run folder holds; None where it has none of today's form."""
+def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
+    """The metrics that a run folder holds, and its average precision by name; None and empty where it has none."""
     try:
         saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         rows = tuple(
@@ -176,35 +166,16 @@ def saved_evaluation(folder: Path) -> Evaluation | None:
             for row in saved["rows"]
         )
         classes = tuple(ClassScores(**scores) for scores in saved["classes"])
-        return Evaluation(saved["images"], saved["items"], rows, classes)
+        precision = {str(name): float(value) for name, value in saved.get("average precision", {}).items()}
+        return Evaluation(saved["images"], saved["items"], rows, classes), precision
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return None, {}
 
 
 def precision_note(report: RunReport) -> str:
     """What must be known of a run's average precision."""
     told = " The labels said which classes to look for, so it lies above a detector's." if report.labeled else ""
     return "Percent; boxes sorted by quality." + told
-
-
-def saved_average_precision(folder: Path) -> dict[str, float]:
-    """The average precision that a run folder holds, by name; empty where it has none."""
-    try:
-        saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        return {str(name): float(value) for name, value in saved.get("average precision", {}).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
-    """Failures by stage and reason, the most frequent first."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for failure in failures:
-        # A file's own name would make each reason unique.
-        reason = failure.reason.replace(failure.file, "the image").replace(Path(failure.file).name, "the image")
-        groups[failure.stage, reason].append(failure.file + (f" ({failure.class_name})" if failure.class_name else ""))
-    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return tuple(FailureGroup(stage, reason, tuple(files)) for (stage, reason), files in ordered)
 
 
 def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
@@ -222,17 +193,6 @@ def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
     if run.judged is None and run.headless:
         banners.append(run.headless + (" The metrics shown are those of the run folder." if evaluation else ""))
     return banners
-
-
-def _notes(run: JudgedRun) -> list[str]:
-    notes = list(run.contents.notes)
-    if run.truth is not None and run.truth.ambiguous_orientations:
-        images = counted(run.truth.ambiguous_orientations, "image")
-        notes.append(
-            f"{images} with an EXIF orientation, whose annotation does not tell in which frame the boxes are: taken to "
-            "be that of the stored image."
-        )
-    return notes
 
 
 def _at_a_glance(

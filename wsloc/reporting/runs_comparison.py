@@ -9,7 +9,7 @@ import numpy as np
 
 from wsloc.config import LocalizeConfig
 from wsloc.evaluation.comparison import Comparison, Contender, ItemRow, compare
-from wsloc.evaluation.items import Items
+from wsloc.evaluation.items import items_of
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.kept_curve import judge_boxes, kept_curve
 from wsloc.judging.detection_metrics import average_precision, scores_of
@@ -183,14 +183,6 @@ def _curve(judged: Judged) -> tuple[tuple[float, float], ...]:
 
 def _judged(comparison: Comparison) -> list[Judged]:
     """The IoUs of each run in the form that the metrics take."""
-    image_number: dict[str, int] = {}
-    image_index = [image_number.setdefault(item.image_id, len(image_number)) for item in comparison.items]
-    names, class_index = np.unique([item.class_name for item in comparison.items], return_inverse=True)
-    items = Items(
-        tuple(image_number),
-        tuple(names.tolist()),
-        np.array(image_index, dtype=np.int64),
-        class_index.astype(np.int64),
-    )
+    items = items_of([(item.image_id, item.class_name) for item in comparison.items])
     ious = np.array([item.ious for item in comparison.items])
-    return [Judged(items, ious[:, number], np.zeros(len(image_number))) for number in range(ious.shape[1])]
+    return [Judged(items, ious[:, run], np.zeros(len(items.image_ids))) for run in range(ious.shape[1])]

@@ -49,7 +49,7 @@ def average_views(views: Views, maps: Sequence[Tensor]) -> NDArray[np.float32]:
 def _brought_to(level: float, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """A map of another scale with the mean of the first view's, as far as both have one.
 
-    A gradient falls as the pixels grow in number: as it is, 3/4 of the size would outweigh 5/4 about threefold.
+    A gradient falls as the number of pixels grows: unscaled, 3/4 of the size would outweigh 5/4 about threefold.
     """
     mean = float(values.mean())
     if not (np.isfinite(level) and np.isfinite(mean) and level > 0 and mean > 0):

@@ -188,7 +188,7 @@ def _one_pair(image: Tensor, class_index: int) -> PairBatch:
 
 
 def _without_relu(number: int) -> CallInterceptor:
-    """While entered for one pass, the ReLU call of that number hands on its input."""
+    """While entered for one pass, the ReLU call of that number passes on its input."""
     seen = 0
 
     def handler(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

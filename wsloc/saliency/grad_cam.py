@@ -1,4 +1,4 @@
-"""Grad-CAM and its kin: features weighed by the gradients of the score with respect to them.
+"""Grad-CAM and its relatives: features weighted by the gradients of the score with respect to them.
 
 With A the features of a layer and g = dS_c/dA, the sums over the channels k and the positions (i, j):
 

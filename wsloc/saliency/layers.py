@@ -103,13 +103,13 @@ def logits_and_features(scorer: Scorer, images: Tensor, layers: Sequence[Layer])
     """
     features: list[list[Tensor]] = [[] for _ in layers]
 
-    def keep(number: int, tensor: object) -> Tensor:
+    def keep(index: int, tensor: object) -> Tensor:
         if not isinstance(tensor, Tensor):
-            raise UserError(f"The layer {layers[number].name} gives no single tensor; name another layer.")
+            raise UserError(f"The layer {layers[index].name} gives no single tensor; name another layer.")
         # What lies above another layer that is read already has a graph, which must stay.
         own = tensor if tensor.requires_grad else tensor.detach().requires_grad_(True)
-        features[number].append(own)
-        # A copy, since the network may go on with an operation in place.
+        features[index].append(own)
+        # A copy, since the network may continue with an operation in place.
         return own.clone()
 
     with replaced(scorer.network, layers, keep):
@@ -133,9 +133,9 @@ def feature_channels(scorer: Scorer, images: Tensor, layer: Layer) -> int:
 
 @contextlib.contextmanager
 def replaced(network: nn.Module, layers: Sequence[Layer], replace: Callable[[int, Any], Tensor]) -> Iterator[None]:
-    """While entered, each layer's tensor is what ``replace(number of the layer, tensor)`` makes of it."""
+    """While entered, each layer's tensor is replaced by ``replace(index of the layer, tensor)``."""
     hooks = []
-    calls = {layer.call: number for number, layer in enumerate(layers) if layer.at == "pooling-input"}
+    calls = {layer.call: index for index, layer in enumerate(layers) if layer.at == "pooling-input"}
     seen = 0
 
     def pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -147,14 +147,14 @@ def replaced(network: nn.Module, layers: Sequence[Layer], replace: Callable[[int
         return function(*args, **kwargs)
 
     try:
-        for number, layer in enumerate(layers):
+        for index, layer in enumerate(layers):
             module = network.get_submodule(layer.name)
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # It takes no hooks, so that it is never seen to run.
             if layer.at == "module-output":
-                hooks.append(module.register_forward_hook(_output_hook(replace, number)))
+                hooks.append(module.register_forward_hook(_output_hook(replace, index)))
             elif layer.at == "module-input":
-                hooks.append(module.register_forward_pre_hook(_input_hook(replace, number)))
+                hooks.append(module.register_forward_pre_hook(_input_hook(replace, index)))
         with CallInterceptor(pooling) if calls else contextlib.nullcontext():
             yield
     finally:
@@ -214,14 +214,14 @@ def _modules_that_ran(scorer: Scorer, images: Tensor) -> list[tuple[str, nn.Modu
     return ran
 
 
-def _output_hook(replace: Callable[[int, Any], Tensor], number: int) -> Callable[..., Tensor]:
-    return lambda _module, _inputs, output: replace(number, output)
+def _output_hook(replace: Callable[[int, Any], Tensor], index: int) -> Callable[..., Tensor]:
+    return lambda _module, _inputs, output: replace(index, output)
 
 
-def _input_hook(replace: Callable[[int, Any], Tensor], number: int) -> Callable[..., tuple[Any, ...]]:
+def _input_hook(replace: Callable[[int, Any], Tensor], index: int) -> Callable[..., tuple[Any, ...]]:
     def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         # Self-attention is given the same tokens as query, key and value.
-        new = replace(number, inputs[0])
+        new = replace(index, inputs[0])
         return tuple(new if value is inputs[0] else value for value in inputs)
 
     return hook

@@ -75,7 +75,7 @@ def refuse_hidden_nonlinearities(scorer: Scorer, images: Tensor) -> None:
 
 
 def _linear_stand_in(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """ReLUs and maxima whose gates and places do not depend on the features; any other function as it is."""
+    """ReLUs and maxima whose gates and places do not depend on the features; any other function unchanged."""
     if function in _SPATIAL_MAXIMA and _is_spatial(args, kwargs):
         return torch.mean(*args, **kwargs)
     rectifies = relu_ceiling(function, args, kwargs) is not None

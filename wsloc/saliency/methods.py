@@ -6,7 +6,7 @@ from wsloc.errors import UserError
 from wsloc.plugins import users_code
 from wsloc.registries import METHODS
 from wsloc.saliency.attribution import BoundMethod
-from wsloc.saliency.binding import MethodContext
+from wsloc.saliency.binding import Binder, MethodContext
 from wsloc.saliency.combination import combined
 
 
@@ -24,7 +24,7 @@ def bind_method(context: MethodContext) -> BoundMethod:
 
 
 def _bind(name: str, context: MethodContext) -> BoundMethod:
-    binder = METHODS[name]
+    binder: Binder = METHODS[name]
     if name in METHODS:
         return binder(context)
     with users_code(METHODS.what, name):

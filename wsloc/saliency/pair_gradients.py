@@ -47,7 +47,7 @@ def pair_gradients(
 
 
 def occurrence(image_index: Tensor) -> Tensor:
-    """For each of P pairs how many pairs of the same image stand before it: int64 ``(P,)``, on the CPU."""
+    """For each of P pairs, how many pairs of the same image come before it: int64 ``(P,)``, on the CPU."""
     seen: Counter[int] = Counter()
     before = []
     for image in image_index.tolist():

@@ -86,7 +86,7 @@ def _by_rule(scorer: Scorer, batch: PairBatch, checked: bool, rule: Rule) -> Att
 
 
 def _rectify(rule: Rule, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A ReLU with the rule on its way back; any other function as it is."""
+    """A ReLU with the rule in its backward pass; any other function unchanged."""
     ceiling = relu_ceiling(function, args, kwargs)
     if ceiling is None:
         return function(*args, **kwargs)
@@ -97,7 +97,7 @@ def _rectify(rule: Rule, function: Function, args: tuple[Any, ...], kwargs: dict
 
 
 class _Rectifier(torch.autograd.Function):
-    """``min(relu(x), ceiling)`` with a rule of one's own on the way back."""
+    """``min(relu(x), ceiling)`` with a rule of its own in the backward pass."""
 
     generate_vmap_rule = True
 

@@ -44,7 +44,7 @@ def _save(indices: NDArray[np.uint8], path: Path) -> None:
 
 
 def _palette() -> bytes:
-    """VOC's colors: the bits of an index dealt out to red, green and blue in turn, each from its highest bit on."""
+    """VOC's colors: the bits of the index go to red, green and blue alternately, filling each from its highest bit."""
     index = np.arange(256)
     colors = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):

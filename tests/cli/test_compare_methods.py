@@ -1,4 +1,4 @@
-"""``wsloc compare`` as a user types it."""
+"""``wsloc compare-methods`` as a user types it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -15,15 +15,15 @@ import pytest
 import wsloc.pipeline.saliency_maps
 from numpy.typing import NDArray
 from PIL import Image
-from wsloc.pipeline.reading import PreparedImage, prepare
-from wsloc.pipeline.saliency_maps import ImageMaps, compute_maps
 
 import wsloc.visualization
-from wsloc.cli.compare import CompareConfig
+from wsloc.cli.compare_methods import CompareMethodsConfig
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset
-from wsloc.pipeline import Localizer, make_localizer
+from wsloc.pipeline import Failed, Runner, make_localizer
+from wsloc.pipeline.map_stage import ImageMaps, MapStage
+from wsloc.pipeline.read_stage import ReadImage
 from wsloc.registries import METHODS
 from wsloc.segmentation import working_map
 from wsloc.visualization import COLORMAPS, STYLES, Block
@@ -44,7 +44,7 @@ def compare(tiny_flags: list[str], capsys: pytest.CaptureFixture[str]) -> Compar
     """Runs the command in the folder of the tiny network; the exit status, standard output and standard error."""
 
     def run(*words: str) -> tuple[int, str, str]:
-        status = run_verb("compare", [*words, *NETWORK])
+        status = run_verb("compare-methods", [*words, *NETWORK])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -66,7 +66,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
 
 
 def literal(field: str) -> set[str]:
-    return set(get_args(get_type_hints(CompareConfig)[field]))
+    return set(get_args(get_type_hints(CompareMethodsConfig)[field]))
 
 
 def test_every_method_of_every_class(tiny: Path, compare: Compare, blocks: list[Block]) -> None:
@@ -122,8 +122,9 @@ def test_the_maps_are_those_of_the_pipeline(compare: Compare, blocks: list[Block
             flags = ["--images", "photos/02.png", "--class", block.heading, "--method", tile.caption]
             config = parse_localize([*flags, *settings, *NETWORK])
             dataset = open_dataset(config.data)
-            localizer = make_localizer(config, dataset)
-            (maps,) = compute_maps(localizer, [prepare(localizer, dataset.images[0])])
+            localizer = make_localizer(config, [block.heading])
+            (maps,) = localizer.compute_maps(dataset.images, Runner())
+            assert isinstance(maps, ImageMaps)
             expected = working_map(maps.maps[block.heading], tile.picture.shape[:2], smoothing=0)
             expected = (expected - expected.min()) / np.ptp(expected)
             np.testing.assert_allclose(tile.picture[..., 0], 255 * expected, atol=1)
@@ -158,11 +159,13 @@ def test_one_image_fills_its_batches(
     """A gradient of two classes needs two rows, a CAM one; what makes versions of the image fills them all."""
     seen = {}
 
-    def spy(localizer: Localizer, prepared: Sequence[PreparedImage]) -> Iterator[ImageMaps]:
-        seen[localizer.method_name] = localizer.batch_size
-        return compute_maps(localizer, prepared)
+    compute = MapStage.compute
 
-    monkeypatch.setattr(wsloc.pipeline.saliency_maps, "compute_maps", spy)
+    def spy(stage: MapStage, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
+        seen[stage.model.saliency.method] = stage.batch_size
+        return compute(stage, images, runner)
+
+    monkeypatch.setattr(MapStage, "compute", spy)
     compare("photos/00.png", "--class", "red", "blue", "--views", views, "--methods", *expected, *QUICK)
     assert seen == expected
 
@@ -190,13 +193,16 @@ def test_there_is_a_sheet_even_if_all_refuse(tiny: Path, compare: Compare, block
 def test_a_map_that_shows_nothing_has_a_tile_that_says_so(
     compare: Compare, blocks: list[Block], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(localizer: Localizer, prepared: Sequence[PreparedImage]) -> Iterator[ImageMaps]:
-        for maps in compute_maps(localizer, prepared):
+    compute = MapStage.compute
+
+    def spoil(stage: MapStage, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
+        for maps in compute(stage, images, runner):
+            assert isinstance(maps, ImageMaps)
             maps.maps["red"][:] = 0
             maps.maps["blue"][3, 4] = np.inf
             yield maps
 
-    monkeypatch.setattr(wsloc.pipeline.saliency_maps, "compute_maps", spoil)
+    monkeypatch.setattr(MapStage, "compute", spoil)
     status, shown, _ = compare("photos/00.png", "--class", "red", "blue", "green", *FEW)
     assert status == 1
     reasons = [tile.reason for block in blocks for tile in block.tiles[1:]]
@@ -301,19 +307,24 @@ def test_a_full_disk(tiny: Path, compare: Compare, monkeypatch: pytest.MonkeyPat
         ("a.png --class red --method cam", "--methods"),
         ("a.png --class red --second-method cam", "--second-method"),
         ("a.png --class red --workers 2", "--workers"),
-        ("a.png --class red --methods camera", "camera"),
         ("a.png --class red --style sepia", "sepia"),
         ("a.png --class red --colormap rainbow", "rainbow"),
         ("a.png b.png --class red", "b.png"),
     ],
 )
 def test_bad_flags_end_with_status_2(words: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        run_verb("compare", words.split())
-    assert raised.value.code == 2
+    assert run_verb("compare-methods", words.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
+    assert captured.err.count("\n") == 1
     assert shown in captured.err
+
+
+def test_an_unknown_method_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("compare", "a.png --class red --methods cam camera".split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "There is no saliency method 'camera' (did you mean cam?); choose gradient, " in captured.err
 
 
 def test_the_script(tiny: Path, tiny_flags: list[str]) -> None:  # noqa: ARG001
@@ -325,7 +336,8 @@ def test_the_script(tiny: Path, tiny_flags: list[str]) -> None:  # noqa: ARG001
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom wsloc.cli import main\ntry:\n    main(['compare', '--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom wsloc.cli import main\n"
+        "try:\n    main(['compare-methods', '--help'])\nexcept SystemExit:\n    pass\n"
         "print('loaded:', sorted({'torch', 'torchvision', 'cv2', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -341,7 +353,7 @@ def test_maps_of_a_dog_and_a_cat_on_a_photograph(
     photograph = shared / "VOCdevkit/VOC2012/JPEGImages/2010_004327.jpg"
     flags = f"--arch densenet121 --weights {shared}/weights/densenet121.pth --class dog cat --methods cam".split()
     look = f"--style gray --tile 500 --top-percentile 100 --out {tmp_path}/sheet.png".split()
-    assert run_verb("compare", [str(photograph), *flags, *look]) == 0, capsys.readouterr().err
+    assert run_verb("compare-methods", [str(photograph), *flags, *look]) == 0, capsys.readouterr().err
     boxes_xyxy = {"dog": (290, 40, 475, 350), "cat": (17, 178, 360, 348)}
     for block in blocks:
         picture = block.tiles[1].picture

@@ -1,4 +1,4 @@
-"""``wsloc compare``: the maps of one image by many methods, on one sheet."""
+"""``wsloc compare-methods``: the maps of one image by many methods, on one sheet."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from wsloc.cli.flags import with_flags
+from wsloc.cli.parse import parse
 from wsloc.config import (
     ClassifierSettings,
     Combination,
@@ -39,6 +40,7 @@ class _SettingsOfMethods(SaliencySettings):
     method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
     second_method: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     combine: Annotated[Combination, tyro.conf.Fixed, tyro.conf.Suppress] = "product"
+    maps: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class _ComputeWithoutWorkers(ComputeSettings):
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareMethodsConfig:
     """Maps of one image by many methods, side by side in one picture."""
 
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
@@ -115,7 +117,7 @@ class _Answers:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
-    config = tyro.cli(CompareConfig, prog="wsloc compare", args=list(arguments), config=(tyro.conf.OmitArgPrefixes,))
+    config = parse(CompareMethodsConfig, "compare-methods", arguments)
     out = _free_place(config)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.files.atomic import write_picture
@@ -132,12 +134,12 @@ def run(arguments: Sequence[str]) -> int:
     write_picture(out, _sheet(config, read.class_names, image_rgb, answers))
     print(f"{localizer.model.classifier.name}: {len(answers.maps)} maps of {config.image}")
     for (method, class_name), reason in answers.reasons.items():
-        print(f"  no map by {method} of {class_name}: {with_flags(reason)}")
+        print(f"  no map by {method} of {class_name}: {reason}")
     print(f"Sheet: {out}")
     return 1 if answers.reasons else 0
 
 
-def _free_place(config: CompareConfig) -> Path:
+def _free_place(config: CompareMethodsConfig) -> Path:
     """Where the sheet will lie, looked at before the work rather than after."""
     out = config.out or Path(f"{config.image.stem}-methods.png")
     if not out.parent.is_dir():
@@ -149,7 +151,7 @@ def _free_place(config: CompareConfig) -> Path:
     return out
 
 
-def _opened(config: CompareConfig) -> tuple[Localizer, ReadImage]:
+def _opened(config: CompareMethodsConfig) -> tuple[Localizer, ReadImage]:
     """The pipeline for a data set of this one image, labeled with what to look for, and the image read."""
     from wsloc.pipeline import Failed, make_localizer
     from wsloc.records import ImageRecord
@@ -168,7 +170,7 @@ def _opened(config: CompareConfig) -> tuple[Localizer, ReadImage]:
     return localizer, read
 
 
-def _ask_all(config: CompareConfig, localizer: Localizer, read: ReadImage, tile_wh: tuple[int, int]) -> _Answers:
+def _ask_all(config: CompareMethodsConfig, localizer: Localizer, read: ReadImage, tile_wh: tuple[int, int]) -> _Answers:
     from wsloc.pipeline import Runner
     from wsloc.pipeline.map_stage import ImageMaps
     from wsloc.segmentation import working_map
@@ -182,7 +184,7 @@ def _ask_all(config: CompareConfig, localizer: Localizer, read: ReadImage, tile_
                 bar.set_description(f"{name} ({stage.model.bound.method.cost})")
                 (of_image,) = stage.compute([read], Runner())
             except UserError as error:
-                answers.reasons |= {(name, class_name): str(error) for class_name in read.class_names}
+                answers.reasons |= {(name, class_name): with_flags(str(error)) for class_name in read.class_names}
                 continue
             assert isinstance(of_image, ImageMaps)
             for class_name, saliency in of_image.maps.items():
@@ -190,11 +192,11 @@ def _ask_all(config: CompareConfig, localizer: Localizer, read: ReadImage, tile_
                 try:
                     answers.maps[name, class_name] = working_map(saliency, tile_wh[::-1], smoothing=0)
                 except ItemError as error:
-                    answers.reasons[name, class_name] = f"{error}."
+                    answers.reasons[name, class_name] = with_flags(f"{error}.")
     return answers
 
 
-def _methods(config: CompareConfig) -> tuple[str, ...]:
+def _methods(config: CompareMethodsConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.methods or METHODS))
 
 
@@ -219,7 +221,7 @@ def _tile_wh(image_rgb: NDArray[np.uint8], longer_side: int) -> tuple[int, int]:
 
 
 def _sheet(
-    config: CompareConfig, class_names: Sequence[str], image_rgb: NDArray[np.uint8], answers: _Answers
+    config: CompareMethodsConfig, class_names: Sequence[str], image_rgb: NDArray[np.uint8], answers: _Answers
 ) -> NDArray[np.uint8]:
     """A block for each class: the photograph, then the map of each method."""
     import numpy as np

@@ -1,0 +1,171 @@
+"""Runs from Python: made, judged, exported and shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from wsloc.classifiers import Classifier
+from wsloc.config import LocalizeConfig
+from wsloc.config_files import settings_of_run, to_yaml
+from wsloc.datasets import open_dataset
+from wsloc.errors import UserError, counted
+from wsloc.evaluation import Evaluation
+from wsloc.evaluation import evaluate as evaluate_boxes
+from wsloc.evaluation.table import format_evaluation
+from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
+from wsloc.exporters.exporting import export_run
+from wsloc.exporters.formats import Export
+from wsloc.exporters.source import open_source
+from wsloc.judging.judged_run import judge_run
+from wsloc.main_job import run_main_job
+from wsloc.progress import Progress, silent
+from wsloc.records import Box, BoxRecord, Failure, GroundTruth
+from wsloc.reporting.writing import MAX_ITEMS, page_of_run, page_of_runs, write_page
+from wsloc.runs.read_run import read_run, read_run_manifest
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """What a run left.
+
+    Attributes:
+        path: its folder.
+        boxes: in the order of the images.
+        failures: what has no box, and why.
+        evaluation: its metrics; None where there is no ground truth.
+    """
+
+    path: Path
+    boxes: tuple[BoxRecord, ...]
+    failures: tuple[Failure, ...]
+    evaluation: Evaluation | None
+
+    def __repr__(self) -> str:
+        said = f"RunResult({str(self.path)!r}, {counted(len(self.boxes), 'box')}, "
+        said += f"{counted(len(self.failures), 'failure')})"
+        return said if self.evaluation is None else f"{said}\n{format_evaluation(self.evaluation)}"
+
+
+def run(config: LocalizeConfig, classifier: Classifier | None = None, progress: Progress = silent) -> RunResult:
+    """The main job: localize every labeled class of every image of a data set, judge the boxes, and keep all of it.
+
+    Args:
+        config: all settings; ``config.output`` says where the run folder lies.
+        classifier: your own; None to load what the configuration names.
+        progress: watches the images go by.
+
+    Raises:
+        UserError: whatever is wrong with the data set, the network or the run folder.
+    """
+    done = run_main_job(config, to_yaml(config), classifier=classifier, progress=progress)
+    contents = done.judged.contents
+    return RunResult(contents.path, contents.localizations, contents.failures, done.summary.evaluation)
+
+
+def evaluate(
+    boxes: PathLike | Iterable[Box], truth: Mapping[str, GroundTruth] | None = None, progress: Progress = silent
+) -> Evaluation | None:
+    """How often boxes are right, beside the center box and the full image, with bootstrap intervals.
+
+    Args:
+        boxes: a run folder; or boxes, as the result of :func:`wsloc.localize` holds them.
+        truth: the true boxes of their images by image id, for boxes that are no run.
+        progress: counts the metrics.
+
+    Returns:
+        None if there is nothing to judge by.
+
+    Raises:
+        UserError: if the folder is no run, or its data set cannot be opened.
+    """
+    if not isinstance(boxes, str | os.PathLike):
+        if truth is None:
+            raise UserError("Boxes that are no run need `truth`, as wsloc.read_ground_truth(...).images.")
+        return evaluate_boxes(boxes, truth, progress=progress)
+    folder = Path(boxes)
+    settings = settings_of_run(folder).data
+    judged = judge_run(read_run(folder), settings, open_dataset(replace(settings, download=False)))
+    if judged.truth is None or judged.judged is None:
+        return None
+    return evaluate_boxes(judged.contents.localizations, judged.truth.images, progress=progress)
+
+
+def export(
+    run: PathLike,
+    format: str,
+    out: PathLike | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> Export:
+    """Write the boxes of a run for a detector or an annotation tool.
+
+    Args:
+        run: its folder; it may be unfinished.
+        format: ``coco``, ``voc``, ``yolo``, ``imagefolder``, ``label-studio`` or ``cvat``.
+        out: folder to write; None for ``exports/FORMAT`` of the run folder.
+        overwrite: whether to replace an export that is there.
+        progress: watches the images go by.
+        settings: of :class:`~wsloc.exporters.export_settings.SelectionSettings` and
+            :class:`~wsloc.exporters.export_settings.LayoutSettings` by their names, such as ``min_score=0.5``.
+
+    Raises:
+        UserError: if the run or the folder cannot be used, or there is no such setting.
+    """
+    selection = {field.name for field in fields(SelectionSettings)}
+    layout = {field.name for field in fields(LayoutSettings)}
+    if unknown := sorted(settings.keys() - selection - layout):
+        known = ", ".join(sorted(selection | layout))
+        raise UserError(f"There is no setting {unknown[0]!r} of an export; there are {known}.")
+    folder = Path(run)
+    return export_run(
+        folder,
+        open_source(settings_of_run(folder).data, None, read_run_manifest(folder)),
+        format,
+        Path(out) if out is not None else folder / "exports" / format.replace(":", "-"),
+        SelectionSettings(**{name: value for name, value in settings.items() if name in selection}),
+        LayoutSettings(**{name: value for name, value in settings.items() if name in layout}),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def report(
+    runs: PathLike | Sequence[PathLike],
+    out: PathLike | None = None,
+    *,
+    gallery: int = MAX_ITEMS,
+    progress: Progress = silent,
+) -> Path:
+    """Write a page about a run; about several, their differences to the first.
+
+    Args:
+        runs: run folders; they may be unfinished.
+        out: page to write; None for ``report.html`` in the folder of the (first) run.
+        gallery: most items with pictures.
+        progress: watches metrics and pictures.
+
+    Returns:
+        The page; the same in Markdown lies beside it.
+
+    Raises:
+        UserError: if a folder is no run, or its data set cannot be opened.
+    """
+    folders = [Path(runs)] if isinstance(runs, str | os.PathLike) else [Path(run) for run in runs]
+    contents = [read_run(folder) for folder in folders]
+    configs = [settings_of_run(folder) for folder in folders]
+    page = Path(out) if out is not None else folders[0] / "report.html"
+    if len(contents) > 1:
+        written = page_of_runs(contents, configs, gallery, progress)
+    else:
+        dataset = open_dataset(replace(configs[0].data, download=False))
+        written = page_of_run(judge_run(contents[0], configs[0].data, dataset), configs[0], dataset, gallery, progress)
+    write_page(page, *written)
+    return page
