@@ -108,18 +108,16 @@ def test_works_from_an_installed_wheel(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_retraining_reproduces_the_shipped_weights(demo: tuple[Dataset, Localizer], tmp_path: Path) -> None:
-    dataset, localizer = demo
+def test_retraining_reproduces_the_shipped_weights(
+    demo: tuple[Dataset, Localizer], demo_root: Path, tmp_path: Path
+) -> None:
+    dataset, shipped = demo
     weights = tmp_path / "again.safetensors"
     subprocess.run(
         [sys.executable, str(REPOSITORY / "scripts" / "train_demo_classifier.py"), "--out", str(weights)],
         cwd=tmp_path, check=True,
     )  # fmt: skip
-    from wsloc.classifiers.checkpoint import load_checkpoint
-
-    state, info = load_checkpoint(weights)
-    network = SmallCNN(len(info.class_names))
-    network.load_state_dict(state)
-    again = replace(localizer, scorer=replace(localizer.scorer, network=network.eval()))
-    shipped, retrained = (corloc(dataset, boxes_of(one, dataset.images)) for one in (localizer, again))
-    assert abs(shipped - retrained) <= 0.02
+    config = parse_localize(["--dataset", "demo", "--root", str(demo_root), "--checkpoint", str(weights)])
+    retrained = make_localizer(config, asked_classes(config.data, dataset))
+    before, after = (corloc(dataset, boxes_of(one, dataset.images)) for one in (shipped, retrained))
+    assert abs(before - after) <= 0.02

@@ -82,7 +82,7 @@ def test_trained_and_used_without_any_other_flag(
         for name in DATASETS:  # training must never come near true boxes
             kind = replace(DATASETS[name], read_truth=lambda *_: pytest.fail("true boxes were opened"))
             patch.setitem(DATASETS, name, kind)
-        patch.setattr("wsloc.datasets.voc.parse_xml", lambda *_: pytest.fail("an annotation was opened"))
+        patch.setattr("wsloc.datasets.voc_xml.parse_xml", lambda *_: pytest.fail("an annotation was opened"))
         assert train(*flags, "--test-split", "val", "--out", "out/net") == 0
     printed = capsys.readouterr()
     assert "bce on cpu" in printed.err
@@ -299,7 +299,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
     capsys.readouterr()
     localize = [*BASE, "--split", "val", "--checkpoint", "net/classifier.safetensors"]
     assert run_verb("localize", localize) == 2
-    assert "is of a network of your own; add --arch mynet:make, which allows its code to run" in capsys.readouterr().err
+    assert "is of a network of your own; add --arch mynet:make, which lets its code run" in capsys.readouterr().err
     assert not (voc / "proof").exists()
     assert run_verb("localize", [*localize, *own, "--out", "boxes"]) == 1
     assert (voc / "boxes/failures.jsonl").read_text() == ""

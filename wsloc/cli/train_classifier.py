@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     from wsloc.fitting.report import format_outcome, write_outcome
     from wsloc.pipeline import applied, plan_threads
     from wsloc.runs.choose_folder import open_run_folder
-    from wsloc.training.training_folder import remove_state
+    from wsloc.training.training_folder import finish_training
 
     task = open_task(config.data, config.test_split, config.fitting, config.compute)
     plan = plan_threads(task.device, config.compute.workers)
@@ -89,9 +89,8 @@ def run(arguments: Sequence[str]) -> int:
         print(_announcement(task, folder.path, resumed), file=sys.stderr)
         outcome = fit(task, folder.path, pool, training_bar)
         figures = write_outcome(folder.path, task, outcome)
-        remove_state(folder.path)
         ended = {"epochs": len(outcome.history), "best_epoch": outcome.best_epoch, "failures": len(outcome.problems)}
-        folder.finish({**manifest, **ended})
+        finish_training(folder, {**manifest, **ended})
     checkpoint = folder.path / "classifier.safetensors"
     print(with_flags(format_outcome(task, outcome, figures)))
     command = next_command(config, checkpoint)

@@ -114,12 +114,13 @@ def run(arguments: Sequence[str]) -> int:
 def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.checkpoint import Detector, save_detector
-    from wsloc.detection.detector_folder import DETECTOR, finish, identity_of, manifest_of, write_problems
+    from wsloc.detection.detector_folder import DETECTOR, identity_of, manifest_of, write_problems
     from wsloc.detection.learner import plan_training, train_detector
     from wsloc.detection.models import require_backbone
     from wsloc.detection.testing import judge_detector, open_test
     from wsloc.pipeline import applied, choose_device
     from wsloc.runs.choose_folder import open_run_folder
+    from wsloc.training.training_folder import finish_training
 
     device = choose_device(config.training.device)
     labels = open_labels(config.boxes_from, config.data, drop_empty=config.drop_empty)
@@ -152,7 +153,7 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
             )
             _print_figures(tested)
             counts = tested.counts
-        finish(folder, {**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
+        finish_training(folder, {**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
     _say(folder.path, len(trained.history), left_out, tested=test is not None)
     return 1 if left_out or counts.get("failures") or counts.get("images_without_truth") else 0
 

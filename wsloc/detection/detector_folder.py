@@ -24,7 +24,7 @@ from wsloc.files.atomic import write_atomic
 from wsloc.pipeline.results import ImageResult
 from wsloc.records import ImageRecord
 from wsloc.runs.run_folder import RunFolder
-from wsloc.training.training_folder import machine_identity, remove_state, training_manifest
+from wsloc.training.training_folder import machine_identity, training_manifest
 
 DETECTOR = "detector.safetensors"
 PROBLEMS = "training_problems.txt"
@@ -101,12 +101,6 @@ def write_results(
             yield result
         folder.write_part(part, results)
     folder.join()
-
-
-def finish(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
-    """Declare the run complete; the state of the training is no longer needed."""
-    remove_state(folder.path)
-    folder.finish(dict(manifest))
 
 
 def data_yaml(arch: str, data: DataSettings | None) -> str:

@@ -19,7 +19,7 @@ import torch
 from wsloc.config import DataSettings
 from wsloc.detection.checkpoint import Detector, save_detector
 from wsloc.detection.data import BoxedImages, from_localizations
-from wsloc.detection.detector_folder import DETECTOR, data_yaml, finish, identity_of, manifest_of, write_problems
+from wsloc.detection.detector_folder import DETECTOR, data_yaml, identity_of, manifest_of, write_problems
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.detection.labels import Labels, boxes_by_item
 from wsloc.detection.learner import train_detector
@@ -43,6 +43,7 @@ from wsloc.pipeline.results import ImageResult
 from wsloc.progress import Progress, silent
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import RunFolder, read_manifest
+from wsloc.training.training_folder import finish_training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,7 +229,7 @@ def _as_run(
         write_problems(path, problems)
         judged = _judge(task, replace(read_run(path), complete=True))
         counts = write_summary(judged, task.labels.dataset).counts
-        finish(folder, {**manifest, "counts": counts, "problems": len(problems)})
+        finish_training(folder, {**manifest, "counts": counts, "problems": len(problems)})
     return Round(index, found, boxes_of(results), judged, len(problems) + counts["images_without_truth"])
 
 

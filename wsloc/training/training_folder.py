@@ -14,13 +14,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from wsloc.devices import device_name
-from wsloc.runs.run_folder import SCHEMA_VERSION
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
 from wsloc.training.loop import STATE
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "pillow")
@@ -52,7 +51,8 @@ def training_manifest(
     return {**head, **identity, **facts, "versions": versions}
 
 
-def remove_state(folder: Path) -> None:
-    """Remove what only an unfinished training needs, in the folder and those below it."""
-    for path in folder.rglob(STATE):
+def finish_training(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
+    """Declare the training complete, and remove the states in its folder and below, which it no longer needs."""
+    folder.finish(dict(manifest))
+    for path in folder.path.rglob(STATE):
         path.unlink(missing_ok=True)
