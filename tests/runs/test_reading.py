@@ -138,6 +138,8 @@ def test_every_record_is_read_back_as_it_was_written(record: BoxRecord | Failure
     ("change", "what"),
     [
         ({"kind": "drawing"}, "its kind is 'drawing'"),
+        ({"kind": []}, "its kind is []"),
+        ({"quality": 10**400}, "quality int too large to convert to float"),
         ({"image_id": 7}, "image_id is no text"),
         ({"class_name": None}, "class_name is no text"),
         ({"box_xyxy": [0, 0, 9]}, "box_xyxy is no box"),

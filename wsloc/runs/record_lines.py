@@ -35,13 +35,14 @@ def from_fields(fields: Fields) -> BoxRecord | Failure:
     """
     if not isinstance(fields, Mapping):
         raise ValueError("it is no JSON object")
-    if (kind := fields.get("kind")) not in _FIELDS:
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise ValueError(f"its kind is {kind!r}")
     values = {}
     for name, check in _FIELDS[kind].items():
         try:
             values[name] = check(fields.get(name))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{name} {error}" if name in fields else f"{name} is missing") from error
     record: BoxRecord | Failure = _CLASSES[kind](**values)
     return record
