@@ -80,7 +80,7 @@ def test_trained_and_used_without_any_other_flag(
         for name in DATASETS:  # training must never come near true boxes
             kind = replace(DATASETS[name], read_truth=lambda *_: pytest.fail("true boxes were opened"))
             patch.setitem(DATASETS, name, kind)
-        patch.setattr("wsloc.datasets.voc.parse_xml", lambda *_: pytest.fail("an annotation was opened"))
+        patch.setattr("wsloc.datasets.voc_xml.parse_xml", lambda *_: pytest.fail("an annotation was opened"))
         assert train(*flags, "--test-split", "val", "--out", "out/net") == 0
     printed = capsys.readouterr()
     assert "bce on cpu" in printed.err
