@@ -15,15 +15,13 @@ import torch
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
-from wsloc.config import SaliencySettings
-from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.datasets import Dataset, asked_classes, open_dataset, read_ground_truth
 from wsloc.evaluation import estimate
 from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import judge_localizations, true_boxes
-from wsloc.pipeline import Localizer, applied, localize, make_localizer, plan_threads
+from wsloc.pipeline import Localizer, applied, localize_images, make_localizer, plan_threads
 from wsloc.records import ImageRecord, Localization
-from wsloc.saliency import MethodContext, bind_method
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -37,12 +35,12 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(demo_root: Path) -> tuple[Dataset, Localizer]:
     config = parse_localize(["--dataset", "demo", "--root", str(demo_root)])
     dataset = open_dataset(config.data)
-    return dataset, make_localizer(config, dataset)
+    return dataset, make_localizer(config, asked_classes(config.data, dataset))
 
 
 def boxes_of(localizer: Localizer, images: Sequence[ImageRecord]) -> list[Localization]:
     with applied(plan_threads(torch.device("cpu"))) as pool:
-        results = list(localize(localizer, images, pool))
+        results = list(localize_images(localizer, images, pool))
     return [found for result in results for item in result.items for found in item.localizations]
 
 
@@ -71,7 +69,7 @@ def test_the_command_of_the_readme(
     assert len(list((run / "overlays").glob("*.jpg"))) >= 3
 
 
-def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer]) -> None:
+def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer], demo_root: Path) -> None:
     """The map of a wrong class, and that of an untrained network, are far worse than the right one."""
     dataset, localizer = demo
     dataset = replace(dataset, images=dataset.images[:60])
@@ -86,9 +84,9 @@ def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer]) -> None:
     assert wrong <= right - 0.2
 
     torch.manual_seed(0)
-    scorer = replace(localizer.scorer, network=SmallCNN(len(names)))
-    method = bind_method(MethodContext(scorer, torch.zeros((1, 3, 96, 96)), SaliencySettings()))
-    untrained = replace(localizer, scorer=scorer, method=method)
+    own = replace(localizer.model.classifier, network=SmallCNN(len(names)))
+    config = parse_localize(["--dataset", "demo", "--root", str(demo_root)])
+    untrained = make_localizer(config, asked_classes(config.data, dataset), own)
     assert corloc(dataset, boxes_of(untrained, dataset.images)) <= right - 0.1
 
 

@@ -14,11 +14,9 @@ import torch
 from wsloc import boxes
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
-from wsloc.datasets import open_dataset, read_ground_truth
-from wsloc.pipeline import applied, make_localizer, plan_threads
-from wsloc.pipeline.cutting import cut
-from wsloc.pipeline.reading import prepare
-from wsloc.pipeline.saliency_maps import compute_maps
+from wsloc.datasets import asked_classes, open_dataset, read_ground_truth
+from wsloc.pipeline import Runner, applied, make_localizer, plan_threads
+from wsloc.pipeline.map_stage import ImageMaps
 
 NETWORKS = ["squeezenet1_0", "mobilenet_v2", "densenet121"]
 
@@ -74,8 +72,8 @@ def test_each_map_prefers_the_boxes_of_its_own_class(shared: Path) -> None:
     """In photographs with two classes, each map puts more of its mass into its own boxes than the other does."""
     config = parse_localize([*flags(shared, "densenet121", "trainval"), "--batch-size", "8"])
     dataset = open_dataset(config.data)
-    localizer = make_localizer(config, dataset)
-    substituted = {mapped.name for mapped in localizer.label_map.without_substitute()}
+    localizer = make_localizer(config, asked_classes(config.data, dataset))
+    substituted = {mapped.name for mapped in localizer.model.label_map.without_substitute()}
     images = [
         image for image in dataset.images if len(image.labels) == 2 and not substituted.intersection(image.labels)
     ]
@@ -84,8 +82,9 @@ def test_each_map_prefers_the_boxes_of_its_own_class(shared: Path) -> None:
     torch.set_num_threads(1)
 
     wins = []
-    for found in compute_maps(localizer, (prepare(localizer, image) for image in images)):
-        truth = truth_set.images[found.prepared.image.image_id]
+    for found in localizer.compute_maps(images, Runner()):
+        assert isinstance(found, ImageMaps)
+        truth = truth_set.images[found.read.image.image_id]
         for own, other in itertools.permutations(found.maps):
             own_boxes = truth.boxes_xyxy[[name == own for name in truth.class_names]]
             fractions = [mass_fraction(found.maps[name], own_boxes, truth.size_wh) for name in (own, other)]
@@ -107,14 +106,16 @@ def test_batch_sizes_agree(shared: Path) -> None:
     """Across batch sizes, maps agree to 1e-5 of their maximum and 99 % of the boxes are equal."""
     config = parse_localize([*flags(shared, "mobilenet_v2"), "--limit", "60"])
     dataset = open_dataset(config.data)
-    localizer = make_localizer(config, dataset)
+    localizer = make_localizer(config, asked_classes(config.data, dataset))
     found = {}
     for size in (1, 8):
-        one = replace(localizer, batch_size=size)
+        one = replace(localizer, maps=replace(localizer.network, batch_size=size))
         with applied(plan_threads(torch.device("cpu"))):
-            found[size] = list(compute_maps(one, (prepare(one, image) for image in dataset.images)))
+            images = one.compute_maps(dataset.images, Runner())
+            found[size] = [image for image in images if isinstance(image, ImageMaps)]
+    assert len(found[1]) == len(dataset.images)
     boxes_of = {
-        size: [item.localizations[0].box_xyxy for of_image in maps for item in cut(localizer, of_image).items]
+        size: [item.localizations[0].box_xyxy for result in localizer.cut_maps(maps, Runner()) for item in result.items]
         for size, maps in found.items()
     }
     for ours, theirs in zip(found[1], found[8], strict=True):

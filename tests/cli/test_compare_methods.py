@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -15,15 +15,15 @@ import pytest
 import wsloc.pipeline.saliency_maps
 from numpy.typing import NDArray
 from PIL import Image
-from wsloc.pipeline.reading import PreparedImage, prepare
-from wsloc.pipeline.saliency_maps import ImageMaps, compute_maps
 
 import wsloc.visualization
 from wsloc.cli.compare_methods import CompareMethodsConfig
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset
-from wsloc.pipeline import Localizer, make_localizer
+from wsloc.pipeline import Failed, Runner, make_localizer
+from wsloc.pipeline.map_stage import ImageMaps, MapStage
+from wsloc.pipeline.read_stage import ReadImage
 from wsloc.registries import METHODS
 from wsloc.segmentation import working_map
 from wsloc.visualization import COLORMAPS, STYLES, Block
@@ -122,8 +122,9 @@ def test_the_maps_are_those_of_the_pipeline(compare: Compare, blocks: list[Block
             flags = ["--images", "photos/02.png", "--class", block.heading, "--method", tile.caption]
             config = parse_localize([*flags, *settings, *NETWORK])
             dataset = open_dataset(config.data)
-            localizer = make_localizer(config, dataset)
-            (maps,) = compute_maps(localizer, [prepare(localizer, dataset.images[0])])
+            localizer = make_localizer(config, [block.heading])
+            (maps,) = localizer.compute_maps(dataset.images, Runner())
+            assert isinstance(maps, ImageMaps)
             expected = working_map(maps.maps[block.heading], tile.picture.shape[:2], smoothing=0)
             expected = (expected - expected.min()) / np.ptp(expected)
             np.testing.assert_allclose(tile.picture[..., 0], 255 * expected, atol=1)
@@ -158,11 +159,13 @@ def test_one_image_fills_its_batches(
     """A gradient of two classes needs two rows, a CAM one; what makes versions of the image fills them all."""
     seen = {}
 
-    def spy(localizer: Localizer, prepared: Sequence[PreparedImage]) -> Iterator[ImageMaps]:
-        seen[localizer.method_name] = localizer.batch_size
-        return compute_maps(localizer, prepared)
+    compute = MapStage.compute
 
-    monkeypatch.setattr(wsloc.pipeline.saliency_maps, "compute_maps", spy)
+    def spy(stage: MapStage, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
+        seen[stage.model.saliency.method] = stage.batch_size
+        return compute(stage, images, runner)
+
+    monkeypatch.setattr(MapStage, "compute", spy)
     compare("photos/00.png", "--class", "red", "blue", "--views", views, "--methods", *expected, *QUICK)
     assert seen == expected
 
@@ -190,13 +193,16 @@ def test_there_is_a_sheet_even_if_all_refuse(tiny: Path, compare: Compare, block
 def test_a_map_that_shows_nothing_has_a_tile_that_says_so(
     compare: Compare, blocks: list[Block], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(localizer: Localizer, prepared: Sequence[PreparedImage]) -> Iterator[ImageMaps]:
-        for maps in compute_maps(localizer, prepared):
+    compute = MapStage.compute
+
+    def spoil(stage: MapStage, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
+        for maps in compute(stage, images, runner):
+            assert isinstance(maps, ImageMaps)
             maps.maps["red"][:] = 0
             maps.maps["blue"][3, 4] = np.inf
             yield maps
 
-    monkeypatch.setattr(wsloc.pipeline.saliency_maps, "compute_maps", spoil)
+    monkeypatch.setattr(MapStage, "compute", spoil)
     status, shown, _ = compare("photos/00.png", "--class", "red", "blue", "green", *FEW)
     assert status == 1
     reasons = [tile.reason for block in blocks for tile in block.tiles[1:]]

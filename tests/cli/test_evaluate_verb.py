@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from wsloc.cli.main import run_verb
+from wsloc.files.part_archive import ArchiveReader, ArchiveWriter
 
 
 @pytest.fixture
@@ -171,13 +172,17 @@ def test_maps_of_another_tool(flags: list[str], capsys: pytest.CaptureFixture[st
 
 @pytest.mark.usefixtures("runs")
 def test_maps_that_are_missing_or_damaged_are_misses_and_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.rmtree("first/maps/00.png")
-    Path("first/maps/03.png/red.npy").write_bytes(b"nothing")
+    reader = ArchiveReader(Path("first/maps"))
+    with ArchiveWriter(Path("first/maps"), 0) as part:
+        for row in reader.rows:
+            if row["image_id"] != "00.png":
+                entry = row.pop("entry")
+                part.add(entry, b"nothing" if entry == "03.png/red.npy" else reader.read(entry), row)
     assert run_verb("evaluate", ["first"]) == 1
     out = capsys.readouterr().out
     assert "2 of" in out
     assert "have no map in first/maps, and count as missed" in out
-    assert "03.png, red: red.npy is no NumPy array" in out
+    assert "03.png, red: 03.png/red.npy is no NumPy array" in out
 
 
 @pytest.mark.usefixtures("runs")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from wsloc.cli.main import run_verb
@@ -66,7 +67,7 @@ def test_one_run(here: Path, report: Report) -> None:
     html = shown(here)
     assert "CorLoc class-wise" in html
     items = data_of(html)["items"]
-    assert all(item["layers"] and not item["note"] for item in items)
+    assert all(item["layers"] for item in items)
     assert (here / "run" / "report.md").read_text().startswith("# run\n")
 
 
@@ -150,24 +151,33 @@ def test_images_that_are_gone(here: Path, report: Report) -> None:
     assert "CorLoc class-wise" in html
     data = data_of(html)
     assert data["items"]
-    assert not any(item["layers"] for item in data["items"])
+    # The run kept them.
+    assert all(item["layers"] for item in data["items"])
     photos = list(dict(data["photos"]).values())
     assert all(photo["uri"] == "" and "does not exist" in photo["reason"] for photo in photos)
 
 
-def test_a_network_that_is_gone(here: Path, report: Report) -> None:
-    (here / "tinynet.pth").unlink()
+def test_a_network_that_is_gone_is_not_missed(here: Path, report: Report) -> None:
     assert report("run")[0] == 0
-    html = shown(here)
-    assert "the network cannot be loaded: The weights tinynet.pth do not exist" in html
-    data = data_of(html)
-    assert not any(item["layers"] for item in data["items"])
+    before = shown(here)
+    (here / "tinynet.pth").unlink()
+    (here / "tinynet.py").unlink()
+    (here / "forward-passes.txt").unlink()
+    assert report("run")[0] == 0
+    assert shown(here) == before
+    data = data_of(before)
+    assert all(item["layers"] for item in data["items"])
     assert all(photo["uri"] for photo in dict(data["photos"]).values())
+    assert not (here / "forward-passes.txt").exists()
 
 
 @pytest.mark.parametrize("kind", ["detector", "self-training-round"])
 def test_a_detector_has_no_map(here: Path, report: Report, kind: str) -> None:
     change_manifest(here / "run", kind=kind, detector={"arch": "fasterrcnn_small_cnn"})
+    shutil.rmtree(here / "run" / "pictures")
+    settings = yaml.safe_load((here / "run" / "config.yaml").read_text())
+    data = {name: settings[name] for name in ("dataset", "root", "labels", "boxes")}
+    (here / "run" / "config.yaml").write_text(yaml.safe_dump({"arch": "fasterrcnn_small_cnn", "data": data}))
     assert report("run", "--gallery", "2")[0] == 0
     data = data_of(shown(here))
     assert not any(item["layers"] for item in data["items"])
@@ -179,7 +189,9 @@ def test_a_data_set_that_has_moved(here: Path, report: Report) -> None:
     (here / "photos").rename(here / "elsewhere")
     status, _, said = report("run")
     assert status == 0
-    assert "wsloc: There are no true boxes and no pictures, because the data set cannot be opened: The folder" in said
+    assert (
+        "wsloc: There are no true boxes and no photographs, because the data set cannot be opened: The folder" in said
+    )
     assert "--root" in said
     gone = shown(here)
     assert "because the data set cannot be opened: The folder photos does not exist" in gone

@@ -199,12 +199,16 @@ def test_the_ends_of_the_gallery(visit: Open, page: Path) -> None:
     assert not driver.find_element(By.ID, "viewer").is_displayed()
 
 
-def test_a_box_that_has_changed_is_told(visit: Open, page: Path) -> None:
-    driver = visit(page)
+def test_a_run_that_kept_no_pictures_says_so(visit: Open, page: Path) -> None:
+    shutil.copytree(page.parent, page.parent.with_name("bare"))
+    bare = page.parent.with_name("bare")
+    shutil.rmtree(bare / "pictures")
+    assert run_verb("report", [str(bare)]) == 0
+    driver = visit(bare / "report.html")
     driver.find_element(By.ID, "filter-class").send_keys("cat")
     (card,) = [one for one in driver.find_elements(By.CSS_SELECTOR, ".card") if "02.jpg" in one.text]
     driver.execute_script("arguments[0].click()", card)
-    assert "Localized again its box is another one" in driver.find_element(By.ID, "viewer-note").text
+    assert "the run kept none" in driver.find_element(By.ID, "viewer-note").text
 
 
 def test_most_certain_is_of_the_highest_quality(visit: Open, tmp_path: Path) -> None:

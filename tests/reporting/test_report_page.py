@@ -14,9 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import SIZE_WH, Page, found, hand_run, judged_run, true_of
-from wsloc.reporting.replay import Photo
 
-from wsloc.classifiers.labelmap import MappedClass
 from wsloc.cli.options import parse_localize
 from wsloc.evaluation import Evaluation
 from wsloc.judging.judged_run import JudgedRun, write_metrics
@@ -30,14 +28,15 @@ from wsloc.reporting import (
     run_text,
     several_page,
 )
+from wsloc.reporting.run_pictures import Photo
 
 BOX = (10.0, 10.0, 50.0, 40.0)
 ODD = "</script><script>alert(1)</script>\"'&<!--"
 WORDS = [ODD, "قطة", "猫", "🐈\u200d⬛", "a" * 300, "{{ 7 * 7 }}", "", "\u202eevil", "caf\udce9"]
 
 
-def report_of(run: JudgedRun, most: int = 200, **more: Any) -> RunReport:
-    return build_run_report(run, None, most, **more)
+def report_of(run: JudgedRun, most: int = 200) -> RunReport:
+    return build_run_report(run, None, most)
 
 
 def page_of(run: JudgedRun, most: int = 200) -> Page:
@@ -169,7 +168,6 @@ def test_what_the_script_is_told() -> None:
         "true": [{"box": [10.0, 10.0, 50.0, 40.0], "difficult": False}],
         "size": [100, 80],
         "reason": "",
-        "note": "",
         "layers": None,
     }
     assert (data["judged"], data["several"]) == (True, False)
@@ -231,9 +229,11 @@ def test_the_page_of_a_real_run(voc_run: Path) -> None:
     boxes = {item["image"]: item for item in data["items"] if item["state"] == "box"}
     assert set(boxes) == {record["image_id"] for record in records}
     assert len(boxes) == 11
-    # Localized again, every box is the recorded one.
-    assert all(item["layers"] and not item["note"] for item in boxes.values())
-    assert all(data["photos"][image_id]["uri"].startswith("data:image/webp;base64,") for image_id in boxes)
+    assert all(
+        len(item["layers"]) == 3 and all(uri.startswith("data:image/webp;base64,") for uri in item["layers"])
+        for item in boxes.values()
+    )
+    assert all(data["photos"][image_id]["uri"].startswith("data:image/jpeg;base64,") for image_id in boxes)
     (failed,) = [item for item in data["items"] if item["state"] == "failed"]
     assert (failed["file"], failed["layers"], failed["iou"]) == ("JPEGImages/01.jpg", None, 0.0)
     assert data["photos"]["01"]["uri"] == ""
@@ -250,14 +250,19 @@ def test_odd_words_stay_words(word: str) -> None:
         [true_of("a", {word: [BOX]})],
         [Failure("b", word, word, "read", word)],
         path=Path("runs") / (re.sub(r"[/\0]", "_", word)[:80] or "run"),
-        manifest={"command": [word], "versions": {word: word}, "device": word},
+        manifest={
+            "command": [word],
+            "versions": {word: word},
+            "device": word,
+            "without_substitute": [[word, word]],
+        },
         problems=(word,),
         notes=(word,),
     )
-    report = replace(report_of(run, weak_classes=[MappedClass(word, (), "none", word)]), config_yaml=word)
+    report = replace(report_of(run), config_yaml=word)
     pictures = Pictures(reason=word)
     pictures.photos["a"] = Photo("", (0, 0), word)
-    pictures.notes["a", word] = word
+    pictures.layers["a", word] = {"saliency": word, "seeds": "", "mask": ""}
     html = run_page(replace(report, pictures=pictures))
     page = Page(html)
     assert page.unbalanced == []

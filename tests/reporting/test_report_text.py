@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import found, hand_run, judged_run, true_of
 
-from wsloc.reporting import build_run_report, run_text
+from wsloc.cli.options import parse_localize
+from wsloc.reporting import build_run_report, build_several_report, run_text, several_text
 from wsloc.reporting.text import plain
 
 
@@ -49,3 +52,26 @@ def test_a_table_keeps_its_columns(name: str) -> None:
     rows = table.split("\n\n")[0].splitlines()
     assert len(rows) == 3
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
+
+
+def test_runs_side_by_side() -> None:
+    boxes = {"cat": [(0, 0, 40, 40)]}
+    truth = [true_of(image_id, boxes) for image_id in "abc"]
+    ours = judged_run([found(image_id, "cat", (0, 0, 40, 40)) for image_id in "abc"], truth)
+    theirs = [found(image_id, "cat", (60, 40, 100, 80)) for image_id in "abc"]
+    assert ours.truth is not None
+    runs = [
+        replace(ours.contents, path=Path("runs") / name, localizations=tuple(records))
+        for name, records in (("a", ours.contents.localizations), ("b|c", theirs), ("d", theirs))
+    ]
+    text = several_text(build_several_report(runs, [parse_localize([])] * 3, ours.truth.images, 0))
+    assert text.startswith("# 3 runs\n\n3 items in 3 images.\n")
+    second, third = text.split("\n# ")[1:]
+    assert second.startswith("b\\|c - a\n")
+    assert third.startswith("d - a\n")
+    for own, name in ((second, "b\\|c"), (third, "d")):
+        assert f"|  | a | {name} | {name} - a |  |" in own
+        assert "| 100.0 \\[100.0, 100.0\\] | 0.0 \\[0.0, 0.0\\] | -100.0 \\[-100.0, -100.0\\] |  |" in own
+        # One class, which the first run alone finds, three times: 2 / 2^3.
+        assert "| cat | 3 | 100.0 | 0.0 | -100.0 \\[-100.0, -100.0\\] | 3 | 0 | 0.250 |  |" in own
+    assert "| COCO AP50 | 100.0 | 0.0 | 0.0 |" in third

@@ -9,9 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wsloc.cli.main import run_verb
+from wsloc.images import read_image
+from wsloc.records import Source
 from wsloc.runs.run_folder import read_manifest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "localize.py"
@@ -75,7 +79,7 @@ def test_resume_without_out_takes_the_newest_unfinished_run(
     monkeypatch.chdir(tiny)
     capsys.readouterr()
     assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--resume"]) == 0
-    assert "Going on with runs/folder-tinynet-make-gradient-001" in capsys.readouterr().err
+    assert "Resuming runs/folder-tinynet-make-gradient-001" in capsys.readouterr().err
     assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--resume"]) == 2
     assert "no unfinished run of this configuration" in capsys.readouterr().err
 
@@ -114,16 +118,13 @@ def test_a_run_folder_in_use_is_left_alone(
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     """Ctrl-C when the run has read that many images."""
-    from wsloc.pipeline import engine as module
+    seen: list[Source] = []
 
-    seen = []
-    prepare = module.prepare
-
-    def interrupted(localizer: object, image: object) -> object:
-        seen.append(image)
+    def interrupted(source: Source) -> NDArray[np.uint8]:
+        seen.append(source)
         if len(seen) > images:
             seen.clear()
             raise KeyboardInterrupt
-        return prepare(localizer, image)  # type: ignore[arg-type]
+        return read_image(source)
 
-    monkeypatch.setattr(module, "prepare", interrupted)
+    monkeypatch.setattr("wsloc.pipeline.read_stage.read_image", interrupted)

@@ -40,6 +40,7 @@ class _SettingsOfMethods(SaliencySettings):
     method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
     second_method: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     combine: Annotated[Combination, tyro.conf.Fixed, tyro.conf.Suppress] = "product"
+    maps: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
 
 
 @dataclass(frozen=True)

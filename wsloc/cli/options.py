@@ -40,7 +40,8 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
         config = _layer(shipped, config)
     if named.maps:
-        config = dataclasses.replace(settings_of_run(named.maps), output=config.output)
+        settings = settings_of_run(named.maps)
+        config = dataclasses.replace(settings, refinement=config.refinement, output=config.output)
     if named.config:
         config = _layer(named.config, config)
     config = _with_unit_as_class(parse(LocalizeConfig, "localize", arguments, _without_unit_as_class(config)))
@@ -60,13 +61,11 @@ def _refuse_other_maps(config: LocalizeConfig) -> None:
     """Maps of a run are made already: settings that would make other ones are a mistake."""
     if config.saliency.maps is None:
         return
-    of_run = settings_of_run(config.saliency.maps)
-    made = dataclasses.replace(config.saliency, maps=of_run.saliency.maps)
-    if (config.classifier, made, config.data.targets) != (of_run.classifier, of_run.saliency, of_run.data.targets):
-        raise UserError(
-            f"The maps of {config.saliency.maps} are made already: leave out the settings of classifier and saliency, "
-            "and `targets`."
-        )
+    given, had = flatten(config), flatten(settings_of_run(config.saliency.maps))
+    of_maps = flatten(config.classifier) | flatten(config.saliency) | {"targets": config.data.targets}
+    for key in of_maps:
+        if key != "maps" and given[key] != had[key]:
+            raise UserError(f"{config.saliency.maps} made its maps with {key} {had[key]}; leave out `{key}`.")
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -58,10 +59,18 @@ class ArchiveWriter:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._file.close()
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            # Closed also where it is thrown away, else the garbage collector would write its end.
+            with contextlib.suppress(OSError, ValueError):
+                self._zip.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
-            return
+
+    def _finish(self) -> None:
         self._write(_INDEX, "".join(self._index).encode(errors="surrogateescape"))
         try:
             self._zip.close()
@@ -99,8 +108,9 @@ class ArchiveReader:
         for number, path in enumerate(archives(folder)):
             try:
                 archive = zipfile.ZipFile(path)
-                lines = archive.read(_INDEX).decode(errors="surrogateescape").splitlines()
-                rows = [json.loads(line) for line in lines]
+                # Names may hold what splitlines() takes for the end of a line.
+                lines = archive.read(_INDEX).decode(errors="surrogateescape").split("\n")
+                rows = [json.loads(line) for line in lines if line]
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise UserError(f"{path} is damaged ({error}); run it again.") from error
             self._archives.append(archive)

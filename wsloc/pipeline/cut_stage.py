@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,10 @@ class CutStage:
     def on_device(self) -> bool:
         """Whether the segmenter runs there."""
         return self.segmenter.on_device
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings alone, so that each process binds its own segmenter."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def group(self, pair: PairMap) -> tuple[int, ...]:
         """Pairs whose working images have one size share a batch."""

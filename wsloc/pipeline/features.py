@@ -76,10 +76,17 @@ def average_features(views: Views, features: Sequence[Tensor]) -> NDArray[np.flo
 
     Returns:
         Float16 ``(K, h, w)``, mirrored views turned back.
+
+    Raises:
+        UserError: if no view shows the whole frame.
     """
     whole = [
         of_view.flip(-1) if view.mirrored else of_view
         for view, of_view in zip(views.views, features, strict=True)
         if tuple(view.pixels.shape[1:]) == views.frame_hw
     ]
+    if not whole:
+        raise UserError(
+            "Features are wanted of the whole image, but no view shows it; choose other views than ten-crop."
+        )
     return torch.stack(whole).mean(dim=0).numpy().astype(np.float16)

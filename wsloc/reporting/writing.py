@@ -66,7 +66,9 @@ def page_of_run(
     layers: dict[Pair, Mapping[str, str]] = {
         item.pair: layer_uris(kept[item.pair]) for item in report.chosen if item.pair in kept
     }
-    why = "" if kept else "Map, seeds and mask are not there, because the run kept none."
+    no_maps = run.contents.manifest.get("kind") is not None
+    why = "a detector and its self-training make none" if no_maps else "the run kept none"
+    why = "" if kept else f"Map, seeds and mask are not there, because {why}."
     pictures = _with_photos(Pictures(layers=layers, reason=why), report.chosen, dataset, progress)
     report = replace(report, pictures=pictures)
     return run_page(report), run_text(report)

@@ -55,17 +55,18 @@ def add_pictures(part: ArchiveWriter, result: ImageResult, chosen: frozenset[Pai
 
 
 def read_pictures(run: Path) -> dict[Pair, dict[str, bytes]]:
-    """The layers of all items that a run kept pictures of, as WebP by name; a damaged one is left out.
+    """The layers of all items that a run kept pictures of, as WebP by name; an item with a damaged one is left out.
 
     Raises:
         UserError: if an archive is damaged.
     """
     reader = ArchiveReader(run / PICTURES)
     found: dict[Pair, dict[str, bytes]] = {}
+    damaged = set()
     for row in reader.rows:
+        pair = (row["image_id"], row["class_name"])
         try:
-            content = reader.read(row["entry"])
+            found.setdefault(pair, {})[row["layer"]] = reader.read(row["entry"])
         except ItemError:
-            continue
-        found.setdefault((row["image_id"], row["class_name"]), {})[row["layer"]] = content
-    return found
+            damaged.add(pair)
+    return {pair: layers for pair, layers in found.items() if pair not in damaged}

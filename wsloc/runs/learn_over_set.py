@@ -57,7 +57,9 @@ def learn_over_set(
     folder = run.folder.path
     for _ in progress(_store(run, localizer, dataset, plan), "maps", "image", len(dataset.images)):
         pass
-    stored = StoredMaps(folder, any(not image.labels for image in dataset.images), localizer.maps.layers)
+    labels = {name for image in dataset.images for name in image.labels}
+    reasons = {name: why for name in sorted(labels) if (why := localizer.maps.why_no_map(name))}
+    stored = StoredMaps(folder, any(not image.labels for image in dataset.images), localizer.maps.layers, reasons)
     fitted = folder / FITTED
     if not fitted.exists():
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from wsloc.pipeline.read_stage import ReadImage, ReadStage
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
 from wsloc.runs.map_store import FEATURES, MAPS, SavedMaps, read_features
-from wsloc.runs.read_run import read_run_manifest
+from wsloc.runs.read_run import read_run, read_run_manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,13 @@ class StoredMaps:
         run: its folder.
         top_k: whether the run looked for the classifier's best classes, which the store then tells.
         layers: whose features the maps come with.
+        reasons: why classes have no map, by name, as the network's label map told.
     """
 
     run: Path
     top_k: bool = False
     layers: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
     name: str = "saliency"
     batch_size: int = 1
     on_device: bool = False
@@ -52,9 +54,13 @@ class StoredMaps:
         """The maps of images, in order."""
         return runner.run(self, images)
 
-    def why_no_map(self, _class_name: str) -> str | None:
+    def why_no_map(self, class_name: str) -> str | None:
         """Why there is no map of a class."""
-        return f"{self.run} kept no map of it"
+        return self.reasons.get(class_name, f"{self.run} kept no map of it")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the opened store, so that each process opens its own."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
 
     def identity(self) -> dict[str, Any]:
         """That of the run which asked the network."""
@@ -76,7 +82,7 @@ class StoredMaps:
         image_id = image.image.image_id
         rows = self.saved.rows.get(image_id, {})
         if self.top_k:
-            image = ReadImage(image.image, tuple(rows), image.size_wh, image.working_rgb, None)
+            image = replace(image, class_names=tuple(rows))
         names = [name for name in image.class_names if name in rows]
         try:
             found = {name: self.saved.read(image_id, name) for name in names}
@@ -95,12 +101,13 @@ def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
     Raises:
         UserError: if the folder is no run, or one that kept no maps.
     """
-    read_run_manifest(run)
+    contents = read_run(run)
     if not archives(run / MAPS):
         raise UserError(f"{run} kept no maps that can be cut; run it with `save_maps='float32'`.")
+    reasons = {failure.class_name: failure.reason for failure in contents.failures if failure.stage == "saliency"}
     return Localizer(
         ReadStage(config.segmentation.working_size, None, None),
-        StoredMaps(run, config.data.targets != "labels"),
+        StoredMaps(run, config.data.targets != "labels", reasons=reasons),
         CutStage(config.segmentation, config.compute.seed, method_name(config.saliency), config.compute.device),
         window=2 * config.compute.batch_size,
     )
