@@ -78,3 +78,17 @@ FORMATS: Registry[Any] = Registry(
     },
     needs="write",
 )
+DETECTORS: Registry[Any] = Registry(
+    "detector",
+    {
+        "fasterrcnn_mobilenet_v3_large_320_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V3_LARGE_320_FPN",
+        "fasterrcnn_resnet50_fpn_v2": "wsloc.detection.models:FASTERRCNN_RESNET50_FPN_V2",
+        "retinanet_resnet50_fpn_v2": "wsloc.detection.models:RETINANET_RESNET50_FPN_V2",
+        "ssdlite320_mobilenet_v3_large": "wsloc.detection.models:SSDLITE320_MOBILENET_V3_LARGE",
+        "fasterrcnn_mobilenet_v2_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V2_FPN",
+        "fasterrcnn_mobilenet_v2_320_fpn": "wsloc.detection.models:FASTERRCNN_MOBILENET_V2_320_FPN",
+        "fasterrcnn_densenet121_fpn": "wsloc.detection.models:FASTERRCNN_DENSENET121_FPN",
+        "fasterrcnn_small_cnn": "wsloc.detection.models:FASTERRCNN_SMALL_CNN",
+    },
+    needs="build",
+)

@@ -306,7 +306,6 @@ def test_a_full_disk(tiny: Path, compare: Compare, monkeypatch: pytest.MonkeyPat
         ("a.png --class red --method cam", "--methods"),
         ("a.png --class red --second-method cam", "--second-method"),
         ("a.png --class red --workers 2", "--workers"),
-        ("a.png --class red --methods camera", "camera"),
         ("a.png --class red --style sepia", "sepia"),
         ("a.png --class red --colormap rainbow", "rainbow"),
         ("a.png b.png --class red", "b.png"),
@@ -318,6 +317,13 @@ def test_bad_flags_end_with_status_2(words: str, shown: str, capsys: pytest.Capt
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert shown in captured.err
+
+
+def test_an_unknown_method_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("compare", "a.png --class red --methods cam camera".split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "There is no saliency method 'camera' (did you mean cam?); choose gradient, " in captured.err
 
 
 def test_the_script(tiny: Path, tiny_flags: list[str]) -> None:  # noqa: ARG001

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 
 import wsloc.classifiers
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.detection.detector_settings import ArchName, DetectorSettings
-from wsloc.detection.models import ARCHITECTURES, build_detector
+from wsloc.detection.detector_settings import DetectorSettings
+from wsloc.detection.models import Architecture, build_detector
 from wsloc.errors import UserError
+from wsloc.registries import DETECTORS
 
 
 def a_step(model: nn.Module) -> dict[str, Tensor]:
@@ -33,18 +33,20 @@ def a_step(model: nn.Module) -> dict[str, Tensor]:
     return losses
 
 
-def test_names_and_settings_agree() -> None:
-    assert set(get_args(ArchName)) == set(ARCHITECTURES)
+def test_every_name_has_a_detector() -> None:
+    assert all(isinstance(DETECTORS[name], Architecture) for name in DETECTORS)
+    with pytest.raises(UserError, match=r"^There is no detector 'fasterrcnn' .*choose fasterrcnn_mobilenet_v3_large"):
+        DetectorSettings(arch="fasterrcnn")
 
 
 @pytest.mark.parametrize(
     "arch",
     [
         pytest.param(arch, marks=pytest.mark.slow) if arch == "fasterrcnn_resnet50_fpn_v2" else arch
-        for arch in ARCHITECTURES
+        for arch in DETECTORS
     ],
 )
-def test_a_step_and_a_look(arch: ArchName) -> None:
+def test_a_step_and_a_look(arch: str) -> None:
     size = None if arch.startswith("ssdlite") else 96
     model = build_detector(DetectorSettings(arch=arch, backbone="none", image_size=size), ("cat", "dog"))
     losses = a_step(model)
@@ -84,7 +86,7 @@ def test_the_demo_classifier_is_the_default_of_the_small_one() -> None:
     ],
 )
 def test_weights_from_a_file_of_a_classifier_with_other_classes(
-    tmp_path: Path, arch: ArchName, backbone: str, part: str
+    tmp_path: Path, arch: str, backbone: str, part: str
 ) -> None:
     classifier = torchvision.models.get_model(backbone, weights=None, num_classes=7)
     save_file(classifier.state_dict(), tmp_path / "own.safetensors")
@@ -94,7 +96,7 @@ def test_weights_from_a_file_of_a_classifier_with_other_classes(
         model = build_detector(DetectorSettings(arch=arch, backbone=str(tmp_path / name)), ("cat",))
         same = [value for value in model.parameters() if value.shape == weight.shape and torch.equal(value, weight)]
         assert len(same) == 1
-        frozen = ARCHITECTURES[arch].frozen
+        frozen = DETECTORS[arch].frozen
         assert same[0].requires_grad == (not frozen)
         assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == (not frozen)
 
@@ -131,7 +133,7 @@ def test_bad_weights_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture
         ("fasterrcnn_mobilenet_v2_320_fpn", "mobilenet_v2.pth"),
     ],
 )
-def test_real_weights(shared: Path, arch: ArchName, file: str) -> None:
+def test_real_weights(shared: Path, arch: str, file: str) -> None:
     """Frozen statistics and first layers; features of a photograph are those of the classifier."""
     path = shared / "weights" / file
     model = build_detector(DetectorSettings(arch=arch, backbone=str(path), image_size=128), ("cat",)).eval()
@@ -143,6 +145,6 @@ def test_real_weights(shared: Path, arch: ArchName, file: str) -> None:
         found = list(model.backbone.body(pixels).values())[-1]  # type: ignore[union-attr, operator]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     trained = {name for name, value in model.backbone.named_parameters() if value.requires_grad}  # type: ignore[union-attr]
-    frozen = ARCHITECTURES[arch].frozen
+    frozen = DETECTORS[arch].frozen
     assert trained
     assert not any(name.removeprefix("body.").startswith(frozen) for name in trained if name.startswith("body."))

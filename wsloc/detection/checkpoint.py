@@ -13,9 +13,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from wsloc.detection.detector_settings import DetectorSettings
-from wsloc.detection.models import ARCHITECTURES, build_detector
+from wsloc.detection.models import build_detector
 from wsloc.errors import UserError, one_line
 from wsloc.files.atomic import write_atomic
+from wsloc.registries import DETECTORS
 
 _KEY = "wsloc_detector"
 
@@ -50,13 +51,14 @@ def load_detector(path: Path) -> Detector:
     """
     state, info = _read(path)
     try:
-        settings = DetectorSettings(**{**info["settings"], "backbone": "none"})
+        given = {**info["settings"], "backbone": "none"}
+        # A file must not choose what is imported: a detector of one's own is added to the registry first.
+        if given["arch"] not in DETECTORS:
+            raise UserError(f"{path} is of a detector {given['arch']!r}, which this wsloc does not know.")
+        settings = DetectorSettings(**given)
         class_names = tuple(map(str, info["class_names"]))
-        known = settings.arch in ARCHITECTURES
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} does not say which detector it is of ({error!r}); train it again.") from error
-    if not known:
-        raise UserError(f"{path} is of a detector {settings.arch!r}, which this wsloc does not know.")
     model = build_detector(settings, class_names)
     try:
         model.load_state_dict(state)

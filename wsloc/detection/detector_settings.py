@@ -5,25 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from wsloc.config import optional, require
-
-ArchName = Literal[
-    "fasterrcnn_mobilenet_v3_large_320_fpn",
-    "fasterrcnn_resnet50_fpn_v2",
-    "retinanet_resnet50_fpn_v2",
-    "ssdlite320_mobilenet_v3_large",
-    "fasterrcnn_mobilenet_v2_fpn",
-    "fasterrcnn_mobilenet_v2_320_fpn",
-    "fasterrcnn_densenet121_fpn",
-    "fasterrcnn_small_cnn",
-]
+from wsloc.config import one_of, optional, require
+from wsloc.registries import DETECTORS
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
     """Which detector, and what it begins with."""
 
-    arch: ArchName = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    arch: Annotated[str, one_of(DETECTORS)] = "fasterrcnn_mobilenet_v3_large_320_fpn"
     """torchvision's detectors, Faster R-CNN on more backbones (with 320: small enough for a CPU), one for the demo"""
     backbone: Annotated[str, optional("FILE|default|none", "default")] = "default"
     """weights of the backbone: a classifier's file, default (torchvision's ImageNet weights; the demo classifier's for
@@ -32,6 +22,7 @@ class DetectorSettings:
     """shorter side of the images in the detector, in pixels (64 to 2048; ssdlite320 has no choice)"""
 
     def __post_init__(self) -> None:
+        DETECTORS.require(self.arch)
         require(
             self.image_size is None or 64 <= self.image_size <= 2048,
             f"`image_size` must lie between 64 and 2048 pixels, not {self.image_size}.",

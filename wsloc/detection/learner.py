@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from wsloc.detection.augmentation import Example, augmented, example_of
 from wsloc.detection.data import BoxedImages
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
-from wsloc.detection.models import ARCHITECTURES, build_detector
+from wsloc.detection.models import Architecture, build_detector
 from wsloc.errors import UserError
 from wsloc.images import read_image
 from wsloc.pipeline.threads import ThreadPlan, available_cores
 from wsloc.progress import Progress, silent
+from wsloc.registries import DETECTORS
 from wsloc.training.history import EpochRecord
 from wsloc.training.loop import Plan, Trainer, resume, train
 from wsloc.training.read_batches import read_batches, shuffled_batches
@@ -162,7 +163,8 @@ def peak_learning_rate(settings: TrainingSettings, detector: DetectorSettings) -
     """The highest learning rate: as given, or the detector's own in proportion to the batch."""
     if settings.learning_rate is not None:
         return settings.learning_rate
-    return ARCHITECTURES[detector.arch].learning_rate * settings.batch_size / _BATCH_OF_LEARNING_RATE
+    architecture: Architecture = DETECTORS[detector.arch]
+    return architecture.learning_rate * settings.batch_size / _BATCH_OF_LEARNING_RATE
 
 
 def plan_training(device: torch.device) -> ThreadPlan:

@@ -23,6 +23,7 @@ from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.detection.backbones import DEMO, freeze, pretrained
 from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.detection.ignoring import make_ignoring
+from wsloc.registries import DETECTORS
 
 _SCORE_THRESHOLD = 0.01
 """Least score of a detection: average precision counts the uncertain ones, too."""
@@ -34,7 +35,7 @@ Build = Callable[[int, int | None, Callable[[nn.Module, str], None]], nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A detector that can be built.
+    """A detector that can be built: an entry of :data:`wsloc.registries.DETECTORS`.
 
     Attributes:
         build: makes it.
@@ -64,7 +65,7 @@ def build_detector(settings: DetectorSettings, class_names: tuple[str, ...], see
     Raises:
         UserError: if the weights of the backbone are missing or belong to another one.
     """
-    architecture = ARCHITECTURES[settings.arch]
+    architecture = DETECTORS[settings.arch]
     classifier = pretrained(settings, architecture.backbone)
     loaded: list[nn.Module] = []
 
@@ -89,7 +90,7 @@ def require_backbone(settings: DetectorSettings) -> None:
     Raises:
         UserError: if the weights of the backbone are missing or belong to another one.
     """
-    pretrained(settings, ARCHITECTURES[settings.arch].backbone)
+    pretrained(settings, DETECTORS[settings.arch].backbone)
 
 
 def _sides(image_size: int | None, shorter: int, longer: int) -> dict[str, int]:
@@ -237,37 +238,34 @@ def _small_cnn(outputs: int, image_size: int | None, load: Callable[[nn.Module, 
 _DETECTION = torchvision.models.detection
 _RESNET_FROZEN = ("conv1", "bn1", "layer1")
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "fasterrcnn_mobilenet_v3_large_320_fpn": Architecture(
-        _mobilenet_v3_320, "mobilenet_v3_large", ("0.", "1.", "2.", "3.", "4.", "5.", "6.")
-    ),
-    "fasterrcnn_resnet50_fpn_v2": Architecture(
-        partial(_resnet50_v2, _DETECTION.fasterrcnn_resnet50_fpn_v2, "box_score_thresh"), "resnet50", _RESNET_FROZEN
-    ),
-    "retinanet_resnet50_fpn_v2": Architecture(
-        partial(_resnet50_v2, _DETECTION.retinanet_resnet50_fpn_v2, "score_thresh"), "resnet50", _RESNET_FROZEN, 0.005
-    ),
-    "ssdlite320_mobilenet_v3_large": Architecture(_ssdlite, "mobilenet_v3_large", ()),
-    "fasterrcnn_mobilenet_v2_fpn": Architecture(
-        partial(_with_pyramid, "mobilenet_v2", {"3": 24, "6": 32, "13": 96, "18": 1280}),
-        "mobilenet_v2",
-        ("0.", "1.", "2.", "3."),
-    ),
-    "fasterrcnn_mobilenet_v2_320_fpn": Architecture(
-        _mobilenet_v2_320, "mobilenet_v2", ("0.", "1.", "2.", "3.", "4.", "5.", "6."), 0.02
-    ),
-    "fasterrcnn_densenet121_fpn": Architecture(
-        partial(
-            _with_pyramid,
-            "densenet121",
-            {"denseblock1": 256, "denseblock2": 512, "denseblock3": 1024, "norm5": 1024},
-        ),
+FASTERRCNN_MOBILENET_V3_LARGE_320_FPN = Architecture(
+    _mobilenet_v3_320, "mobilenet_v3_large", ("0.", "1.", "2.", "3.", "4.", "5.", "6.")
+)
+FASTERRCNN_RESNET50_FPN_V2 = Architecture(
+    partial(_resnet50_v2, _DETECTION.fasterrcnn_resnet50_fpn_v2, "box_score_thresh"), "resnet50", _RESNET_FROZEN
+)
+RETINANET_RESNET50_FPN_V2 = Architecture(
+    partial(_resnet50_v2, _DETECTION.retinanet_resnet50_fpn_v2, "score_thresh"), "resnet50", _RESNET_FROZEN, 0.005
+)
+SSDLITE320_MOBILENET_V3_LARGE = Architecture(_ssdlite, "mobilenet_v3_large", ())
+FASTERRCNN_MOBILENET_V2_FPN = Architecture(
+    partial(_with_pyramid, "mobilenet_v2", {"3": 24, "6": 32, "13": 96, "18": 1280}),
+    "mobilenet_v2",
+    ("0.", "1.", "2.", "3."),
+)
+FASTERRCNN_MOBILENET_V2_320_FPN = Architecture(
+    _mobilenet_v2_320, "mobilenet_v2", ("0.", "1.", "2.", "3.", "4.", "5.", "6."), 0.02
+)
+FASTERRCNN_DENSENET121_FPN = Architecture(
+    partial(
+        _with_pyramid,
         "densenet121",
-        ("conv0", "norm0", "denseblock1", "transition1"),
+        {"denseblock1": 256, "denseblock2": 512, "denseblock3": 1024, "norm5": 1024},
     ),
-    "fasterrcnn_small_cnn": Architecture(_small_cnn, DEMO, (), 0.02),
-}
-"""All detectors, by the name that ``arch`` takes."""
+    "densenet121",
+    ("conv0", "norm0", "denseblock1", "transition1"),
+)
+FASTERRCNN_SMALL_CNN = Architecture(_small_cnn, DEMO, (), 0.02)
 
 
 def _typed(model: Any) -> nn.Module:
