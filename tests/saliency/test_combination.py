@@ -17,9 +17,9 @@ SECOND = torch.tensor([[[10.0, 0.0], [5.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]], [[3e
 PAIRS = PairBatch(torch.zeros(1, 3, 2, 2), torch.zeros(3, dtype=torch.int64), torch.arange(3))
 
 
-def _given(maps: Tensor, logit: float, passes: int = 1, fractions: bool = True) -> BoundMethod:
+def _given(maps: Tensor, logit: float, passes: int = 1, shares: bool = True) -> BoundMethod:
     """A method that gives these maps, whatever it is asked."""
-    return BoundMethod(lambda _: Attribution(maps, torch.tensor([[logit]])), passes, fractions)
+    return BoundMethod(lambda _: Attribution(maps, torch.tensor([[logit]])), passes, shares)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_a_map_that_is_not_finite_stays_so() -> None:
     ("first", "second", "passes", "shares"),
     [((1, True), (5, True), 6, True), ((3, True), (2, False), 5, False), ((1, False), (1, True), 2, False)],
 )
-def test_what_it_costs(first: tuple[int, bool], second: tuple[int, bool], passes: int, fractions: bool) -> None:
+def test_what_it_costs(first: tuple[int, bool], second: tuple[int, bool], passes: int, shares: bool) -> None:
     bound = combined(_given(FIRST, 0, *first), _given(SECOND, 0, *second), "mean")
-    assert (bound.forward_passes, bound.shares_passes) == (passes, fractions)
+    assert (bound.forward_passes, bound.shares_passes) == (passes, shares)
 
 
 def _scorer() -> Scorer:
