@@ -98,7 +98,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
             sentence += " If it has moved, `root` says where it is."
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
-    return page_of_run(judged, settings, dataset, config.gallery, bar)
+    return page_of_run(judged, settings, dataset, config.gallery, progress=bar)
 
 
 def _page_of_comparison(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:

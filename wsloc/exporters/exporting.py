@@ -77,7 +77,10 @@ def export_run(
             warnings.append("The run is unfinished: only the images of its finished parts were exported.")
         if VAL in context.splits and not (counts.images[TRAIN] and counts.images[VAL]):
             warnings.append("One of the splits has no image; give another `val_fraction`.")
-        beside = {split: kind.image_folders[split] for split in context.splits}
+        folders = {
+            split: source.root.resolve() if media_mode == "none" else kind.image_folders[split]
+            for split in context.splits
+        }
         manifest = {
             "format_version": FORMAT_VERSION,
             "format": format_name,
@@ -86,18 +89,14 @@ def export_run(
             "selection": dataclasses.asdict(selection),
             "layout": {**dataclasses.asdict(layout), "media": media_mode, "segmentation": context.outline},
             # Where the images are: relative to the export, or where the data set is.
-            "image_folders": {
-                split: str(source.root.resolve()) if media_mode == "none" else place.as_posix()
-                for split, place in beside.items()
-            },
+            "image_folders": {split: place.as_posix() for split, place in folders.items()},
             "counts": counts.as_fields(),
             "warnings": [*counts.warnings(), *warnings],
             "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    folders = {split: source.root if media_mode == "none" else out / place for split, place in beside.items()}
-    return Export(out, manifest, folders)
+    return Export(out, manifest, {split: out / place for split, place in folders.items()})
 
 
 def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:

@@ -13,10 +13,10 @@ from wsloc.errors import counted
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
 from wsloc.evaluation.table import format_interval, format_percent
+from wsloc.reporting.comparison_report import ComparisonReport, run_color
 from wsloc.reporting.gallery import Box, GalleryItem
 from wsloc.reporting.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
 from wsloc.reporting.run_pictures import Pictures
-from wsloc.reporting.comparison_report import ComparisonReport, run_color
 
 TOP_LOC = "Top-1 Loc"
 GT_KNOWN = "GT-known Loc"

@@ -86,11 +86,23 @@ class RunReport:
     pictures: Pictures = field(default_factory=Pictures)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judgment:
+    """What a report says of how good the boxes are; attributes as in :class:`RunReport`."""
+
+    evaluation: Evaluation | None
+    average_precision: Mapping[str, float]
+    glance: tuple[str, ...] = ()
+    kinds: tuple[MissKind, ...] = ()
+    charts: tuple[Chart, ...] = ()
+
+
 def build_run_report(
     run: JudgedRun,
     config: LocalizeConfig | None,
     max_items: int,
     pictured: frozenset[Pair] = frozenset(),
+    evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> RunReport:
     """What there is to say of a run, all but the pictures.
@@ -100,32 +112,16 @@ def build_run_report(
         config: its settings; None where they cannot be read.
         max_items: of the gallery.
         pictured: items that the run kept pictures of.
+        evaluation: of the run as judged, where it is known already.
         progress: counts the metrics.
     """
-    contents = run.contents
-    evaluation, precision = saved_metrics(contents.path)
-    if run.judged is not None:
-        evaluation, precision = summarize(run.judged, progress), {}
-    glance: tuple[str, ...] = ()
-    kinds: tuple[MissKind, ...] = ()
-    charts: tuple[Chart, ...] = ()
-    if run.judged is not None and run.truth is not None and evaluation is not None:
-        reached = contents.image_ids()
-        truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
-        true = true_boxes(run.judged[RUN].items, run.truth.images)
-        kept = judge_boxes(truth, contents.localizations, _asked_for(config))
-        precision = average_precision(
-            reached_truth(contents, run.truth), contents.localizations, "quality", _asked_for(config), progress
-        )
-        charts = run_charts(run.judged, true, kept, contents.localizations)
-        kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
-        glance = tuple(_at_a_glance(run.judged, evaluation, kinds, true))
+    contents, judged = run.contents, _judgment(run, config, evaluation, progress)
     items = gallery_items(run)
     return RunReport(
         name=contents.name,
         subtitle=subtitle(contents, config),
         complete=contents.complete,
-        banners=tuple(_banners(run, evaluation)),
+        banners=tuple(_banners(run, judged.evaluation)),
         notes=(*contents.notes, *orientation_notes(run.truth)),
         counts={
             "images": len(contents.image_ids()),
@@ -137,18 +133,39 @@ def build_run_report(
         summary_rows=run_rows(contents, config),
         versions=version_rows(contents),
         config_yaml=_text_of(contents.path / "config.yaml"),
-        evaluation=evaluation,
-        average_precision=precision,
+        evaluation=judged.evaluation,
+        average_precision=judged.average_precision,
         detector=is_detector(contents),
         labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
-        glance=glance,
-        kinds=kinds,
-        charts=charts,
+        glance=judged.glance,
+        kinds=judged.kinds,
+        charts=judged.charts,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
         weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute", ())),
         items=items,
         chosen=choose(items, max_items, pictured),
+    )
+
+
+def _judgment(
+    run: JudgedRun, config: LocalizeConfig | None, evaluation: Evaluation | None, progress: Progress
+) -> _Judgment:
+    if run.judged is None or run.truth is None:
+        return _Judgment(*saved_metrics(run.contents.path))
+    evaluation = evaluation or summarize(run.judged, progress)
+    contents, asked = run.contents, _asked_for(config)
+    reached = contents.image_ids()
+    truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
+    true = true_boxes(run.judged[RUN].items, run.truth.images)
+    kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
+    kept = judge_boxes(truth, contents.localizations, asked)
+    return _Judgment(
+        evaluation,
+        average_precision(reached_truth(contents, run.truth), contents.localizations, "quality", asked, progress),
+        tuple(_at_a_glance(run.judged, evaluation, kinds, true)),
+        kinds,
+        run_charts(run.judged, true, kept, contents.localizations),
     )
 
 

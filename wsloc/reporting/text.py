@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from wsloc.errors import counted
 from wsloc.evaluation.comparison_table import comparison_tables
 from wsloc.evaluation.table import Table, evaluation_tables, format_percent
-from wsloc.reporting.report_model import RunReport, precision_note
 from wsloc.reporting.comparison_report import ComparisonReport
+from wsloc.reporting.report_model import RunReport, precision_note
 from wsloc.reporting.summary_rows import SummaryRow
 
 _MAX_FILES = 20

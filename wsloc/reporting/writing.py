@@ -9,15 +9,16 @@ from pathlib import Path
 
 from wsloc.config import LocalizeConfig
 from wsloc.datasets import Dataset
+from wsloc.evaluation.summary import Evaluation
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, common_truth
 from wsloc.pipeline.threads import available_cores
 from wsloc.progress import Progress, silent
+from wsloc.reporting.comparison_report import build_comparison_report
 from wsloc.reporting.gallery import GalleryItem, Pair
 from wsloc.reporting.page import comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
-from wsloc.reporting.comparison_report import build_comparison_report
 from wsloc.reporting.text import comparison_text, run_text
 from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
@@ -30,12 +31,12 @@ def write_run_report(
     run: JudgedRun,
     config: LocalizeConfig | None,
     dataset: Dataset | None,
-    max_items: int = MAX_ITEMS,
+    evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Write ``report.html`` and ``report.md`` into a run folder; arguments as :func:`page_of_run` takes them."""
     out = run.contents.path / "report.html"
-    write_page(out, *page_of_run(run, config, dataset, max_items, progress))
+    write_page(out, *page_of_run(run, config, dataset, evaluation=evaluation, progress=progress))
     return out
 
 
@@ -50,6 +51,7 @@ def page_of_run(
     config: LocalizeConfig | None,
     dataset: Dataset | None,
     max_items: int = MAX_ITEMS,
+    evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> tuple[str, str]:
     """The page of one run and its text.
@@ -59,10 +61,11 @@ def page_of_run(
         config: its settings; None where they cannot be read.
         dataset: its images; None where they cannot be opened, so that there are no photographs.
         max_items: of the gallery.
+        evaluation: of the run as judged, where it is known already.
         progress: watches metrics and pictures.
     """
     kept = read_pictures(run.contents.path)
-    report = build_run_report(run, config, max_items, frozenset(kept), progress)
+    report = build_run_report(run, config, max_items, frozenset(kept), evaluation, progress)
     layers: dict[Pair, Mapping[str, str]] = {
         item.pair: layer_uris(kept[item.pair]) for item in report.chosen if item.pair in kept
     }
