@@ -20,6 +20,7 @@ from wsloc.reporting.page import comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
 from wsloc.reporting.text import comparison_text, run_text
+from wsloc.runs.kept_pictures import MAX_ITEMS as KEPT_ITEMS
 from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
 
@@ -69,10 +70,11 @@ def page_of_run(
     layers: dict[Pair, Mapping[str, str]] = {
         item.pair: layer_uris(kept[item.pair]) for item in report.chosen if item.pair in kept
     }
-    no_maps = run.contents.manifest.get("kind") is not None
-    why = "a detector and its self-training make none" if no_maps else "the run kept none"
-    why = "" if kept else f"Map, seeds and mask are not there, because {why}."
-    pictures = _with_photos(Pictures(layers=layers, reason=why), report.chosen, dataset, progress)
+    why = f"a run keeps those of {KEPT_ITEMS} items" if kept else "the run kept none"
+    if run.contents.manifest.get("kind") is not None:
+        why = "a detector and its self-training make none"
+    reason = f"Map, seeds and mask are not there, because {why}."
+    pictures = _with_photos(Pictures(layers=layers, reason=reason), report.chosen, dataset, progress)
     report = replace(report, pictures=pictures)
     return run_page(report), run_text(report)
 
