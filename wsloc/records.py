@@ -102,35 +102,32 @@ class TrueMasks:
 
 
 class Box(Protocol):
-    """What judging needs to know of a box, whoever made it."""
+    """What judging needs to know of a box, whoever made it.
+
+    Attributes:
+        image_id: as in :class:`ImageRecord`.
+        class_name: the class of the object in the box.
+        box_xyxy: the box.
+        size_wh: width and height of the image after EXIF transposition.
+        index: 0 for the first box of its (image, class) pair, 1 for the next, and so on.
+        rank: rank of the class on the image, from 1; None where there was nothing to compare it with.
+        mask_rle: a mask over the whole image as COCO's compressed run lengths; None where the box has none.
+    """
 
     @property
-    def image_id(self) -> str:
-        """As in :class:`ImageRecord`."""
-
+    def image_id(self) -> str: ...
     @property
-    def class_name(self) -> str:
-        """The class of the object in the box."""
-
+    def class_name(self) -> str: ...
     @property
-    def box_xyxy(self) -> BoxXyxy:
-        """The box."""
-
+    def box_xyxy(self) -> BoxXyxy: ...
     @property
-    def size_wh(self) -> tuple[int, int]:
-        """Width and height of the image after EXIF transposition."""
-
+    def size_wh(self) -> tuple[int, int]: ...
     @property
-    def index(self) -> int:
-        """0 for the first box of its (image, class) pair, 1 for the next, and so on."""
-
+    def index(self) -> int: ...
     @property
-    def rank(self) -> int | None:
-        """Rank of the class on the image, from 1; None where there was nothing to compare it with."""
-
+    def rank(self) -> int | None: ...
     @property
-    def mask_rle(self) -> Mapping[str, Any] | None:
-        """A mask over the whole image as COCO's compressed run lengths; None where the box has none."""
+    def mask_rle(self) -> Mapping[str, Any] | None: ...
 
     def score_by(self, name: str) -> float:
         """The score of that name, one of :data:`SCORES`."""

@@ -12,7 +12,6 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
-import wsloc.pipeline.saliency_maps
 from numpy.typing import NDArray
 from PIL import Image
 

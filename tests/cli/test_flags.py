@@ -13,8 +13,8 @@ from wsloc.config import DataSettings
 from wsloc.errors import UserError
 
 PACKAGE = Path(wsloc.__file__).parent
-COMMANDS = {PACKAGE / "exporters" / "next_commands.py"}
-"""Command lines to type are made there."""
+COMMANDS = {PACKAGE / "exporters" / name for name in ("coco.py", "label_studio.py", "next_commands.py")}
+"""They tell which commands read an export."""
 
 
 @pytest.mark.parametrize(

@@ -144,12 +144,12 @@ def test_any_number_or_name_reads_back(
         ("metod: gradient\n", r"my\.yaml: unknown setting 'metod'; did you mean method\?$"),
         ("foreground-quantile: 0.9\n", r"unknown setting 'foreground-quantile'; did you mean foreground_quantile\?$"),
         ("xyzzy: 1\n", r"unknown setting 'xyzzy'; wsloc localize --help lists the settings\.$"),
-        ("1: 2\n", r"unknown setting 1; wsloc localize --help"),
+        ("1: 2\n", r"unknown setting '1'; wsloc localize --help"),
         ("out: runs/a\n", "unknown setting 'out'"),
         ("resume: true\n", "unknown setting 'resume'"),
         (
             "method: guess\n",
-            r"^There is no saliency method 'guess'; choose gradient, .*, rise, or package\.module:function\.$",
+            r"my\.yaml: There is no saliency method 'guess'; choose gradient, .*, rise, or package\.module:function\.$",
         ),
         ("seed: 1\nbatch_size: many\n", "Error parsing --batch-size: .*'many'"),
         ("method: {a: b}\n", "method holds settings of its own, but all settings stand at the left margin"),
@@ -385,7 +385,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["tr"], {"train-classifier", "train-detector"}),
         (["localize", "--segm"], {"--segmenter"}),
-        (["localize", "--segmenter", ""], {"grabcut", "graphcut-2013", "threshold"}),
+        (["localize", "--precision", ""], {"float32", "bfloat16", "float16"}),
         (["export", "run", "--form"], {"--format"}),
     ],
 )
@@ -422,10 +422,10 @@ def test_a_flag_of_several_values_is_given_once(capsys: pytest.CaptureFixture[st
             "missing: --format; unrecognized options: --limt, 3; wsloc export --help lists the flags.",
         ),
         (
-            "export",
-            "run --format mp3",
-            "invalid choice 'mp3' for argument '--format', expected one of ('coco', 'voc', 'yolo', 'imagefolder', "
-            "'label-studio', 'cvat'); wsloc export --help lists the flags.",
+            "localize",
+            "--precision int8",
+            "invalid choice 'int8' for argument '--precision', expected one of ('float32', 'bfloat16', 'float16'); "
+            "wsloc localize --help lists the flags.",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -10,10 +11,20 @@ import pytest
 
 from wsloc.cli.main import run_verb
 from wsloc.config import ClassifierSettings, ComputeSettings, SaliencySettings, SegmentationSettings
+from wsloc.registries import METHODS, SEGMENTERS, VIEWS
+
+REGISTRIES: dict[str, Mapping[str, object]] = {
+    "method": METHODS,
+    "second_method": METHODS,
+    "views": VIEWS,
+    "segmenter": SEGMENTERS,
+}
 
 
 def choices(settings: type, field: str) -> list[str]:
-    """The values of a Literal field; None is dropped."""
+    """The names of a registry, or the values of a Literal field without None."""
+    if field in REGISTRIES:
+        return list(REGISTRIES[field])
     annotation = get_type_hints(settings)[field]
     inner = [value for part in get_args(annotation) for value in (get_args(part) or (part,))]
     return [value for value in inner if isinstance(value, str)]

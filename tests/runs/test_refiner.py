@@ -48,7 +48,7 @@ class ClassMeans:
     def __call__(self, image):
         with Path("refined.txt").open("a") as file:
             file.write("x")
-        if len(Path("refined.txt").read_text()) > 25:
+        if len(Path("refined.txt").read_text()) > 10:
             killed_here("refine")
         if image.read.image.image_id == "05.png":
             raise ItemError("the refiner does not like it")
@@ -82,7 +82,7 @@ KIND = RefinerKind(fit, lambda path: ClassMeans(load_file(path)), lambda _settin
 DYING = """
     def forward(self, images):
         if Path("die-in").exists() and Path("die-in").read_text() == "maps":
-            if Path("forward-passes.txt").exists() and len(Path("forward-passes.txt").read_text()) > 30:
+            if Path("forward-passes.txt").exists() and len(Path("forward-passes.txt").read_text()) > 6:
                 import os
                 os.kill(os.getpid(), 9)
 """

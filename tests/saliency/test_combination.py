@@ -17,9 +17,9 @@ SECOND = torch.tensor([[[10.0, 0.0], [5.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]], [[3e
 PAIRS = PairBatch(torch.zeros(1, 3, 2, 2), torch.zeros(3, dtype=torch.int64), torch.arange(3))
 
 
-def _given(maps: Tensor, logit: float, passes: int = 1, fractions: bool = True) -> BoundMethod:
+def _given(maps: Tensor, logit: float, passes: int = 1, shares: bool = True) -> BoundMethod:
     """A method that gives these maps, whatever it is asked."""
-    return BoundMethod(lambda _: Attribution(maps, torch.tensor([[logit]])), passes, fractions)
+    return BoundMethod(lambda _: Attribution(maps, torch.tensor([[logit]])), passes, shares)
 
 
 @pytest.mark.parametrize(

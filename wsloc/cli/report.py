@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     if out.is_dir() or not out.parent.is_dir():
         why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
         raise UserError(f"{out} cannot be written, because {why}; give another --out.")
-    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_several(runs, config)
+    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)
     write_page(out, page, text)
     say_written(out)
     return 0
@@ -101,7 +101,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
     return page_of_run(judged, settings, dataset, config.gallery, bar)
 
 
-def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
+def _page_of_comparison(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
     from wsloc.reporting.writing import page_of_runs
 
     first, *others = (contents.path for contents in runs)

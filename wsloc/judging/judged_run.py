@@ -75,15 +75,9 @@ def classes_asked(settings: DataSettings) -> tuple[str, ...] | None:
     return (settings.class_name,) if settings.class_name else settings.classes or None
 
 
-def contender(name: str, contents: RunContents, settings: DataSettings | None) -> Contender:
-    """A run as :func:`wsloc.evaluation.comparison.compare` takes it.
-
-    Args:
-        name: what tables call it.
-        contents: the run.
-        settings: which images and classes it was asked for; None where that is not known.
-    """
-    asked = None if settings is None else classes_asked(settings)
+def contender(name: str, contents: RunContents, settings: DataSettings) -> Contender:
+    """A run, under the name that tables call it, as :func:`wsloc.evaluation.comparison.compare` takes it."""
+    asked = classes_asked(settings)
     return Contender(
         name,
         contents.localizations,

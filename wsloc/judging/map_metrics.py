@@ -120,13 +120,6 @@ def mask_metrics(
     return MetricGroup(title, metrics, notes)
 
 
-def held_out_curves(
-    items: Items, truth: Mapping[str, GroundTruth], maps: MapFolder, protocol: Protocol, progress: Progress = silent
-) -> BoxCurves:
-    """The curves of a set that chooses thresholds for another."""
-    return judge_maps(true_boxes(items, truth), maps, protocol, progress).curves
-
-
 def _notes(missing: int, items: int, maps: MapFolder) -> tuple[str, ...]:
     said = [f"{missing} of {items} items have no map in {maps.folder}, and count as missed."] if missing else []
     return (*said, *maps.unreadable)

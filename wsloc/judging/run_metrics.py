@@ -12,11 +12,12 @@ from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.errors import UserError
 from wsloc.evaluation.box_curves import BoxCurves
 from wsloc.evaluation.items import Items, judged_items
-from wsloc.evaluation.map_boxes import Protocol
+from wsloc.evaluation.judging import true_boxes
+from wsloc.evaluation.map_boxes import Protocol, judge_maps
 from wsloc.evaluation.summary import RUN
 from wsloc.judging.detection_metrics import average_precision, score_metrics
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
-from wsloc.judging.map_metrics import MapFolder, MetricGroup, held_out_curves, map_metrics, mask_metrics
+from wsloc.judging.map_metrics import MapFolder, MetricGroup, map_metrics, mask_metrics
 from wsloc.progress import Progress, silent
 from wsloc.runs.map_store import MAPS
 from wsloc.runs.read_run import RunContents, read_run
@@ -154,4 +155,5 @@ def _held_out_curves(how: Judging, judged: Items, progress: Progress) -> tuple[s
         raise UserError(f"{folder} has no true box, so it cannot choose a threshold.")
     if common := set(judged.image_ids).intersection(items.image_ids):
         raise UserError(f"`held_out` {folder} has {len(common)} of the judged images; thresholds are chosen on others.")
-    return contents.name, held_out_curves(items, images, MapFolder(folder / MAPS), how.protocol, progress)
+    judged_maps = judge_maps(true_boxes(items, images), MapFolder(folder / MAPS), how.protocol, progress)
+    return contents.name, judged_maps.curves

@@ -108,12 +108,25 @@ def make_localizer(
     model = Model(config.classifier, config.saliency, config.compute, asked, classifier)
     top_k = None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top"))
     batch_size, seed = config.compute.batch_size, config.compute.seed
+    cut = bound_cut(config)
     return Localizer(
         ReadStage(config.segmentation.working_size, config.saliency.views, model.bound.classifier.preprocessing),
         MapStage(model, batch_size, seed, top_k, tuple(layers)),
-        CutStage(config.segmentation, seed, method_name(config.saliency), config.compute.device),
+        cut,
         window=2 * batch_size,
     )
+
+
+def bound_cut(config: LocalizeConfig) -> CutStage:
+    """The last stage, its segmenter bound: a refusal must come before the first image.
+
+    Raises:
+        UserError: if there is no such segmenter, or it cannot be bound.
+    """
+    method = method_name(config.saliency)
+    stage = CutStage(config.segmentation, config.compute.seed, method, config.compute.device)
+    _ = stage.segmenter
+    return stage
 
 
 def localize_images(

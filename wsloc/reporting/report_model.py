@@ -24,7 +24,7 @@ from wsloc.reporting.charts import Chart
 from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
 from wsloc.reporting.gallery import GalleryItem, Pair, choose, gallery_items
 from wsloc.reporting.run_pictures import Pictures
-from wsloc.reporting.summary_rows import Fact, is_detector, run_facts, subtitle, version_facts
+from wsloc.reporting.summary_rows import SummaryRow, is_detector, run_rows, subtitle, version_rows
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
 DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
@@ -44,7 +44,7 @@ class RunReport:
         banners: sentences that a reader must see first.
         notes: sentences on records that were fixed, and on annotations.
         counts: images, items, boxes, fallbacks and failures.
-        facts: what the run was.
+        summary_rows: what the run was.
         versions: what made it.
         config_yaml: its settings as written; empty where the file is gone.
         evaluation: its metrics; None where there are none.
@@ -68,8 +68,8 @@ class RunReport:
     banners: tuple[str, ...]
     notes: tuple[str, ...]
     counts: dict[str, int]
-    facts: tuple[Fact, ...]
-    versions: tuple[Fact, ...]
+    summary_rows: tuple[SummaryRow, ...]
+    versions: tuple[SummaryRow, ...]
     config_yaml: str
     evaluation: Evaluation | None
     average_precision: Mapping[str, float]
@@ -80,7 +80,7 @@ class RunReport:
     charts: tuple[Chart, ...]
     failures: tuple[FailureGroup, ...]
     problems: tuple[str, ...]
-    weak_classes: tuple[Fact, ...]
+    weak_classes: tuple[SummaryRow, ...]
     items: tuple[GalleryItem, ...]
     chosen: tuple[GalleryItem, ...]
     pictures: Pictures = field(default_factory=Pictures)
@@ -134,8 +134,8 @@ def build_run_report(
             "fallbacks": sum(item.state == "fallback" for item in items),
             "failures": len(contents.failures),
         },
-        facts=run_facts(contents, config),
-        versions=version_facts(contents),
+        summary_rows=run_rows(contents, config),
+        versions=version_rows(contents),
         config_yaml=_text_of(contents.path / "config.yaml"),
         evaluation=evaluation,
         average_precision=precision,
@@ -146,7 +146,7 @@ def build_run_report(
         charts=charts,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
-        weak_classes=tuple(Fact(name, note) for name, note in contents.manifest.get("without_substitute", ())),
+        weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute", ())),
         items=items,
         chosen=choose(items, max_items, pictured),
     )

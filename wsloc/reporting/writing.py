@@ -14,11 +14,11 @@ from wsloc.judging.judged_run import JudgedRun, common_truth
 from wsloc.pipeline.threads import available_cores
 from wsloc.progress import Progress, silent
 from wsloc.reporting.gallery import GalleryItem, Pair
-from wsloc.reporting.page import run_page, several_page
+from wsloc.reporting.page import comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
-from wsloc.reporting.runs_comparison import build_several_report
-from wsloc.reporting.text import run_text, several_text
+from wsloc.reporting.comparison_report import build_comparison_report
+from wsloc.reporting.text import comparison_text, run_text
 from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
 
@@ -92,9 +92,9 @@ def page_of_runs(
         UserError: if they have no image or no item in common, or no true box.
     """
     dataset, truth = common_truth(runs, [config.data for config in configs])
-    report = build_several_report(runs, configs, truth, max_items, progress)
+    report = build_comparison_report(runs, configs, truth, max_items, progress)
     report = replace(report, pictures=_with_photos(Pictures(), report.shown, dataset, progress))
-    return several_page(report), several_text(report)
+    return comparison_page(report), comparison_text(report)
 
 
 def _with_photos(

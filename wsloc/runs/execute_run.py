@@ -80,7 +80,7 @@ def open_run(
     }
     folder, resumed = open_run_folder(
         settings.out,
-        f"{dataset.name}-{identity['network']}-{localizer.cut.method}",
+        f"{dataset.name}-{identity['network']}-{localizer.cut.method}".replace(":", "-"),
         config_yaml,
         resume=settings.resume,
         overwrite=settings.overwrite,

@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wsloc.records import BoxRecord, BoxXyxy, Detection, Failure, Localization
+from wsloc.records import BoxRecord, Detection, Failure, Localization
 
 SCHEMA_VERSION = 2
 Fields = Mapping[str, Any]
+Check = Callable[[object], Any]
 _MAX_COORDINATE = 1e9
 """Pixels; no image is that large."""
 
@@ -34,13 +35,14 @@ def from_fields(fields: Fields) -> BoxRecord | Failure:
     """
     if not isinstance(fields, Mapping):
         raise ValueError("it is no JSON object")
-    if (kind := fields.get("kind")) not in _FIELDS:
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise ValueError(f"its kind is {kind!r}")
     values = {}
     for name, check in _FIELDS[kind].items():
         try:
             values[name] = check(fields.get(name))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{name} {error}" if name in fields else f"{name} is missing") from error
     record: BoxRecord | Failure = _CLASSES[kind](**values)
     return record
@@ -64,85 +66,70 @@ def upgraded(fields: Fields, *, by_detector: bool) -> Fields:
     return {"kind": "localization", **{renamed.get(name, name): value for name, value in fields.items()}}
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("is no text")
-    return value
+def _check(holds: Callable[[Any], bool], fault: str, made: Callable[[Any], Any] = lambda value: value) -> Check:
+    """What a field must hold, what is wrong where it does not, and what the value becomes."""
 
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("is no number")
-    return float(value)
-
-
-def _finite(value: object) -> float:
-    if not math.isfinite(number := _number(value)):
-        raise ValueError("is not finite")
-    return number
-
-
-def _score(value: object) -> float:
-    return math.nan if value is None else _number(value)
-
-
-def _from(least: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"is no whole number from {least} on")
-        return value
+    def check(value: object) -> Any:
+        if not holds(value):
+            raise ValueError(fault)
+        return made(value)
 
     return check
 
 
-def _size(value: object) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError("is no width and height")
-    width, height = map(_from(1), value)
-    return width, height
+def _or_none(check: Check, none: Any = None) -> Check:
+    return lambda value: none if value is None else check(value)
 
 
-def _box(value: object) -> BoxXyxy:
-    if not isinstance(value, list) or len(value) != 4:
-        raise ValueError("is no box of four numbers")
-    x0, y0, x1, y1 = map(_number, value)
-    if any(math.isfinite(corner) and abs(corner) > _MAX_COORDINATE for corner in (x0, y0, x1, y1)):
-        raise ValueError("lies farther out than any image reaches")
-    return x0, y0, x1, y1
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("is no JSON object")
-    return value
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _optional(check: Callable[[object], Any]) -> Callable[[object], Any]:
-    return lambda value: None if value is None else check(value)
+def _is_box(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
+        return False
+    return all(abs(corner) <= _MAX_COORDINATE or not math.isfinite(corner) for corner in value)
 
 
+_text = _check(lambda value: isinstance(value, str), "is no text")
+_number = _check(_is_number, "is no number", float)
+_fraction = _check(lambda value: _is_number(value) and math.isfinite(value), "is no finite number", float)
+_score = _or_none(_number, math.nan)
+_index = _check(lambda value: _is_whole(value, 0), "is no whole number from 0 on")
+_rank = _check(lambda value: _is_whole(value, 1), "is no whole number from 1 on")
+_object = _check(lambda value: isinstance(value, dict), "is no JSON object")
+_box = _check(_is_box, "is no box", lambda value: tuple(map(float, value)))
+_size = _check(
+    lambda value: isinstance(value, list) and len(value) == 2 and all(_is_whole(side, 1) for side in value),
+    "is no width and height",
+    tuple,
+)
 _CLASSES: dict[str, type[Any]] = {"localization": Localization, "detection": Detection, "failure": Failure}
 _KIND_OF = {record: kind for kind, record in _CLASSES.items()}
-_BOX_FIELDS: dict[str, Callable[[object], Any]] = {
+_BOX_FIELDS: dict[str, Check] = {
     "image_id": _text,
     "file": _text,
     "class_name": _text,
     "box_xyxy": _box,
-    "area_fraction": _finite,
+    "area_fraction": _fraction,
     "method": _text,
     "size_wh": _size,
-    "rank": _optional(_from(1)),
+    "rank": _or_none(_rank),
 }
-_FIELDS: dict[str, dict[str, Callable[[object], Any]]] = {
+_FIELDS: dict[str, dict[str, Check]] = {
     "localization": {
         **_BOX_FIELDS,
         "probability": _score,
         "quality": _score,
         "segmenter": _text,
-        "fallback": _optional(_text),
-        "component": _from(0),
-        "mask_rle": _optional(_object),
+        "fallback": _or_none(_text),
+        "component": _index,
+        "mask_rle": _or_none(_object),
     },
-    "detection": {**_BOX_FIELDS, "score": _score, "index": _from(0)},
+    "detection": {**_BOX_FIELDS, "score": _score, "index": _index},
     "failure": dict.fromkeys(("image_id", "file", "class_name", "stage", "reason"), _text),
 }
