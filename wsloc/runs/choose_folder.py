@@ -23,13 +23,13 @@ def open_run_folder(
     takes_config: bool = False,
     runs: Path = Path("runs"),
 ) -> tuple[RunFolder, bool]:
-    """A folder for a run, and whether it goes on with an unfinished one.
+    """A folder for a run, and whether it continues an unfinished one.
 
     Args:
         out: the folder that the user named, or None for a fresh one below ``runs``.
         default_stem: its name, before the number.
         config_yaml: the settings, which an unfinished run must share.
-        resume: go on with ``out``, or with the newest unfinished run of the same settings.
+        resume: continue ``out``, or the newest unfinished run of the same settings.
         overwrite: replace ``out``.
         identity: what changes a result beside the settings (data, weights, device), as the run's manifest holds it; an
             unfinished run must share it.
