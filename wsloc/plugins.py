@@ -77,6 +77,29 @@ class Registry(MutableMapping[str, T]):
         raise UserError(f"There is no {self.what} {name!r}{hint}; choose {', '.join(self)}, or {PLUGIN}.")
 
 
+def bind_entry(registry: Registry[Any], name: str, kind: type[T], *given: Any) -> T:
+    """What an entry makes of what it is given.
+
+    Args:
+        registry: whose entries are functions.
+        name: of the entry.
+        kind: what it must return.
+        given: its arguments.
+
+    Raises:
+        UserError: if there is no such entry, it refuses, or a user's own raises or returns something else.
+    """
+    bind = registry[name]
+    if name in registry:
+        own: T = bind(*given)
+        return own
+    with users_code(registry.what, name):
+        bound = bind(*given)
+    if not isinstance(bound, kind):
+        raise UserError(f"The {registry.what} {name} must return a {kind.__name__}, not {type(bound).__name__}.")
+    return bound
+
+
 def import_named(reference: str, what: str, needs: str = "__call__") -> Any:
     """What ``package.module:attribute`` names; the current folder is searched, too.
 

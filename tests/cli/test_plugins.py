@@ -11,7 +11,7 @@ import pytest
 from wsloc.cli.main import main
 from wsloc.errors import UserError
 from wsloc.plugins import Registry, import_named
-from wsloc.registries import DATASETS, FORMATS, METHODS, VIEWS
+from wsloc.registries import DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS
 
 MODULE = '''
 import json
@@ -24,6 +24,7 @@ from wsloc.datasets import Dataset, DataSetKind, GroundTruthSet
 from wsloc.exporters.formats import Format
 from wsloc.records import GroundTruth, ImageRecord
 from wsloc.saliency import Attribution, BoundMethod
+from wsloc.segmentation import Segmentation, Segmenter
 
 CALLS = []
 
@@ -38,7 +39,18 @@ def bind_stripe(context):
     return BoundMethod(compute)
 
 
-def bind_nothing(context):
+def cut_half(items):
+    """Pixels above half of the maximum, for as many items at once as there are of one size."""
+    CALLS.append(len(items))
+    masks = [item.saliency > 0.5 for item in items]
+    return [Segmentation(mask, mask.astype(np.uint8)) for mask in masks]
+
+
+def bind_half(settings, device):
+    return Segmenter(cut_half, batch_size=2)
+
+
+def bind_nothing(*given):
     return None
 
 
@@ -95,18 +107,19 @@ def test_one_of_each_kind(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    names = ["my_entries:TWO", "my_entries:bind_stripe", "my_entries:seen", "my_entries:LINES"]
+    names = [f"my_entries:{name}" for name in ("TWO", "bind_stripe", "seen", "bind_half", "LINES")]
     if registered:
         import my_entries  # type: ignore[import-not-found]
 
         monkeypatch.setitem(DATASETS, "two", my_entries.TWO)
         monkeypatch.setitem(METHODS, "stripe", my_entries.bind_stripe)
         monkeypatch.setitem(VIEWS, "seen", "my_entries:seen")
+        monkeypatch.setitem(SEGMENTERS, "half", my_entries.bind_half)
         monkeypatch.setitem(FORMATS, "lines", my_entries.LINES)
-        names = ["two", "stripe", "seen", "lines"]
-    dataset, method, views, export_format = names
+        names = ["two", "stripe", "seen", "half", "lines"]
+    dataset, method, views, segmenter, export_format = names
     network = tiny_flags[tiny_flags.index("--arch") :]
-    flags = ["--dataset", dataset, "--method", method, "--views", views, "--segmenter", "threshold"]
+    flags = ["--dataset", dataset, "--method", method, "--views", views, "--segmenter", segmenter]
     assert main(["localize", *flags, *network, "--export", export_format, "--workers", "0"]) == 0
     (run,) = Path("runs").iterdir()
     assert ":" not in run.name
@@ -120,7 +133,9 @@ def test_one_of_each_kind(
         assert record["box_xyxy"] == pytest.approx((width / 4, height / 4, width / 2, height / 2), abs=3)
     assert (run / "exports" / export_format.replace(":", "-") / "boxes.jsonl").is_file()
     assert (Path(), "all") in sys.modules["my_entries"].CALLS
-    assert any(len(call) == 3 for call in sys.modules["my_entries"].CALLS)
+    assert any(isinstance(call, tuple) and len(call) == 3 for call in sys.modules["my_entries"].CALLS)
+    assert {record["segmenter"] for record in records} == {segmenter}
+    assert sum(call for call in sys.modules["my_entries"].CALLS if isinstance(call, int)) == 2
     assert json.loads((run / "metrics.json").read_text())
     # The command that is shown next reads the run back, and the export.
     capsys.readouterr()
@@ -144,6 +159,11 @@ def test_one_of_each_kind(
             "The saliency method my_entries:CALLS: the module my_entries has no function",
         ),
         (["--method", "my_entries:bind_nothing"], "must return a BoundMethod, not NoneType"),
+        (["--segmenter", "my_entries:bind_nothing"], "must return a Segmenter, not NoneType"),
+        (
+            ["--segmenter", "my_entries:gone"],
+            "The segmenter my_entries:gone: the module my_entries has no function gone",
+        ),
         (["--method", "my_entries:bind_raising"], "bind_raising() raised KeyError ('no such layer'); fix the function"),
         (
             ["--second-method", "my_gone:bind"],

@@ -156,3 +156,20 @@ def test_it_is_read_from_several_threads(tmp_path: Path) -> None:
     reader = ArchiveReader(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(reader.read, map(str, range(200)))) == [str(index).encode() * 500 for index in range(200)]
+
+
+def test_more_archives_than_a_process_may_open_files(tmp_path: Path) -> None:
+    for number in range(80):
+        write(tmp_path, number, f"{number}")
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (tmp_path / "next").open("w") as file:
+        # The lowest free number tells how many are open.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (file.fileno() + 50, hard))
+    try:
+        reader = ArchiveReader(tmp_path)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda number: reader.read(f"{number}/note"), [*range(80), *range(79, -1, -1)]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == [b"bytes"] * 160

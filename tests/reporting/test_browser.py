@@ -15,7 +15,7 @@ from made_runs import found, hand_run, judged_run, true_of
 
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
-from wsloc.reporting import build_run_report, build_several_report, run_page, several_page
+from wsloc.reporting import build_comparison_report, build_run_report, comparison_page, run_page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -288,7 +288,7 @@ def several(folder: Path) -> Path:
     second = replace(first, path=folder / "b", localizations=(missed, *first.localizations[1:]))
     runs = [replace(first, path=folder / ("n" * 120)), second]
     path = folder / "several.html"
-    path.write_text(several_page(build_several_report(runs, [config, config], truth.images, 10)))
+    path.write_text(comparison_page(build_comparison_report(runs, [config, config], truth.images, 10)))
     return path
 
 

@@ -22,11 +22,11 @@ from wsloc.records import Detection, Failure
 from wsloc.reporting import (
     Pictures,
     RunReport,
+    build_comparison_report,
     build_run_report,
-    build_several_report,
+    comparison_page,
     run_page,
     run_text,
-    several_page,
 )
 from wsloc.reporting.run_pictures import Photo
 
@@ -170,7 +170,7 @@ def test_what_the_script_is_told() -> None:
         "reason": "",
         "layers": None,
     }
-    assert (data["judged"], data["several"]) == (True, False)
+    assert (data["judged"], data["comparison"]) == (True, False)
 
 
 def assert_needs_nothing_else(html: str) -> None:
@@ -366,7 +366,7 @@ def several_of(*names: str) -> str:
         replace(first.contents, path=Path("runs") / "<td>second", localizations=tuple(worse)),
     ]
     config = parse_localize([])
-    return several_page(build_several_report(runs, [config, config], first.truth.images, 3))
+    return comparison_page(build_comparison_report(runs, [config, config], first.truth.images, 3))
 
 
 def test_several_runs() -> None:
@@ -395,5 +395,5 @@ def test_runs_of_one_name_are_told_apart_by_their_paths() -> None:
     assert first.truth is not None
     runs = [replace(first.contents, path=Path(folder) / "run") for folder in "ab"]
     config = parse_localize([])
-    report = build_several_report(runs, [config, config], first.truth.images, 3)
+    report = build_comparison_report(runs, [config, config], first.truth.images, 3)
     assert report.comparison.names == ("a/run", "b/run")

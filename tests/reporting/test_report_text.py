@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_runs import found, hand_run, judged_run, true_of
 
 from wsloc.cli.options import parse_localize
-from wsloc.reporting import build_run_report, build_several_report, run_text, several_text
+from wsloc.reporting import build_comparison_report, build_run_report, comparison_text, run_text
 from wsloc.reporting.text import plain
 
 
@@ -64,7 +64,7 @@ def test_runs_side_by_side() -> None:
         replace(ours.contents, path=Path("runs") / name, localizations=tuple(records))
         for name, records in (("a", ours.contents.localizations), ("b|c", theirs), ("d", theirs))
     ]
-    text = several_text(build_several_report(runs, [parse_localize([])] * 3, ours.truth.images, 0))
+    text = comparison_text(build_comparison_report(runs, [parse_localize([])] * 3, ours.truth.images, 0))
     assert text.startswith("# 3 runs\n\n3 items in 3 images.\n")
     second, third = text.split("\n# ")[1:]
     assert second.startswith("b\\|c - a\n")

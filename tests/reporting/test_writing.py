@@ -151,3 +151,10 @@ def test_the_layers_of_a_page_are_those_of_the_run(copied: Path) -> None:
         if item["layers"]:
             contents = [base64.b64decode(uri.partition(",")[2]) for uri in item["layers"]]  # type: ignore[attr-defined]
             assert contents == [kept[item["image"], item["class"]][name] for name in ("saliency", "seeds", "mask")]  # type: ignore[index]
+
+
+def test_an_item_without_layers_says_how_many_have_some(copied: Path) -> None:
+    config, dataset, run = made_of(copied)
+    assert "because a run keeps those of 200 items." in str(
+        data_of(page_of_run(run, config, dataset)[0])["layersReason"]
+    )

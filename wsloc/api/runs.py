@@ -166,6 +166,8 @@ def report(
         written = page_of_runs(contents, configs, gallery, progress)
     else:
         dataset = open_dataset(replace(configs[0].data, download=False))
-        written = page_of_run(judge_run(contents[0], configs[0].data, dataset), configs[0], dataset, gallery, progress)
+        written = page_of_run(
+            judge_run(contents[0], configs[0].data, dataset), configs[0], dataset, gallery, progress=progress
+        )
     write_page(page, *written)
     return page

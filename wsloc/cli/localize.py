@@ -36,7 +36,9 @@ def run(arguments: Sequence[str]) -> int:
     if config.output.report:
         from wsloc.reporting.writing import write_run_report
 
-        say_written(write_run_report(done.judged, config, open_dataset(config.data), progress=bar))
+        evaluation = done.summary.evaluation
+        dataset = open_dataset(config.data)
+        say_written(write_run_report(done.judged, config, dataset, evaluation, bar))
     print("Next:")
     for text, line in _next_commands(folder, config.output):
         print(f"  {text:<22}{line}")

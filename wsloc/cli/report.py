@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     if out.is_dir() or not out.parent.is_dir():
         why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
         raise UserError(f"{out} cannot be written, because {why}; give another --out.")
-    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_several(runs, config)
+    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)
     write_page(out, page, text)
     say_written(out)
     return 0
@@ -98,10 +98,10 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
             sentence += " If it has moved, `root` says where it is."
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
-    return page_of_run(judged, settings, dataset, config.gallery, bar)
+    return page_of_run(judged, settings, dataset, config.gallery, progress=bar)
 
 
-def _page_of_several(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
+def _page_of_comparison(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
     from wsloc.reporting.writing import page_of_runs
 
     first, *others = (contents.path for contents in runs)

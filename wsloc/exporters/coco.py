@@ -18,7 +18,7 @@ from wsloc.exporters.export_settings import Outline
 from wsloc.exporters.formats import Commands, Export, Format
 from wsloc.exporters.next_commands import quoted
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, Plan
+from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 from wsloc.records import SCORES, Localization
 
 SPLIT_NAMES = {TRAIN: "train2017", VAL: "val2017"}
@@ -29,18 +29,18 @@ _TORCHVISION_CLASSES = 91
 """Outputs of the detectors that torchvision's reference script trains with ``--dataset coco``."""
 
 
-def write_coco(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+def write_coco(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``annotations/instances_train2017.json``, and ``instances_val2017.json`` where there is that split.
 
     Annotation ids start at 1 in each file. Boxes are written to 0.001 px, polygons to 0.01 px. Regions to ignore are
     crowds (``iscrowd`` 1), all others not.
     """
-    return _write(folder, images, plan, SPLIT_NAMES)
+    return _write(folder, images, context, SPLIT_NAMES)
 
 
-def write_cvat(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+def write_cvat(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``annotations/instances_default.json`` with ``segmentation: []``."""
-    return _write(folder, images, replace(plan, outline="none"), {TRAIN: CVAT_NAME})
+    return _write(folder, images, replace(context, outline="none"), {TRAIN: CVAT_NAME})
 
 
 def bbox_of(box_xyxy: tuple[float, float, float, float]) -> list[float]:
@@ -68,15 +68,18 @@ def outline_of(box: ScoredBox, kind: Outline) -> tuple[Any, float, bool]:
     return outlines.polygons_of(mask, record.size_wh), area, False
 
 
-def _write(folder: Path, images: Iterable[ExportImage], plan: Plan, names: dict[str, str]) -> tuple[str, ...]:
+def _write(
+    folder: Path, images: Iterable[ExportImage], context: WriterContext, names: dict[str, str]
+) -> tuple[str, ...]:
     annotations = folder / ANNOTATIONS
     annotations.mkdir(parents=True)
     with ExitStack() as stack:
         files = {
-            split: _Instances(annotations / f"instances_{names[split]}.json", plan, stack) for split in plan.splits
+            split: _Instances(annotations / f"instances_{names[split]}.json", context, stack)
+            for split in context.splits
         }
         for number, image in enumerate(images, start=1):
-            files[image.split].add(image, int(image.image_id) if plan.numeric_ids else number)
+            files[image.split].add(image, int(image.image_id) if context.numeric_ids else number)
         for file in files.values():
             file.end()
     without_mask = sum(file.without_mask for file in files.values())
@@ -86,17 +89,17 @@ def _write(folder: Path, images: Iterable[ExportImage], plan: Plan, names: dict[
 class _Instances:
     """One file that grows. Its annotations wait in a file of their own until the last image is written."""
 
-    def __init__(self, path: Path, plan: Plan, stack: ExitStack) -> None:
+    def __init__(self, path: Path, context: WriterContext, stack: ExitStack) -> None:
         self._spool_path = path.with_suffix(".annotations")
         self._file: TextIO = stack.enter_context(path.open("w", encoding="ascii"))
         self._spool: TextIO = stack.enter_context(self._spool_path.open("w+", encoding="ascii"))
-        self._plan, self._numbers = plan, plan.numbers()
+        self._context, self._numbers = context, context.numbers()
         self._images = self._annotations = self.without_mask = 0
         categories = [
             {"id": number, "name": name, "supercategory": ""}
-            for number, name in zip(plan.category_ids, plan.class_names, strict=True)
+            for number, name in zip(context.category_ids, context.class_names, strict=True)
         ]
-        head = json.dumps({"info": dict(plan.info), "licenses": [], "categories": categories})
+        head = json.dumps({"info": dict(context.info), "licenses": [], "categories": categories})
         self._file.write(head[:-1] + ', "images": [')
 
     def add(self, image: ExportImage, image_id: int) -> None:
@@ -109,13 +112,13 @@ class _Instances:
 
     def _annotation(self, box: ScoredBox, image_id: int) -> dict[str, Any]:
         record = box.record
-        segmentation, area, without_mask = outline_of(box, self._plan.outline)
+        segmentation, area, without_mask = outline_of(box, self._context.outline)
         self.without_mask += without_mask
         self._annotations += 1
         return {
             "id": self._annotations,
             "image_id": image_id,
-            "category_id": self._plan.category_ids[self._numbers[record.class_name]],
+            "category_id": self._context.category_ids[self._numbers[record.class_name]],
             "bbox": bbox_of(record.box_xyxy),
             "area": area,
             "iscrowd": int(box.uncertain),

@@ -18,7 +18,7 @@ from wsloc.exporters.first_pass import FirstPass, first_pass
 from wsloc.exporters.formats import Export, Format
 from wsloc.exporters.source import Source
 from wsloc.exporters.stream import Stream
-from wsloc.exporters.writer_context import TRAIN, VAL, Plan
+from wsloc.exporters.writer_context import TRAIN, VAL, WriterContext
 from wsloc.progress import Progress, silent
 from wsloc.registries import FORMATS
 from wsloc.runs.read_run import open_records, read_run_manifest
@@ -63,41 +63,40 @@ def export_run(
     # Once: a run that is still being written grows between the passes.
     records = open_records(run)
     found = first_pass(run, records, selection)
-    plan = _plan(source, found, layout, media_mode, _info(run, run_manifest))
-    counts = Counts({name: ClassCounts() for name in plan.class_names})
+    context = _context(source, found, layout, media_mode, _info(run, run_manifest))
+    counts = Counts({name: ClassCounts() for name in context.class_names})
     with new_folder(out, overwrite) as folder:
         stream = Stream(records, source.root, kind, selection, layout, media_mode, found, folder, counts, progress)
         if media_mode != "none":
-            for split in plan.splits:
+            for split in context.splits:
                 (folder / kind.image_folders[split]).mkdir(parents=True, exist_ok=True)
-        warnings = list(kind.write(folder, stream.images(), plan))
+        warnings = list(kind.write(folder, stream.images(), context))
         if not counts.images:
             raise UserError(_no_image(run, source, counts, stream.problem))
         if not run_manifest.get("complete"):
             warnings.append("The run is unfinished: only the images of its finished parts were exported.")
-        if VAL in plan.splits and not (counts.images[TRAIN] and counts.images[VAL]):
+        if VAL in context.splits and not (counts.images[TRAIN] and counts.images[VAL]):
             warnings.append("One of the splits has no image; give another `val_fraction`.")
-        beside = {split: kind.image_folders[split] for split in plan.splits}
+        folders = {
+            split: source.root.resolve() if media_mode == "none" else kind.image_folders[split]
+            for split in context.splits
+        }
         manifest = {
             "format_version": FORMAT_VERSION,
             "format": format_name,
             "run": _run_fields(run, run_manifest),
-            "wsloc": plan.info["wsloc"],
+            "wsloc": context.info["wsloc"],
             "selection": dataclasses.asdict(selection),
-            "layout": {**dataclasses.asdict(layout), "media": media_mode, "segmentation": plan.outline},
+            "layout": {**dataclasses.asdict(layout), "media": media_mode, "segmentation": context.outline},
             # Where the images are: relative to the export, or where the data set is.
-            "image_folders": {
-                split: str(source.root.resolve()) if media_mode == "none" else place.as_posix()
-                for split, place in beside.items()
-            },
+            "image_folders": {split: place.as_posix() for split, place in folders.items()},
             "counts": counts.as_fields(),
             "warnings": [*counts.warnings(), *warnings],
-            "classes": counts.classes_as_fields(dict(zip(plan.class_names, plan.category_ids, strict=True))),
+            "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    folders = {split: source.root if media_mode == "none" else out / place for split, place in beside.items()}
-    return Export(out, manifest, folders)
+    return Export(out, manifest, {split: out / place for split, place in folders.items()})
 
 
 def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
@@ -127,12 +126,14 @@ def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutS
         )
 
 
-def _plan(source: Source, found: FirstPass, layout: LayoutSettings, media_mode: Media, info: dict[str, object]) -> Plan:
+def _context(
+    source: Source, found: FirstPass, layout: LayoutSettings, media_mode: Media, info: dict[str, object]
+) -> WriterContext:
     """Names and numbers: the data set's, then those of classes that it does not know, as with ``class_name``."""
     more = tuple(name for name in found.class_names if name not in source.class_names)
     first = source.category_ids or tuple(range(1, len(source.class_names) + 1))
     after = max(first, default=0) + 1
-    return Plan(
+    return WriterContext(
         class_names=source.class_names + more,
         category_ids=first + tuple(range(after, after + len(more))),
         numeric_ids=source.category_ids is not None and found.numeric_ids,

@@ -11,21 +11,21 @@ from typing import Any
 from wsloc.boxes import area
 from wsloc.exporters.coco import bbox_of
 from wsloc.exporters.formats import Format
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, Plan
+from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 
 SPLIT_NAMES = {TRAIN: "train", VAL: "validation"}
 
 
-def write_image_folder(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+def write_image_folder(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``train/metadata.jsonl``, and ``validation/metadata.jsonl`` where there is that split.
 
     ``objects`` holds one list per column: ``bbox`` as COCO has it (corner, width, height, 0.001 px), ``category`` from
     0, ``class_name``, ``area`` of the box, ``iscrowd`` (1 for a region to ignore), ``score``.
     """
-    numbers = plan.numbers()
+    numbers = context.numbers()
     with ExitStack() as stack:
         files = {}
-        for split in plan.splits:
+        for split in context.splits:
             path = folder / SPLIT_NAMES[split] / "metadata.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             files[split] = stack.enter_context(path.open("w", encoding="ascii"))

@@ -12,14 +12,14 @@ from xml.sax.saxutils import quoteattr
 from wsloc.exporters.formats import Commands, Export, Format
 from wsloc.exporters.next_commands import quoted
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, ExportImage, Plan
+from wsloc.exporters.writer_context import TRAIN, ExportImage, WriterContext
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
 IMAGES = "images"
 _FROM, _TO = "label", "image"
 
 
-def write_label_studio(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+def write_label_studio(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``tasks.json`` and ``interface.xml``.
 
     Corner and sides are percent of the image as the browser shows it, which turns it by its EXIF orientation. Images
@@ -29,19 +29,19 @@ def write_label_studio(folder: Path, images: Iterable[ExportImage], plan: Plan) 
     with (folder / TASKS).open("w", encoding="ascii") as file:
         file.write("[")
         for number, image in enumerate(images, start=1):
-            file.write((",\n" if number > 1 else "\n") + json.dumps(_task(number, image, plan)))
+            file.write((",\n" if number > 1 else "\n") + json.dumps(_task(number, image, context)))
         file.write("\n]\n")
-    (folder / INTERFACE).write_text(_interface(plan.class_names), encoding="utf-8")
+    (folder / INTERFACE).write_text(_interface(context.class_names), encoding="utf-8")
     return ()
 
 
-def _task(number: int, image: ExportImage, plan: Plan) -> dict[str, Any]:
+def _task(number: int, image: ExportImage, context: WriterContext) -> dict[str, Any]:
     regions = [_region(f"{number}-{place}", box) for place, box in enumerate(image.boxes, start=1)]
-    prediction: dict[str, Any] = {"model_version": f"wsloc {plan.info['run']}", "result": regions}
+    prediction: dict[str, Any] = {"model_version": f"wsloc {context.info['run']}", "result": regions}
     if image.boxes:
         # Label Studio sorts tasks by it; the least certain box is what makes a task worth a look.
         prediction["score"] = min(box.score for box in image.boxes)
-    folder = plan.root.name if plan.media == "none" else IMAGES
+    folder = context.root.name if context.media == "none" else IMAGES
     url = f"/data/local-files/?d={quote(f'{folder}/{image.name}', errors='surrogateescape')}"
     return {"id": number, "data": {"image": url, "image_id": image.image_id}, "predictions": [prediction]}
 

@@ -11,7 +11,7 @@ from wsloc.boxes import to_voc
 from wsloc.exporters.formats import Commands, Export, Format
 from wsloc.exporters.next_commands import images_first
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, Plan
+from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 from wsloc.files.names import safe_name
 
 DEVKIT = Path("VOCdevkit", "VOC2012")
@@ -21,7 +21,7 @@ SUFFIX = ".jpg"
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
-def write_voc(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+def write_voc(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``Annotations/NAME.xml``; in ``ImageSets/Main`` the lists ``train``, ``trainval`` and ``CLASS_train``.
 
     Boxes are whole, 1-based and inclusive. Regions to ignore are ``difficult``. A class list holds the images that show
@@ -30,9 +30,9 @@ def write_voc(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[
     annotations, lists = folder / DEVKIT / "Annotations", folder / DEVKIT / "ImageSets" / "Main"
     annotations.mkdir(parents=True)
     lists.mkdir(parents=True)
-    names: dict[str, list[str]] = {split: [] for split in plan.splits}
+    names: dict[str, list[str]] = {split: [] for split in context.splits}
     positives: dict[tuple[str, str], list[str]] = {
-        (class_name, split): [] for class_name in plan.class_names for split in plan.splits
+        (class_name, split): [] for class_name in context.class_names for split in context.splits
     }
     for image in images:
         stem = image.name.removesuffix(SUFFIX)
@@ -41,15 +41,15 @@ def write_voc(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[
         for class_name in dict.fromkeys(box.record.class_name for box in image.boxes):
             certain = any(not box.uncertain for box in image.boxes if box.record.class_name == class_name)
             positives[class_name, image.split].append(f"{stem} {int(certain):2d}")
-    whole = {**names, "trainval": [stem for split in plan.splits for stem in names[split]]}
+    whole = {**names, "trainval": [stem for split in context.splits for stem in names[split]]}
     for split, stems in whole.items():
         _write_list(lists / f"{split}.txt", stems)
-    for class_name in plan.class_names:
-        of_class = {split: positives[class_name, split] for split in plan.splits}
-        of_class["trainval"] = [row for split in plan.splits for row in of_class[split]]
+    for class_name in context.class_names:
+        of_class = {split: positives[class_name, split] for split in context.splits}
+        of_class["trainval"] = [row for split in context.splits for row in of_class[split]]
         for split, rows in of_class.items():
             _write_list(lists / f"{safe_name(class_name)}_{split}.txt", rows)
-    odd = [name for name in plan.class_names if safe_name(name) != name]
+    odd = [name for name in context.class_names if safe_name(name) != name]
     if not odd:
         return ()
     return (

@@ -34,7 +34,7 @@ class ExportImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WriterContext:
     """What all images of an export share.
 
     Attributes:
@@ -62,6 +62,6 @@ class Plan:
         return {name: number for number, name in enumerate(self.class_names)}
 
 
-Writer = Callable[[Path, Iterable[ExportImage], Plan], tuple[str, ...]]
+Writer = Callable[[Path, Iterable[ExportImage], WriterContext], tuple[str, ...]]
 """From an empty folder and the images, which come once, to the files of a format; returns warnings. Images are put into
 their folder before the writer sees them."""

@@ -14,16 +14,16 @@ import yaml
 from wsloc.exporters.formats import Commands, Export, Format
 from wsloc.exporters.next_commands import images_first, quoted
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, Plan
+from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 
 DATA = "data.yaml"
 _READ_BY_ULTRALYTICS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
-def write_yolo(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple[str, ...]:
+def write_yolo(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``labels/SPLIT/NAME.txt`` and ``data.yaml``; center and sides as fractions of the image, to 1e-7."""
-    numbers = plan.numbers()
-    for split in plan.splits:
+    numbers = context.numbers()
+    for split in context.splits:
         (folder / "labels" / split).mkdir(parents=True)
     has_val, unread = False, 0
     for image in images:
@@ -32,7 +32,7 @@ def write_yolo(folder: Path, images: Iterable[ExportImage], plan: Plan) -> tuple
         rows = [_row(box, image.size_wh, numbers[box.record.class_name]) for box in image.boxes]
         path = folder / "labels" / image.split / f"{Path(image.name).stem}.txt"
         path.write_text("".join(rows), encoding="ascii")
-    (folder / DATA).write_text(_data(plan.class_names, has_val), encoding="utf-8")
+    (folder / DATA).write_text(_data(context.class_names, has_val), encoding="utf-8")
     warnings = [] if has_val else ["There is no split val, so data.yaml names train for it; `val_fraction` makes one."]
     if unread:
         warnings.append(f"{unread} images are of a type that Ultralytics does not read, such as .ppm; convert them.")

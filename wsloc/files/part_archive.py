@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from wsloc.errors import ItemError, UserError
 from wsloc.files.atomic import sync_folder
 
 _INDEX = "index.jsonl"
+_OPEN_ARCHIVES = 32
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """A fixed time, so that equal entries make equal archives."""
 
@@ -101,21 +103,22 @@ class ArchiveReader:
         Raises:
             UserError: if an archive is damaged.
         """
-        self._archives: list[zipfile.ZipFile] = []
+        # A few stay open: a large run has more archives than a process may open files.
+        self._opened = lru_cache(maxsize=_OPEN_ARCHIVES)(zipfile.ZipFile)
         self.rows: list[dict[str, Any]] = []
         """The fields of each entry, ``entry`` among them, in the order in which they were written."""
-        self._archive_of: dict[str, int] = {}
-        for number, path in enumerate(archives(folder)):
+        self._archive_of: dict[str, Path] = {}
+        for path in archives(folder):
             try:
-                archive = zipfile.ZipFile(path)
+                with zipfile.ZipFile(path) as archive:
+                    index = archive.read(_INDEX)
                 # Names may hold what splitlines() takes for the end of a line.
-                lines = archive.read(_INDEX).decode(errors="surrogateescape").split("\n")
+                lines = index.decode(errors="surrogateescape").split("\n")
                 rows = [json.loads(line) for line in lines if line]
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise UserError(f"{path} is damaged ({error}); run it again.") from error
-            self._archives.append(archive)
             self.rows += rows
-            self._archive_of |= {row["entry"]: number for row in rows}
+            self._archive_of |= {row["entry"]: path for row in rows}
 
     def __contains__(self, entry: str) -> bool:
         return entry in self._archive_of
@@ -127,7 +130,7 @@ class ArchiveReader:
             ItemError: if it is damaged.
         """
         try:
-            return self._archives[self._archive_of[entry]].read(entry)
+            return self._opened(self._archive_of[entry]).read(entry)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise ItemError(f"{entry} is damaged: {error}") from error
 

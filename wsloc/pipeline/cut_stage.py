@@ -19,6 +19,7 @@ from wsloc.pipeline.read_stage import ReadImage
 from wsloc.pipeline.results import ImageResult, ItemResult, Trace
 from wsloc.pipeline.runner import Runner, fan_out
 from wsloc.pipeline.stage import Failed
+from wsloc.plugins import bind_entry
 from wsloc.records import Failure, ImageRecord, Localization
 from wsloc.registries import SEGMENTERS
 from wsloc.seeding import stable_hash
@@ -32,7 +33,6 @@ from wsloc.segmentation import (
     working_map,
 )
 from wsloc.segmentation.seeds import FOREGROUND
-from wsloc.segmentation.segment import BindSegmenter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +74,8 @@ class CutStage:
     @cached_property
     def segmenter(self) -> Segmenter:
         """The segmenter that the settings name, bound at the first call."""
-        bind: BindSegmenter = SEGMENTERS[self.settings.segmenter]
-        return bind(self.settings, choose_device(self.device))
+        device = choose_device(self.device)
+        return bind_entry(SEGMENTERS, self.settings.segmenter, Segmenter, self.settings, device)
 
     @property
     def batch_size(self) -> int:

@@ -78,13 +78,13 @@ class Localizer:
         return self.network.model.bound
 
     def compute_maps(self, images: Iterable[ImageRecord], runner: Runner) -> Iterator[ImageMaps | Failed]:
-        """The first half: images are read and get their maps."""
-        return self.maps.compute(runner.run(self.read, images), runner)
+        """The first half: images are read and get their maps, which are refined."""
+        maps = self.maps.compute(runner.run(self.read, images), runner)
+        return maps if self.refine is None else runner.run(self.refine, maps)
 
     def cut_maps(self, maps: Maps, runner: Runner) -> Iterator[ImageResult]:
-        """The second half: maps are refined and cut."""
-        refined = maps if self.refine is None else runner.run(self.refine, maps)
-        return cut_maps(self.cut, refined, runner, self.maps.why_no_map)
+        """The second half: maps are cut."""
+        return cut_maps(self.cut, maps, runner, self.maps.why_no_map)
 
 
 def make_localizer(
@@ -108,12 +108,25 @@ def make_localizer(
     model = Model(config.classifier, config.saliency, config.compute, asked, classifier)
     top_k = None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top"))
     batch_size, seed = config.compute.batch_size, config.compute.seed
+    cut = bound_cut(config)
     return Localizer(
         ReadStage(config.segmentation.working_size, config.saliency.views, model.bound.classifier.preprocessing),
         MapStage(model, batch_size, seed, top_k, tuple(layers)),
-        CutStage(config.segmentation, seed, method_name(config.saliency), config.compute.device),
+        cut,
         window=2 * batch_size,
     )
+
+
+def bound_cut(config: LocalizeConfig) -> CutStage:
+    """The last stage, its segmenter bound: a refusal must come before the first image.
+
+    Raises:
+        UserError: if there is no such segmenter, or it cannot be bound.
+    """
+    method = method_name(config.saliency)
+    stage = CutStage(config.segmentation, config.compute.seed, method, config.compute.device)
+    _ = stage.segmenter
+    return stage
 
 
 def localize_images(

@@ -13,10 +13,10 @@ from wsloc.errors import counted
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
 from wsloc.evaluation.table import format_interval, format_percent
+from wsloc.reporting.comparison_report import ComparisonReport, run_color
 from wsloc.reporting.gallery import Box, GalleryItem
 from wsloc.reporting.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
 from wsloc.reporting.run_pictures import Pictures
-from wsloc.reporting.runs_comparison import SeveralReport, run_color
 
 TOP_LOC = "Top-1 Loc"
 GT_KNOWN = "GT-known Loc"
@@ -34,9 +34,9 @@ def run_page(report: RunReport) -> str:
     )
 
 
-def several_page(report: SeveralReport) -> str:
+def comparison_page(report: ComparisonReport) -> str:
     """The page of several runs."""
-    return _render("several.html.jinja", report=report, gallery=_several_gallery(report))
+    return _render("comparison.html.jinja", report=report, gallery=_comparison_gallery(report))
 
 
 def headline(evaluation: Evaluation | None) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _environment() -> Environment:
 def _run_gallery(report: RunReport) -> dict[str, Any]:
     return {
         "judged": any(item.iou is not None for item in report.chosen),
-        "several": False,
+        "comparison": False,
         "runs": [{"name": report.name, "color": "found"}],
         "layersReason": report.pictures.reason,
         "photos": _photo_fields(report.pictures),
@@ -84,7 +84,7 @@ def _run_gallery(report: RunReport) -> dict[str, Any]:
     }
 
 
-def _several_gallery(report: SeveralReport) -> dict[str, Any]:
+def _comparison_gallery(report: ComparisonReport) -> dict[str, Any]:
     items = []
     for row, item in zip(report.chosen, report.shown, strict=True):
         boxes = [_box_fields(run, box) for run, box in enumerate(row.boxes_xyxy) if box is not None]
@@ -92,7 +92,7 @@ def _several_gallery(report: SeveralReport) -> dict[str, Any]:
         items.append(_item_fields(item, report.pictures) | {"boxes": boxes, "ious": ious})
     return {
         "judged": True,
-        "several": True,
+        "comparison": True,
         "runs": [{"name": run.name, "color": f"n{run_color(number)}"} for number, run in enumerate(report.runs)],
         "layersReason": "",
         "photos": _photo_fields(report.pictures),

@@ -24,7 +24,7 @@ from wsloc.reporting.charts import Chart
 from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
 from wsloc.reporting.gallery import GalleryItem, Pair, choose, gallery_items
 from wsloc.reporting.run_pictures import Pictures
-from wsloc.reporting.summary_rows import Fact, is_detector, run_facts, subtitle, version_facts
+from wsloc.reporting.summary_rows import SummaryRow, is_detector, run_rows, subtitle, version_rows
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
 DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
@@ -44,7 +44,7 @@ class RunReport:
         banners: sentences that a reader must see first.
         notes: sentences on records that were fixed, and on annotations.
         counts: images, items, boxes, fallbacks and failures.
-        facts: what the run was.
+        summary_rows: what the run was.
         versions: what made it.
         config_yaml: its settings as written; empty where the file is gone.
         evaluation: its metrics; None where there are none.
@@ -68,8 +68,8 @@ class RunReport:
     banners: tuple[str, ...]
     notes: tuple[str, ...]
     counts: dict[str, int]
-    facts: tuple[Fact, ...]
-    versions: tuple[Fact, ...]
+    summary_rows: tuple[SummaryRow, ...]
+    versions: tuple[SummaryRow, ...]
     config_yaml: str
     evaluation: Evaluation | None
     average_precision: Mapping[str, float]
@@ -80,10 +80,21 @@ class RunReport:
     charts: tuple[Chart, ...]
     failures: tuple[FailureGroup, ...]
     problems: tuple[str, ...]
-    weak_classes: tuple[Fact, ...]
+    weak_classes: tuple[SummaryRow, ...]
     items: tuple[GalleryItem, ...]
     chosen: tuple[GalleryItem, ...]
     pictures: Pictures = field(default_factory=Pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgment:
+    """What a report says of how good the boxes are; attributes as in :class:`RunReport`."""
+
+    evaluation: Evaluation | None
+    average_precision: Mapping[str, float]
+    glance: tuple[str, ...] = ()
+    kinds: tuple[MissKind, ...] = ()
+    charts: tuple[Chart, ...] = ()
 
 
 def build_run_report(
@@ -91,6 +102,7 @@ def build_run_report(
     config: LocalizeConfig | None,
     max_items: int,
     pictured: frozenset[Pair] = frozenset(),
+    evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> RunReport:
     """What there is to say of a run, all but the pictures.
@@ -100,32 +112,16 @@ def build_run_report(
         config: its settings; None where they cannot be read.
         max_items: of the gallery.
         pictured: items that the run kept pictures of.
+        evaluation: of the run as judged, where it is known already.
         progress: counts the metrics.
     """
-    contents = run.contents
-    evaluation, precision = saved_metrics(contents.path)
-    if run.judged is not None:
-        evaluation, precision = summarize(run.judged, progress), {}
-    glance: tuple[str, ...] = ()
-    kinds: tuple[MissKind, ...] = ()
-    charts: tuple[Chart, ...] = ()
-    if run.judged is not None and run.truth is not None and evaluation is not None:
-        reached = contents.image_ids()
-        truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
-        true = true_boxes(run.judged[RUN].items, run.truth.images)
-        kept = judge_boxes(truth, contents.localizations, _asked_for(config))
-        precision = average_precision(
-            reached_truth(contents, run.truth), contents.localizations, "quality", _asked_for(config), progress
-        )
-        charts = run_charts(run.judged, true, kept, contents.localizations)
-        kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
-        glance = tuple(_at_a_glance(run.judged, evaluation, kinds, true))
+    contents, judged = run.contents, _judgment(run, config, evaluation, progress)
     items = gallery_items(run)
     return RunReport(
         name=contents.name,
         subtitle=subtitle(contents, config),
         complete=contents.complete,
-        banners=tuple(_banners(run, evaluation)),
+        banners=tuple(_banners(run, judged.evaluation)),
         notes=(*contents.notes, *orientation_notes(run.truth)),
         counts={
             "images": len(contents.image_ids()),
@@ -134,21 +130,42 @@ def build_run_report(
             "fallbacks": sum(item.state == "fallback" for item in items),
             "failures": len(contents.failures),
         },
-        facts=run_facts(contents, config),
-        versions=version_facts(contents),
+        summary_rows=run_rows(contents, config),
+        versions=version_rows(contents),
         config_yaml=_text_of(contents.path / "config.yaml"),
-        evaluation=evaluation,
-        average_precision=precision,
+        evaluation=judged.evaluation,
+        average_precision=judged.average_precision,
         detector=is_detector(contents),
         labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
-        glance=glance,
-        kinds=kinds,
-        charts=charts,
+        glance=judged.glance,
+        kinds=judged.kinds,
+        charts=judged.charts,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
-        weak_classes=tuple(Fact(name, note) for name, note in contents.manifest.get("without_substitute", ())),
+        weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute", ())),
         items=items,
         chosen=choose(items, max_items, pictured),
+    )
+
+
+def _judgment(
+    run: JudgedRun, config: LocalizeConfig | None, evaluation: Evaluation | None, progress: Progress
+) -> _Judgment:
+    if run.judged is None or run.truth is None:
+        return _Judgment(*saved_metrics(run.contents.path))
+    evaluation = evaluation or summarize(run.judged, progress)
+    contents, asked = run.contents, _asked_for(config)
+    reached = contents.image_ids()
+    truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
+    true = true_boxes(run.judged[RUN].items, run.truth.images)
+    kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
+    kept = judge_boxes(truth, contents.localizations, asked)
+    return _Judgment(
+        evaluation,
+        average_precision(reached_truth(contents, run.truth), contents.localizations, "quality", asked, progress),
+        tuple(_at_a_glance(run.judged, evaluation, kinds, true)),
+        kinds,
+        run_charts(run.judged, true, kept, contents.localizations),
     )
 
 

@@ -42,7 +42,7 @@ class Pictures:
     Attributes:
         photos: by image id.
         layers: by item ``saliency``, ``seeds`` and ``mask`` as data URIs; an item that has none has no entry.
-        reason: why there are no layers at all; empty where there may be some.
+        reason: why an item with a box may have no layers; one sentence.
     """
 
     photos: dict[str, Photo] = field(default_factory=dict)

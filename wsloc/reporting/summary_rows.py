@@ -14,7 +14,7 @@ from wsloc.runs.read_run import RunContents
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class SummaryRow:
     """A line of a table of two columns; ``code`` for what is typed or read by machines."""
 
     name: str
@@ -22,29 +22,29 @@ class Fact:
     code: bool = False
 
 
-def run_facts(contents: RunContents, config: LocalizeConfig | None) -> tuple[Fact, ...]:
-    """What the manifest and the configuration tell; a fact that neither tells is left out."""
+def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[SummaryRow, ...]:
+    """What the manifest and the configuration tell; a row that neither tells is left out."""
     manifest = contents.manifest
     timing = manifest.get("timing") or {}
-    facts = []
+    rows = []
     if config is not None:
-        facts.append(Fact("Data", data_line(config, by_detector=is_detector(contents))))
+        rows.append(SummaryRow("Data", data_line(config, by_detector=is_detector(contents))))
     if _is_trained(contents):
-        facts += [Fact("Detector", detector_name(contents)), Fact("Boxes", origin_line(contents))]
+        rows += [SummaryRow("Detector", detector_name(contents)), SummaryRow("Boxes", origin_line(contents))]
     elif config is not None:
-        facts += [
-            Fact("Network", network_line(config)),
-            Fact("Saliency", method_name(config.saliency) + _views(config)),
-            Fact("Segmenter", config.segmentation.segmenter),
+        rows += [
+            SummaryRow("Network", network_line(config)),
+            SummaryRow("Saliency", method_name(config.saliency) + _views(config)),
+            SummaryRow("Segmenter", config.segmentation.segmenter),
         ]
-    facts += [
-        Fact("Images", f"{manifest['images']:,}" if isinstance(manifest.get("images"), int) else ""),
-        Fact("Device", str(manifest.get("device", ""))),
-        Fact("Duration", _duration_line(timing)),
-        Fact("Commit", str(manifest.get("commit") or ""), code=True),
-        Fact("Command", shlex.join(map(str, manifest.get("command", ()))), code=True),
+    rows += [
+        SummaryRow("Images", f"{manifest['images']:,}" if isinstance(manifest.get("images"), int) else ""),
+        SummaryRow("Device", str(manifest.get("device", ""))),
+        SummaryRow("Duration", _duration_line(timing)),
+        SummaryRow("Commit", str(manifest.get("commit") or ""), code=True),
+        SummaryRow("Command", shlex.join(map(str, manifest.get("command", ()))), code=True),
     ]
-    return tuple(fact for fact in facts if fact.text)
+    return tuple(row for row in rows if row.text)
 
 
 def subtitle(contents: RunContents, config: LocalizeConfig | None) -> str:
@@ -86,12 +86,12 @@ def origin_line(contents: RunContents) -> str:
     return ", ".join(f"{count:,} by {made_by}" for made_by, count in counts.most_common())
 
 
-def version_facts(contents: RunContents) -> tuple[Fact, ...]:
+def version_rows(contents: RunContents) -> tuple[SummaryRow, ...]:
     """The versions of Python and the packages that made the run."""
     versions = contents.manifest.get("versions")
     if not isinstance(versions, dict):
         return ()
-    return tuple(Fact(str(name), str(version), code=True) for name, version in versions.items())
+    return tuple(SummaryRow(str(name), str(version), code=True) for name, version in versions.items())
 
 
 def data_line(config: LocalizeConfig, *, by_detector: bool = False) -> str:

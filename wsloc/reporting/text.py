@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from wsloc.errors import counted
 from wsloc.evaluation.comparison_table import comparison_tables
 from wsloc.evaluation.table import Table, evaluation_tables, format_percent
+from wsloc.reporting.comparison_report import ComparisonReport
 from wsloc.reporting.report_model import RunReport, precision_note
-from wsloc.reporting.runs_comparison import SeveralReport
-from wsloc.reporting.summary_rows import Fact
+from wsloc.reporting.summary_rows import SummaryRow
 
 _MAX_FILES = 20
 
@@ -20,9 +20,9 @@ def run_text(report: RunReport) -> str:
     return _joined(_run_lines(report))
 
 
-def several_text(report: SeveralReport) -> str:
+def comparison_text(report: ComparisonReport) -> str:
     """The figures of several runs; differences are to the first."""
-    return _joined(_several_lines(report))
+    return _joined(_comparison_lines(report))
 
 
 def _run_lines(report: RunReport) -> Iterator[str]:
@@ -53,10 +53,10 @@ def _run_lines(report: RunReport) -> Iterator[str]:
         [f"{weak.name}: {weak.text}" for weak in report.weak_classes],
     )
     yield from _section("Problems in the annotations", report.problems)
-    yield from _table(_facts("The run", (*report.facts, *report.versions)))
+    yield from _table(_summary_table("The run", (*report.summary_rows, *report.versions)))
 
 
-def _several_lines(report: SeveralReport) -> Iterator[str]:
+def _comparison_lines(report: ComparisonReport) -> Iterator[str]:
     comparison, names = report.comparison, report.comparison.names
     yield f"# {plain(' and '.join(names)) if len(names) < 3 else f'{len(names)} runs'}\n"
     yield f"{counted(len(comparison.items), 'item')} in {counted(comparison.images, 'image')}.\n"
@@ -71,11 +71,11 @@ def _several_lines(report: SeveralReport) -> Iterator[str]:
     for run in report.runs:
         yield f"## {plain(run.name)}\n"
         yield from _items(plain(note) for note in run.notes)
-        yield from _table(_facts("", run.facts))
+        yield from _table(_summary_table("", run.summary_rows))
 
 
-def _facts(title: str, facts: Sequence[Fact]) -> Table:
-    return Table(title, "", ("", ""), [(fact.name, fact.text) for fact in facts])
+def _summary_table(title: str, rows: Sequence[SummaryRow]) -> Table:
+    return Table(title, "", ("", ""), [(row.name, row.text) for row in rows])
 
 
 def plain(text: str) -> str:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from wsloc.config import LocalizeConfig
 from wsloc.datasets import Dataset
+from wsloc.evaluation.summary import Evaluation
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, common_truth
 from wsloc.pipeline.threads import available_cores
 from wsloc.progress import Progress, silent
+from wsloc.reporting.comparison_report import build_comparison_report
 from wsloc.reporting.gallery import GalleryItem, Pair
-from wsloc.reporting.page import run_page, several_page
+from wsloc.reporting.page import comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
-from wsloc.reporting.runs_comparison import build_several_report
-from wsloc.reporting.text import run_text, several_text
+from wsloc.reporting.text import comparison_text, run_text
+from wsloc.runs.kept_pictures import MAX_ITEMS as KEPT_ITEMS
 from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
 
@@ -30,12 +32,12 @@ def write_run_report(
     run: JudgedRun,
     config: LocalizeConfig | None,
     dataset: Dataset | None,
-    max_items: int = MAX_ITEMS,
+    evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Write ``report.html`` and ``report.md`` into a run folder; arguments as :func:`page_of_run` takes them."""
     out = run.contents.path / "report.html"
-    write_page(out, *page_of_run(run, config, dataset, max_items, progress))
+    write_page(out, *page_of_run(run, config, dataset, evaluation=evaluation, progress=progress))
     return out
 
 
@@ -50,6 +52,7 @@ def page_of_run(
     config: LocalizeConfig | None,
     dataset: Dataset | None,
     max_items: int = MAX_ITEMS,
+    evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> tuple[str, str]:
     """The page of one run and its text.
@@ -59,17 +62,19 @@ def page_of_run(
         config: its settings; None where they cannot be read.
         dataset: its images; None where they cannot be opened, so that there are no photographs.
         max_items: of the gallery.
+        evaluation: of the run as judged, where it is known already.
         progress: watches metrics and pictures.
     """
     kept = read_pictures(run.contents.path)
-    report = build_run_report(run, config, max_items, frozenset(kept), progress)
+    report = build_run_report(run, config, max_items, frozenset(kept), evaluation, progress)
     layers: dict[Pair, Mapping[str, str]] = {
         item.pair: layer_uris(kept[item.pair]) for item in report.chosen if item.pair in kept
     }
-    no_maps = run.contents.manifest.get("kind") is not None
-    why = "a detector and its self-training make none" if no_maps else "the run kept none"
-    why = "" if kept else f"Map, seeds and mask are not there, because {why}."
-    pictures = _with_photos(Pictures(layers=layers, reason=why), report.chosen, dataset, progress)
+    why = f"a run keeps those of {KEPT_ITEMS} items" if kept else "the run kept none"
+    if run.contents.manifest.get("kind") is not None:
+        why = "a detector and its self-training make none"
+    reason = f"Map, seeds and mask are not there, because {why}."
+    pictures = _with_photos(Pictures(layers=layers, reason=reason), report.chosen, dataset, progress)
     report = replace(report, pictures=pictures)
     return run_page(report), run_text(report)
 
@@ -92,9 +97,9 @@ def page_of_runs(
         UserError: if they have no image or no item in common, or no true box.
     """
     dataset, truth = common_truth(runs, [config.data for config in configs])
-    report = build_several_report(runs, configs, truth, max_items, progress)
+    report = build_comparison_report(runs, configs, truth, max_items, progress)
     report = replace(report, pictures=_with_photos(Pictures(), report.shown, dataset, progress))
-    return several_page(report), several_text(report)
+    return comparison_page(report), comparison_text(report)
 
 
 def _with_photos(

@@ -78,7 +78,7 @@ def open_run(
     }
     folder = open_run_folder(
         settings,
-        f"{dataset.name}-{identity['network']}-{localizer.cut.method}",
+        f"{dataset.name}-{identity['network']}-{localizer.cut.method}".replace(":", "-"),
         config_yaml,
         identity,
         takes_config=True,

@@ -11,8 +11,7 @@ from typing import Any
 from wsloc.config import LocalizeConfig
 from wsloc.errors import ItemError, UserError
 from wsloc.files.part_archive import ArchiveReader, archives
-from wsloc.pipeline.cut_stage import CutStage
-from wsloc.pipeline.localizer import Localizer, method_name
+from wsloc.pipeline.localizer import Localizer, bound_cut
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.read_stage import ReadImage, ReadStage
 from wsloc.pipeline.runner import Runner
@@ -108,6 +107,6 @@ def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
     return Localizer(
         ReadStage(config.segmentation.working_size, None, None),
         StoredMaps(run, config.data.targets != "labels", reasons=reasons),
-        CutStage(config.segmentation, config.compute.seed, method_name(config.saliency), config.compute.device),
+        bound_cut(config),
         window=2 * config.compute.batch_size,
     )

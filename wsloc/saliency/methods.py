@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from wsloc.errors import UserError
-from wsloc.plugins import users_code
+from wsloc.plugins import bind_entry
 from wsloc.registries import METHODS
 from wsloc.saliency.attribution import BoundMethod
-from wsloc.saliency.binding import Binder, MethodContext
+from wsloc.saliency.binding import MethodContext
 from wsloc.saliency.combination import combined
 
 
@@ -17,18 +16,7 @@ def bind_method(context: MethodContext) -> BoundMethod:
         UserError: if there is no such method, it does not apply to the network, or it lacks a layer that is named.
     """
     settings = context.settings
-    bound = _bind(settings.method, context)
+    bound = bind_entry(METHODS, settings.method, BoundMethod, context)
     if settings.second_method is None:
         return bound
-    return combined(bound, _bind(settings.second_method, context), settings.combine)
-
-
-def _bind(name: str, context: MethodContext) -> BoundMethod:
-    binder: Binder = METHODS[name]
-    if name in METHODS:
-        return binder(context)
-    with users_code(METHODS.what, name):
-        bound = binder(context)
-    if not isinstance(bound, BoundMethod):
-        raise UserError(f"The saliency method {name} must return a BoundMethod, not {type(bound).__name__}.")
-    return bound
+    return combined(bound, bind_entry(METHODS, settings.second_method, BoundMethod, context), settings.combine)

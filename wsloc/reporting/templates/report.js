@@ -66,7 +66,7 @@ function rectangle(box, className) {
 function addBoxes(picture, item, withTrue) {
   const drawn = withTrue ? item.true.map((one) => [one.box, `box ${one.difficult ? "difficult" : "true"}`]) : [];
   item.boxes.forEach((one, number) => {
-    drawn.push([one.box, `box ${data.runs[one.run].color}${!data.several && number ? " minor" : ""}`]);
+    drawn.push([one.box, `box ${data.runs[one.run].color}${!data.comparison && number ? " minor" : ""}`]);
   });
   for (const [box] of drawn) picture.append(rectangle(box, "under"));
   for (const [box, className] of drawn) picture.append(rectangle(box, className));
@@ -95,14 +95,14 @@ function pictureOf(item, label, { gray = false, layer = "", opacity = 1, boxes =
 const STATES = { box: "", fallback: "fallback", failed: "failed", missing: "no box" };
 
 function scoreOf(item) {
-  if (data.several) return [`Δ ${shown(item.iou)}`, ""];
+  if (data.comparison) return [`Δ ${shown(item.iou)}`, ""];
   if (item.state === "failed" || item.state === "missing") return [STATES[item.state], "bad"];
   if (item.iou === null) return [item.state === "box" ? "" : STATES[item.state], "odd"];
   return [`IoU ${shown(item.iou)}`, item.iou > 0.5 ? "good" : "bad"];
 }
 
 function moreOf(item) {
-  if (data.several) return data.runs.map((_, run) => shown(item.ious[run])).join(" · ");
+  if (data.comparison) return data.runs.map((_, run) => shown(item.ious[run])).join(" · ");
   const words = item.probability === null ? [] : [`p ${shown(item.probability)}`, `quality ${shown(item.quality)}`];
   if (item.state === "fallback") words.push("fallback");
   return words.join(" · ") || item.reason;
@@ -257,7 +257,7 @@ function enlarge(number) {
   }
   byId("panels").classList.toggle("one", panels.length === 1);
   byId("panels").replaceChildren(...panels);
-  const layersGone = !item.layers && item.boxes.length && !data.several ? data.layersReason : "";
+  const layersGone = !item.layers && item.boxes.length && !data.comparison ? data.layersReason : "";
   const note = [item.reason, layersGone].filter(Boolean).join(" ");
   byId("viewer-note").hidden = !note;
   byId("viewer-note").textContent = note;
@@ -270,7 +270,7 @@ function enlarge(number) {
 }
 
 function factsOf(item) {
-  const facts = data.several
+  const facts = data.comparison
     ? data.runs.map((one, run) => [`IoU, ${one.name}`, shown(item.ious[run])])
     : [["IoU", shown(item.iou)], ["Probability", shown(item.probability)], ["Quality", shown(item.quality)]];
   if (data.judged) facts.push(["True boxes", String(item.true.length)]);

@@ -20,7 +20,7 @@ from wsloc.reporting.charts import Chart, Line, thinned
 from wsloc.reporting.figures import kept_of, sweep, sweep_of
 from wsloc.reporting.gallery import GalleryItem, true_boxes_of
 from wsloc.reporting.run_pictures import Pictures
-from wsloc.reporting.summary_rows import Fact, run_facts
+from wsloc.reporting.summary_rows import SummaryRow, run_rows
 from wsloc.runs.read_run import RunContents
 
 _RUN_COLORS = (0, 1, 5, 6, 7, 3)
@@ -34,12 +34,12 @@ class RunHead:
     name: str
     path: str
     complete: bool
-    facts: tuple[Fact, ...]
+    summary_rows: tuple[SummaryRow, ...]
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SeveralReport:
+class ComparisonReport:
     """The page of several runs; differences are to the first.
 
     Attributes:
@@ -63,13 +63,13 @@ class SeveralReport:
     pictures: Pictures = field(default_factory=Pictures)
 
 
-def build_several_report(
+def build_comparison_report(
     runs: Sequence[RunContents],
     configs: Sequence[LocalizeConfig],
     truth: Mapping[str, GroundTruth],
     max_items: int,
     progress: Progress = silent,
-) -> SeveralReport:
+) -> ComparisonReport:
     """Judge runs on the same items.
 
     Args:
@@ -89,9 +89,9 @@ def build_several_report(
     comparison = compare(contenders, truth, progress)
     chosen = sorted(comparison.items, key=lambda item: min(item.ious) - max(item.ious))[:max_items]
     files = {record.image_id: record.file for contents in runs for record in contents.localizations}
-    return SeveralReport(
+    return ComparisonReport(
         tuple(
-            RunHead(name, str(contents.path), contents.complete, run_facts(contents, config), contents.notes)
+            RunHead(name, str(contents.path), contents.complete, run_rows(contents, config), contents.notes)
             for name, contents, config in zip(names, runs, configs, strict=True)
         ),
         comparison,
