@@ -33,7 +33,7 @@ VERBS = {
 }
 """Each is a module of this package (a dash is an underscore) with a dataclass of its settings (``ExportConfig``) and
 ``run(arguments) -> exit status``; imported only when asked for."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect"})
+RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "self-train", "detect"})
 """Verbs that take ``--resume``."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str]) -> int:
     """Run the rounds and print their figures.
 
-    Returns 1 if an image or annotation could not be read or a box not refined, 130 if interrupted, else 0.
+    Returns 1 if an image or annotation could not be read or a box not refined, else 0.
     """
     config = parse(SelfTrainConfig, "self-train", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
@@ -28,11 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     def announce(folder: Path) -> None:
         print(f"{'Resuming' if config.output.resume else 'Writing'} {folder}", file=sys.stderr)
 
-    try:
-        trained = run_self_training(config, ["wsloc", "self-train", *arguments], announce, training_bar)
-    except KeyboardInterrupt:
-        print("wsloc: interrupted; the same command with --resume continues the rounds.", file=sys.stderr)
-        return 130
+    trained = run_self_training(config, ["wsloc", "self-train", *arguments], announce, training_bar)
     _say(trained.path, trained.figures, readable=trained.readable)
     return 1 if trained.problems else 0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str]) -> int:
     """Train, test, and print the table.
 
-    Returns 1 if an image was left out or an annotation was bad, 130 if interrupted, else 0.
+    Returns 1 if an image was left out or an annotation was bad, else 0.
     """
     config = parse(TrainDetectorConfig, "train-detector", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
@@ -29,11 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     def announce(labels: Labels, folder: Path) -> None:
         _announce(config, labels, folder)
 
-    try:
-        trained = train_detector(config, ["wsloc", "train-detector", *arguments], announce, training_bar)
-    except KeyboardInterrupt:
-        print("wsloc: interrupted; the same command with --resume continues the training.", file=sys.stderr)
-        return 130
+    trained = train_detector(config, ["wsloc", "train-detector", *arguments], announce, training_bar)
     _say(trained)
     counts = {} if trained.tested is None else trained.tested.counts
     return 1 if trained.left_out or counts.get("failures") or counts.get("images_without_truth") else 0
