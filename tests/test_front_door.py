@@ -82,6 +82,21 @@ def test_results_show_themselves(image: np.ndarray, network: nn.Module) -> None:
     assert wsloc.localize(bad, "red", model=network, class_names=NAMES, input_size=32)._repr_png_() is None
 
 
+def test_results_convert_to_supervision(image: np.ndarray, network: nn.Module) -> None:
+    pytest.importorskip("supervision")
+    settings = {"class_names": NAMES, "input_size": 32, "segmenter": "threshold"}
+    found = wsloc.localize([image, image], ["blue", "red"], model=network, **settings)
+    detections = found.of_image(0).to_supervision()
+    np.testing.assert_allclose(detections.xyxy, found.boxes_xyxy[:2], atol=1e-4)
+    assert detections.confidence.tolist() == pytest.approx(found.scores[:2].tolist(), abs=1e-6)
+    assert detections.class_id.tolist() == [0, 1]
+    assert detections["class_name"].tolist() == ["blue", "red"]
+    for ours, theirs in zip(found.masks[:2], detections.mask, strict=True):
+        assert np.array_equal(ours, theirs)
+    with pytest.raises(wsloc.UserError, match="boxes of one image"):
+        found.to_supervision()
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

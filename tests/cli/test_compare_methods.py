@@ -320,7 +320,7 @@ def test_bad_flags_end_with_status_2(words: str, shown: str, capsys: pytest.Capt
 
 
 def test_an_unknown_method_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_verb("compare", "a.png --class red --methods cam camera".split()) == 2
+    assert run_verb("compare-methods", "a.png --class red --methods cam camera".split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "There is no saliency method 'camera' (did you mean cam?); choose gradient, " in captured.err

@@ -91,7 +91,7 @@ def test_out_and_gallery(here: Path, report: Report) -> None:
 def test_a_run_without_truth(here: Path, report: Report) -> None:
     assert report("blind")[0] == 0
     html = shown(here, "blind")
-    assert "No ground truth, so no metrics. --boxes CSV or --masks DIR adds true boxes." in html
+    assert "No ground truth, so no metrics. `boxes` or `masks` adds true boxes." in html
     assert all(item["iou"] is None and item["layers"] for item in data_of(html)["items"])
 
 
@@ -254,7 +254,7 @@ def test_two_runs(here: Path, report: Report) -> None:
         ("run --out page.txt", "--out must end in .html, not page.txt"),
         ("run --out none/page.html", "none/page.html cannot be written, because the folder none does not exist"),
         ("run --out folder.html", "folder.html cannot be written, because it is a folder"),
-        ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes CSV or"),
+        ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes or --masks"),
         ("blind --boxes none.csv", "The boxes none.csv do not exist"),
         ("blind --masks none", "The folder none does not exist; --masks names"),
         ("run foreign", "The runs have no image in common"),

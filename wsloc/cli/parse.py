@@ -50,7 +50,8 @@ def _sentence(frame: str) -> str:
         # Flags stand four columns in, their help deeper.
         flags = [line.split()[0] for line in others if re.match(r" {6}\S", line)]
         if head.strip().startswith(("Perhaps you meant", "Arguments similar to")):
-            similar += flags[:2]
+            # Beside flags, tyro lists the choices of one that is similar.
+            similar += [flag for flag in flags if flag.startswith("--")][:2]
         elif head.strip().startswith("Missing from"):
             said.append(f"missing: {' and '.join(flags)}")
         elif head.strip() == "Unrecognized options:":
