@@ -98,7 +98,7 @@ def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]
         ("run --format coco --min-score 1", "is left to export"),
         ("run --format coco --min-score 2", "--min-score must lie between 0 and 1"),
         ("run --format yolo --uncertain ignore", "has no regions to ignore"),
-        ("run --format imagefolder --media none", "give --media copy or hardlink"),
+        ("run --format imagefolder --media none", "give --media copy or --media hardlink"),
     ],
 )
 def test_what_is_refused(words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

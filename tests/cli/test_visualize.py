@@ -144,7 +144,7 @@ def test_a_score_behind_a_dead_relu_is_asked_before_it_and_says_so(tiny: Path, v
         ((*BLUE, "--out", "photos"), "photos exists; give another --out"),
         ((*BLUE, "--out", "classes.txt/run"), "The folder classes.txt/run cannot be made: Not a directory"),
         ((*NETWORK, "--layer", "body.9", "--unit", "1"), "The network has no layer 'body.9'"),
-        ((*NETWORK, "--layer", "body.0", "--unit", "99"), "--unit 99 is none of them"),
+        ((*NETWORK, "--layer", "body.0", "--unit", "99"), "unit 99 is none of them"),
     ],
     ids=lambda value: " ".join(word for word in value if word not in NETWORK)[-40:] if isinstance(value, tuple) else "",
 )
