@@ -13,7 +13,6 @@ import tyro
 
 from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, optional, require
 
 
@@ -51,9 +50,8 @@ class DetectConfig:
         require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: DetectConfig, command: Sequence[str]) -> int:
     """Detect, evaluate, and print the table. Returns 1 if an image failed or an annotation was bad, else 0."""
-    config = parse(DetectConfig, "detect", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.detect import open_task
     from wsloc.detection.learner import plan_training
@@ -74,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         identity=task.identity(),
     )
     with folder, applied(plan) as pool:
-        manifest = task.manifest(["wsloc", "detect", *arguments])
+        manifest = task.manifest(command)
         folder.write_manifest(manifest)
         print(f"{'Resuming' if resumed else 'Writing'} {folder.path}", file=sys.stderr)
         judged = judge_detector(

@@ -12,7 +12,7 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
+from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require
 from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
@@ -55,26 +55,21 @@ class ReportConfig:
         )
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: ReportConfig, _command: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    config = parse(ReportConfig, "report", arguments)
-    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.reporting.writing import write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
-    if out.is_dir() or not out.parent.is_dir():
-        why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
-        raise UserError(f"{out} cannot be written, because {why}; give another --out.")
-    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)
-    write_page(out, page, text)
-    say_written(out)
+    free_output(out, overwrite=True)
+    write_page(out, *(_page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)))
+    print_report(out)
     return 0
 
 
-def say_written(out: Path) -> None:
-    """Tell where a page is, and how large."""
+def print_report(out: Path) -> None:
+    """Print where a page is, and how large."""
     print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
 
 
@@ -92,7 +87,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         if config.boxes is not None or config.masks is not None:
             # A page without what was asked for would only hide the error.
             raise
-        # The run folder alone still tells a lot.
+        # The run folder alone is still worth a page.
         sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
         if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
             sentence += " If it has moved, `root` says where it is."

@@ -13,7 +13,6 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.detector_flags import TRUTH, TrainingImages, as_comments, open_labels
-from wsloc.cli.parse import parse
 from wsloc.config import optional, require
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 
@@ -60,14 +59,13 @@ class SelfTrainConfig:
         require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
     """Run the rounds and print their figures.
 
     Returns 1 if an image or annotation could not be read or a box not refined, 130 if interrupted, else 0.
     """
-    config = parse(SelfTrainConfig, "self-train", arguments)
     try:
-        return _all_rounds(config, ("wsloc", "self-train", *arguments))
+        return _all_rounds(config, tuple(command))
     except KeyboardInterrupt:
         print("wsloc: interrupted; the same command with --resume continues the rounds.", file=sys.stderr)
         return 130

@@ -14,7 +14,6 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
 from wsloc.config import ComputeSettings, DataSettings, optional, require
 from wsloc.config_files import OF_ONE_CALL, to_yaml
 from wsloc.fitting.fitting_settings import FittingSettings
@@ -64,9 +63,8 @@ class TrainClassifierConfig:
         )
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
-    config = parse(TrainClassifierConfig, "train-classifier", arguments)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.fitting.classifier_folder import identity_of, manifest_of
     from wsloc.fitting.fit import fit
@@ -84,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
         config.out, stem, to_yaml(config), resume=config.resume, overwrite=config.overwrite, identity=identity
     )
     with folder, applied(plan) as pool:
-        manifest = manifest_of(task, identity, ["wsloc", "train-classifier", *arguments])
+        manifest = manifest_of(task, identity, command)
         folder.write_manifest(manifest)
         print(_announcement(task, folder.path, resumed), file=sys.stderr)
         outcome = fit(task, folder.path, pool, training_bar)

@@ -14,7 +14,6 @@ import tyro
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.detector_flags import TrainingImages, as_comments, open_labels
-from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, optional, require
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
@@ -98,14 +97,13 @@ class TrainDetectorConfig:
         require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: TrainDetectorConfig, command: Sequence[str]) -> int:
     """Train, test, and print the table.
 
     Returns 1 if an image was left out or an annotation was bad, 130 if interrupted, else 0.
     """
-    config = parse(TrainDetectorConfig, "train-detector", arguments)
     try:
-        return _train_and_test(config, ["wsloc", "train-detector", *arguments])
+        return _train_and_test(config, command)
     except KeyboardInterrupt:
         print("wsloc: interrupted; the same command with --resume continues the training.", file=sys.stderr)
         return 130
