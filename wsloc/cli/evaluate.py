@@ -161,12 +161,12 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.run_metrics import evaluate_maps
 
-    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
-    print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
-    noted = _print_groups(judged.metrics.groups)
+    items, metrics, problems = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
+    print(f"{len(items)} items in {len(items.image_ids)} images of {dataset.name}")
+    noted = _print_groups(metrics.groups)
     if config.out is not None:
-        write_atomic(config.out, json.dumps(judged.metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
-    return 1 if judged.problems or noted else 0
+        write_atomic(config.out, json.dumps(metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
+    return 1 if problems or noted else 0
 
 
 def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:

@@ -34,10 +34,11 @@ def run(config: LocalizeConfig, command: Sequence[str]) -> int:
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
     if config.output.report:
-        from wsloc.reporting.writing import write_run_report
+        from wsloc.reporting.writing import page_of_run, write_page
 
-        dataset = open_dataset(config.data)
-        print_report(write_run_report(done.judged, config, dataset, done.summary.evaluation, bar))
+        dataset, evaluation, out = open_dataset(config.data), done.summary.evaluation, folder / "report.html"
+        write_page(out, *page_of_run(done.judged, config, dataset, evaluation=evaluation, progress=bar))
+        print_report(out)
     print_next(_next_commands(folder, config.output))
     status = 1 if counts["failures"] or counts["images_without_truth"] else 0
     if config.output.export:

@@ -48,7 +48,7 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
     """The word after a flag, or after its equals sign; of several the last."""
     found = None
-    for word, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], "--"], strict=False):
         name, equals, value = word.partition("=")
         if name == flag and (equals or not following.startswith("-")):
             found = value if equals else following
