@@ -20,6 +20,7 @@ from wsloc.config import (
     SaliencySettings,
     optional,
     require,
+    require_range,
 )
 from wsloc.errors import ItemError, UserError
 from wsloc.registries import METHODS
@@ -93,13 +94,11 @@ class CompareMethodsConfig:
             not self.class_names or self.classifier.layer is None,
             "--layer asks for a unit in place of classes: leave out --class.",
         )
-        require(0 <= self.alpha <= 1, f"--alpha must lie between 0 and 1, not {self.alpha}.")
-        require(
-            0 < self.top_percentile <= 100,
-            f"--top-percentile must lie above 0 and be at most 100, not {self.top_percentile}.",
-        )
-        require(1 <= self.columns <= 100, f"--columns must lie between 1 and 100, not {self.columns}.")
-        require(32 <= self.tile <= 2048, f"--tile must lie between 32 and 2048 pixels, not {self.tile}.")
+        require_range(self, "alpha", 0, 1)
+        require_range(self, "columns", 1, 100)
+        require_range(self, "tile", 32, 2048, unit=" pixels")
+        percentile = self.top_percentile
+        require(0 < percentile <= 100, f"--top-percentile must lie above 0 and be at most 100, not {percentile}.")
         require(
             self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
             f"--out must end in .png, .jpg or .webp, not {self.out}.",

@@ -13,15 +13,12 @@ import tyro
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
-from wsloc.config import optional, require
+from wsloc.config import optional, require, require_range
 from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.runs.read_run import RunContents
-
-GALLERY = 200
-_MAX_GALLERY = 2000
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class ReportConfig:
     """run folders, unfinished ones too"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
-    gallery: int = GALLERY
+    gallery: int = 200
     """most items with pictures (0 to 2000); a run keeps map, seeds and mask of 200"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set, where it has moved"""
@@ -45,10 +42,7 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.runs), "Nothing to report on: name a run folder.")
-        require(
-            0 <= self.gallery <= _MAX_GALLERY,
-            f"--gallery must lie between 0 and {_MAX_GALLERY}, not {self.gallery}.",
-        )
+        require_range(self, "gallery", 0, 2000)
         require(
             self.out is None or self.out.suffix.lower() in (".html", ".htm"),
             f"--out must end in .html, not {self.out}.",

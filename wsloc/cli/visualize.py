@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from wsloc.cli.bars import noted_bar
-from wsloc.config import ClassifierSettings, optional, require
+from wsloc.config import ClassifierSettings, optional, require, require_range
 from wsloc.errors import ItemError, UserError
 
 if TYPE_CHECKING:
@@ -63,12 +63,11 @@ class VisualizeConfig:
             "Give what to visualize: either --class NAME, or --layer NAME and --unit K.",
         )
         for name in ("steps", "blur_every", "save_every"):
-            flag = "--" + name.replace("_", "-")
-            require(getattr(self, name) >= 1, f"{flag} must be at least 1, not {getattr(self, name)}.")
+            require_range(self, name, 1)
         require(0 < self.learning_rate < float("inf"), f"--learning-rate must be above 0, not {self.learning_rate}.")
-        for name in ("penalty", "jitter"):
-            require(0 <= getattr(self, name) < float("inf"), f"--{name} must be at least 0, not {getattr(self, name)}.")
-        require(0 <= self.blur <= 20, f"--blur must lie between 0 and 20 pixels, not {self.blur}.")
+        require(0 <= self.penalty < float("inf"), f"--penalty must be at least 0, not {self.penalty}.")
+        require_range(self, "jitter", 0)
+        require_range(self, "blur", 0, 20, unit=" pixels")
 
 
 def run(config: VisualizeConfig, _command: Sequence[str]) -> int:
