@@ -156,3 +156,98 @@ def test_the_main_job_and_what_follows(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_run_needs_truth_or_a_folder(network: nn.Module, image: np.ndarray) -> None:
     with pytest.raises(wsloc.UserError, match="need `truth`"):
         wsloc.evaluate(wsloc.localize(image, "red", model=network, class_names=NAMES, input_size=32))
+
+
+DEMO = {"dataset": "demo", "limit": 20, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the demo, which takes seconds to make."""
+    return tmp_path_factory.mktemp("demo")
+
+
+def test_a_classifier_is_trained_and_localizes(scenes: Path, tmp_path: Path) -> None:
+    trained = wsloc.train_classifier(**DEMO, root=str(scenes), arch="demo", epochs=1, out=str(tmp_path / "net"))
+    assert trained.path == tmp_path / "net"
+    assert trained.checkpoint == tmp_path / "net" / "classifier.safetensors"
+    assert repr(trained).startswith(f"TrainedClassifier({str(trained.path)!r})\nEpoch 1 of 1 is the best")
+    assert "held out: mAP " in repr(trained)
+    assert (trained.path / "config.yaml").read_text().startswith("dataset: demo\n")
+    scene = wsloc.open_dataset(wsloc.DataSettings(dataset="demo", root=scenes)).images[0]
+    found = wsloc.localize(str(scene.path), scene.labels[0], model=trained.checkpoint, method="cam")
+    assert found.class_names == scene.labels[:1]
+    again = {"out": tmp_path / "net", "arch": "demo", "epochs": 1, "root": scenes}
+    with pytest.raises(wsloc.UserError, match="`resume=True` to continue it, or `overwrite=True`"):
+        wsloc.train_classifier(**DEMO, **again)
+
+
+@pytest.fixture(scope="module")
+def detector(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> wsloc.TrainedDetector:
+    return wsloc.train_detector(
+        "truth", **DEMO, root=str(scenes), split="train", test_split="test", test_limit=6,
+        arch="fasterrcnn_small_cnn", image_size=64, epochs=1, batch_size=4,
+        out=tmp_path_factory.mktemp("detector") / "run",
+    )  # fmt: skip
+
+
+def test_a_detector_is_trained_and_tested(detector: wsloc.TrainedDetector) -> None:
+    assert detector.detector == detector.path / "detector.safetensors"
+    assert detector.detector.is_file()
+    assert detector.average_precision is not None
+    assert all(0 <= value <= 1 for value in detector.average_precision.values())
+    assert repr(detector).startswith(f"TrainedDetector({str(detector.path)!r}, 1 epoch)\naverage precision; percent\n")
+    assert wsloc.evaluate(detector.path) is not None
+
+
+@pytest.mark.parametrize("kind", ["dataset", "path", "str", "bytes", "array"])
+def test_detect_finds_what_the_test_found(kind: str, scenes: Path, detector: wsloc.TrainedDetector) -> None:
+    dataset = wsloc.open_dataset(wsloc.DataSettings(dataset="demo", root=scenes, split="test", limit=6))
+    files = [image.path for image in dataset.images]
+    of_kind = {
+        "dataset": dataset,
+        "path": files,
+        "str": [str(file) for file in files],
+        "bytes": [file.read_bytes() for file in files],
+        "array": [wsloc.read_image(file) for file in files],
+    }
+    found = wsloc.detect(str(detector.detector), of_kind[kind], min_score=0, batch_size=4, device="cpu")  # type: ignore[arg-type]
+    written = wsloc.read_run(detector.path).localizations
+    assert len(written) > 0
+    assert found.boxes_xyxy.tolist() == [list(record.box_xyxy) for record in written]
+    assert found.class_names == tuple(record.class_name for record in written)
+    median = float(np.median(found.scores))
+    kept = wsloc.detect(detector.detector, of_kind[kind], min_score=median, batch_size=4, device="cpu")  # type: ignore[arg-type]
+    assert kept.scores.tolist() == [score for score in found.scores if score >= median]
+
+
+def test_detect_writes_nothing_and_reports_bad_images(
+    detector: wsloc.TrainedDetector, image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = wsloc.detect(detector.detector, [image, b"no picture", image], device="cpu")
+    assert [failure.image_id for failure in found.failures] == ["image 1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_settings_of_training_and_detecting_are_a_sentence(
+    detector: wsloc.TrainedDetector, image: np.ndarray
+) -> None:
+    with pytest.raises(wsloc.UserError, match="There is no setting 'epoch'; did you mean epochs"):
+        wsloc.train_classifier(dataset="demo", epoch=1)
+    with pytest.raises(wsloc.UserError, match="There is no setting 'learnin_rate'; did you mean learning_rate"):
+        wsloc.train_detector("truth", dataset="demo", learnin_rate=1)
+    with pytest.raises(wsloc.UserError, match="There is no setting 'masks'"):
+        wsloc.train_classifier(dataset="demo", masks="masks")  # Image-level labels are all that it reads.
+    with pytest.raises(wsloc.UserError, match=r"`loss` must be one of bce, cross-entropy, not 'bse'; did you mean bce"):
+        wsloc.train_classifier(dataset="demo", loss="bse")
+    with pytest.raises(wsloc.UserError, match="give `dataset='NAME'`"):
+        wsloc.train_classifier(epochs=1)
+    with pytest.raises(wsloc.UserError, match="`resume` and `overwrite` exclude each other"):
+        wsloc.train_detector("truth", dataset="demo", resume=True, overwrite=True)
+    with pytest.raises(wsloc.UserError, match="`min_score` must lie between 0 and 1"):
+        wsloc.detect(detector.detector, image, min_score=7)
+    with pytest.raises(wsloc.UserError, match="`device` must be one of auto, cpu, cuda, mps"):
+        wsloc.detect(detector.detector, image, device="gpu")
+    with pytest.raises(wsloc.UserError, match="is no safetensors file"):
+        wsloc.detect("gone.safetensors", image)

@@ -9,6 +9,9 @@ from .api.runs import evaluate as evaluate
 from .api.runs import export as export
 from .api.runs import report as report
 from .api.runs import run as run
+from .api.training import detect as detect
+from .api.training import train_classifier as train_classifier
+from .api.training import train_detector as train_detector
 from .classifiers.load import Classifier as Classifier
 from .classifiers.load import load_classifier as load_classifier
 from .classifiers.outputs import resolve_label_map as resolve_label_map
@@ -31,12 +34,14 @@ from .datasets.dataset import Dataset as Dataset
 from .datasets.dataset import GroundTruthSet as GroundTruthSet
 from .datasets.registry import open_dataset as open_dataset
 from .datasets.registry import read_ground_truth as read_ground_truth
+from .detection.train_detector import TrainedDetector as TrainedDetector
 from .errors import ItemError as ItemError
 from .errors import UserError as UserError
 from .evaluation.bootstrap import Estimate as Estimate
 from .evaluation.summary import Evaluation as Evaluation
 from .evaluation.table import format_evaluation as format_evaluation
 from .exporters.formats import Export as Export
+from .fitting.train_classifier import TrainedClassifier as TrainedClassifier
 from .images import read_image as read_image
 from .pipeline.localizer import Localizer as Localizer
 from .pipeline.localizer import localize_images as localize_images

@@ -296,15 +296,24 @@ class ComputeSettings:
 
 
 @dataclass(frozen=True)
-class OutputSettings:
-    """What is written, and where."""
+class FolderSettings:
+    """Where the results go."""
 
-    out: Annotated[Path | None, optional("DIR", "runs/DATASET-ARCH-METHOD-NNN")] = None
+    out: Annotated[Path | None, optional("DIR", "a new one in runs, named after what is done")] = None
     """run folder"""
     resume: bool = False
     """resume an unfinished run: that of the run folder given, or the newest one of the same configuration"""
     overwrite: bool = False
     """replace the run folder if it exists"""
+
+    def __post_init__(self) -> None:
+        require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
+
+
+@dataclass(frozen=True)
+class OutputSettings(FolderSettings):
+    """What is written, and where."""
+
     overlays: int = 0
     """pictures of all items of the first N images: boxes, map, seeds and mask (>= 0)"""
     save_maps: Annotated[MapKind | None, optional("[KIND]", "none; float32 for the bare flag")] = None
@@ -317,11 +326,11 @@ class OutputSettings:
     """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.export is not None:
             FORMATS.require(self.export)
         require_range(self, "overlays", 0)
         require_range(self, "checkpoint_every", 1)
-        require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,18 @@ import difflib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import tyro
 import yaml
 
 from wsloc.config import LocalizeConfig
 from wsloc.errors import UserError, one_line
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
 OF_ONE_CALL = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
@@ -22,28 +27,39 @@ _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_ar
 """What files of version 0.1.0 call settings, and what they are called now."""
 
 
-def with_settings(config: LocalizeConfig, settings: Mapping[str, Any]) -> LocalizeConfig:
-    """A configuration with some settings changed, whatever group they belong to. Paths may be text.
+def make_config(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+    """The configuration of a verb from some of its settings, whatever group they belong to; others have their defaults.
+
+    Paths may be text, tuples may be lists.
 
     Raises:
         UserError: if there is no such setting, or a value is out of its range.
     """
-    group_of = {
-        field.name: group.name
-        for group in dataclasses.fields(config)
-        if dataclasses.is_dataclass(of_group := getattr(config, group.name))
-        for field in dataclasses.fields(of_group)
+    groups: dict[str, Any] = {
+        field.name: field.default_factory for field in dataclasses.fields(kind) if _is_group(field)
     }
-    changed: dict[str, dict[str, Any]] = {}
+    owner = {name: kind for name in _own_settings(kind) if name not in groups}
+    owner |= {name: group for group in groups.values() for name in _own_settings(group)}
+    changed: dict[Any, dict[str, Any]] = {group: {} for group in (kind, *groups.values())}
     for name, value in settings.items():
-        if name not in group_of:
-            close = difflib.get_close_matches(name, group_of, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(group_of))}."
+        if name not in owner:
+            close = difflib.get_close_matches(name, owner, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(owner))}."
             raise UserError(f"There is no setting {name!r}; {hint}")
-        group = getattr(config, group_of[name])
-        changed.setdefault(group_of[name], {})[name] = _typed(type(group), name, value)
-    groups = {name: dataclasses.replace(getattr(config, name), **fields) for name, fields in changed.items()}
-    return dataclasses.replace(config, **groups)
+        changed[owner[name]][name] = _typed(owner[name], name, value)
+    made = {name: group(**changed[group]) for name, group in groups.items()}
+    return kind(**made, **changed[kind])
+
+
+def _is_group(field: dataclasses.Field[Any]) -> bool:
+    return isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory)
+
+
+def _own_settings(group: Any) -> list[str]:
+    """The settings of a dataclass that can be given: not those that a verb fixes, nor the file of settings."""
+    hints = typing.get_type_hints(group, include_extras=True)
+    fixed = {name for name, hint in hints.items() if tyro.conf.Fixed in getattr(hint, "__metadata__", ())}
+    return [field.name for field in dataclasses.fields(group) if field.name not in fixed | {"config"}]
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -62,6 +78,11 @@ def to_yaml(config: Any) -> str:
     """The resolved settings of a verb as YAML text, without what belongs to one call."""
     settings = {key: value for key, value in flatten(config).items() if key not in OF_ONE_CALL}
     return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
+
+
+def to_comments(config: Any) -> str:
+    """The same as comments, for a YAML file whose readers look for something else."""
+    return "".join(f"# {line}\n" for line in to_yaml(config).splitlines())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -104,7 +125,7 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
     named = {setting_of.get(key, key): value for key, value in stored.items()}
     given = {name: value for name, value in moved.items() if value is not None}
     try:
-        return with_settings(LocalizeConfig(), named | given)
+        return make_config(LocalizeConfig, named | given)
     except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
 
@@ -117,6 +138,11 @@ def _typed(group: type[Any], name: str, value: Any) -> Any:
         return Path(value)
     if isinstance(value, list):
         return tuple(value)
+    choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
+    if isinstance(value, str) and choices and value not in choices:
+        close = difflib.get_close_matches(value, choices, n=1)
+        suggestion = f"; did you mean {close[0]}?" if close else "."
+        raise UserError(f"`{name}` must be one of {', '.join(choices)}, not {value!r}{suggestion}")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from wsloc.classifiers import Classifier
@@ -14,12 +14,11 @@ from wsloc.judging.run_summary import RunSummary, write_summary
 from wsloc.pipeline import Localizer, make_localizer, plan_threads
 from wsloc.pipeline.model import choose_device
 from wsloc.pipeline.refine_stage import RefinerKind
-from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.threads import ThreadPlan
 from wsloc.progress import Progress, silent
 from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run, execute, finish, open_run
-from wsloc.runs.learn_over_set import check_refinement, discard_stores, learn_over_set
+from wsloc.runs.learn_over_set import discard_spool, learn_over_set
 from wsloc.runs.read_run import read_run
 from wsloc.runs.stored_maps import make_recutter
 
@@ -58,7 +57,6 @@ def begin(
         UserError: whatever is wrong with any of them.
     """
     dataset = open_dataset(config.data)
-    check_refinement(config.refinement, config.output.save_maps)
     localizer = _stages(config, dataset, classifier)
     plan = plan_threads(choose_device(config.compute.device), config.compute.workers)
     run = open_run(config.output, config_yaml, dataset, localizer, plan, command)
@@ -77,35 +75,26 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
     return make_localizer(config, asked_classes(config.data, dataset), classifier, layers)
 
 
-def localize_all(begun: Begun, progress: Progress = silent) -> Iterator[ImageResult]:
-    """Localize what is missing of the run; yields the results in the order of the images.
-
-    Args:
-        begun: the job; its run folder must be held.
-        progress: watches the first phase of a run with a refiner.
-    """
-    config, run, localizer = begun.config, begun.run, begun.localizer
-    keep_maps = config.output.save_maps
-    if config.refinement.refiner is not None and len(run.done) < len(run.parts):
-        kind: RefinerKind = REFINERS[config.refinement.refiner]
-        localizer = learn_over_set(
-            run, localizer, begun.dataset, begun.plan, kind, config.refinement,
-            seed=config.compute.seed, progress=progress,
-        )  # fmt: skip
-        keep_maps = None  # They are in the store.
-    overlays = config.output.overlays
-    yield from execute(run, localizer, begun.dataset, begun.plan, keep_maps=keep_maps, overlays=overlays)
+def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
+    """The stages; with a refiner, once it has learned over the set."""
+    refinement, run = begun.config.refinement, begun.run
+    if refinement.refiner is None or len(run.done) == len(run.parts):
+        return begun.localizer
+    kind: RefinerKind = REFINERS[refinement.refiner]
+    seed = begun.config.compute.seed
+    return learn_over_set(
+        run, begun.localizer, begun.dataset, begun.plan, kind, refinement, seed=seed, progress=progress
+    )
 
 
 def conclude(begun: Begun) -> Finished:
     """Judge a run whose images are all done, write its metrics, and declare it complete."""
-    run, output = begun.run, begun.config.output
+    run = begun.run
     # All its images are done; what the manifest still lacks are the counts that come of this.
     contents = replace(read_run(run.folder.path), complete=True)
     judged = judge_run(contents, begun.config.data, begun.dataset)
     summary = write_summary(judged, begun.dataset)
-    if begun.config.refinement.refiner is not None:
-        discard_stores(run.folder.path, keep_maps=output.save_maps is not None)
+    discard_spool(run.folder.path)
     finish(run, summary.counts)
     # Read again for its manifest, which is whole by now.
     return Finished(replace(judged, contents=read_run(run.folder.path)), summary)
@@ -136,7 +125,12 @@ def run_main_job(
     run, images = begun.run, begun.dataset.images
     with run.folder:
         announce(begun)
+        localizer = _with_refiner(begun, progress)
         left = sum(len(images[part]) for number, part in enumerate(run.parts) if number not in run.done)
-        for _ in progress(localize_all(begun, progress), "boxes", "image", left):
+        output = config.output
+        results = execute(
+            run, localizer, begun.dataset, begun.plan, keep_maps=output.save_maps, overlays=output.overlays
+        )
+        for _ in progress(results, "boxes", "image", left):
             pass
         return conclude(begun)

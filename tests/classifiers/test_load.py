@@ -166,10 +166,10 @@ def test_missing_files_are_a_users_error(tmp_path: Path, narrow: tuple[nn.Module
     [
         ("resnet5O", r"There is no network 'resnet5O' in torchvision; did you mean resnet50\?$"),
         ("zzz", r"There is no network 'zzz' in torchvision; give a torchvision name, timm:NAME or package"),
-        ("no_such_module:make", r"`arch='no_such_module:make'`: the module no_such_module cannot be imported from"),
-        ("json:make", r"`arch='json:make'`: the module json has no function make\.$"),
+        ("no_such_module:make", r"The network no_such_module:make: the module no_such_module cannot be imported from"),
+        ("json:make", r"The network json:make: the module json has no function make\.$"),
         ("json:__name__", r"the module json has no function __name__\.$"),
-        ("builtins:dict", r"`arch='builtins:dict'`: dict\(\) must return an nn\.Module, not dict\.$"),
+        ("builtins:dict", r"The network builtins:dict must return an nn\.Module, not dict\.$"),
     ],
 )
 def test_a_network_that_does_not_exist_is_a_users_error(arch: str, sentence: str) -> None:

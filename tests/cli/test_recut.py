@@ -103,7 +103,7 @@ def test_the_settings_of_the_run_are_the_defaults(run: Path) -> None:
         (["--views", "whole"], "run made its maps with views mirror; leave out --views."),
         (["--arch", "resnet50"], "run made its maps with arch tinynet:make; leave out --arch."),
         (["--targets", "top1"], "run made its maps with targets labels; leave out --targets."),
-        (["--refiner", "mine:KIND"], "`maps` and `refiner` exclude each other"),
+        (["--refiner", "mine:KIND"], "--maps and --refiner exclude each other"),
     ],
 )
 def test_maps_cannot_follow_another_network(

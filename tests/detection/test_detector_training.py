@@ -16,7 +16,7 @@ from wsloc import boxes
 from wsloc.detection.data import BoxedImages, from_truth
 from wsloc.detection.detector_settings import TrainingSettings
 from wsloc.detection.inference import detect
-from wsloc.detection.learner import TrainedDetector, make_trainer, peak_learning_rate, train_detector
+from wsloc.detection.learner import FittedDetector, fit_detector, make_trainer, peak_learning_rate
 from wsloc.detection.models import build_detector
 from wsloc.errors import UserError
 from wsloc.training import loop
@@ -36,7 +36,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def trained(labels: BoxedImages, settings: TrainingSettings, folder: Path, stop: int | None = None) -> TrainedDetector:
+def trained(labels: BoxedImages, settings: TrainingSettings, folder: Path, stop: int | None = None) -> FittedDetector:
     """A training, which is killed after ``stop`` steps where that is given."""
 
     def progress(items: Iterable[T], *_: object) -> Iterator[T]:
@@ -46,7 +46,7 @@ def trained(labels: BoxedImages, settings: TrainingSettings, folder: Path, stop:
                 raise KeyboardInterrupt
 
     folder.mkdir(exist_ok=True)
-    return train_detector(folder, labels, TINY, settings, CPU, progress=progress)
+    return fit_detector(folder, labels, TINY, settings, CPU, progress=progress)
 
 
 def test_the_loss_falls_and_the_boxes_come_back(labels: BoxedImages, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_workers_change_no_bit(labels: BoxedImages, tmp_path: Path) -> None:
     alone = trained(labels, settings, tmp_path / "a").model.state_dict()
     (tmp_path / "b").mkdir()
     with ThreadPoolExecutor(3) as pool:
-        pooled = train_detector(tmp_path / "b", labels, TINY, settings, CPU, pool).model.state_dict()
+        pooled = fit_detector(tmp_path / "b", labels, TINY, settings, CPU, pool).model.state_dict()
     assert all(torch.equal(value, pooled[name]) for name, value in alone.items())
 
 
@@ -141,5 +141,5 @@ def test_half_precision_of_cuda_is_refused_on_the_cpu(labels: BoxedImages, tmp_p
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_mixed_precision_on_cuda(labels: BoxedImages, tmp_path: Path) -> None:
     settings = replace(QUICK, device="cuda", epochs=30, batch_size=4, learning_rate=0.05)
-    found = train_detector(tmp_path, labels, TINY, settings, torch.device("cuda"))
+    found = fit_detector(tmp_path, labels, TINY, settings, torch.device("cuda"))
     assert found.history[-1].train_loss < 0.6 * found.history[0].train_loss

@@ -158,18 +158,21 @@ def test_what_has_no_map_fails_as_without_a_refiner(tiny: Path, flags: list[str]
 
 def test_nothing_of_the_two_phases_is_left(tiny: Path, flags: list[str]) -> None:
     assert run_verb("localize", [*flags, *WITH_REFINER, "--out", "run"]) == 1
-    assert not (tiny / "run" / "features").exists()
+    assert not (tiny / "run" / "spool").exists()
     assert not (tiny / "run" / "maps").exists()
     assert not list((tiny / "run").rglob("*.tmp"))
     assert (tiny / "fits.txt").read_text() == "x"
-    assert run_verb("localize", [*flags, *WITH_REFINER, "--save-maps", "--out", "kept"]) == 1
-    assert run_verb("localize", [*flags, "--save-maps", "--out", "plain"]) == 1
-    assert not (tiny / "kept" / "features").exists()
-    assert len(list((tiny / "kept" / "maps").iterdir())) == 4
-    for path in (tiny / "kept" / "maps").iterdir():
-        assert path.read_bytes() == (tiny / "plain" / "maps" / path.name).read_bytes()
     timing = json.loads((tiny / "run" / "manifest.json").read_text())["timing"]["stage_seconds"]
     assert {"refine", "cut"} <= set(timing)
+
+
+def test_the_maps_that_are_kept_are_the_refined_ones(tiny: Path, flags: list[str]) -> None:
+    assert run_verb("localize", [*flags, *WITH_REFINER, "--save-maps", "--out", "kept"]) == 1
+    assert not (tiny / "kept" / "spool").exists()
+    assert len(list((tiny / "kept" / "maps").iterdir())) == 4
+    assert run_verb("localize", ["--maps", "kept", "--out", "again"]) == 1
+    boxes = [(tiny / name / "localizations.jsonl").read_bytes() for name in ("kept", "again")]
+    assert boxes[0] == boxes[1] != b""
 
 
 @pytest.mark.parametrize("phase", ["maps", "fit", "refine"])
@@ -186,8 +189,8 @@ def test_killed_in_any_phase_it_resumes_to_the_same_bytes(tiny: Path, flags: lis
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     (tiny / "die-in").unlink()
     run = tiny / "killed"
-    stored = len(list((run / "maps").glob("*.npz")))
-    assert stored == len(list((run / "features").glob("*.npz")))
+    stored = len(list((run / "spool" / "maps").glob("*.npz")))
+    assert stored == len(list((run / "spool" / "features").glob("*.npz")))
     assert (0 < stored < 4) if phase == "maps" else stored == 4
     assert (run / "refiner.safetensors").exists() == (phase == "refine")
     assert not json.loads((run / "manifest.json").read_text())["complete"]
@@ -195,8 +198,7 @@ def test_killed_in_any_phase_it_resumes_to_the_same_bytes(tiny: Path, flags: lis
 
     assert run_verb("localize", [*flags, *WITH_REFINER, "--out", "killed", "--resume"]) == 1
     assert contents(run) == contents(tiny / "undisturbed")
-    assert not (run / "features").exists()
-    assert not (run / "maps").exists()
+    assert not (run / "spool").exists()
     assert not list(run.rglob("*.tmp"))
     passes = len((tiny / "forward-passes.txt").read_text())
     # What was stored is not computed again; one pass looks at the network.
@@ -223,7 +225,6 @@ def test_the_classifiers_best_classes_are_refined(tiny: Path, tiny_flags: list[s
         (["--refiner", "means:NONE"], "has no refiner NONE"),
         (["--refiner", "nowhere:KIND"], "the module nowhere cannot be imported"),
         (["--refiner", "mean"], "There is no refiner 'mean'"),
-        ([*WITH_REFINER, "--save-maps", "float16"], "A refiner learns from exact maps"),
         ([*WITH_REFINER, "--feature-layers", "body.99"], "body.99"),
     ],
 )

@@ -15,7 +15,7 @@ from torch import nn
 from wsloc.classifiers import Classifier, Preprocessing
 from wsloc.classifiers.preprocessing import adjusted
 from wsloc.config import ClassifierSettings, LocalizeConfig
-from wsloc.config_files import with_settings
+from wsloc.config_files import make_config
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError
 from wsloc.records import ImageRecord
@@ -100,7 +100,7 @@ def config_of(model: str | os.PathLike[str] | nn.Module | Classifier, settings: 
     Raises:
         UserError: if there is no such setting, or a value is out of its range.
     """
-    config = with_settings(LocalizeConfig(), settings)
+    config = make_config(LocalizeConfig, settings)
     if isinstance(model, str | os.PathLike):
         is_file = str(model).endswith(".safetensors")
         chosen = {"checkpoint": Path(model)} if is_file else {"arch": str(model)}

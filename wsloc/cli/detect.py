@@ -5,92 +5,26 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
 
 from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
-from wsloc.config import DataSettings, optional, require
-
-
-@dataclass(frozen=True)
-class _Images(DataSettings):
-    """Which images; true boxes are only held against the result. The classes are the detector's."""
-
-    images: Annotated[str | None, optional("GLOB", "none")] = None
-    """own images without a data set, such as 'photos/*.jpg'"""
-    class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-    targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
-    classes: Annotated[tuple[str, ...], tyro.conf.Fixed, tyro.conf.Suppress] = ()
-
-
-@dataclass(frozen=True)
-class DetectConfig:
-    """Find objects in images with a trained detector, and judge the boxes where there is ground truth."""
-
-    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="")]
-    """detector.safetensors, as wsloc train-detector and wsloc self-train write it"""
-    data: _Images = field(default_factory=_Images)
-    batch_size: int = 8
-    """images that are seen at once (>= 1)"""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the detector (auto: cuda or mps where there is one)"""
-    out: Annotated[Path | None, optional("DIR", "runs/detect-DATASET-ARCH-NNN")] = None
-    """run folder"""
-    resume: bool = False
-    """continue an unfinished run: --out, or the newest one of the same detector and images"""
-    overwrite: bool = False
-    """replace the run folder that --out names"""
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"`batch_size` must be at least 1, not {self.batch_size}.")
-        require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
+from wsloc.cli.outputs import print_next
+from wsloc.detection.configs import DetectConfig
 
 
 def run(config: DetectConfig, command: Sequence[str]) -> int:
     """Detect, evaluate, and print the table. Returns 1 if an image failed or an annotation was bad, else 0."""
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.detection.detect import open_task
-    from wsloc.detection.learner import plan_training
-    from wsloc.detection.testing import judge_detector
-    from wsloc.pipeline import applied, choose_device
-    from wsloc.runs.choose_folder import open_run_folder
+    from wsloc.detection.detect import run_detection
 
-    device = choose_device(config.device)
-    plan = plan_training(device)
-    task = open_task(config.checkpoint, config.data, device, plan.network)
-    stem = f"detect-{task.dataset.name}-{task.detector.settings.arch}"
-    folder, resumed = open_run_folder(
-        config.out,
-        stem,
-        task.config_yaml(),
-        resume=config.resume,
-        overwrite=config.overwrite,
-        identity=task.identity(),
-    )
-    with folder, applied(plan) as pool:
-        manifest = task.manifest(command)
-        folder.write_manifest(manifest)
-        print(f"{'Resuming' if resumed else 'Writing'} {folder.path}", file=sys.stderr)
-        judged = judge_detector(
-            folder,
-            task.dataset,
-            task.settings,
-            task.detector,
-            device,
-            batch_size=config.batch_size,
-            pool=pool,
-            progress=kept_bar,
-        )
-        folder.finish({**manifest, "counts": judged.counts})
-    print(with_flags(judged.text))
-    run = shlex.quote(str(folder.path))
-    print(f"\nRun folder: {folder.path}\nNext:")
-    if judged.average_precision is not None:
-        print(f"  every metric          wsloc evaluate {run}")
-    print(f"  a page to look at     wsloc report {run}")
-    print(f"  the boxes             wsloc export {run} --format coco --min-score 0.5")
-    return 1 if judged.counts["failures"] or judged.counts["images_without_truth"] else 0
+    def announce(folder: Path) -> None:
+        print(f"{'Resuming' if config.output.resume else 'Writing'} {folder}", file=sys.stderr)
+
+    found = run_detection(config, command, announce, kept_bar)
+    print(with_flags(found.text))
+    run = shlex.quote(str(found.path))
+    print(f"\nRun folder: {found.path}")
+    judge = [] if found.average_precision is None else [("every metric", f"wsloc evaluate {run}")]
+    page = ("a page to look at", f"wsloc report {run}")
+    print_next([*judge, page, ("the boxes", f"wsloc export {run} --format coco --min-score 0.5")])
+    return 1 if found.counts["failures"] or found.counts["images_without_truth"] else 0

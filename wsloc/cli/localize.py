@@ -56,7 +56,7 @@ def _announce(begun: Begun) -> None:
     print(
         f"{dataset.name}: {len(dataset.images)} images, {asked}; {_source(config, begun.localizer)}, "
         f"{config.segmentation.segmenter}.\n"
-        f"{'Resuming' if begun.run.resumed else 'Writing'} {begun.run.folder.path}",
+        f"{'Resuming' if config.output.resume else 'Writing'} {begun.run.folder.path}",
         file=sys.stderr,
     )
 

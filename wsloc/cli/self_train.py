@@ -5,127 +5,39 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.detector_flags import TRUTH, TrainingImages, as_comments, open_labels
-from wsloc.config import optional, require
-from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
+from wsloc.cli.outputs import print_next
+from wsloc.detection.configs import SelfTrainConfig
 
 if TYPE_CHECKING:
     from wsloc.detection.round_figures import RoundFigures
 
 
-@dataclass(frozen=True)
-class SelfTrainConfig:
-    """Train a detector on pseudo-boxes, let it find a better box of each labeled class of each image, and repeat.
-
-    Writes DIR/round-0 (the boxes as given), round-1 and so on, each a run folder, and rounds.csv. True boxes, where the
-    data set has any, are opened for the metrics alone.
-    """
-
-    boxes_from: Annotated[str, tyro.conf.arg(metavar="RUN|EXPORT")]
-    """boxes to begin with: a run folder, or a COCO export (with --dataset: on that data set's images and labels)"""
-    rounds: int = 3
-    """how often a detector is trained and applied (>= 1)"""
-    folds: int = 1
-    """parts of the images; the boxes of one come from a detector that was trained on the others (1: from one that was
-    trained on all)"""
-    min_score: float = 0.05
-    """least score of a detection that replaces a box (0 to 1)"""
-    refine: Annotated[str | None, optional("MODULE:FUNCTION", "none")] = None
-    """a function refine(image, box, mask) of your own that improves each box (docs/training.md)"""
-    detector: DetectorSettings = field(default_factory=DetectorSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    drop_empty: bool = False
-    """leave out images without a box; else they show what no object looks like"""
-    data: TrainingImages = field(default_factory=TrainingImages)
-    out: Annotated[Path | None, optional("DIR", "runs/self-train-BOXES-ARCH-NNN")] = None
-    """folder"""
-    resume: bool = False
-    """resume an unfinished self-training: --out, or the newest one of the same settings"""
-    overwrite: bool = False
-    """replace the folder that --out names"""
-
-    def __post_init__(self) -> None:
-        require(self.boxes_from != TRUTH, "Self-training begins with boxes that are not true: give a run or an export.")
-        require(self.rounds >= 1, f"--rounds must be at least 1, not {self.rounds}.")
-        require(1 <= self.folds <= 20, f"--folds must lie between 1 and 20, not {self.folds}.")
-        require(0 <= self.min_score <= 1, f"--min-score must lie between 0 and 1, not {self.min_score}.")
-        require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
-
-
 def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
-    """Run the rounds and print their figures.
+    """Run the rounds and print their figures. Returns 1 if an image, an annotation or a box was bad, else 0."""
+    from wsloc.detection.self_train import run_self_training
 
-    Returns 1 if an image or annotation could not be read or a box not refined, 130 if interrupted, else 0.
-    """
-    try:
-        return _all_rounds(config, tuple(command))
-    except KeyboardInterrupt:
-        print("wsloc: interrupted; the same command with --resume continues the rounds.", file=sys.stderr)
-        return 130
+    def announce(folder: Path) -> None:
+        print(f"{'Resuming' if config.output.resume else 'Writing'} {folder}", file=sys.stderr)
 
-
-def _all_rounds(config: SelfTrainConfig, command: tuple[str, ...]) -> int:
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.detection.learner import plan_training
-    from wsloc.detection.models import require_backbone
-    from wsloc.detection.refine import load_refine
-    from wsloc.detection.round_figures import round_figures, write_figures
-    from wsloc.detection.rounds import SelfTrainingTask, self_train
-    from wsloc.pipeline import applied, choose_device
-    from wsloc.runs.choose_folder import open_run_folder
-
-    refine = load_refine(config.refine) if config.refine else None
-    device = choose_device(config.training.device)
-    labels = open_labels(config.boxes_from, config.data, drop_empty=config.drop_empty)
-    require_backbone(config.detector)
-    plan = plan_training(device)
-    task = SelfTrainingTask(
-        labels,
-        config.detector,
-        config.training,
-        device,
-        plan.network,
-        command,
-        folds=config.folds,
-        min_score=config.min_score,
-        drop_empty=config.drop_empty,
-        refine=refine,
-    )
-    text = f"# Settings of wsloc self-train\n{as_comments(config)}"
-    stem = f"self-train-{labels.boxed.name}-{config.detector.arch}"
-    folder, resumed = open_run_folder(
-        config.out, stem, text, resume=config.resume, overwrite=config.overwrite, identity=task.identity()
-    )
-    with folder:
-        manifest = task.manifest()
-        folder.write_manifest(manifest)
-        print(f"{'Resuming' if resumed else 'Writing'} {folder.path}", file=sys.stderr)
-        with applied(plan) as pool:
-            rounds = self_train(task, folder.path, config.rounds, pool, training_bar)
-        figures = round_figures(rounds)
-        write_figures(folder.path / "rounds.csv", figures)
-        folder.finish({**manifest, "images": len(labels.dataset.images)})
-    _say(folder.path, figures, readable=labels.settings is not None)
-    return 1 if any(done.problems for done in rounds) else 0
+    trained = run_self_training(config, command, announce, training_bar)
+    _print_rounds(trained.path, trained.figures, readable=trained.readable)
+    return 1 if trained.problems else 0
 
 
-def _say(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) -> None:
+def _print_rounds(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) -> None:
     from wsloc.detection.round_figures import GAIN, HEADLINE, best_round
     from wsloc.evaluation.table import format_interval
 
     print(f"{'round':<7}{'boxes':>7}{'found':>7}   {HEADLINE:<22}{GAIN}")
     for row in rounds:
-        told = ""
+        metrics = ""
         if row.metrics:
-            told = f"{format_interval(row.metrics[HEADLINE]):<22}{format_interval(row.metrics[GAIN])}"
-        print(f"{row.index:<7}{row.boxes:>7}{row.found:>7}   {told}")
+            metrics = f"{format_interval(row.metrics[HEADLINE]):<22}{format_interval(row.metrics[GAIN])}"
+        print(f"{row.index:<7}{row.boxes:>7}{row.found:>7}   {metrics}")
     folders = [shlex.quote(str(out / f"round-{row.index}")) for row in rounds]
     print(f"\nRounds: {out / 'rounds.csv'}")
     if not readable:
@@ -137,6 +49,5 @@ def _say(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) -> None:
         print("Which round is best cannot be told without true boxes.")
     else:
         print(f"The highest {HEADLINE} is that of round {best}; whoever chooses by it has looked at true boxes.")
-    print("Next:")
-    print(f"  a page to look at     wsloc report {' '.join(folders)}")
-    print(f"  a detector of them    wsloc train-detector --boxes-from {folders[best]}")
+    page = ("a page to look at", f"wsloc report {' '.join(folders)}")
+    print_next([page, ("a detector of them", f"wsloc train-detector --boxes-from {folders[best]}")])

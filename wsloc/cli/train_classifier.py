@@ -6,95 +6,34 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.flags import with_flags
-from wsloc.config import ComputeSettings, DataSettings, optional, require
-from wsloc.config_files import OF_ONE_CALL, to_yaml
-from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.cli.flags import flag_of, with_flags
+from wsloc.cli.outputs import print_next
+from wsloc.config import DataSettings
+from wsloc.config_files import OF_ONE_CALL
+from wsloc.fitting.fitting_settings import TrainClassifierConfig
 
 if TYPE_CHECKING:
     from wsloc.fitting.task import ClassifierTask
 
 
-@dataclass(frozen=True)
-class _LabeledImages(DataSettings):
-    """Which images, with their own image-level labels; true boxes are not opened."""
-
-    split: Annotated[str | None, optional("NAME", "train; train2017 for coco")] = None
-    """the split to train on"""
-    class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-    targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
-    images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-    boxes: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-    masks: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-
-
-@dataclass(frozen=True)
-class TrainClassifierConfig:
-    """Train a classifier on image-level labels; the checkpoint goes to wsloc localize --checkpoint."""
-
-    data: _LabeledImages = field(default_factory=_LabeledImages)
-    test_split: Annotated[str | None, optional("NAME", "none")] = None
-    """a split to test on in the end, of images that are not trained on"""
-    fitting: FittingSettings = field(default_factory=FittingSettings)
-    compute: ComputeSettings = field(default_factory=ComputeSettings)
-    out: Annotated[Path | None, optional("DIR", "runs/classifier-DATASET-ARCH-NNN")] = None
-    """folder for the checkpoint and its figures; cached features lie beside it"""
-    resume: bool = False
-    """resume an unfinished training: --out, or the newest one of the same configuration"""
-    overwrite: bool = False
-    """replace the folder that --out names"""
-
-    def __post_init__(self) -> None:
-        require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
-        require(
-            self.data.dataset is not None,
-            "Nothing to learn from: give --dataset NAME (for your own images folder, with --root DIR).",
-        )
-        require(
-            self.test_split is None or self.data.dataset != "folder",
-            "--dataset folder has no splits to test on; leave out --test-split, the held-out images give the figures.",
-        )
-
-
 def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.fitting.classifier_folder import identity_of, manifest_of
-    from wsloc.fitting.fit import fit
-    from wsloc.fitting.open_task import open_task
-    from wsloc.fitting.report import format_outcome, write_outcome
-    from wsloc.pipeline import applied, plan_threads
-    from wsloc.runs.choose_folder import open_run_folder
-    from wsloc.training.training_folder import finish_training
+    from wsloc.fitting.report import format_outcome
+    from wsloc.fitting.train_classifier import train_classifier
 
-    task = open_task(config.data, config.test_split, config.fitting, config.compute)
-    plan = plan_threads(task.device, config.compute.workers)
-    stem = f"classifier-{config.data.dataset}-{task.backbone.arch.replace(':', '-')}"
-    identity = identity_of(task, plan.network)
-    folder, resumed = open_run_folder(
-        config.out, stem, to_yaml(config), resume=config.resume, overwrite=config.overwrite, identity=identity
-    )
-    with folder, applied(plan) as pool:
-        manifest = manifest_of(task, identity, command)
-        folder.write_manifest(manifest)
-        print(_announcement(task, folder.path, resumed), file=sys.stderr)
-        outcome = fit(task, folder.path, pool, training_bar)
-        figures = write_outcome(folder.path, task, outcome)
-        ended = {"epochs": len(outcome.history), "best_epoch": outcome.best_epoch, "failures": len(outcome.problems)}
-        finish_training(folder, {**manifest, **ended})
-    checkpoint = folder.path / "classifier.safetensors"
-    print(with_flags(format_outcome(task, outcome, figures)))
-    command = next_command(config, checkpoint)
-    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {command}")
-    print(f"  by the head's maps    {command} --method cam")
-    return 1 if outcome.problems else 0
+    def announce(task: ClassifierTask, folder: Path) -> None:
+        print(_announcement(task, folder, config.output.resume), file=sys.stderr)
+
+    trained = train_classifier(config, command, announce, training_bar)
+    print(with_flags(format_outcome(trained.task, trained.outcome, trained.figures)))
+    following = next_command(config, trained.checkpoint)
+    print(f"\nCheckpoint: {trained.checkpoint}")
+    print_next([("boxes with it", following), ("by the head's maps", f"{following} --method cam")])
+    return 1 if trained.outcome.problems else 0
 
 
 def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
@@ -126,8 +65,8 @@ def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
         value = getattr(data, setting.name)
         if value != setting.default and setting.name not in OF_ONE_CALL:
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{setting.name.replace('_', '-')}", *map(str, values)]
-    # Code of the user's own runs only where it is named.
+            words += [flag_of(setting.name), *map(str, values)]
+    # The user's own code runs only if it is named.
     arch = config.fitting.arch
     own = ["--arch", arch] if ":" in arch and not arch.startswith("timm:") else []
     return shlex.join([*words, "--checkpoint", str(checkpoint), *own])

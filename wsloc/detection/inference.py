@@ -60,7 +60,7 @@ def detect(
 
 def _read(image: ImageRecord) -> tuple[ImageRecord, NDArray[np.uint8] | str]:
     try:
-        return image, read_image(image.path)
+        return image, read_image(image.source)
     except ItemError as error:
         return image, str(error)
 

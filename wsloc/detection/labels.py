@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
+from wsloc.config_files import settings_of_run
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.detection.configs import TRUTH
 from wsloc.detection.data import BoxedImages, from_run, from_truth, labels_by_image, matched, open_export
 from wsloc.detection.inference import detection
 from wsloc.errors import ItemError, UserError
@@ -31,6 +33,27 @@ class Labels:
     dataset: Dataset
     settings: DataSettings | None
     run: RunContents | None = None
+
+
+def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
+    """The images and boxes that the setting ``boxes_from`` names: true ones, those of a run, or those of an export.
+
+    Raises:
+        UserError: if there is nothing of the kind, or no box in it.
+    """
+    if named == TRUTH:
+        if data.dataset is None:
+            raise UserError("`boxes_from='truth'` needs the data set that has true boxes: give `dataset='NAME'`.")
+        return labels_of_truth(data, drop_empty=drop_empty)
+    path = Path(named)
+    if not is_run(path):
+        return labels_of_export(path, data, drop_empty=drop_empty)
+    if data.dataset is not None:
+        raise UserError(f"{path} is a run and knows its data set; leave out `dataset` (`root` says where it lies).")
+    contents = read_boxes_of_run(path)
+    settings = settings_of_run(path).data
+    settings = replace(settings, root=data.root or settings.root, download=False)
+    return labels_of_run(contents, settings, drop_empty=drop_empty)
 
 
 def labels_of_truth(data: DataSettings, *, drop_empty: bool = False) -> Labels:

@@ -62,7 +62,7 @@ class DetectorLearner:
 
         def read(index: int) -> Example:
             boxed = self.labels.images[index]
-            example = example_of(read_image(boxed.image.path), boxed)
+            example = example_of(read_image(boxed.image.source), boxed)
             rng = np.random.default_rng([self.settings.seed, epoch, index])
             return augmented(example, rng, flip=self.settings.flip, zoom=self.settings.zoom, gain=self.settings.gain)
 
@@ -85,7 +85,7 @@ class DetectorLearner:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainedDetector:
+class FittedDetector:
     """A detector and how it was trained.
 
     Attributes:
@@ -99,7 +99,7 @@ class TrainedDetector:
     problems: tuple[str, ...]
 
 
-def train_detector(
+def fit_detector(
     folder: Path,
     labels: BoxedImages,
     detector: DetectorSettings,
@@ -109,7 +109,7 @@ def train_detector(
     *,
     title: str = "training",
     progress: Progress = silent,
-) -> TrainedDetector:
+) -> FittedDetector:
     """Build a detector and train it; a killed training continues from the state in its folder.
 
     Args:
@@ -132,7 +132,7 @@ def train_detector(
         pass
     problems = sorted(trainer.learner.problems.items())
     sentences = tuple(f"{labels.images[index].image.file}: {reason}" for index, reason in problems)
-    return TrainedDetector(model, tuple(trainer.history), sentences)
+    return FittedDetector(model, tuple(trainer.history), sentences)
 
 
 def make_trainer(
@@ -143,7 +143,7 @@ def make_trainer(
     device: torch.device,
     pool: Executor | None = None,
 ) -> Trainer:
-    """The training of a detector, SGD with a linear warm-up times half a cosine; see :func:`train_detector`.
+    """The training of a detector, SGD with a linear warm-up times half a cosine; see :func:`fit_detector`.
 
     Raises:
         UserError: if the device has no such precision.

@@ -18,11 +18,11 @@ import torch
 
 from wsloc.config import DataSettings
 from wsloc.detection.checkpoint import Detector, save_detector
+from wsloc.detection.configs import SelfTrainConfig
 from wsloc.detection.data import BoxedImages, from_localizations
 from wsloc.detection.detector_folder import DETECTOR, data_yaml, identity_of, manifest_of, write_problems
-from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.detection.labels import Labels, boxes_by_item
-from wsloc.detection.learner import train_detector
+from wsloc.detection.learner import fit_detector
 from wsloc.detection.refine import Refine
 from wsloc.detection.self_training import (
     Boxes,
@@ -51,28 +51,19 @@ class SelfTrainingTask:
     """What all rounds share.
 
     Attributes:
+        config: all settings.
         labels: the boxes to begin with, and their images.
-        detector: what is trained.
-        training: how.
         device: where.
         threads: of PyTorch on the CPU, which change how sums round.
         command: the words of the command line, for the manifests.
-        folds: parts of the images; the boxes of one come from a detector that was trained on the others (1: from one
-            that was trained on all).
-        min_score: of a detection that replaces a box, in [0, 1].
-        drop_empty: leave out images without a box.
         refine: improves each box; None for boxes as they are.
     """
 
+    config: SelfTrainConfig
     labels: Labels
-    detector: DetectorSettings
-    training: TrainingSettings
     device: torch.device
     threads: int
     command: tuple[str, ...]
-    folds: int = 1
-    min_score: float = 0.05
-    drop_empty: bool = False
     refine: Refine | None = None
 
     def identity(self) -> dict[str, object]:
@@ -82,7 +73,12 @@ class SelfTrainingTask:
     def manifest(self) -> dict[str, Any]:
         """The manifest of a self-training that has not begun; its rounds add to it."""
         return manifest_of(
-            "self-training", self.command, self.identity(), self.labels.boxed, self.detector, self.training
+            "self-training",
+            self.command,
+            self.identity(),
+            self.labels.boxed,
+            self.config.detector,
+            self.config.training,
         )
 
 
@@ -106,14 +102,13 @@ class Round:
 
 
 def self_train(
-    task: SelfTrainingTask, out: Path, rounds: int, pool: Executor | None = None, progress: Progress = silent
+    task: SelfTrainingTask, out: Path, pool: Executor | None = None, progress: Progress = silent
 ) -> list[Round]:
     """Run the rounds, or what is left of them.
 
     Args:
-        job: what they share.
+        task: what they share.
         out: gets ``round-0``, ``round-1`` and so on, each a run folder.
-        rounds: how often a detector is trained and applied (>= 1).
         pool: reads the images; None to read them in between.
         progress: counts the steps and images of each part of a round.
 
@@ -121,10 +116,10 @@ def self_train(
         Round 0, the boxes as given, and the rounds after it.
 
     Raises:
-        UserError: if a fold leaves no box to train on, and as :func:`wsloc.detection.learner.train_detector`.
+        UserError: if a fold leaves no box to train on, and as :func:`wsloc.detection.learner.fit_detector`.
     """
     done = [_round_zero(task, out, progress)]
-    for index in range(1, rounds + 1):
+    for index in range(1, task.config.rounds + 1):
         done.append(_round(task, out, index, done[-1].boxes, pool, progress))
     return done
 
@@ -153,7 +148,7 @@ def _round(
     results: dict[str, ImageResult] = {}
     found = 0
     problems: list[str] = []
-    for fold in range(task.folds):
+    for fold in range(task.config.folds):
         unread, relocalized = _fold(task, path, index, fold, boxed, before, pool, progress)
         problems += unread
         for done in relocalized:
@@ -175,23 +170,25 @@ def _fold(
     progress: Progress,
 ) -> tuple[Sequence[str], list[Relocalized]]:
     """Train on the other folds and relocalize this one; the images that could not be read, and the new boxes."""
-    seed = task.training.seed
-    part = training_part(boxed, fold, task.folds, seed)
+    seed = task.config.training.seed
+    part = training_part(boxed, fold, task.config.folds, seed)
     _require_boxes(part, fold)
-    title = f"round {index}" + (f", fold {fold + 1}" if task.folds > 1 else "")
-    folder = path if task.folds == 1 else path / f"fold-{fold + 1}"
-    settings = of_fold(task.training, index, fold)
-    trained = train_detector(folder, part, task.detector, settings, task.device, pool, title=title, progress=progress)
-    save_detector(folder / DETECTOR, Detector(trained.model, task.detector, part.class_names))
-    own = [image for image in task.labels.dataset.images if fold_of(image.image_id, task.folds, seed) == fold]
+    title = f"round {index}" + (f", fold {fold + 1}" if task.config.folds > 1 else "")
+    folder = path if task.config.folds == 1 else path / f"fold-{fold + 1}"
+    settings = of_fold(task.config.training, index, fold)
+    trained = fit_detector(
+        folder, part, task.config.detector, settings, task.device, pool, title=title, progress=progress
+    )
+    save_detector(folder / DETECTOR, Detector(trained.model, task.config.detector, part.class_names))
+    own = [image for image in task.labels.dataset.images if fold_of(image.image_id, task.config.folds, seed) == fold]
     relocalized = relocalize(
         trained.model,
         own,
         before,
         part.class_names,
         task.device,
-        min_score=task.min_score,
-        batch_size=task.training.batch_size,
+        min_score=task.config.min_score,
+        batch_size=task.config.training.batch_size,
         pool=pool,
         refine=task.refine,
     )
@@ -206,7 +203,9 @@ def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> Boxed
     without = {
         image.image_id for image in dataset.images for name in image.labels if (image.image_id, name) not in before
     }
-    return from_localizations(dataset, before.values(), boxed.class_names, drop_empty=task.drop_empty, without=without)
+    return from_localizations(
+        dataset, before.values(), boxed.class_names, drop_empty=task.config.drop_empty, without=without
+    )
 
 
 def _require_boxes(part: BoxedImages, fold: int) -> None:
@@ -220,7 +219,7 @@ def _as_run(
     """Write the boxes of a round as a run folder, with its metrics where there is truth."""
     path.mkdir(exist_ok=True)
     with RunFolder(path) as folder:
-        write_atomic(path / "config.yaml", data_yaml(task.detector.arch, task.labels.settings))
+        write_atomic(path / "config.yaml", data_yaml(task.config.detector.arch, task.labels.settings))
         of_round = {"kind": "self-training-round", "round": index, "found": found, "images": len(results)}
         manifest = task.manifest() | of_round
         folder.write_manifest(manifest)

@@ -26,7 +26,8 @@ from wsloc.progress import Progress, silent
 from wsloc.runs.read_run import read_run
 from wsloc.runs.run_folder import RunFolder
 
-_MAX_TOP = 50
+MAX_TOP = 50
+"""The largest K of ``targets='topK'``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Tested:
     """What a test came to.
 
     Attributes:
+        path: the run folder.
         counts: as :func:`wsloc.judging.run_summary.count_records` gives them.
         text: for a terminal.
         average_precision: by name, in [0, 1]; None where there is no true box to judge by.
     """
 
+    path: Path
     counts: dict[str, int]
     text: str
     average_precision: Mapping[str, float] | None
@@ -58,7 +61,7 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
         UserError: if the classes are others than those that are learned, there are no true boxes, or an image is also
             trained on.
     """
-    whole = open_dataset(replace(given, targets=f"top{_MAX_TOP}"))
+    whole = open_dataset(replace(given, targets=f"top{MAX_TOP}"))
     classes = given.classes or whole.class_names
     if unknown := [name for name in given.classes if name not in whole.class_names]:
         raise UserError(f"`test_classes`: the test set has no class {unknown[0]!r}.")
@@ -70,7 +73,7 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
             f"{shared} of the {len(whole.images)} test images are also trained on, so the test would say nothing; give "
             "another `test_split`."
         )
-    return whole, replace(given, targets=f"top{min(_MAX_TOP, len(classes))}")
+    return whole, replace(given, targets=f"top{min(MAX_TOP, len(classes))}")
 
 
 def count_shared(trained: Iterable[Path], tested: Iterable[Path]) -> int:
@@ -117,7 +120,7 @@ def judge_detector(
         )
     more = {} if found is None else {"average precision": found}
     summary = write_summary(judged, dataset, more=more, progress=progress)
-    return Tested(summary.counts, summary.text, found)
+    return Tested(folder.path, summary.counts, summary.text, found)
 
 
 def _same_file(path: Path, other: Path) -> bool:

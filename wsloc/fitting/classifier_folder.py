@@ -18,6 +18,8 @@ from wsloc.fitting.features import images_hash
 from wsloc.fitting.task import ClassifierTask
 from wsloc.training.training_folder import machine_identity, training_manifest
 
+CHECKPOINT = "classifier.safetensors"
+
 
 def identity_of(task: ClassifierTask, threads: int) -> dict[str, object]:
     """What a resumed training must share: labels, images (by size and modification time), weights, machine."""

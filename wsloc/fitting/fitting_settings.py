@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import optional, require
+from wsloc.config import ComputeSettings, DataSettings, FolderSettings, optional, require
 
 
 @dataclass(frozen=True)
@@ -106,3 +106,42 @@ class FittingSettings:
         if not has_weights:
             return 3e-3 if adamw else 0.05
         return 1e-4 if adamw else 1e-2
+
+
+@dataclass(frozen=True)
+class LabeledImages(DataSettings):
+    """Which images, with their own image-level labels; true boxes are not opened."""
+
+    split: Annotated[str | None, optional("NAME", "train; train2017 for coco")] = None
+    """the split to train on"""
+    class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
+    images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    boxes: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    masks: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+
+
+@dataclass(frozen=True)
+class TrainClassifierConfig:
+    """Train a classifier on image-level labels; the checkpoint goes to wsloc localize, as its checkpoint.
+
+    Cached features lie beside the folder of the training.
+    """
+
+    data: LabeledImages = field(default_factory=LabeledImages)
+    test_split: Annotated[str | None, optional("NAME", "none")] = None
+    """a split to test on in the end, of images that are not trained on"""
+    fitting: FittingSettings = field(default_factory=FittingSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    output: FolderSettings = field(default_factory=FolderSettings)
+
+    def __post_init__(self) -> None:
+        require(
+            self.data.dataset is not None,
+            "Nothing to learn from: give `dataset='NAME'` (for your own images `dataset='folder'`, with `root`).",
+        )
+        require(
+            self.test_split is None or self.data.dataset != "folder",
+            "`dataset='folder'` has no splits to test on; leave out `test_split`, the held-out images give the "
+            "figures.",
+        )

@@ -17,6 +17,7 @@ from torch import nn
 from wsloc.classifiers.checkpoint import checkpoint_bytes
 from wsloc.evaluation.table import format_interval
 from wsloc.files.atomic import write_atomic
+from wsloc.fitting.classifier_folder import CHECKPOINT
 from wsloc.fitting.scoring import ScoredImages, Scores, score_images
 from wsloc.fitting.task import ClassifierTask
 from wsloc.training.history import EpochRecord
@@ -60,7 +61,7 @@ def write_outcome(folder: Path, task: ClassifierTask, outcome: Outcome) -> dict[
         UserError: if the disk is full.
     """
     figures = outcome.figures()
-    write_atomic(folder / "classifier.safetensors", checkpoint_bytes(outcome.network, task.info()))
+    write_atomic(folder / CHECKPOINT, checkpoint_bytes(outcome.network, task.info()))
     write_atomic(folder / "classes.csv", _classes_csv(task, figures))
     metrics = {"best_epoch": outcome.best_epoch, "epochs": len(outcome.history)} | {
         name: {

@@ -78,13 +78,13 @@ class Localizer:
         return self.network.model.bound
 
     def compute_maps(self, images: Iterable[ImageRecord], runner: Runner) -> Iterator[ImageMaps | Failed]:
-        """The first half: images are read and get their maps."""
-        return self.maps.compute(runner.run(self.read, images), runner)
+        """The first half: images are read and get their maps, which are refined."""
+        maps = self.maps.compute(runner.run(self.read, images), runner)
+        return maps if self.refine is None else runner.run(self.refine, maps)
 
     def cut_maps(self, maps: Maps, runner: Runner) -> Iterator[ImageResult]:
-        """The second half: maps are refined and cut."""
-        refined = maps if self.refine is None else runner.run(self.refine, maps)
-        return cut_maps(self.cut, refined, runner, self.maps.why_no_map)
+        """The second half: maps are cut."""
+        return cut_maps(self.cut, maps, runner, self.maps.why_no_map)
 
 
 def make_localizer(

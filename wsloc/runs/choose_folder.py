@@ -7,53 +7,52 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsloc.config import FolderSettings
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
 from wsloc.runs.run_folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
 
+_RUNS = Path("runs")
+"""Where folders lie that the user has not named."""
+
 
 def open_run_folder(
-    out: Path | None,
+    settings: FolderSettings,
     default_stem: str,
     config_yaml: str,
+    identity: Mapping[str, object],
     *,
-    resume: bool,
-    overwrite: bool,
-    identity: Mapping[str, object] | None = None,
     takes_config: bool = False,
-    runs: Path = Path("runs"),
-) -> tuple[RunFolder, bool]:
-    """A folder for a run, and whether it continues an unfinished one.
+) -> RunFolder:
+    """The folder of a run, held by this process.
 
     Args:
-        out: the folder that the user named, or None for a fresh one below ``runs``.
-        default_stem: its name, before the number.
+        settings: the folder that the user named, if any, and what may become of an existing one.
+        default_stem: name of a fresh folder in ``runs``, before the number.
         config_yaml: the settings, which an unfinished run must share.
-        resume: continue ``out``, or the newest unfinished run of the same settings.
-        overwrite: replace ``out``.
         identity: what changes a result beside the settings (data, weights, device), as the run's manifest holds it; an
             unfinished run must share it.
         takes_config: whether such settings can be read back by ``config``.
-        runs: where default folders lie.
 
     Raises:
         UserError: if the folder exists and may not be used, or there is nothing to resume.
     """
-    if resume:
-        return _resumed(out, config_yaml, identity or {}, takes_config, runs), True
+    out = settings.out
+    if settings.resume:
+        return _resumed(out, config_yaml, identity, takes_config)
     if out is None:
-        return _begun(fresh_folder(runs, default_stem), config_yaml), False
+        return _begun(fresh_folder(_RUNS, default_stem), config_yaml)
     if not out.exists():
         try:
             out.mkdir(parents=True)
         except OSError as error:
             raise UserError(f"The run folder {out} cannot be made: {error.strerror}.") from error
-        return _begun(out, config_yaml), False
-    if not overwrite:
+        return _begun(out, config_yaml)
+    if not settings.overwrite:
         raise UserError(f"{out} exists; give another `out`, or `resume=True` to continue it, or `overwrite=True`.")
     if not out.is_dir() or (read_manifest(out) is None and not _is_barely_begun(out)):
         raise UserError(f"{out} is not a run folder, so `overwrite=True` leaves it alone; give another `out`.")
-    return _emptied(out, config_yaml), False
+    return _emptied(out, config_yaml)
 
 
 def fresh_folder(runs: Path, stem: str) -> Path:
@@ -102,18 +101,16 @@ def _is_barely_begun(path: Path) -> bool:
     return {entry.name for entry in path.iterdir()} <= {LOCK, "config.yaml", "config.yaml.tmp", "manifest.json.tmp"}
 
 
-def _resumed(
-    out: Path | None, config_yaml: str, identity: Mapping[str, object], takes_config: bool, runs: Path
-) -> RunFolder:
+def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object], takes_config: bool) -> RunFolder:
     if out is None:
         unfinished = [
             path.parent
-            for path in runs.glob("*/manifest.json")
+            for path in _RUNS.glob("*/manifest.json")
             if _is_unfinished(path.parent) and _config_of(path.parent) == config_yaml
         ]
         if not unfinished:
             raise UserError(
-                f"There is no unfinished run of this configuration in {runs}; start one without `resume=True`."
+                f"There is no unfinished run of this configuration in {_RUNS}; start one without `resume=True`."
             )
         out = max(unfinished, key=lambda path: (path / "manifest.json").stat().st_mtime)
     manifest = read_manifest(out)

@@ -38,14 +38,12 @@ class Run:
     Attributes:
         folder: held by this process.
         manifest: as written so far.
-        resumed: whether the folder holds results of an earlier process.
         parts: the images of each part.
         done: numbers of the parts that were already written when the run was opened.
     """
 
     folder: RunFolder
     manifest: dict[str, Any]
-    resumed: bool
     parts: tuple[slice, ...]
     done: frozenset[int]
 
@@ -78,13 +76,11 @@ def open_run(
         **localizer.maps.identity(),
         "network_threads": plan.network,
     }
-    folder, resumed = open_run_folder(
-        settings.out,
+    folder = open_run_folder(
+        settings,
         f"{dataset.name}-{identity['network']}-{localizer.cut.method}".replace(":", "-"),
         config_yaml,
-        resume=settings.resume,
-        overwrite=settings.overwrite,
-        identity=identity,
+        identity,
         takes_config=True,
     )
     size = settings.checkpoint_every
@@ -110,7 +106,7 @@ def open_run(
         ),
     }
     folder.write_manifest(manifest)
-    return Run(folder, manifest, resumed, parts, folder.written_parts())
+    return Run(folder, manifest, parts, folder.written_parts())
 
 
 def execute(

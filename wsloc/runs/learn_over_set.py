@@ -10,7 +10,6 @@ from pathlib import Path
 
 from wsloc.config import RefinementSettings
 from wsloc.datasets import Dataset
-from wsloc.errors import UserError
 from wsloc.files.part_archive import ArchiveWriter, archive_path
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
@@ -24,6 +23,8 @@ from wsloc.runs.stored_maps import StoredMaps
 
 FITTED = "refiner.safetensors"
 """File of a run that holds what its refiner learned."""
+SPOOL = "spool"
+"""Folder of a run for the maps and features that the refiner learns from; gone when the run is complete."""
 
 
 def learn_over_set(
@@ -54,12 +55,12 @@ def learn_over_set(
     Raises:
         UserError: if no image has a map.
     """
-    folder = run.folder.path
+    folder, spool = run.folder.path, run.folder.path / SPOOL
     for _ in progress(_store(run, localizer, dataset, plan), "maps", "image", len(dataset.images)):
         pass
     labels = {name for image in dataset.images for name in image.labels}
     reasons = {name: why for name in sorted(labels) if (why := localizer.maps.why_no_map(name))}
-    stored = StoredMaps(folder, any(not image.labels for image in dataset.images), localizer.maps.layers, reasons)
+    stored = StoredMaps(spool, any(not image.labels for image in dataset.images), localizer.maps.layers, reasons)
     fitted = folder / FITTED
     if not fitted.exists():
 
@@ -78,12 +79,12 @@ def learn_over_set(
 
 def _store(run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan) -> Iterator[None]:
     """Compute and store the maps of all parts that are missing; yields once per image."""
-    folder, layers = run.folder.path, localizer.maps.layers
+    spool, layers = run.folder.path / SPOOL, localizer.maps.layers
     with applied(plan) as pool:
         runner = Runner(pool, localizer.window)
         for number, part in enumerate(run.parts):
             images = dataset.images[part]
-            wanted = [folder / MAPS, *([folder / FEATURES] if layers else [])]
+            wanted = [spool / MAPS, *([spool / FEATURES] if layers else [])]
             if all(archive_path(store, number).exists() for store in wanted):
                 yield from (None for _ in images)
                 continue
@@ -97,18 +98,6 @@ def _store(run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan) -
                     yield None
 
 
-def check_refinement(settings: RefinementSettings, save_maps: str | None) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises:
-        UserError: if maps are to be kept in a form that the refiner cannot learn from.
-    """
-    if settings.refiner is not None and save_maps not in (None, "float32"):
-        raise UserError("A refiner learns from exact maps: give `save_maps='float32'`, or leave it out.")
-
-
-def discard_stores(folder: Path, *, keep_maps: bool) -> None:
-    """Remove what only the two phases needed."""
-    shutil.rmtree(folder / FEATURES, ignore_errors=True)
-    if not keep_maps:
-        shutil.rmtree(folder / MAPS, ignore_errors=True)
+def discard_spool(folder: Path) -> None:
+    """Remove what only the two phases of a run needed."""
+    shutil.rmtree(folder / SPOOL, ignore_errors=True)

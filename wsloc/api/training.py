@@ -1,0 +1,97 @@
+"""Classifiers and detectors from Python: trained, and applied to images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from wsloc.api.inputs import ImageLike, records_of
+from wsloc.api.localizations import Localizations
+from wsloc.config_files import make_config
+from wsloc.datasets import Dataset
+from wsloc.detection import train_detector as detectors
+from wsloc.detection.checkpoint import load_detector
+from wsloc.detection.configs import DetectConfig, TrainDetectorConfig
+from wsloc.detection.inference import detect as detections
+from wsloc.detection.learner import plan_training
+from wsloc.errors import UserError
+from wsloc.fitting import train_classifier as classifiers
+from wsloc.fitting.fitting_settings import TrainClassifierConfig
+from wsloc.pipeline import applied, choose_device
+from wsloc.progress import Progress, silent
+
+PathLike = str | os.PathLike[str]
+
+
+def train_classifier(progress: Progress = silent, **settings: Any) -> classifiers.TrainedClassifier:
+    """Train a classifier on the image-level labels of a data set; true boxes are not opened.
+
+    Args:
+        progress: watches features, steps and tests go by.
+        settings: of ``wsloc train-classifier`` by their names, such as ``dataset="voc"``, ``root="data"``,
+            ``arch="resnet50"``, ``epochs=20`` or ``out="net"``. A data set is needed.
+
+    Raises:
+        UserError: whatever is wrong with the settings, the data set, the network or the folder.
+    """
+    return classifiers.train_classifier(make_config(TrainClassifierConfig, settings), progress=progress)
+
+
+def train_detector(boxes_from: PathLike, progress: Progress = silent, **settings: Any) -> detectors.TrainedDetector:
+    """Train a detector on boxes; with settings of test images, it is judged on them by their true boxes.
+
+    Args:
+        boxes_from: a COCO export (folder or instances file), a run folder, or ``truth`` for the true boxes of
+            ``dataset``.
+        progress: watches steps, test images and metrics go by.
+        settings: of ``wsloc train-detector`` by their names, such as ``epochs=24``, ``test_dataset="voc"`` or
+            ``out="detector"``.
+
+    Raises:
+        UserError: whatever is wrong with the settings, the boxes, the images, the detector or the folder.
+    """
+    config = make_config(TrainDetectorConfig, {"boxes_from": os.fspath(boxes_from), **settings})
+    return detectors.train_detector(config, progress=progress)
+
+
+def detect(
+    checkpoint: PathLike,
+    images: ImageLike | Iterable[ImageLike] | Dataset,
+    *,
+    min_score: float = 0.5,
+    batch_size: int = 8,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Localizations:
+    """Find objects in images with a trained detector. Nothing is written; the labels of a data set are not read.
+
+    Args:
+        checkpoint: file of a detector, :attr:`TrainedDetector.detector`.
+        images: one image or several, as paths, bytes or RGB uint8 arrays ``(H, W, 3)``; or a data set.
+        min_score: of the boxes that are kept, in [0, 1].
+        batch_size: images that are seen at once.
+        device: ``cpu``, ``cuda`` or ``mps``; ``auto`` for the fastest one that there is.
+        progress: watches the images go by.
+
+    Raises:
+        UserError: if the file holds no detector, there is no image, or a setting is out of its range. A bad image is a
+            failure of the result, not an exception.
+    """
+    if not 0 <= min_score <= 1:
+        raise UserError(f"`min_score` must lie between 0 and 1, not {min_score}.")
+    config = make_config(DetectConfig, {"checkpoint": Path(checkpoint), "batch_size": batch_size, "device": device})
+    detector, records = load_detector(config.checkpoint), records_of(images, None)
+    where = choose_device(config.device)
+    plan = plan_training(where)
+    with applied(plan) as pool:
+        model = detector.model.to(where)
+        found = detections(model, records, detector.class_names, where, batch_size=batch_size, pool=pool)
+        results = list(progress(found, "detect", "image", len(records)))
+    items = [item for result in results for item in result.items]
+    return Localizations(
+        records,
+        tuple(box for item in items for box in item.localizations if box.score_by("quality") >= min_score),
+        tuple(item.failure for item in items if item.failure is not None),
+    )
