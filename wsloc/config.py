@@ -41,6 +41,18 @@ def require(condition: bool, sentence: str) -> None:
         raise UserError(sentence)
 
 
+def require_range(settings: object, name: str, low: float, high: float | None = None, unit: str = "") -> None:
+    """A setting that is None, or from ``low`` to ``high`` (None: without a limit).
+
+    Raises:
+        UserError: if it is anything else.
+    """
+    value = getattr(settings, name)
+    if value is not None and not low <= value <= (value if high is None else high):
+        limits = f"be at least {low}{unit}" if high is None else f"lie between {low} and {high}{unit}"
+        raise UserError(f"`{name}` must {limits}, not {value}.")
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """Which images, and which classes in them."""
@@ -82,7 +94,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.dataset is not None:
             DATASETS.require(self.dataset)
-        require(self.limit is None or self.limit >= 1, f"`limit` must be at least 1, not {self.limit}.")
+        require_range(self, "limit", 1)
         require(
             self.targets == "labels" or re.fullmatch(r"top([1-9]|[1-4]\d|50)", self.targets) is not None,
             f"`targets` must be labels, or top1 to top50, not {self.targets!r}.",
@@ -129,10 +141,7 @@ class ClassifierSettings:
     """the unit of the layer: K for a whole channel (its mean), K ROW COLUMN for one neuron of a feature map"""
 
     def __post_init__(self) -> None:
-        require(
-            self.input_size is None or self.input_size >= 16,
-            f"`input_size` must be at least 16 pixels, not {self.input_size}.",
-        )
+        require_range(self, "input_size", 16, unit=" pixels")
         require(
             self.std is None or all(value > 0 for value in self.std),
             "`std` must hold positive numbers.",
@@ -195,12 +204,9 @@ class SaliencySettings:
             METHODS.require(self.second_method)
         VIEWS.require(self.views)
         require(not isinstance(self.cam_layers, str), "cam_layers takes a tuple of names, such as ('layer4',).")
-        for name in ("smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"):
-            require(getattr(self, name) >= 1, f"`{name}` must be at least 1, not {getattr(self, name)}.")
-        require(
-            self.score_cam_channels is None or self.score_cam_channels >= 1,
-            f"`score_cam_channels` must be at least 1, not {self.score_cam_channels}.",
-        )
+        counts = "smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"
+        for name in (*counts, "score_cam_channels"):
+            require_range(self, name, 1)
         require(self.smoothgrad_noise > 0, f"`smoothgrad_noise` must be above 0, not {self.smoothgrad_noise}.")
         require(
             1 <= self.occlusion_stride <= self.occlusion_patch,
@@ -261,21 +267,12 @@ class SegmentationSettings:
             "`clamp_background_quantile` must lie below `clamp_foreground_quantile`, both from 0 to 1, not "
             f"{self.clamp_background_quantile} and {self.clamp_foreground_quantile}.",
         )
-        require(0 <= self.smoothing <= 0.2, f"`smoothing` must lie between 0 and 0.2, not {self.smoothing}.")
-        require(
-            32 <= self.working_size <= 4096,
-            f"`working_size` must lie between 32 and 4096 pixels, not {self.working_size}.",
-        )
-        require(
-            1 <= self.cut_iterations <= 100,
-            f"`cut_iterations` must lie between 1 and 100, not {self.cut_iterations}.",
-        )
+        require_range(self, "smoothing", 0, 0.2)
+        require_range(self, "working_size", 32, 4096, unit=" pixels")
+        require_range(self, "cut_iterations", 1, 100)
         require(0 < self.threshold < 1, f"`threshold` must lie between 0 and 1, not {self.threshold}.")
-        require(self.components >= 1, f"`components` must be at least 1, not {self.components}.")
-        require(
-            0 <= self.component_area_fraction <= 1,
-            f"`component_area_fraction` must lie between 0 and 1, not {self.component_area_fraction}.",
-        )
+        require_range(self, "components", 1)
+        require_range(self, "component_area_fraction", 0, 1)
 
 
 @dataclass(frozen=True)
@@ -294,8 +291,8 @@ class ComputeSettings:
     """seed of the run"""
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"`batch_size` must be at least 1, not {self.batch_size}.")
-        require(self.workers is None or self.workers >= 0, f"`workers` must be at least 0, not {self.workers}.")
+        require_range(self, "batch_size", 1)
+        require_range(self, "workers", 0)
 
 
 @dataclass(frozen=True)
@@ -332,11 +329,8 @@ class OutputSettings(FolderSettings):
         super().__post_init__()
         if self.export is not None:
             FORMATS.require(self.export)
-        require(self.overlays >= 0, f"`overlays` must be at least 0, not {self.overlays}.")
-        require(
-            self.checkpoint_every >= 1,
-            f"`checkpoint_every` must be at least 1, not {self.checkpoint_every}.",
-        )
+        require_range(self, "overlays", 0)
+        require_range(self, "checkpoint_every", 1)
 
 
 @dataclass(frozen=True)

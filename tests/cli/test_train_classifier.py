@@ -155,9 +155,9 @@ def test_workers_change_no_byte_and_the_seed_does(voc: Path) -> None:
 KILLED = """
 import sys
 import wsloc.training.loop as module
-from wsloc.cli.train_classifier import run
+from wsloc.cli.main import run_verb
 module.SECONDS_BETWEEN_STATES = 0
-sys.exit(run(sys.argv[1:]))
+sys.exit(run_verb("train-classifier", sys.argv[1:]))
 """
 
 

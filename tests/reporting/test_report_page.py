@@ -19,16 +19,11 @@ from wsloc.cli.options import parse_localize
 from wsloc.evaluation import Evaluation
 from wsloc.judging.judged_run import JudgedRun, write_metrics
 from wsloc.records import Detection, Failure
-from wsloc.reporting import (
-    Pictures,
-    RunReport,
-    build_comparison_report,
-    build_run_report,
-    comparison_page,
-    run_page,
-    run_text,
-)
-from wsloc.reporting.run_pictures import Photo
+from wsloc.reporting.comparison_report import build_comparison_report
+from wsloc.reporting.page import comparison_page, run_page
+from wsloc.reporting.report_model import RunReport, build_run_report
+from wsloc.reporting.run_pictures import Photo, Pictures
+from wsloc.reporting.text import run_text
 
 BOX = (10.0, 10.0, 50.0, 40.0)
 ODD = "</script><script>alert(1)</script>\"'&<!--"

@@ -14,10 +14,10 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
+from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require
 from wsloc.config_files import settings_of_run
-from wsloc.errors import UserError
+from wsloc.errors import counted
 
 if TYPE_CHECKING:
     from wsloc.evaluation.comparison import Comparison
@@ -48,12 +48,10 @@ class CompareRunsConfig:
         require(len(self.runs) <= len(_LETTERS), f"At most {len(_LETTERS)} runs fit into a comparison; name fewer.")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     """Judge the runs and print the tables. Returns 0."""
-    config = parse(CompareRunsConfig, "compare-runs", arguments)
-    _refuse_taken(config)
-    # Only now, so that --help and a misspelled flag answer at once.
-    from wsloc.errors import counted
+    if config.csv is not None:
+        free_output(config.csv, overwrite=config.overwrite, flag="--csv", make_folder=True)
     from wsloc.evaluation.comparison import compare
     from wsloc.evaluation.comparison_table import changed_items_table, comparison_tables
     from wsloc.evaluation.table import columns
@@ -67,11 +65,7 @@ def run(arguments: Sequence[str]) -> int:
         *(settings_of_run(path).data for path in others),
     ]
     _, truth = common_truth(runs, settings)
-    comparison = compare(
-        [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)],
-        truth,
-        bar,
-    )
+    comparison = compare([contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)], truth, bar)
     for letter, contents in zip(_LETTERS, runs, strict=False):
         print(f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes))
     items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
@@ -88,16 +82,6 @@ def run(arguments: Sequence[str]) -> int:
         _write_csv(config.csv, comparison)
         print(f"\nTable of all items: {config.csv}")
     return 0
-
-
-def _refuse_taken(config: CompareRunsConfig) -> None:
-    """Looked at before the work rather than after."""
-    if config.csv is None:
-        return
-    if config.csv.is_dir():
-        raise UserError(f"{config.csv} is a folder; give another --csv.")
-    if config.csv.exists() and not config.overwrite:
-        raise UserError(f"{config.csv} exists; give another --csv, or --overwrite to replace it.")
 
 
 def _write_csv(path: Path, comparison: Comparison) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from wsloc.cli.bars import bar
-from wsloc.cli.flags import with_flags
+from wsloc.cli.flags import flag_of, with_flags
+from wsloc.cli.outputs import free_output
 from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
 from wsloc.config_files import settings_of_run
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from wsloc.judging.map_metrics import MapFolder, MetricGroup
     from wsloc.judging.run_metrics import Judging, MoreMetrics
 
-
-_PARTS = {"classes": "--classes", "class_name": "--class", "ids": "--ids", "limit": "--limit"}
-"""Settings that choose a part of a run, and their flags."""
+_PARTS = ("classes", "class_name", "ids", "limit")
+"""Settings that choose a part of a run."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,30 @@ class EvaluateConfig:
         require(self.insertion_deletion >= 0, "--insertion-deletion must be at least 0.")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
+def read_config(arguments: Sequence[str]) -> EvaluateConfig:
+    """The flags, on top of the settings of the run's data."""
     config = parse(EvaluateConfig, "evaluate", arguments)
-    # Only now, so that --help and a misspelled flag answer at once.
+    if config.run is None:
+        return config
+    return parse(EvaluateConfig, "evaluate", arguments, EvaluateConfig(data=settings_of_run(config.run).data))
+
+
+def run(config: EvaluateConfig, _command: Sequence[str]) -> int:
+    """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
     from wsloc.datasets import open_dataset
 
-    if config.out is not None and config.out.is_dir():
-        raise UserError(f"{config.out} is a folder; --out names a JSON file.")
+    if config.out is not None:
+        free_output(config.out, overwrite=True, make_folder=True)
     if (folder := config.run) is None:
-        _refuse_for_maps_alone(config)
+        _check_maps_alone(config)
         return _judge_maps_alone(config, open_dataset(config.data))
     of_run = settings_of_run(folder)
-    # Once more, for the run's own settings lie below the flags.
-    config = parse(EvaluateConfig, "evaluate", arguments, EvaluateConfig(data=of_run.data))
-    part = [flag for name, flag in _PARTS.items() if getattr(config.data, name) != getattr(of_run.data, name)]
-    _refuse_for_a_run(config, folder, part)
+    part = [flag_of(name) for name in _PARTS if getattr(config.data, name) != getattr(of_run.data, name)]
+    _check_run(config, folder, part)
     return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data), part)
 
 
-def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
+def _check_maps_alone(config: EvaluateConfig) -> None:
     if config.maps is None:
         raise UserError("Nothing to evaluate: give a run folder, or --maps DIR and --dataset.")
     if config.data.dataset is None:
@@ -85,16 +89,13 @@ def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
         raise UserError("--insertion-deletion asks the network of a run: give a run folder, too.")
 
 
-def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
-    """Looked at before the work rather than after."""
+def _check_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
+    """Checked before the work rather than after."""
     if config.out is None and not part and not os.access(folder, os.W_OK):
         raise UserError(f"{folder} cannot be written, and the metrics go there; name another file by --out FILE.json.")
-    if config.held_out is not None and _map_folder(config, folder) is None:
-        raise UserError(
-            f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
-        )
-    if config.insertion_deletion and _map_folder(config, folder) is None:
-        raise UserError("--insertion-deletion needs the run's maps; run wsloc localize with --save-maps.")
+    needs_maps = "--held-out" if config.held_out is not None else "--insertion-deletion"
+    if (config.held_out is not None or config.insertion_deletion) and _map_folder(config, folder) is None:
+        raise UserError(f"{needs_maps} needs maps, and {folder} has none; run wsloc localize with --save-maps.")
 
 
 def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
@@ -160,12 +161,12 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.run_metrics import evaluate_maps
 
-    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
-    print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
-    noted = _print_groups(judged.metrics.groups)
+    items, metrics, problems = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
+    print(f"{len(items)} items in {len(items.image_ids)} images of {dataset.name}")
+    noted = _print_groups(metrics.groups)
     if config.out is not None:
-        write_atomic(config.out, json.dumps(judged.metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
-    return 1 if judged.problems or noted else 0
+        write_atomic(config.out, json.dumps(metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
+    return 1 if problems or noted else 0
 
 
 def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:

@@ -31,9 +31,10 @@ VERBS = {
     "check-dataset": "what is wrong with the files of a data set",
     "visualize": "an image that maximizes the score of a class",
 }
-"""Each is a module of this package (a dash is an underscore) with a dataclass of its settings (``ExportConfig``) and
-``run(arguments) -> exit status``; imported only when asked for."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect"})
+"""Each is a module of this package (a dash is an underscore), imported on use. It has a dataclass of its settings
+(``ExportConfig``), ``run(config, command) -> exit status``, where ``command`` is what was typed, and, if its defaults
+come from files, ``read_config(arguments)``."""
+RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect", "self-train"})
 """Verbs that take ``--resume``."""
 
 
@@ -93,6 +94,14 @@ def _completion(shell: str) -> str:
     return re.sub("^COMPLETION_SPEC = .*", lambda spec: spec[0].replace(r"\n", " "), script.getvalue(), flags=re.M)
 
 
+def _read_config(verb: str, arguments: Sequence[str]) -> Any:
+    if read := getattr(_module(verb), "read_config", None):
+        return read(arguments)
+    from wsloc.cli.parse import parse
+
+    return parse(_config(verb), verb, arguments)
+
+
 def _config(verb: str) -> Any:
     """The dataclass of a verb's settings."""
     name = "".join(word.capitalize() for word in verb.split("-")) + "Config"
@@ -113,7 +122,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads it when it is first imported. In a log each step of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = _module(verb).run(arguments)
+        status: int = _module(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
@@ -122,7 +131,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         print(f"wsloc: interrupted{resume}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it closes it.
+        # The reader of our output is gone; Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status

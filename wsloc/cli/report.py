@@ -12,16 +12,13 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
-from wsloc.config import optional, require
+from wsloc.cli.outputs import free_output
+from wsloc.config import optional, require, require_range
 from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.runs.read_run import RunContents
-
-GALLERY = 200
-_MAX_GALLERY = 2000
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class ReportConfig:
     """run folders, unfinished ones too"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
-    gallery: int = GALLERY
+    gallery: int = 200
     """most items with pictures (0 to 2000); a run keeps map, seeds and mask of 200"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set, where it has moved"""
@@ -45,36 +42,28 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.runs), "Nothing to report on: name a run folder.")
-        require(
-            0 <= self.gallery <= _MAX_GALLERY,
-            f"--gallery must lie between 0 and {_MAX_GALLERY}, not {self.gallery}.",
-        )
+        require_range(self, "gallery", 0, 2000)
         require(
             self.out is None or self.out.suffix.lower() in (".html", ".htm"),
             f"--out must end in .html, not {self.out}.",
         )
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: ReportConfig, _command: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    config = parse(ReportConfig, "report", arguments)
-    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.reporting.writing import write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
-    if out.is_dir() or not out.parent.is_dir():
-        why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
-        raise UserError(f"{out} cannot be written, because {why}; give another --out.")
-    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)
-    write_page(out, page, text)
-    say_written(out)
+    free_output(out, overwrite=True)
+    write_page(out, *(_page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)))
+    print_report(out)
     return 0
 
 
-def say_written(out: Path) -> None:
-    """Tell where a page is, and how large."""
+def print_report(out: Path) -> None:
+    """Print where a page is, and how large."""
     print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
 
 
@@ -92,7 +81,7 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         if config.boxes is not None or config.masks is not None:
             # A page without what was asked for would only hide the error.
             raise
-        # The run folder alone still tells a lot.
+        # The run folder alone is still worth a page.
         sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
         if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
             sentence += " If it has moved, `root` says where it is."

@@ -24,13 +24,7 @@ _MAX_PROBLEMS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run says of itself.
-
-    Attributes:
-        counts: as :func:`count_records` gives them.
-        evaluation: its metrics; None where there is nothing to judge by.
-        text: for a terminal.
-    """
+    """The counts of :func:`count_records`, the metrics (None without ground truth), and a text for a terminal."""
 
     counts: dict[str, int]
     evaluation: Evaluation | None
@@ -47,13 +41,7 @@ class FailureGroup:
 
 
 def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent) -> RunSummary:
-    """What is known of a run's boxes.
-
-    Args:
-        run: as judged.
-        dataset: its images.
-        progress: counts the metrics.
-    """
+    """What is known of the boxes of a run on a data set; ``progress`` counts the metrics."""
     truth, headline = run.truth, run.headless
     evaluation = None if run.judged is None else summarize(run.judged, progress)
     if evaluation is not None:
@@ -81,16 +69,10 @@ def write_summary(
     more: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress = silent,
 ) -> RunSummary:
-    """Write what is known of a run's boxes into its folder.
+    """Also write it into the run folder.
 
-    Writes metrics.json, metrics_per_class.csv and items.csv where there is ground truth, and annotation_problems.txt
-    where there are any.
-
-    Args:
-        run: as judged.
-        dataset: its images.
-        more: further groups of metrics for metrics.json, by name.
-        progress: counts the metrics.
+    Writes metrics.json (``more`` adds groups of metrics to it by name), metrics_per_class.csv and items.csv if there is
+    ground truth, and annotation_problems.txt if there are any.
     """
     summary = summarize_run(run, dataset, progress)
     if summary.evaluation is not None:
@@ -125,7 +107,7 @@ def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
 
 
 def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
-    """Why items have no box, or a fallback's, with their counts, the most frequent first."""
+    """The reasons for a missing or a fallback box, with their counts, the most frequent first."""
     groups = group_failures(contents.failures)
     reasons = Counter({f"failed in {group.stage}: {group.reason}": len(group.files) for group in groups})
     reasons += Counter(
@@ -137,7 +119,7 @@ def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
 
 
 def orientation_notes(truth: GroundTruthSet | None) -> list[str]:
-    """A sentence on annotations whose frame is not known, where there are any."""
+    """A sentence on annotations whose frame is not known, if there are any."""
     if truth is None or not truth.ambiguous_orientations:
         return []
     return [
