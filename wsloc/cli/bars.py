@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar on standard error, gone when the work is done; see :class:`wsloc.progress.Progress`."""
+    """A bar on standard error that disappears when the work is done; see :class:`wsloc.progress.Progress`."""
     return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True, leave=False)
 
 
 def kept_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """The same, but it stays: for the work that a command is about."""
+    """The same, but the bar stays: for the main work of a command."""
     return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
 
 
 def training_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """The same; beside the steps of a training it shows their loss and the last epoch's metrics."""
+    """The same; during a training it also shows the loss and the metrics of the last epoch."""
     shown = tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
     for item in shown:
         if unit == "step":

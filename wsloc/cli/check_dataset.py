@@ -18,7 +18,7 @@ from wsloc.records import ImageRecord
 
 @dataclass(frozen=True)
 class _ImagesWithOwnLabels(DataSettings):
-    """Which images; what to look for in them matters to no file."""
+    """Which images; the classes to look for do not matter here."""
 
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
@@ -26,13 +26,13 @@ class _ImagesWithOwnLabels(DataSettings):
 
 @dataclass(frozen=True)
 class CheckDatasetConfig:
-    """Name every file of a data set that is missing, unreadable or contradicts another."""
+    """List every file of a data set that is missing, unreadable, or contradicts another."""
 
     data: _ImagesWithOwnLabels = field(default_factory=_ImagesWithOwnLabels)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print a line for each problem, then how many there are of each kind. Returns 1 if there are any, else 0."""
+    """Print one line per problem, then a count of each kind. Returns 1 if there are any, else 0."""
     config = parse(CheckDatasetConfig, "check-dataset", arguments)
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.datasets.checking import check_dataset
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         kinds[problem.kind] += 1
         tqdm.write(f"{problem.where}: {with_flags(problem.sentence)}")
     if not kinds:
-        print(f"{checked} images: nothing is wrong.")
+        print(f"{checked} images: no problems.")
         return 0
     print(f"{checked} images, {kinds.total()} problems:")
     for kind, count in kinds.most_common():

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _SettingsOfMethods(SaliencySettings):
-    """Those of all methods, without the choice of one."""
+    """The settings of all methods, without the choice of one."""
 
     method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
     second_method: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
@@ -45,39 +45,39 @@ class _SettingsOfMethods(SaliencySettings):
 
 @dataclass(frozen=True)
 class _ComputeWithoutWorkers(ComputeSettings):
-    """For one image, which nothing is done beside."""
+    """For one image, with no other work to do."""
 
     workers: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = 0
 
 
 @dataclass(frozen=True)
 class CompareMethodsConfig:
-    """Maps of one image by many methods, side by side in one picture."""
+    """Draw the maps of one image by many methods side by side in one picture."""
 
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """the image"""
     class_names: Annotated[
         tuple[str, ...], tyro.conf.arg(name="class", metavar="NAME...", help_behavior_hint="(default: none)")
     ] = ()
-    """the classes to look for; each is a block of the sheet"""
+    """classes to look for; each is a block of the sheet"""
     methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")] = ()
     """saliency methods, in this order"""
     style: Literal["overlay", "color", "gray", "inverted-gray"] = "overlay"
-    """map over the photograph in gray, or alone: in color, in gray (white is salient) or in inverted gray"""
+    """map over the photograph in gray, or alone: in color, in gray (white is salient), or in inverted gray"""
     alpha: float = 0.55
     """overlay: opacity of the map (0 to 1)"""
     colormap: Literal["turbo", "viridis", "inferno", "jet"] = "turbo"
-    """overlay, color: the colors"""
+    """overlay, color: colormap"""
     top_percentile: float = 99.0
-    """a map is shown from its minimum to this percentile of its pixels, all above it alike (0 to 100; 100: maximum)"""
+    """scale each map from its minimum to this percentile of its pixels (above 0, at most 100; 100: maximum)"""
     columns: int = 5
-    """most tiles in a row (1 to 100)"""
+    """maximum number of tiles per row (1 to 100)"""
     tile: int = 224
     """longer side of each picture in pixels (32 to 2048)"""
     out: Annotated[Path | None, optional("FILE", "NAME-methods.png in the current folder")] = None
     """picture to write: .png, .jpg or .webp"""
     overwrite: bool = False
-    """replace the picture if it is there"""
+    """replace the picture if it exists"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: _SettingsOfMethods = field(default_factory=_SettingsOfMethods)
     compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
@@ -91,15 +91,15 @@ class CompareMethodsConfig:
         )
         require(
             not self.class_names or self.classifier.layer is None,
-            "--layer asks for a unit in place of classes: leave out --class.",
+            "--layer uses a unit instead of classes: leave out --class.",
         )
-        require(0 <= self.alpha <= 1, f"--alpha must lie between 0 and 1, not {self.alpha}.")
+        require(0 <= self.alpha <= 1, f"--alpha must be between 0 and 1, not {self.alpha}.")
         require(
             0 < self.top_percentile <= 100,
-            f"--top-percentile must lie above 0 and be at most 100, not {self.top_percentile}.",
+            f"--top-percentile must be above 0 and at most 100, not {self.top_percentile}.",
         )
-        require(1 <= self.columns <= 100, f"--columns must lie between 1 and 100, not {self.columns}.")
-        require(32 <= self.tile <= 2048, f"--tile must lie between 32 and 2048 pixels, not {self.tile}.")
+        require(1 <= self.columns <= 100, f"--columns must be between 1 and 100, not {self.columns}.")
+        require(32 <= self.tile <= 2048, f"--tile must be between 32 and 2048 pixels, not {self.tile}.")
         require(
             self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
             f"--out must end in .png, .jpg or .webp, not {self.out}.",
@@ -108,7 +108,7 @@ class CompareMethodsConfig:
 
 @dataclass(eq=False)
 class _Answers:
-    """What the methods gave: maps by method and class, as large as a tile, or the reasons why not."""
+    """Results of the methods: maps by method and class, as large as a tile, or the reasons why there are none."""
 
     maps: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class _Answers:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
+    """Write the sheet. Returns 1 if a method gives no map of a class, else 0."""
     config = parse(CompareMethodsConfig, "compare-methods", arguments)
     out = _free_place(config)
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
@@ -140,10 +140,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _free_place(config: CompareMethodsConfig) -> Path:
-    """Where the sheet will lie, looked at before the work rather than after."""
+    """The path of the sheet, checked before the work rather than after."""
     out = config.out or Path(f"{config.image.stem}-methods.png")
     if not out.parent.is_dir():
-        raise UserError(f"The folder {out.parent} does not exist; make it, or give another --out.")
+        raise UserError(f"The folder {out.parent} does not exist; create it, or give another --out.")
     if out.is_dir() or out.resolve() == config.image.resolve():
         raise UserError(f"{out} is {'a folder' if out.is_dir() else 'the image itself'}; give another --out.")
     if out.exists() and not config.overwrite:
@@ -152,7 +152,7 @@ def _free_place(config: CompareMethodsConfig) -> Path:
 
 
 def _opened(config: CompareMethodsConfig) -> tuple[Localizer, ReadImage]:
-    """The pipeline for a data set of this one image, labeled with what to look for, and the image read."""
+    """The pipeline for a data set of this one image, labeled with the classes to look for, and the image as read."""
     from wsloc.pipeline import Failed, make_localizer
     from wsloc.records import ImageRecord
 
@@ -201,9 +201,9 @@ def _methods(config: CompareMethodsConfig) -> tuple[str, ...]:
 
 
 def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:
-    """The stage of another method, with no larger batches than one image fills.
+    """The stage of another method, with batches no larger than one image fills.
 
-    A method that changes the image fills batches with the changed versions. Any other would compute the empty rows too.
+    A method that changes the image fills batches with the changed versions. Any other would compute empty rows, too.
     """
     assert read.views is not None
     stage = localizer.network
@@ -242,7 +242,7 @@ def _sheet(
     for class_name in class_names:
         maps = (tile(name, class_name) for name in _methods(config))
         probability = answers.probabilities.get(class_name)
-        # A unit's activity is no probability.
+        # The activation of a unit is not a probability.
         note = _shown(probability) if probability is not None and config.classifier.layer is None else ""
         blocks.append(Block(class_name, note, (Tile("image", photograph), *maps)))
     return contact_sheet(blocks, tile_wh, config.columns)

@@ -19,10 +19,10 @@ from wsloc.config import DataSettings, optional, require
 
 @dataclass(frozen=True)
 class _Images(DataSettings):
-    """Which images; true boxes are only held against the result. The classes are the detector's."""
+    """Which images; true boxes are only compared with the result. The classes are those of the detector."""
 
     images: Annotated[str | None, optional("GLOB", "none")] = None
-    """own images without a data set, such as 'photos/*.jpg'"""
+    """your own images without a data set, such as 'photos/*.jpg'"""
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
     classes: Annotated[tuple[str, ...], tyro.conf.Fixed, tyro.conf.Suppress] = ()
@@ -30,21 +30,21 @@ class _Images(DataSettings):
 
 @dataclass(frozen=True)
 class DetectConfig:
-    """Find objects in images with a trained detector, and judge the boxes where there is ground truth."""
+    """Find objects in images with a trained detector, and evaluate the boxes if there is ground truth."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="")]
-    """detector.safetensors, as wsloc train-detector and wsloc self-train write it"""
+    """detector.safetensors from wsloc train-detector or wsloc self-train"""
     data: _Images = field(default_factory=_Images)
     batch_size: int = 8
-    """images that are seen at once (>= 1)"""
+    """images per batch (>= 1)"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the detector (auto: cuda or mps where there is one)"""
+    """device of the detector (auto: cuda or mps if available)"""
     out: Annotated[Path | None, optional("DIR", "runs/detect-DATASET-ARCH-NNN")] = None
     """run folder"""
     resume: bool = False
-    """continue an unfinished run: --out, or the newest one of the same detector and images"""
+    """resume an unfinished run: --out, or the newest one with the same detector and images"""
     overwrite: bool = False
-    """replace the run folder that --out names"""
+    """replace the run folder given by --out"""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"`batch_size` must be at least 1, not {self.batch_size}.")
@@ -93,6 +93,6 @@ def run(arguments: Sequence[str]) -> int:
     print(f"\nRun folder: {folder.path}\nNext:")
     if judged.average_precision is not None:
         print(f"  every metric          wsloc evaluate {run}")
-    print(f"  a page to look at     wsloc report {run}")
+    print(f"  an HTML page          wsloc report {run}")
     print(f"  the boxes             wsloc export {run} --format coco --min-score 0.5")
     return 1 if judged.counts["failures"] or judged.counts["images_without_truth"] else 0

@@ -1,4 +1,4 @@
-"""What ``wsloc train-detector`` and ``wsloc self-train`` share: the images and boxes to train on."""
+"""The flags that ``wsloc train-detector`` and ``wsloc self-train`` share: the images and boxes to train on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TRUTH = "truth"
 
 @dataclass(frozen=True)
 class TrainingImages(DataSettings):
-    """The images to train on; only where --boxes-from does not tell, or to read an export's images from their data
-    set."""
+    """The images to train on; only needed if --boxes-from does not name them, or to read the images of an export from
+    their data set."""
 
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
@@ -35,7 +35,7 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     """The images and boxes that ``--boxes-from`` names: true ones, those of a run, or those of an export.
 
     Raises:
-        UserError: if there is nothing of the kind, or no box in it.
+        UserError: if there is no such thing, or no box in it.
     """
     # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.detection.labels import is_run, labels_of_export, labels_of_run, labels_of_truth, read_boxes_of_run
@@ -48,7 +48,7 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     if not is_run(path):
         return labels_of_export(path, data, drop_empty=drop_empty)
     if data.dataset is not None:
-        raise UserError(f"{path} is a run and knows its data set; leave out --dataset (--root says where it lies).")
+        raise UserError(f"{path} is a run and knows its data set; leave out --dataset (--root names its folder).")
     contents = read_boxes_of_run(path)
     settings = settings_of_run(path).data
     settings = replace(settings, root=data.root or settings.root, download=False)
@@ -56,5 +56,5 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
 
 
 def as_comments(config: Any) -> str:
-    """The settings of a verb as lines of a YAML file that its reader does not see."""
+    """The settings of a verb as comment lines for a YAML file."""
     return "".join(f"# {line}\n" for line in to_yaml(config).splitlines())

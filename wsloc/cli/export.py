@@ -1,4 +1,4 @@
-"""``wsloc export``: the boxes of a run as files that detectors and annotation tools read."""
+"""``wsloc export``: the boxes of a run as files for detectors and annotation tools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPORTS = "exports"
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write the boxes of a run for a detector or an annotation tool; says what to type next."""
+    """Write the boxes of a run for a detector or an annotation tool, and print the next command."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
     """run folder; it may be unfinished"""
@@ -34,10 +34,10 @@ class ExportConfig:
     label-studio (predictions), or cvat (COCO without outlines)"""
     out: Annotated[Path | None, optional("DIR", "RUN/exports/FORMAT")] = None
     """folder to write"""
-    root: Annotated[Path | None, optional("DIR", "as the run had it")] = None
-    """folder of the data set, where it has moved"""
+    root: Annotated[Path | None, optional("DIR", "as in the run")] = None
+    """folder of the data set, if it has moved"""
     overwrite: bool = False
-    """replace the export that --out names"""
+    """replace the export in --out"""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     layout: LayoutSettings = field(default_factory=LayoutSettings)
 
@@ -46,13 +46,13 @@ class ExportConfig:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
+    """Export, and print what was left out and what to do next. Returns 1 if an image could not be used, else 0."""
     config = parse(ExportConfig, "export", arguments)
     return export_and_say(config)
 
 
 def export_and_say(config: ExportConfig) -> int:
-    """Write one export and print what it holds; the exit status as of :func:`run`."""
+    """Write one export and print its contents; the exit status is that of :func:`run`."""
     # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.exporters.exporting import export_run
     from wsloc.exporters.source import open_source

@@ -1,7 +1,7 @@
 """From flags and YAML files to a configuration.
 
 Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--maps RUN`` < ``--config FILE`` < flags. A YAML
-file is the flags written down, so it is read by the same parser: each key is turned into its flag.
+file is a list of flags, read by the same parser: each key becomes its flag.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     """The configuration that a command line asks for.
 
     Raises:
-        UserError: for bad flags, or a YAML file that is missing, malformed or holds an unknown key or a bad value.
+        UserError: for bad flags, or a YAML file that is missing or malformed, or has an unknown key or a bad value.
         SystemExit: status 0, after ``--help``.
     """
     arguments = _with_map_kind(arguments)
-    # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
+    # Flags are checked on top of the files: a quantile may be valid there but not next to the defaults.
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--config", "--maps"):
         finder.add_argument(flag, type=Path, nargs="?")
@@ -52,20 +52,20 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
 def shipped_config(name: str) -> Path | None:
     """The YAML file of that name that comes with the package, or None."""
     package = Path(wsloc.__file__).parent
-    # In a wheel the files lie inside the package, in a checkout beside it.
+    # In a wheel the files are inside the package, in a checkout next to it.
     candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
     return next((path for path in candidates if path.is_file()), None)
 
 
 def _refuse_other_maps(config: LocalizeConfig) -> None:
-    """Maps of a run are made already: settings that would make other ones are a mistake."""
+    """Refuse settings that would change maps that a run has already computed."""
     if config.saliency.maps is None:
         return
     given, had = flatten(config), flatten(settings_of_run(config.saliency.maps))
     of_maps = flatten(config.classifier) | flatten(config.saliency) | {"targets": config.data.targets}
     for key in of_maps:
         if key != "maps" and given[key] != had[key]:
-            raise UserError(f"{config.saliency.maps} made its maps with {key} {had[key]}; leave out `{key}`.")
+            raise UserError(f"{config.saliency.maps} computed its maps with {key} {had[key]}; leave out `{key}`.")
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
@@ -79,17 +79,17 @@ def _with_map_kind(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
-    """A unit that is asked for stands where a class would, in every image."""
+    """Put a requested unit in the place of a class, in every image."""
     if config.classifier.layer is None:
         return config
     name = config.classifier.unit_name
     if config.data.class_name not in (None, name) or config.data.targets != "labels":
-        raise UserError("`layer` asks for a unit in place of classes: leave out `class_name` and `targets`.")
+        raise UserError("`layer` uses a unit instead of classes: leave out `class_name` and `targets`.")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=name))
 
 
 def _without_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
-    """A file that a run wrote names its unit as the class, too; flags may ask for another unit."""
+    """Undo this for a file that a run wrote, because flags can choose another unit."""
     if config.classifier.layer is None or config.data.class_name != config.classifier.unit_name:
         return config
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=None))
@@ -115,7 +115,7 @@ def _as_flags(path: Path, key: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [flag if value else "--no-" + flag[2:]]
     if isinstance(value, dict):
-        raise UserError(f"{path}: {key} holds settings of its own, but all settings stand at the left margin.")
+        raise UserError(f"{path}: {key} has nested settings, but all settings must be at the top level.")
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [f"{flag}={value}"]

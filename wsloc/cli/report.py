@@ -1,4 +1,4 @@
-"""``wsloc report``: a page about a run, or about several."""
+"""``wsloc report``: a page about one run or several."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ _MAX_GALLERY = 2000
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """A page of figures, charts and pictures about a run; about several, their differences to the first."""
+    """Write an HTML page of metrics, charts, and pictures about a run, or about how several runs differ."""
 
     runs: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN...]", help_behavior_hint="")
     ]
-    """run folders, unfinished ones too"""
+    """run folders; they may be unfinished"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
-    """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
+    """page to write; replaces an existing report; a Markdown version is written next to it"""
     gallery: int = GALLERY
-    """most items with pictures (0 to 2000); a run keeps map, seeds and mask of 200"""
-    root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
-    """folder of the data set, where it has moved"""
-    boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
-    """true boxes of own images (data set folder)"""
-    masks: Annotated[Path | None, optional("DIR", "as a run had it")] = None
-    """true masks of own images (data set folder)"""
+    """maximum number of items with pictures (0 to 2000); a run keeps map, seeds, and mask of 200"""
+    root: Annotated[Path | None, optional("DIR", "as in the first run")] = None
+    """folder of the data set, if it has moved"""
+    boxes: Annotated[Path | None, optional("CSV", "as in a run")] = None
+    """true boxes of your own images (data set folder)"""
+    masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
+    """true masks of your own images (data set folder)"""
 
     def __post_init__(self) -> None:
-        require(bool(self.runs), "Nothing to report on: name a run folder.")
+        require(bool(self.runs), "Nothing to report on: give a run folder.")
         require(
             0 <= self.gallery <= _MAX_GALLERY,
-            f"--gallery must lie between 0 and {_MAX_GALLERY}, not {self.gallery}.",
+            f"--gallery must be between 0 and {_MAX_GALLERY}, not {self.gallery}.",
         )
         require(
             self.out is None or self.out.suffix.lower() in (".html", ".htm"),
@@ -74,8 +74,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def say_written(out: Path) -> None:
-    """Tell where a page is, and how large."""
-    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
+    """Print where a page is, and its size."""
+    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB); as text: {out.with_suffix('.md')}")
 
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
@@ -90,12 +90,12 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
         if config.boxes is not None or config.masks is not None:
-            # A page without what was asked for would only hide the error.
+            # A page without the requested truth would hide the error.
             raise
-        # The run folder alone still tells a lot.
+        # The run folder alone is still worth a page.
         sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
         if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
-            sentence += " If it has moved, `root` says where it is."
+            sentence += " If it has moved, give its folder as `root`."
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
     return page_of_run(judged, settings, dataset, config.gallery, progress=bar)

@@ -23,40 +23,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelfTrainConfig:
-    """Train a detector on pseudo-boxes, let it find a better box of each labeled class of each image, and repeat.
+    """Train a detector on pseudo-boxes, let it find a better box for each labeled class of each image, and repeat.
 
-    Writes DIR/round-0 (the boxes as given), round-1 and so on, each a run folder, and rounds.csv. True boxes, where the
-    data set has any, are opened for the metrics alone.
+    Writes DIR/round-0 (the boxes as given), round-1, and so on, each a run folder, and rounds.csv. True boxes, if the
+    data set has any, are used only for the metrics.
     """
 
     boxes_from: Annotated[str, tyro.conf.arg(metavar="RUN|EXPORT")]
-    """boxes to begin with: a run folder, or a COCO export (with --dataset: on that data set's images and labels)"""
+    """initial boxes: a run folder, or a COCO export (with --dataset: for the images and labels of that data set)"""
     rounds: int = 3
-    """how often a detector is trained and applied (>= 1)"""
+    """number of times a detector is trained and applied (>= 1)"""
     folds: int = 1
-    """parts of the images; the boxes of one come from a detector that was trained on the others (1: from one that was
-    trained on all)"""
+    """number of parts of the images; the boxes of each come from a detector trained on the others (1: on all images; at
+    most 20)"""
     min_score: float = 0.05
-    """least score of a detection that replaces a box (0 to 1)"""
+    """minimum score of a detection that replaces a box (0 to 1)"""
     refine: Annotated[str | None, optional("MODULE:FUNCTION", "none")] = None
-    """a function refine(image, box, mask) of your own that improves each box (docs/training.md)"""
+    """your own function refine(image, box, mask) that improves each box (docs/training.md)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drop_empty: bool = False
-    """leave out images without a box; else they show what no object looks like"""
+    """leave out images without a box; otherwise they serve as negatives"""
     data: TrainingImages = field(default_factory=TrainingImages)
     out: Annotated[Path | None, optional("DIR", "runs/self-train-BOXES-ARCH-NNN")] = None
-    """folder"""
+    """output folder"""
     resume: bool = False
-    """resume an unfinished self-training: --out, or the newest one of the same settings"""
+    """resume an unfinished self-training: --out, or the newest one with the same settings"""
     overwrite: bool = False
-    """replace the folder that --out names"""
+    """replace the folder given by --out"""
 
     def __post_init__(self) -> None:
-        require(self.boxes_from != TRUTH, "Self-training begins with boxes that are not true: give a run or an export.")
+        require(self.boxes_from != TRUTH, "Self-training starts from pseudo-boxes, not truth: give a run or an export.")
         require(self.rounds >= 1, f"--rounds must be at least 1, not {self.rounds}.")
-        require(1 <= self.folds <= 20, f"--folds must lie between 1 and 20, not {self.folds}.")
-        require(0 <= self.min_score <= 1, f"--min-score must lie between 0 and 1, not {self.min_score}.")
+        require(1 <= self.folds <= 20, f"--folds must be between 1 and 20, not {self.folds}.")
+        require(0 <= self.min_score <= 1, f"--min-score must be between 0 and 1, not {self.min_score}.")
         require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
 
 
@@ -131,14 +131,14 @@ def _say(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) -> None:
     folders = [shlex.quote(str(out / f"round-{row.index}")) for row in rounds]
     print(f"\nRounds: {out / 'rounds.csv'}")
     if not readable:
-        print("The rounds know no data set, so nothing else reads them; --dataset NAME beside the export changes that.")
+        print("Without a data set no other command reads these rounds; give --dataset NAME together with the export.")
         return
     best = best_round(rounds)
     if best is None:
         best = len(rounds) - 1
-        print("Which round is best cannot be told without true boxes.")
+        print("Without true boxes the best round is unknown.")
     else:
-        print(f"The highest {HEADLINE} is that of round {best}; whoever chooses by it has looked at true boxes.")
+        print(f"Round {best} has the highest {HEADLINE}; choosing a round by it uses true boxes.")
     print("Next:")
-    print(f"  a page to look at     wsloc report {' '.join(folders)}")
-    print(f"  a detector of them    wsloc train-detector --boxes-from {folders[best]}")
+    print(f"  an HTML page          wsloc report {' '.join(folders)}")
+    print(f"  train on its boxes    wsloc train-detector --boxes-from {folders[best]}")

@@ -1,4 +1,4 @@
-"""``wsloc train-classifier``: a classifier of a data set's own classes, from its image-level labels alone."""
+"""``wsloc train-classifier``: a classifier for the classes of a data set, from image-level labels alone."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _LabeledImages(DataSettings):
-    """Which images, with their own image-level labels; true boxes are not opened."""
+    """Which images, with their image-level labels; true boxes are not opened."""
 
     split: Annotated[str | None, optional("NAME", "train; train2017 for coco")] = None
-    """the split to train on"""
+    """split to train on"""
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
     images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
@@ -38,29 +38,29 @@ class _LabeledImages(DataSettings):
 
 @dataclass(frozen=True)
 class TrainClassifierConfig:
-    """Train a classifier on image-level labels; the checkpoint goes to wsloc localize --checkpoint."""
+    """Train a classifier on image-level labels; wsloc localize --checkpoint uses the result."""
 
     data: _LabeledImages = field(default_factory=_LabeledImages)
     test_split: Annotated[str | None, optional("NAME", "none")] = None
-    """a split to test on in the end, of images that are not trained on"""
+    """split to test on at the end; must not contain training images"""
     fitting: FittingSettings = field(default_factory=FittingSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     out: Annotated[Path | None, optional("DIR", "runs/classifier-DATASET-ARCH-NNN")] = None
-    """folder for the checkpoint and its figures; cached features lie beside it"""
+    """folder for the checkpoint and its metrics; cached features go next to it"""
     resume: bool = False
-    """resume an unfinished training: --out, or the newest one of the same configuration"""
+    """resume an unfinished training: --out, or the newest one with the same configuration"""
     overwrite: bool = False
-    """replace the folder that --out names"""
+    """replace the folder given by --out"""
 
     def __post_init__(self) -> None:
         require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
         require(
             self.data.dataset is not None,
-            "Nothing to learn from: give --dataset NAME (for your own images folder, with --root DIR).",
+            "Nothing to train on: give --dataset NAME (for your own images, --dataset folder --root DIR).",
         )
         require(
             self.test_split is None or self.data.dataset != "folder",
-            "--dataset folder has no splits to test on; leave out --test-split, the held-out images give the figures.",
+            "--dataset folder has no splits; leave out --test-split, and use the metrics on the held-out images.",
         )
 
 
@@ -94,8 +94,8 @@ def run(arguments: Sequence[str]) -> int:
     checkpoint = folder.path / "classifier.safetensors"
     print(with_flags(format_outcome(task, outcome, figures)))
     command = next_command(config, checkpoint)
-    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes with it         {command}")
-    print(f"  by the head's maps    {command} --method cam")
+    print(f"\nCheckpoint: {checkpoint}\nNext:\n  boxes from it         {command}")
+    print(f"  with CAM              {command} --method cam")
     return 1 if outcome.problems else 0
 
 
@@ -117,7 +117,7 @@ def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
 
 
 def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
-    """The same images, or those of the test split, localized: all settings of the data that are not the default."""
+    """The command that localizes the same images or those of the test split, with all data settings not at default."""
     from wsloc.fitting.open_task import of_test_split, with_training_split
 
     data: DataSettings = with_training_split(config.data)
@@ -129,7 +129,7 @@ def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
         if value != setting.default and setting.name not in OF_ONE_CALL:
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{setting.name.replace('_', '-')}", *map(str, values)]
-    # Code of the user's own runs only where it is named.
+    # The user's own code runs only if it is named.
     arch = config.fitting.arch
     own = ["--arch", arch] if ":" in arch and not arch.startswith("timm:") else []
     return shlex.join([*words, "--checkpoint", str(checkpoint), *own])

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _TestImages:
-    """The images to test on, with true boxes; what is not given is as for the images to train on."""
+    """The images to test on, with true boxes; other settings are those of the training images."""
 
     test_dataset: Annotated[str | None, optional("NAME", "that of the training, if --test-split is given")] = None
     """data set to test on"""
-    test_split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
+    test_split: Annotated[str | None, optional("NAME", "see docs/formats.md")] = None
     """its split"""
-    test_root: Annotated[Path | None, optional("DIR", "that of the training, else the data set's own")] = None
+    test_root: Annotated[Path | None, optional("DIR", "that of the training, or the data set's default")] = None
     """its folder"""
     test_year: Annotated[str | None, optional("YEAR", "that of the training")] = None
     """voc: year of the data set"""
@@ -43,20 +43,20 @@ class _TestImages:
     test_boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: its true boxes"""
     test_classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
-    """only these classes"""
+    """use only these classes"""
     test_ids: Annotated[Path | None, optional("FILE", "all")] = None
-    """only the images whose ids this text file lists, one per line"""
+    """use only the images whose ids this text file lists, one per line"""
     test_limit: Annotated[int | None, optional("N", "all")] = None
-    """only the first N images (>= 1)"""
+    """use only the first N images (>= 1)"""
 
     def settings(self, data: DataSettings) -> DataSettings | None:
-        """As settings of a data set; None where there is none to test on."""
+        """The settings of the test set; None if there is none."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if all(value in (None, ()) for value in given.values()):
             return None
         same = self.test_dataset in (None, data.dataset)
         if self.test_dataset is None and data.dataset is None:
-            raise UserError("--test-split and the like need --test-dataset NAME, the data set to test on.")
+            raise UserError("--test-split and similar flags need --test-dataset NAME, the data set to test on.")
         base = data if same else DataSettings()
         return DataSettings(
             dataset=self.test_dataset or data.dataset,
@@ -74,25 +74,25 @@ class _TestImages:
 
 @dataclass(frozen=True)
 class TrainDetectorConfig:
-    """Train a detector on the boxes of an export, of a run, or on true ones, and test it against true boxes.
+    """Train a detector on the boxes of an export or a run, or on true boxes, and test it against true boxes.
 
     Writes a run folder: wsloc evaluate and wsloc report read its detections like the boxes of any run.
     """
 
     boxes_from: Annotated[str, tyro.conf.arg(metavar="EXPORT|RUN|truth")]
-    """boxes to train on: a COCO export (folder or instances file), a run folder, or truth (together with --dataset)"""
+    """boxes to train on: a COCO export (folder or instances file), a run folder, or truth (needs --dataset)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drop_empty: bool = False
-    """leave out images without a box; else they show what no object looks like"""
+    """leave out images without a box; otherwise they serve as negatives"""
     data: TrainingImages = field(default_factory=TrainingImages)
     test: _TestImages = field(default_factory=_TestImages)
     out: Annotated[Path | None, optional("DIR", "runs/detector-BOXES-ARCH-NNN")] = None
     """run folder"""
     resume: bool = False
-    """resume an unfinished training: --out, or the newest one of the same settings"""
+    """resume an unfinished training: --out, or the newest one with the same settings"""
     overwrite: bool = False
-    """replace the run folder that --out names"""
+    """replace the run folder given by --out"""
 
     def __post_init__(self) -> None:
         require(not (self.resume and self.overwrite), "--resume and --overwrite exclude each other: give only one.")
@@ -159,7 +159,7 @@ def _train_and_test(config: TrainDetectorConfig, command: Sequence[str]) -> int:
 
 
 def _config_yaml(config: TrainDetectorConfig, settings: DataSettings | None) -> str:
-    """The images of the test, which whoever reads the run needs; the training's settings are comments above them."""
+    """The test images, which every reader of the run needs, below the settings of the training as comments."""
     from wsloc.detection.detector_folder import data_yaml
 
     head = f"# A detector of wsloc train-detector, trained with\n{as_comments(config)}# and tested on\n"
