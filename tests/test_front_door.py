@@ -104,7 +104,7 @@ def test_results_convert_to_supervision(image: np.ndarray, network: nn.Module) -
         ({"method": "gradiant"}, "did you mean gradient"),
         ({"segmenter": "grab"}, "There is no segmenter 'grab'"),
         ({"views": "none"}, "There is no choice of views 'none'"),
-        ({"smoothing": 7}, "`smoothing` must lie between 0 and 0.2"),
+        ({"smoothing": 7}, "`smoothing` must be between 0 and 0.2"),
     ],
 )
 def test_wrong_names_are_a_sentence(

@@ -119,7 +119,7 @@ def test_a_sound_run_succeeds(here: Path, localize: Localize) -> None:
         ((*FOLDER, "--config", "none.yaml"), "The configuration none.yaml cannot be read"),
         ((*FOLDER, "--labels", "none.csv"), "The labels none.csv do not exist"),
         (("--images", "none/*.jpg", "--class", "cat"), "--images 'none/*.jpg' matches no image"),
-        ((*FOLDER, "--background-quantile", "2"), "--background-quantile must lie below --foreground-quantile"),
+        ((*FOLDER, "--background-quantile", "2"), "--background-quantile must be below --foreground-quantile"),
         ((*FOLDER, "--resume", "--out", "none"), "none is no run folder; start a run without --resume"),
         ((*FOLDER, "--resume"), "There is no unfinished run of this configuration in runs"),
         ((*FOLDER, "--out", "photos"), "photos exists; give another --out, or --resume to continue it, or"),

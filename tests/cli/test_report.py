@@ -63,7 +63,7 @@ def test_one_run(here: Path, report: Report) -> None:
     status, printed, _ = report("run")
     assert status == 0
     assert printed.startswith("Report: run/report.html (")
-    assert printed.rstrip().endswith("and as text run/report.md")
+    assert printed.rstrip().endswith("as text: run/report.md")
     html = shown(here)
     assert "CorLoc class-wise" in html
     items = data_of(html)["items"]
@@ -107,7 +107,7 @@ def test_true_boxes_that_come_later(here: Path, report: Report, capsys: pytest.C
     assert "CorLoc class-wise" in figures("blind")
     for runs in (["run", "blind"], ["blind", "run"], ["blind", "blind", "--boxes", "boxes.csv"]):
         assert run_verb("compare-runs", runs) == 0
-        assert "6 items in 6 images that all of them judged." in capsys.readouterr().out
+        assert "6 items in 6 images that all runs judged." in capsys.readouterr().out
     for runs in (["blind", "run"], ["blind", "blind", "--boxes", "boxes.csv"]):
         assert report(*runs, "--gallery", "0")[0] == 0
 
@@ -244,12 +244,12 @@ def test_two_runs(here: Path, report: Report) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("", "Nothing to report on: name a run folder."),
+        ("", "Nothing to report on: give a run folder."),
         ("none", "none is no run folder: it has no manifest.json"),
         ("photos", "photos is no run folder"),
         ("old", "old was written by another version of wsloc (schema 99"),
         ("damaged", "is damaged"),
-        ("run --gallery -1", "--gallery must lie between 0 and 2000, not -1"),
+        ("run --gallery -1", "--gallery must be between 0 and 2000, not -1"),
         ("run --gallery many", "--gallery"),
         ("run --out page.txt", "--out must end in .html, not page.txt"),
         ("run --out none/page.html", "The folder none does not exist; make it, or give another --out."),

@@ -155,7 +155,7 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--boxes-from truth", "begins with boxes that are not true"),
+        ("--boxes-from truth", "starts from pseudo-boxes, not truth"),
         ("--boxes-from boxes --rounds 0", "--rounds must be at least 1"),
         ("--boxes-from boxes --refine nothing", "The refiner 'nothing' must be given as package.module:function"),
         ("--boxes-from boxes --backbone gone.pth", "gone.pth do not exist"),

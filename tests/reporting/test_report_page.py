@@ -61,7 +61,7 @@ def test_figures_by_hand() -> None:
     assert any(row.startswith("dog 2 0.0 0.0") for row in rows)
     assert any(row.startswith("CorLoc class-wise 25.0 [") for row in rows)
     assert "3 images, 4 items: 2 boxes, 1 fallback among them, 1 failure" in page.text()
-    assert "What became of 4 items" in page.text()
+    assert "Outcome of 4 items" in page.text()
     assert any("1 read the image cannot be decoded: it is cut off c.jpg (dog)" in row for row in rows)
     assert "Of the 3 items not found, most are: nothing of the object (67 %)." in page.text()
     assert page.texts("span", class_="pill") == ["complete"]

@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar on standard error, gone when the work is done; see :class:`wsloc.progress.Progress`."""
+    """A bar on standard error that disappears when the work is done; see :class:`wsloc.progress.Progress`."""
     return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True, leave=False)
 
 
 def kept_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """The same, but it stays: for the work that a command is about."""
+    """The same, but the bar stays: for the main work of a command."""
     return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
 
 

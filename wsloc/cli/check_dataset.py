@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _ImagesWithOwnLabels(DataSettings):
-    """Which images; what to look for in them matters to no file."""
+    """Which images; the classes to look for do not matter here."""
 
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
@@ -26,7 +26,7 @@ class _ImagesWithOwnLabels(DataSettings):
 
 @dataclass(frozen=True)
 class CheckDatasetConfig:
-    """Name every file of a data set that is missing, unreadable or contradicts another."""
+    """List every file of a data set that is missing, unreadable, or contradicts another."""
 
     data: _ImagesWithOwnLabels = field(default_factory=_ImagesWithOwnLabels)
 
@@ -47,7 +47,7 @@ def run(config: CheckDatasetConfig, _command: Sequence[str]) -> int:
         kinds[problem.kind] += 1
         print_above(f"{problem.where}: {with_flags(problem.sentence)}")
     if not kinds:
-        print(f"{checked} images: nothing is wrong.")
+        print(f"{checked} images: no problems.")
         return 0
     print(f"{checked} images, {kinds.total()} problems:")
     for kind, count in kinds.most_common():

@@ -53,32 +53,32 @@ class _ComputeWithoutWorkers(ComputeSettings):
 
 @dataclass(frozen=True)
 class CompareMethodsConfig:
-    """Maps of one image by many methods, side by side in one picture."""
+    """Draw the maps of one image by many methods side by side in one picture."""
 
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """the image"""
     class_names: Annotated[
         tuple[str, ...], tyro.conf.arg(name="class", metavar="NAME...", help_behavior_hint="(default: none)")
     ] = ()
-    """the classes to look for; each is a block of the sheet"""
+    """classes to look for; each is a block of the sheet"""
     methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")] = ()
     """saliency methods, in this order"""
     style: Literal["overlay", "color", "gray", "inverted-gray"] = "overlay"
-    """map over the photograph in gray, or alone: in color, in gray (white is salient) or in inverted gray"""
+    """map over the photograph in gray, or alone: in color, in gray (white is salient), or in inverted gray"""
     alpha: float = 0.55
     """overlay: opacity of the map (0 to 1)"""
     colormap: Literal["turbo", "viridis", "inferno", "jet"] = "turbo"
-    """overlay, color: the colors"""
+    """overlay, color: colormap"""
     top_percentile: float = 99.0
-    """a map is shown from its minimum to this percentile of its pixels, all above it alike (0 to 100; 100: maximum)"""
+    """scale each map from its minimum to this percentile of its pixels (above 0, at most 100; 100: maximum)"""
     columns: int = 5
-    """most tiles in a row (1 to 100)"""
+    """maximum number of tiles per row (1 to 100)"""
     tile: int = 224
     """longer side of each picture in pixels (32 to 2048)"""
     out: Annotated[Path | None, optional("FILE", "NAME-methods.png in the current folder")] = None
     """picture to write: .png, .jpg or .webp"""
     overwrite: bool = False
-    """replace the picture if it is there"""
+    """replace the picture if it exists"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: _SettingsOfMethods = field(default_factory=_SettingsOfMethods)
     compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
@@ -92,7 +92,7 @@ class CompareMethodsConfig:
         )
         require(
             not self.class_names or self.classifier.layer is None,
-            "--layer asks for a unit in place of classes: leave out --class.",
+            "--layer uses a unit instead of classes: leave out --class.",
         )
         require_range(self, "alpha", 0, 1)
         require_range(self, "columns", 1, 100)
@@ -204,9 +204,9 @@ def _cost(bound: tuple[str, MapStage | UserError]) -> str:
 
 
 def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:
-    """The stage of another method, with no larger batches than one image fills.
+    """The stage of another method, with batches no larger than one image fills.
 
-    A method that changes the image fills batches with the changed versions. Any other would compute the empty rows too.
+    A method that changes the image fills batches with the changed versions. Any other would compute empty rows, too.
     """
     assert read.views is not None
     stage = localizer.network
@@ -245,7 +245,7 @@ def _sheet(
     for class_name in class_names:
         maps = (tile(name, class_name) for name in _methods(config))
         probability = answers.probabilities.get(class_name)
-        # A unit's activity is no probability.
+        # The activation of a unit is not a probability.
         note = _shown(probability) if probability is not None and config.classifier.layer is None else ""
         blocks.append(Block(class_name, note, (Tile("image", photograph), *maps)))
     return contact_sheet(blocks, tile_wh, config.columns)

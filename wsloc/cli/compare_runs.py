@@ -28,24 +28,24 @@ _LETTERS = string.ascii_uppercase
 
 @dataclass(frozen=True)
 class CompareRunsConfig:
-    """Which of two runs finds more, by how much, and where; differences are to the first run."""
+    """Show which of two or more runs finds more, by how much, and where; differences are relative to the first run."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN...", help_behavior_hint="")]
-    """run folders; unfinished ones count with the images done so far"""
-    root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
+    """run folders; unfinished runs count with the images done so far"""
+    root: Annotated[Path | None, optional("DIR", "as in the first run")] = None
     """folder of the data set"""
-    boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
-    """true boxes of own images (data set folder)"""
-    masks: Annotated[Path | None, optional("DIR", "as a run had it")] = None
-    """true masks of own images (data set folder)"""
+    boxes: Annotated[Path | None, optional("CSV", "as in a run")] = None
+    """true boxes of your own images (data set folder)"""
+    masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
+    """true masks of your own images (data set folder)"""
     csv: Annotated[Path | None, optional("FILE", "none")] = None
-    """table to write, a row for each item: image, class, and of each run IoU and box"""
+    """table to write, one row per item: image, class, and the IoU and box of each run"""
     overwrite: bool = False
-    """replace the table if it is there"""
+    """replace the table if it exists"""
 
     def __post_init__(self) -> None:
         require(len(self.runs) >= 2, "A comparison needs two runs; name another run folder.")
-        require(len(self.runs) <= len(_LETTERS), f"At most {len(_LETTERS)} runs fit into a comparison; name fewer.")
+        require(len(self.runs) <= len(_LETTERS), f"A comparison takes at most {len(_LETTERS)} runs; name fewer.")
 
 
 def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
@@ -69,7 +69,7 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     for letter, contents in zip(_LETTERS, runs, strict=False):
         print(f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes))
     items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
-    print(f"\n{items} in {images} that all of them judged.")
+    print(f"\n{items} in {images} that all runs judged.")
     for note in comparison.notes:
         print(with_flags(note))
     for index in range(1, len(runs)):

@@ -1,4 +1,4 @@
-"""``wsloc evaluate``: every metric of a run, or of the maps of another tool."""
+"""``wsloc evaluate``: every metric of a run, or of maps from another tool."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _PARTS = ("classes", "class_name", "ids", "limit")
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Judge a run by every metric, or the maps of another tool (--maps and --dataset).
+    """Compute every metric of a run, or of maps from another tool (--maps and --dataset).
 
-    The data set is the run's own; flags such as --root say where it lies now. Writes metrics.json,
-    metrics_per_class.csv and items.csv into the run folder, but not where flags choose a part of the run.
+    The data set is that of the run; flags such as --root name its present folder. Writes metrics.json,
+    metrics_per_class.csv, and items.csv into the run folder, unless flags select a part of the run.
     """
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
     """run folder; it may be unfinished"""
-    maps: Annotated[Path | None, optional("DIR", "RUN/maps where there is one")] = None
-    """folder of saved maps: IMAGE/CLASS.npy or IMAGE.npy"""
+    maps: Annotated[Path | None, optional("DIR", "RUN/maps if it exists")] = None
+    """folder of saved maps: a run's archives, IMAGE/CLASS.npy, or IMAGE.npy"""
     protocol: Literal["wsloc", "wsol"] = "wsloc"
-    """arithmetic of MaxBoxAcc and PxAP: exact, or that of the code published by Choe et al. 2020"""
-    held_out: Annotated[Path | None, optional("RUN", "none: the oracle threshold alone")] = None
-    """a run on other images, with saved maps, that chooses the thresholds of MaxBoxAcc"""
+    """arithmetic of MaxBoxAcc and PxAP: exact, or as in the code published by Choe et al. 2020"""
+    held_out: Annotated[Path | None, optional("RUN", "none: only the oracle threshold")] = None
+    """run on other images, with saved maps, that chooses the thresholds of MaxBoxAcc"""
     score: Literal["quality", "probability"] = "quality"
-    """what sorts the boxes for average precision"""
+    """score that sorts the boxes for average precision"""
     insertion_deletion: int = 0
-    """insertion and deletion AUC of this many items, spread evenly; asks the network (>= 0)"""
+    """compute insertion and deletion AUC for this many items, spread evenly; runs the network (>= 0)"""
     out: Annotated[Path | None, optional("FILE", "none")] = None
-    """JSON file for the metrics, in place of the run folder's files"""
+    """JSON file for the metrics, instead of the files in the run folder"""
     data: DataSettings = field(default_factory=DataSettings)
 
     def __post_init__(self) -> None:
@@ -84,9 +84,9 @@ def _check_maps_alone(config: EvaluateConfig) -> None:
     if config.maps is None:
         raise UserError("Nothing to evaluate: give a run folder, or --maps DIR and --dataset.")
     if config.data.dataset is None:
-        raise UserError("--maps without a run folder needs --dataset NAME, the data set that the maps are of.")
+        raise UserError("--maps without a run folder needs --dataset NAME, the data set of the maps.")
     if config.insertion_deletion:
-        raise UserError("--insertion-deletion asks the network of a run: give a run folder, too.")
+        raise UserError("--insertion-deletion needs the network of a run: give a run folder, too.")
 
 
 def _check_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
@@ -99,7 +99,7 @@ def _check_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> Non
 
 
 def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
-    """The maps that were named, else those of the run; None where it has none."""
+    """The given maps, else those of the run; None if it has none."""
     from wsloc.runs.map_store import MAPS
 
     own = folder / MAPS
@@ -137,7 +137,7 @@ def _judge_run(
 def _written(
     config: EvaluateConfig, run: JudgedRun, dataset: Dataset, more: MoreMetrics, part: Sequence[str]
 ) -> tuple[dict[str, int], str, str]:
-    """The run's counts, what is known of its boxes, and where that was written."""
+    """The counts of the run, the summary of its boxes, and where that was written."""
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.judged_run import metrics_json
     from wsloc.judging.run_summary import summarize_run, write_summary

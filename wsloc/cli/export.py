@@ -1,4 +1,4 @@
-"""``wsloc export``: the boxes of a run as files that detectors and annotation tools read."""
+"""``wsloc export``: the boxes of a run as files for detectors and annotation tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write the boxes of a run for a detector or an annotation tool; says what to type next."""
+    """Write the boxes of a run for a detector or an annotation tool, and print the next command."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
     """run folder; it may be unfinished"""
@@ -32,10 +32,10 @@ class ExportConfig:
     label-studio (predictions), or cvat (COCO without outlines)"""
     out: Annotated[Path | None, optional("DIR", "RUN/exports/FORMAT")] = None
     """folder to write"""
-    root: Annotated[Path | None, optional("DIR", "as the run had it")] = None
-    """folder of the data set, where it has moved"""
+    root: Annotated[Path | None, optional("DIR", "as in the run")] = None
+    """folder of the data set, if it has moved"""
     overwrite: bool = False
-    """replace the export that --out names"""
+    """replace the export in --out"""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     layout: LayoutSettings = field(default_factory=LayoutSettings)
 

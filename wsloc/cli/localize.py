@@ -1,4 +1,4 @@
-"""``wsloc localize``: the main job."""
+"""``wsloc localize``: boxes from image-level labels."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _source(config: LocalizeConfig, localizer: Localizer) -> str:
 def _next_commands(folder: Path, output: OutputSettings) -> list[tuple[str, str]]:
     quoted = shlex.quote(str(folder))
     config = shlex.quote(str(folder / "config.yaml"))
-    report = ("a page to look at", f"wsloc report {quoted}")
-    look = ("look at 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
+    report = ("an HTML page", f"wsloc report {quoted}")
+    look = ("pictures of 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
     source = f"--maps {quoted}" if output.save_maps in ("float32", "float16") else f"--config {config}"
     rest = [
         ("another segmenter", f"wsloc localize {source} --segmenter graphcut-2013"),

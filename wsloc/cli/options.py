@@ -1,7 +1,7 @@
 """From flags and YAML files to a configuration.
 
 Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--maps RUN`` < ``--config FILE`` < flags. A YAML
-file is the flags written down, so it is read by the same parser: each key is turned into its flag.
+file is a list of flags, read by the same parser: each key becomes its flag.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     """The configuration that a command line asks for.
 
     Raises:
-        UserError: for bad flags, or a YAML file that is missing, malformed or holds an unknown key or a bad value.
+        UserError: for bad flags, or a YAML file that is missing or malformed, or has an unknown key or a bad value.
         SystemExit: status 0, after ``--help``.
     """
     arguments = _with_map_kind(arguments)
@@ -71,7 +71,7 @@ def _refuse_other_maps(config: LocalizeConfig) -> None:
     of_maps = flatten(config.classifier) | flatten(config.saliency) | {"targets": config.data.targets}
     for key in of_maps:
         if key != "maps" and given[key] != had[key]:
-            raise UserError(f"{config.saliency.maps} made its maps with {key} {had[key]}; leave out `{key}`.")
+            raise UserError(f"{config.saliency.maps} computed its maps with {key} {had[key]}; leave out `{key}`.")
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
@@ -90,7 +90,7 @@ def _with_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
         return config
     name = config.classifier.unit_name
     if config.data.class_name not in (None, name) or config.data.targets != "labels":
-        raise UserError("`layer` asks for a unit in place of classes: leave out `class_name` and `targets`.")
+        raise UserError("`layer` uses a unit instead of classes: leave out `class_name` and `targets`.")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=name))
 
 

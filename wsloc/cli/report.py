@@ -1,4 +1,4 @@
-"""``wsloc report``: a page about a run, or about several."""
+"""``wsloc report``: a page about one run or several."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """A page of figures, charts and pictures about a run; about several, their differences to the first."""
+    """Write an HTML page of metrics, charts, and pictures about a run, or about how several runs differ."""
 
     runs: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN...]", help_behavior_hint="")
     ]
-    """run folders, unfinished ones too"""
+    """run folders; they may be unfinished"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
     gallery: int = 200
@@ -79,12 +79,12 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
         if config.boxes is not None or config.masks is not None:
-            # A page without what was asked for would only hide the error.
+            # A page without the requested truth would hide the error.
             raise
         # The run folder alone is still worth a page.
         sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
         if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
-            sentence += " If it has moved, `root` says where it is."
+            sentence += " If it has moved, give its folder as `root`."
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
     return page_of_run(judged, settings, dataset, config.gallery, progress=bar)

@@ -41,12 +41,12 @@ def _print_rounds(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) 
     folders = [shlex.quote(str(out / f"round-{row.index}")) for row in rounds]
     print(f"\nRounds: {out / 'rounds.csv'}")
     if not readable:
-        print("The rounds know no data set, so nothing else reads them; --dataset NAME beside the export changes that.")
+        print("Without a data set no other command reads these rounds; give --dataset NAME together with the export.")
         return
     best = best_round(rounds)
     if best is None:
         best = len(rounds) - 1
-        print("Which round is best cannot be told without true boxes.")
+        print("Without true boxes the best round is unknown.")
     else:
         print(f"The highest {HEADLINE} is that of round {best}; whoever chooses by it has looked at true boxes.")
     page = ("a page to look at", f"wsloc report {' '.join(folders)}")

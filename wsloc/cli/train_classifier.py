@@ -1,4 +1,4 @@
-"""``wsloc train-classifier``: a classifier of a data set's own classes, from its image-level labels alone."""
+"""``wsloc train-classifier``: a classifier for the classes of a data set, from image-level labels alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
 
 
 def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
-    """The same images, or those of the test split, localized: all settings of the data that are not the default."""
+    """The command that localizes the same images or those of the test split, with all data settings not at default."""
     from wsloc.fitting.open_task import of_test_split, with_training_split
 
     data: DataSettings = with_training_split(config.data)

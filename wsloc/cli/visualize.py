@@ -27,34 +27,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VisualizeConfig:
-    """An image that maximizes the score of a class: what the network takes for the class."""
+    """Find an image that maximizes the score of a class: what the network takes for the class."""
 
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
     ] = None
-    """the class; or give --layer and --unit"""
+    """class to visualize; or give --layer and --unit"""
     start: Annotated[str, tyro.conf.arg(metavar="zero|noise|FILE")] = "zero"
     """image to start from: zero (the mean image), noise (uniform), or a photograph"""
     steps: int = 150
-    """steps of the ascent (>= 1)"""
+    """number of steps of the ascent (>= 1)"""
     learning_rate: float = 0.05
-    """root mean square of the first step's change, in units of the normalized image; falls to zero (> 0)"""
+    """root mean square of the change in the first step, in units of the normalized image; falls to zero (> 0)"""
     penalty: float = 1e-3
     """lambda in S_c - lambda ||I||^2 (>= 0)"""
     jitter: int = 8
-    """most pixels by which the image is shifted at each step (>= 0; 0: none)"""
+    """maximum shift of the image at each step, in pixels (>= 0; 0: none)"""
     blur: float = 1.0
-    """sigma in pixels of the Gaussian that smooths the image on the way (0 to 20; 0: none)"""
+    """sigma, in pixels, of the Gaussian that smooths the image during the ascent (0 to 20; 0: none)"""
     blur_every: int = 4
     """smooth after every N steps (>= 1)"""
     save_every: int = 10
     """write a picture every N steps (>= 1)"""
     out: Annotated[Path | None, optional("DIR", "runs/visualize-ARCH-CLASS-NNN")] = None
-    """folder to write, which must not exist yet"""
+    """output folder, which must not exist"""
     seed: int = 0
     """seed of the noise and the shifts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the network (auto: cuda or mps where there is one)"""
+    """device of the network (auto: cuda or mps if available)"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ def run(config: VisualizeConfig, _command: Sequence[str]) -> int:
         folder = _make_folder(config, classifier)
         if first.before_last_relu:
             print(
-                "The score has no gradient at the start, so the score before the last ReLU takes its place.", flush=True
+                "The score has no gradient at the start, so the score before the last ReLU is used instead.", flush=True
             )
         _write(config, classifier.preprocessing, first, steps, folder)
     return 0

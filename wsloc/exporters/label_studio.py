@@ -24,7 +24,7 @@ def write_label_studio(folder: Path, images: Iterable[ExportImage], context: Wri
 
     Corner and sides are percent of the image as the browser shows it, which turns it by its EXIF orientation. Images
     are named as Label Studio serves them where its document root is the parent of their folder; the folder itself is
-    then a storage of the project, which must lie below the root. An uncertain box says so in ``meta``.
+    then a storage of the project, which must be below the root. An uncertain box says so in ``meta``.
     """
     with (folder / TASKS).open("w", encoding="ascii") as file:
         file.write("[")

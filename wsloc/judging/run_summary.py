@@ -1,4 +1,4 @@
-"""The end of a run: its metrics, as files and as the text that the command line prints."""
+"""The summary of a run: its metrics, as files and as the text that the command line prints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Items that failed for one reason, and their files."""
+    """Items that failed for the same reason, and their files."""
 
     stage: str
     reason: str
@@ -53,7 +53,7 @@ def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent)
     ]
     lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
     if counts["failures"]:
-        lines.append(f"  which ones: {run.contents.path / 'failures.jsonl'}")
+        lines.append(f"  listed in {run.contents.path / 'failures.jsonl'}")
     lines += run.contents.notes
     if truth is not None:
         lines += _problem_lines(truth)
@@ -96,10 +96,10 @@ def count_records(dataset: Dataset, run: JudgedRun) -> dict[str, int]:
 
 
 def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
-    """Failures by stage and reason, the most frequent first."""
+    """Failures by stage and reason, most frequent first."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for failure in failures:
-        # A file's own name would make each reason unique.
+        # The file name would make each reason unique.
         reason = failure.reason.replace(failure.file, "the image").replace(Path(failure.file).name, "the image")
         groups[failure.stage, reason].append(failure.file + (f" ({failure.class_name})" if failure.class_name else ""))
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
@@ -123,8 +123,8 @@ def orientation_notes(truth: GroundTruthSet | None) -> list[str]:
     if truth is None or not truth.ambiguous_orientations:
         return []
     return [
-        f"{counted(truth.ambiguous_orientations, 'image')} with an EXIF orientation, whose annotation does not tell in "
-        "which frame the boxes are: taken to be that of the stored image."
+        f"{counted(truth.ambiguous_orientations, 'image')} with an EXIF orientation, whose annotation does not say "
+        "which frame its boxes use: assumed to be that of the stored image."
     ]
 
 
@@ -134,5 +134,5 @@ def _problem_lines(truth: GroundTruthSet) -> list[str]:
         lines.append(f"{len(problems)} problems in the annotations:")
         lines += [f"  {problem}" for problem in problems[:_MAX_PROBLEMS_SHOWN]]
         if len(problems) > _MAX_PROBLEMS_SHOWN:
-            lines.append("  ... all of them in annotation_problems.txt")
+            lines.append("  ... all are in annotation_problems.txt")
     return lines + orientation_notes(truth)
