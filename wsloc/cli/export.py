@@ -75,7 +75,7 @@ def export_and_say(config: ExportConfig) -> int:
 
 
 def _say(export: Export) -> None:
-    from wsloc.exporters.next_commands import next_commands
+    from wsloc.exporters.formats import next_commands
 
     counts = export.manifest["counts"]
     images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())
