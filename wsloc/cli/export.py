@@ -66,7 +66,7 @@ def run(config: ExportConfig, _command: Sequence[str]) -> int:
 
 
 def _print_export(export: Export) -> None:
-    from wsloc.exporters.next_commands import next_commands
+    from wsloc.exporters.formats import next_commands
 
     counts = export.manifest["counts"]
     images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())
