@@ -318,7 +318,7 @@ def test_missing_folders_files_and_images_are_a_users_error(tmp_path: Path) -> N
     for file in (tmp_path / "val2017").iterdir():
         file.unlink()
     with pytest.raises(UserError, match=r"None of the 3 images of .* \(such as 000000000042\.jpg\) lies in .*; `root`"):
-        open_coco(tmp_path, path)
+        open_coco(tmp_path, "val2017", path)
 
 
 @pytest.mark.parametrize(
