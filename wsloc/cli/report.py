@@ -64,7 +64,7 @@ def run(config: ReportConfig, _command: Sequence[str]) -> int:
 
 def print_report(out: Path) -> None:
     """Print where a page is, and how large."""
-    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
+    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text: {out.with_suffix('.md')}")
 
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
