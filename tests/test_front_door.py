@@ -260,7 +260,7 @@ def test_wrong_settings_of_training_and_detecting_are_a_sentence(
         wsloc.train_classifier(epochs=1)
     with pytest.raises(wsloc.UserError, match="`resume` and `overwrite` exclude each other"):
         wsloc.train_detector("truth", dataset="demo", resume=True, overwrite=True)
-    with pytest.raises(wsloc.UserError, match="`min_score` must lie between 0 and 1"):
+    with pytest.raises(wsloc.UserError, match="`min_score` must be between 0 and 1"):
         wsloc.detect(detector.detector, image, min_score=7)
     with pytest.raises(wsloc.UserError, match="`device` must be one of auto, cpu, cuda, mps"):
         wsloc.detect(detector.detector, image, device="gpu")

@@ -270,7 +270,7 @@ class SegmentationSettings:
         require_range(self, "smoothing", 0, 0.2)
         require_range(self, "working_size", 32, 4096, unit=" pixels")
         require_range(self, "cut_iterations", 1, 100)
-        require(0 < self.threshold < 1, f"`threshold` must lie between 0 and 1, not {self.threshold}.")
+        require(0 < self.threshold < 1, f"`threshold` must be between 0 and 1, not {self.threshold}.")
         require_range(self, "components", 1)
         require_range(self, "component_area_fraction", 0, 1)
 

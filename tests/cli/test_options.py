@@ -152,7 +152,7 @@ def test_any_number_or_name_reads_back(
             r"my\.yaml: There is no saliency method 'guess'; choose gradient, .*, rise, or package\.module:function\.$",
         ),
         ("seed: 1\nbatch_size: many\n", "Error parsing --batch-size: .*'many'"),
-        ("method: {a: b}\n", "method holds settings of its own, but all settings belong at the left margin"),
+        ("method: {a: b}\n", "method has nested settings, but all settings must be at the top level"),
         ("dataset: no\n", "Unrecognized options: --no-dataset"),
         ("arch: [a, b]\n", "Unrecognized options: b"),
         # Judged together: neither quantile is wrong beside the other, whatever the defaults are.

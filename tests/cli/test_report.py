@@ -252,7 +252,7 @@ def test_two_runs(here: Path, report: Report) -> None:
         ("run --gallery -1", "--gallery must be between 0 and 2000, not -1"),
         ("run --gallery many", "--gallery"),
         ("run --out page.txt", "--out must end in .html, not page.txt"),
-        ("run --out none/page.html", "The folder none does not exist; make it, or give another --out."),
+        ("run --out none/page.html", "The folder none does not exist; create it, or give another --out."),
         ("run --out folder.html", "folder.html is a folder; give another --out."),
         ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes or --masks"),
         ("blind --boxes none.csv", "The boxes none.csv do not exist"),

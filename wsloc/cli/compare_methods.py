@@ -98,7 +98,7 @@ class CompareMethodsConfig:
         require_range(self, "columns", 1, 100)
         require_range(self, "tile", 32, 2048, unit=" pixels")
         percentile = self.top_percentile
-        require(0 < percentile <= 100, f"--top-percentile must lie above 0 and be at most 100, not {percentile}.")
+        require(0 < percentile <= 100, f"--top-percentile must be above 0 and at most 100, not {percentile}.")
         require(
             self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
             f"--out must end in .png, .jpg or .webp, not {self.out}.",

@@ -92,7 +92,7 @@ def _check_maps_alone(config: EvaluateConfig) -> None:
 def _check_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
     """Checked before the work rather than after."""
     if config.out is None and not part and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written, and the metrics go there; name another file by --out FILE.json.")
+        raise UserError(f"The metrics cannot be written to {folder}; name another file by --out FILE.json.")
     needs_maps = "--held-out" if config.held_out is not None else "--insertion-deletion"
     if (config.held_out is not None or config.insertion_deletion) and _map_folder(config, folder) is None:
         raise UserError(f"{needs_maps} needs maps, and {folder} has none; run wsloc localize with --save-maps.")

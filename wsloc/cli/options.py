@@ -121,7 +121,7 @@ def _as_flags(path: Path, key: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [flag if value else "--no-" + flag[2:]]
     if isinstance(value, dict):
-        raise UserError(f"{path}: {key} holds settings of its own, but all settings belong at the left margin.")
+        raise UserError(f"{path}: {key} has nested settings, but all settings must be at the top level.")
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [f"{flag}={value}"]

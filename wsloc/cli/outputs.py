@@ -26,7 +26,7 @@ def free_output(path: Path, *, overwrite: bool, flag: str = "--out", make_folder
     if path.is_dir():
         raise UserError(f"{path} is a folder; give another {flag}.")
     if not make_folder and not path.parent.is_dir():
-        raise UserError(f"The folder {path.parent} does not exist; make it, or give another {flag}.")
+        raise UserError(f"The folder {path.parent} does not exist; create it, or give another {flag}.")
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists; give another {flag}, or --overwrite to replace it.")
     return path

@@ -41,7 +41,7 @@ class ReportConfig:
     """true masks of own images (data set folder)"""
 
     def __post_init__(self) -> None:
-        require(bool(self.runs), "Nothing to report on: name a run folder.")
+        require(bool(self.runs), "Nothing to report on: give a run folder.")
         require_range(self, "gallery", 0, 2000)
         require(
             self.out is None or self.out.suffix.lower() in (".html", ".htm"),
