@@ -49,7 +49,7 @@ def require_range(settings: object, name: str, low: float, high: float | None = 
     """
     value = getattr(settings, name)
     if value is not None and not low <= value <= (value if high is None else high):
-        limits = f"be at least {low}{unit}" if high is None else f"lie between {low} and {high}{unit}"
+        limits = f"be at least {low}{unit}" if high is None else f"be between {low} and {high}{unit}"
         raise UserError(f"`{name}` must {limits}, not {value}.")
 
 

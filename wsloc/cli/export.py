@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from wsloc.cli.bars import bar
+from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import print_next
 from wsloc.config import one_of, optional
@@ -59,7 +59,7 @@ def run(config: ExportConfig, _command: Sequence[str]) -> int:
         config.selection,
         config.layout,
         overwrite=config.overwrite,
-        progress=bar,
+        progress=kept_bar,
     )
     _print_export(export)
     return 1 if (export.path / PROBLEMS).exists() else 0
