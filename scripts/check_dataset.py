@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set: ``wsloc check-dataset``."""
+"""Problems in the files of a data set: ``wsloc check-dataset``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Which of two runs finds more, by how much, and where: ``wsloc compare-runs``."""
+"""Which of two or more runs finds more, by how much, and where: ``wsloc compare-runs``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Every metric of a run, or of saved maps: ``wsloc evaluate``."""
+"""Every metric of a run or of saved maps: ``wsloc evaluate``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The boxes of a run as files that detectors and annotation tools read: ``wsloc export``."""
+"""The boxes of a run as files for detectors and annotation tools: ``wsloc export``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Boxes from image-level labels, and how good they are: ``wsloc localize``."""
+"""Boxes from image-level labels, and their metrics: ``wsloc localize``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A page about a run, or about several: ``wsloc report``."""
+"""A page about one run or several: ``wsloc report``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A classifier of a data set's own classes, from its image-level labels: ``wsloc train-classifier``."""
+"""A classifier for the classes of a data set, from image-level labels: ``wsloc train-classifier``."""
 
 import sys
 

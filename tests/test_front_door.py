@@ -82,6 +82,21 @@ def test_results_show_themselves(image: np.ndarray, network: nn.Module) -> None:
     assert wsloc.localize(bad, "red", model=network, class_names=NAMES, input_size=32)._repr_png_() is None
 
 
+def test_results_convert_to_supervision(image: np.ndarray, network: nn.Module) -> None:
+    pytest.importorskip("supervision")
+    settings = {"class_names": NAMES, "input_size": 32, "segmenter": "threshold"}
+    found = wsloc.localize([image, image], ["blue", "red"], model=network, **settings)
+    detections = found.of_image(0).to_supervision()
+    np.testing.assert_allclose(detections.xyxy, found.boxes_xyxy[:2], atol=1e-4)
+    assert detections.confidence.tolist() == pytest.approx(found.scores[:2].tolist(), abs=1e-6)
+    assert detections.class_id.tolist() == [0, 1]
+    assert detections["class_name"].tolist() == ["blue", "red"]
+    for ours, theirs in zip(found.masks[:2], detections.mask, strict=True):
+        assert np.array_equal(ours, theirs)
+    with pytest.raises(wsloc.UserError, match="boxes of one image"):
+        found.to_supervision()
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -89,7 +104,7 @@ def test_results_show_themselves(image: np.ndarray, network: nn.Module) -> None:
         ({"method": "gradiant"}, "did you mean gradient"),
         ({"segmenter": "grab"}, "There is no segmenter 'grab'"),
         ({"views": "none"}, "There is no choice of views 'none'"),
-        ({"smoothing": 7}, "`smoothing` must lie between 0 and 0.2"),
+        ({"smoothing": 7}, "`smoothing` must be between 0 and 0.2"),
     ],
 )
 def test_wrong_names_are_a_sentence(
@@ -245,7 +260,7 @@ def test_wrong_settings_of_training_and_detecting_are_a_sentence(
         wsloc.train_classifier(epochs=1)
     with pytest.raises(wsloc.UserError, match="`resume` and `overwrite` exclude each other"):
         wsloc.train_detector("truth", dataset="demo", resume=True, overwrite=True)
-    with pytest.raises(wsloc.UserError, match="`min_score` must lie between 0 and 1"):
+    with pytest.raises(wsloc.UserError, match="`min_score` must be between 0 and 1"):
         wsloc.detect(detector.detector, image, min_score=7)
     with pytest.raises(wsloc.UserError, match="`device` must be one of auto, cpu, cuda, mps"):
         wsloc.detect(detector.detector, image, device="gpu")

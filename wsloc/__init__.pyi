@@ -68,7 +68,7 @@ from .saliency.attribution import BoundMethod as BoundMethod
 from .saliency.attribution import PairBatch as PairBatch
 from .saliency.averaging import average_views as average_views
 from .saliency.binding import MethodContext as MethodContext
-from .saliency.methods import bind_method as bind_method
+from .saliency.combination import bind_method as bind_method
 from .segmentation.components import Component as Component
 from .segmentation.components import largest_components as largest_components
 from .segmentation.graphcut import grabcut as grabcut

@@ -1,8 +1,8 @@
 """The whole configuration of a run: frozen dataclasses of plain values.
 
-Each field is a flag of the same name (with dashes for underscores) and a
-key of the YAML files; names are unique over all groups, so that both stay flat. The text under a
-field is its help. Nothing heavy is imported here: the help answers at once.
+Each field is a flag of the same name (with dashes for underscores) and a key of the YAML files. Names are unique
+across all groups, so both stay flat. The text under a field is its help. Nothing heavy is imported here, so that
+the help is fast.
 
 :mod:`wsloc.cli.options` reads the flags and the YAML files into these classes.
 """
@@ -31,7 +31,7 @@ def optional(metavar: str, default: str) -> object:
 
 
 def one_of(registry: Registry[Any], default: str | None = None) -> object:
-    """How the help shows a flag that takes a name of a registry; ``default`` where its default is None."""
+    """How the help shows a flag that takes a name of a registry; ``default`` says what a default of None means."""
     hint = None if default is None else f"(default: {default})"
     return tyro.conf.arg(metavar=f"{{{','.join(registry)}}}|MODULE:NAME", help_behavior_hint=hint)
 
@@ -41,151 +41,160 @@ def require(condition: bool, sentence: str) -> None:
         raise UserError(sentence)
 
 
+def require_range(settings: object, name: str, low: float, high: float | None = None, unit: str = "") -> None:
+    """A setting that is None, or from ``low`` to ``high`` (None: without a limit).
+
+    Raises:
+        UserError: if it is anything else.
+    """
+    value = getattr(settings, name)
+    if value is not None and not low <= value <= (value if high is None else high):
+        limits = f"be at least {low}{unit}" if high is None else f"be between {low} and {high}{unit}"
+        raise UserError(f"`{name}` must {limits}, not {value}.")
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """Which images, and which classes in them."""
 
     dataset: Annotated[str | None, one_of(DATASETS, "none")] = None
-    """data set: demo (made on the spot), voc, coco, imagenet (CLS-LOC), cub (CUB-200-2011), folder (own images), or
-    wsol (the text tables of wsolevaluation)"""
-    root: Annotated[Path | None, optional("DIR", "data, or a folder in it")] = None
-    """folder of the data set; for voc the one that holds VOCdevkit, for coco the one that holds annotations"""
+    """data set: demo (created on first use), voc, coco, imagenet (CLS-LOC), cub (CUB-200-2011), folder (your own
+    images), or wsol (the text tables of wsolevaluation)"""
+    root: Annotated[Path | None, optional("DIR", "data, or a folder inside it")] = None
+    """folder of the data set; for voc the one that contains VOCdevkit, for coco the one that contains annotations"""
     year: Literal["2007", "2012"] = "2012"
     """voc: year of the data set"""
-    split: Annotated[str | None, optional("NAME", "the one to judge boxes on, see docs/formats.md")] = None
+    split: Annotated[str | None, optional("NAME", "the evaluation split, see docs/formats.md")] = None
     """part of the data set, such as train, val or test; voc: a list in ImageSets/Main"""
     download: bool = False
-    """voc: fetch the data set into its folder first, by torchvision's own code"""
-    labels: Annotated[Path | None, optional("CSV", "the sub-folders are the classes")] = None
+    """voc: first download the data set into its folder, with torchvision"""
+    labels: Annotated[Path | None, optional("CSV", "sub-folders are classes")] = None
     """folder: CSV file with rows image,label[;label...]"""
     annotations: Annotated[Path | None, optional("PATH", "below the root")] = None
     """coco: the instances JSON file; wsol: the folder of the text tables"""
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
     masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None
-    """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png (not 0: object); wsol: folder of its masks"""
+    """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png (nonzero is object); wsol: mask folder"""
     images: Annotated[str | None, optional("GLOB", "none")] = None
-    """own images without a data set, such as 'photos/*.jpg'; together with a class, or with targets topK"""
+    """your own images without a data set, such as 'photos/*.jpg'; needs a class, or targets topK"""
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
     ] = None
-    """look for this one class in every image, whatever its labels"""
+    """look for this class in every image, regardless of its labels"""
     targets: str = "labels"
-    """classes to look for: labels (the image-level labels), or topK such as top5 (the classifier's K best)"""
+    """classes to look for: labels (the image-level labels), or topK such as top5 (the classifier's top K)"""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
-    """only these classes"""
+    """use only these classes"""
     ids: Annotated[Path | None, optional("FILE", "all")] = None
-    """only the images whose ids this text file lists, one per line"""
+    """use only the images whose ids this text file lists, one per line"""
     limit: Annotated[int | None, optional("N", "all")] = None
-    """only the first N images (>= 1)"""
+    """use only the first N images (>= 1)"""
 
     def __post_init__(self) -> None:
         if self.dataset is not None:
             DATASETS.require(self.dataset)
-        require(self.limit is None or self.limit >= 1, f"`limit` must be at least 1, not {self.limit}.")
+        require_range(self, "limit", 1)
         require(
             self.targets == "labels" or re.fullmatch(r"top([1-9]|[1-4]\d|50)", self.targets) is not None,
             f"`targets` must be labels, or top1 to top50, not {self.targets!r}.",
         )
         require(
             self.class_name is None or self.targets == "labels",
-            f"`class_name` looks for one class and `targets={self.targets!r}` for the classifier's "
-            "best: give only one of them.",
+            f"`class_name` looks for one class, but `targets={self.targets!r}` looks for the classifier's "
+            "top classes: give only one of them.",
         )
 
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """The network, what goes into it and what its outputs mean."""
+    """The network, its inputs, and the meaning of its outputs."""
 
     arch: str = "resnet50"
     """network: a torchvision name, timm:NAME, package.module:function (which returns an nn.Module), or demo"""
-    weights: Annotated[Path | None, optional("FILE", "torchvision's own, fetched on first use")] = None
+    weights: Annotated[Path | None, optional("FILE", "torchvision's, downloaded on first use")] = None
     """weights file, .pth or .safetensors"""
     checkpoint: Annotated[Path | None, optional("FILE", "none")] = None
-    """classifier that wsloc train-classifier wrote: network, classes and preprocessing in one file, in place of arch,
-    weights and classes file"""
-    classes_file: Annotated[Path | None, optional("FILE", "names that come with the weights")] = None
+    """classifier from wsloc train-classifier: network, classes, and preprocessing in one file; replaces arch, weights,
+    and the classes file"""
+    classes_file: Annotated[Path | None, optional("FILE", "the names in the weights")] = None
     """text file that names the network's outputs, one per line"""
-    label_map: Annotated[str | None, optional("NAME|FILE", "by name, else the built-in map")] = None
+    label_map: Annotated[str | None, optional("NAME|FILE", "by name, then the built-in map")] = None
     """from data-set classes to network outputs: voc, coco, imagenet, or a YAML or JSON file"""
     activation: Annotated[
-        Literal["softmax", "sigmoid"] | None, optional("softmax|sigmoid", "the weights' own, else softmax")
+        Literal["softmax", "sigmoid"] | None, optional("softmax|sigmoid", "from the weights, or softmax")
     ] = None
-    """what turns the network's outputs into probabilities"""
-    input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
-    """side of the network's input in pixels; the shorter side where resize is short-side (>= 16)"""
+    """function that turns the network's outputs into probabilities"""
+    input_size: Annotated[int | None, optional("N", "from the weights, or 224")] = None
+    """side of the network's input in pixels; with resize short-side, the shorter side (>= 16)"""
     resize: Annotated[
-        Literal["squash", "short-side"] | None, optional("squash|short-side", "the checkpoint's own, else squash")
+        Literal["squash", "short-side"] | None, optional("squash|short-side", "from the checkpoint, or squash")
     ] = None
-    """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
-    mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel means of the normalization, for values in [0, 1]; one number for a gray network"""
-    std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel standard deviations of the normalization; one number for a gray network"""
+    """how the whole image is resized to the input size: squash (both sides), or short-side (keeps the aspect ratio)"""
+    mean: Annotated[tuple[float, ...] | None, optional("X...", "from the weights, or ImageNet's")] = None
+    """channel means of the normalization, for values in [0, 1]; one number for a grayscale network"""
+    std: Annotated[tuple[float, ...] | None, optional("X...", "from the weights, or ImageNet's")] = None
+    """channel standard deviations of the normalization; one number for a grayscale network"""
     layer: Annotated[str | None, optional("NAME", "none")] = None
-    """ask for a unit of this layer, as in named_modules(), in place of the classes; together with a unit"""
-    unit: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [PLACE...]", help_behavior_hint="(default: none)")] = ()
+    """use a unit of this layer, named as in named_modules(), as the target instead of the classes; needs a unit"""
+    unit: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [INDEX...]", help_behavior_hint="(default: none)")] = ()
     """the unit of the layer: K for a whole channel (its mean), K ROW COLUMN for one neuron of a feature map"""
 
     def __post_init__(self) -> None:
-        require(
-            self.input_size is None or self.input_size >= 16,
-            f"`input_size` must be at least 16 pixels, not {self.input_size}.",
-        )
+        require_range(self, "input_size", 16, unit=" pixels")
         require(
             self.std is None or all(value > 0 for value in self.std),
             "`std` must hold positive numbers.",
         )
         require(
             self.checkpoint is None or (self.weights is None and self.classes_file is None),
-            "`checkpoint` brings its own weights and classes: leave out `weights` and `classes_file`.",
+            "`checkpoint` contains its own weights and classes: leave out `weights` and `classes_file`.",
         )
         require((self.layer is None) == (not self.unit), "`layer` and `unit` belong together: give both.")
-        require(all(number >= 0 for number in self.unit), "`unit` takes whole numbers from 0.")
+        require(all(number >= 0 for number in self.unit), "`unit` takes integers from 0 up.")
 
     @property
     def unit_name(self) -> str:
-        """What the unit is called where a class would be, such as ``features.3 unit 7``."""
+        """The name of the unit in place of a class, such as ``features.3 unit 7``."""
         return f"{self.layer} unit {' '.join(map(str, self.unit))}"
 
 
 @dataclass(frozen=True)
 class SaliencySettings:
-    """How the saliency map is made."""
+    """How the saliency map is computed."""
 
     method: Annotated[str, one_of(METHODS)] = "gradient"
     """saliency method"""
     second_method: Annotated[str | None, optional("METHOD", "none")] = None
-    """a second saliency method, whose map is combined with the first one's"""
+    """second saliency method, whose map is combined with that of the first"""
     combine: Combination = "product"
-    """how the maps of two methods become one (mean: each over its maximum)"""
+    """how the maps of two methods are combined (mean: each map is divided by its maximum first)"""
     views: Annotated[str, one_of(VIEWS)] = "whole"
-    """views of the image whose maps are averaged: whole, mirror (and its mirror image), ten-crop, or multi-scale"""
+    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, or multi-scale"""
     maps: Annotated[Path | None, optional("RUN", "none")] = None
-    """cut the maps that this run kept (save_maps) again, without a network; its settings are the defaults"""
+    """cut the maps that this run saved (save_maps) again, without a network; its settings become the defaults"""
     cam_layers: Annotated[
-        tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found by itself)")
+        tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found automatically)")
     ] = ()
-    """grad-cam and similar: layers to read features at, as in named_modules(); the maps of several are fused"""
+    """grad-cam and similar: layers whose features are used, as in named_modules(); the maps of several are fused"""
     score_cam_channels: Annotated[int | None, optional("N", "all")] = None
-    """score-cam: only the N channels that vary most over the image (>= 1)"""
+    """score-cam: use only the N channels that vary most over the image (>= 1)"""
     smoothgrad_samples: int = 25
-    """smoothgrad: noisy copies of the image (>= 1)"""
+    """smoothgrad: number of noisy copies of the image (>= 1)"""
     smoothgrad_noise: float = 0.15
     """smoothgrad: standard deviation of the noise, as a fraction of the range of the image's values (> 0)"""
     integrated_steps: int = 32
-    """integrated-gradients: points on the way from the mean image (>= 1)"""
+    """integrated-gradients: number of points on the path from the mean image (>= 1)"""
     occlusion_patch: int = 48
     """occlusion: side of the patch in pixels of the network's input (>= 1)"""
     occlusion_stride: int = 16
-    """occlusion: step of the patch in pixels of the network's input (>= 1, at most the patch)"""
+    """occlusion: stride of the patch in pixels of the network's input (>= 1, at most the patch)"""
     occlusion_fill: OcclusionFill = "data-mean"
-    """occlusion: what hides the patch: the training data's mean color, the image's own, or the blurred image"""
+    """occlusion: fill of the patch: the mean color of the training data, that of the image, or the blurred image"""
     rise_masks: int = 2000
-    """rise: random masks (>= 1)"""
+    """rise: number of random masks (>= 1)"""
     rise_grid: int = 7
-    """rise: cells along each side of a mask (>= 1)"""
+    """rise: number of cells along each side of a mask (>= 1)"""
     rise_fraction: float = 0.5
     """rise: fraction of the cells that are kept (0 to 1)"""
 
@@ -195,36 +204,33 @@ class SaliencySettings:
             METHODS.require(self.second_method)
         VIEWS.require(self.views)
         require(not isinstance(self.cam_layers, str), "cam_layers takes a tuple of names, such as ('layer4',).")
-        for name in ("smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"):
-            require(getattr(self, name) >= 1, f"`{name}` must be at least 1, not {getattr(self, name)}.")
-        require(
-            self.score_cam_channels is None or self.score_cam_channels >= 1,
-            f"`score_cam_channels` must be at least 1, not {self.score_cam_channels}.",
-        )
+        counts = "smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"
+        for name in (*counts, "score_cam_channels"):
+            require_range(self, name, 1)
         require(self.smoothgrad_noise > 0, f"`smoothgrad_noise` must be above 0, not {self.smoothgrad_noise}.")
         require(
             1 <= self.occlusion_stride <= self.occlusion_patch,
-            "`occlusion_stride` must lie between 1 and `occlusion_patch`, so that no pixel is left out, not "
+            "`occlusion_stride` must be between 1 and `occlusion_patch`, so that no pixel is left out, not "
             f"{self.occlusion_stride} with a patch of {self.occlusion_patch}.",
         )
-        require(0 < self.rise_fraction < 1, f"`rise_fraction` must lie between 0 and 1, not {self.rise_fraction}.")
+        require(0 < self.rise_fraction < 1, f"`rise_fraction` must be between 0 and 1, not {self.rise_fraction}.")
 
 
 @dataclass(frozen=True)
 class RefinementSettings:
-    """What learns over the whole set between maps and cut."""
+    """A step between maps and cut that learns over the whole set."""
 
     refiner: Annotated[str | None, optional("NAME", "none")] = None
-    """makes better maps by what it learns from the maps of all images: package.module:NAME"""
+    """improves each map with what it learns from the maps of all images: package.module:NAME"""
     feature_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
     ] = ()
-    """layers whose features the refiner reads, as in named_modules()"""
+    """layers whose features the refiner reads, named as in named_modules()"""
 
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """How the map becomes a mask, and the mask a box."""
+    """How the map becomes a mask and the mask becomes a box."""
 
     segmenter: Annotated[str, one_of(SEGMENTERS)] = "grabcut"
     """grabcut (iterated), graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
@@ -235,67 +241,58 @@ class SegmentationSettings:
     smoothing: float = 0.01
     """sigma of the Gaussian that smooths the map, as a fraction of the image's longer side (0 to 0.2; 0: none)"""
     working_size: int = 224
-    """longer side in pixels at which the cut is made (32 to 4096)"""
+    """longer side, in pixels, of the image for the cut (32 to 4096)"""
     cut_iterations: int = 5
-    """grabcut: most iterations; it stops earlier when the labeling no longer changes (1 to 100)"""
+    """grabcut: maximum number of iterations; it stops early when the labels no longer change (1 to 100)"""
     clamp_foreground_quantile: float = 0.995
-    """graphcut-2013: pixels above this quantile are foreground for certain (0 to 1)"""
+    """graphcut-2013: pixels above this quantile are clamped to foreground (0 to 1)"""
     clamp_background_quantile: float = 0.005
-    """graphcut-2013: pixels below this quantile are background for certain (0 to 1)"""
+    """graphcut-2013: pixels below this quantile are clamped to background (0 to 1)"""
     threshold: float = 0.25
     """threshold: fraction of the map's maximum above which a pixel is foreground (0 to 1)"""
     components: int = 1
-    """most connected components that become boxes, the largest first (>= 1)"""
+    """maximum number of connected components that become boxes, largest first (>= 1)"""
     component_area_fraction: float = 0.01
-    """least area of the second and further components, as a fraction of the image (0 to 1)"""
+    """minimum area of the second and later components, as a fraction of the image (0 to 1)"""
 
     def __post_init__(self) -> None:
         SEGMENTERS.require(self.segmenter)
         require(
             0 < self.background_quantile < self.foreground_quantile < 1,
-            "`background_quantile` must lie below `foreground_quantile`, both between 0 and 1, not "
+            "`background_quantile` must be below `foreground_quantile`, both between 0 and 1, not "
             f"{self.background_quantile} and {self.foreground_quantile}.",
         )
         require(
             0 <= self.clamp_background_quantile < self.clamp_foreground_quantile <= 1,
-            "`clamp_background_quantile` must lie below `clamp_foreground_quantile`, both from 0 to 1, not "
+            "`clamp_background_quantile` must be below `clamp_foreground_quantile`, both from 0 to 1, not "
             f"{self.clamp_background_quantile} and {self.clamp_foreground_quantile}.",
         )
-        require(0 <= self.smoothing <= 0.2, f"`smoothing` must lie between 0 and 0.2, not {self.smoothing}.")
-        require(
-            32 <= self.working_size <= 4096,
-            f"`working_size` must lie between 32 and 4096 pixels, not {self.working_size}.",
-        )
-        require(
-            1 <= self.cut_iterations <= 100,
-            f"`cut_iterations` must lie between 1 and 100, not {self.cut_iterations}.",
-        )
-        require(0 < self.threshold < 1, f"`threshold` must lie between 0 and 1, not {self.threshold}.")
-        require(self.components >= 1, f"`components` must be at least 1, not {self.components}.")
-        require(
-            0 <= self.component_area_fraction <= 1,
-            f"`component_area_fraction` must lie between 0 and 1, not {self.component_area_fraction}.",
-        )
+        require_range(self, "smoothing", 0, 0.2)
+        require_range(self, "working_size", 32, 4096, unit=" pixels")
+        require_range(self, "cut_iterations", 1, 100)
+        require(0 < self.threshold < 1, f"`threshold` must be between 0 and 1, not {self.threshold}.")
+        require_range(self, "components", 1)
+        require_range(self, "component_area_fraction", 0, 1)
 
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """Where and how the work is done; only batch_size and precision can change a result."""
+    """Where and how the work is done; only batch size, precision, device, and seed can change a result."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the network (auto: cuda or mps where there is one)"""
+    """device of the network (auto: cuda or mps if available)"""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """arithmetic of the network; the last two by autocast, and not exact"""
+    """arithmetic of the network; the last two use autocast and are not exact"""
     batch_size: int = 16
-    """network inputs in a batch (>= 1)"""
-    workers: Annotated[int | None, optional("N", "what the processors allow")] = None
-    """threads that read images and cut, at most the cores that are left (>= 0; 0: none)"""
+    """network inputs per batch (>= 1)"""
+    workers: Annotated[int | None, optional("N", "as many as the cores allow")] = None
+    """threads that read images and cut, at most the number of remaining cores (>= 0; 0: none)"""
     seed: int = 0
-    """seed of the run"""
+    """random seed of the run"""
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"`batch_size` must be at least 1, not {self.batch_size}.")
-        require(self.workers is None or self.workers >= 0, f"`workers` must be at least 0, not {self.workers}.")
+        require_range(self, "batch_size", 1)
+        require_range(self, "workers", 0)
 
 
 @dataclass(frozen=True)
@@ -305,7 +302,7 @@ class FolderSettings:
     out: Annotated[Path | None, optional("DIR", "a new one in runs, named after what is done")] = None
     """run folder"""
     resume: bool = False
-    """resume an unfinished run: that of the run folder given, or the newest one of the same configuration"""
+    """resume an unfinished run: the given run folder, or the newest one with the same configuration"""
     overwrite: bool = False
     """replace the run folder if it exists"""
 
@@ -318,33 +315,30 @@ class OutputSettings(FolderSettings):
     """What is written, and where."""
 
     overlays: int = 0
-    """pictures of all items of the first N images: boxes, map, seeds and mask (>= 0)"""
-    save_maps: Annotated[MapKind | None, optional("[KIND]", "none; float32 for the bare flag")] = None
-    """keep the saliency maps: float32, float16 (not exact), or wsol (224 x 224 in [0, 1], for wsolevaluation)"""
+    """write pictures of all items of the first N images: boxes, map, seeds, and mask (>= 0)"""
+    save_maps: Annotated[MapKind | None, optional("[KIND]", "none; float32 without KIND")] = None
+    """save the saliency maps: float32, float16 (not exact), or wsol (224 x 224 in [0, 1], for wsolevaluation)"""
     report: bool = False
-    """write report.html at the end"""
+    """write report.html and report.md at the end"""
     export: Annotated[str | None, one_of(FORMATS, "none")] = None
-    """write the boxes into exports/FORMAT of the run folder at the end, as wsloc export does by default"""
+    """export the boxes to exports/FORMAT in the run folder at the end, with the defaults of wsloc export"""
     checkpoint_every: int = 256
-    """images whose results are written as one part; a killed run loses at most one part (>= 1)"""
+    """number of images whose results are written as one part; a killed run loses at most one part (>= 1)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.export is not None:
             FORMATS.require(self.export)
-        require(self.overlays >= 0, f"`overlays` must be at least 0, not {self.overlays}.")
-        require(
-            self.checkpoint_every >= 1,
-            f"`checkpoint_every` must be at least 1, not {self.checkpoint_every}.",
-        )
+        require_range(self, "overlays", 0)
+        require_range(self, "checkpoint_every", 1)
 
 
 @dataclass(frozen=True)
 class LocalizeConfig:
-    """Localize every labeled class of every image, and judge the boxes where there is ground truth."""
+    """Localize every labeled class of every image, and evaluate the boxes if there is ground truth."""
 
     config: Annotated[Path | None, optional("FILE", "none")] = None
-    """YAML file of settings; flags override it, it overrides configs/DATASET.yaml"""
+    """YAML file of settings; it overrides configs/DATASET.yaml, and flags override it"""
     data: DataSettings = field(default_factory=DataSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)

@@ -23,7 +23,7 @@ def photos(tmp_path: Path) -> Path:
 
 def test_status_0_when_nothing_is_wrong(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-dataset", "--dataset", "folder", "--root", str(photos)]) == 0
-    assert capsys.readouterr().out == "3 images: nothing is wrong.\n"
+    assert capsys.readouterr().out == "3 images: no problems.\n"
 
 
 def test_status_1_with_a_line_for_each_problem_and_a_summary(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +52,7 @@ def test_limit_and_classes_choose_images(photos: Path, capsys: pytest.CaptureFix
     flags = ["check-dataset", "--dataset", "folder", "--root", str(photos)]
     assert main([*flags, "--limit", "1"]) == 0
     assert main([*flags, "--classes", "cat"]) == 0
-    assert capsys.readouterr().out == "1 images: nothing is wrong.\n2 images: nothing is wrong.\n"
+    assert capsys.readouterr().out == "1 images: no problems.\n2 images: no problems.\n"
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_the_script_is_the_verb(photos: Path) -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, "--dataset", "folder", "--root", photos], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, "3 images: nothing is wrong.\n")
+    assert (done.returncode, done.stdout) == (0, "3 images: no problems.\n")
     assert "3/3" in done.stderr

@@ -239,20 +239,20 @@ def test_the_suffix_says_what_is_written(tiny: Path, compare: Compare, name: str
         ("photos --class red", "photos is not an image that can be read"),
         ("long.png --class red --resize short-side", "more than 8 to 1; it needs --resize squash."),
         ("photos/00.png", "Nothing to look for: give --class NAME..., or --layer NAME and --unit K."),
-        ("photos/00.png --class red --layer body.3 --unit 5", "--layer asks for a unit in place of classes"),
+        ("photos/00.png --class red --layer body.3 --unit 5", "--layer uses a unit instead of classes"),
         ("photos/00.png --layer body.77 --unit 5", "The network has no layer 'body.77'"),
         ("photos/00.png --class red --out there.png", "there.png exists; give another --out, or --overwrite"),
-        ("photos/00.png --class red --out none/a.png", "The folder none does not exist; make it, or give another"),
+        ("photos/00.png --class red --out none/a.png", "The folder none does not exist; create it, or give another"),
         ("photos/00.png --class red --out folder.png --overwrite", "folder.png is a folder; give another --out."),
         ("photos/00.png --class red --out photos/00.png --overwrite", "photos/00.png is the image itself"),
         ("photos/00.png --class red --out a.gif", "--out must end in .png, .jpg or .webp, not a.gif."),
         ("photos/00.png --class red --out a", "--out must end in .png, .jpg or .webp, not a."),
-        ("photos/00.png --class red --alpha 1.1", "--alpha must lie between 0 and 1, not 1.1."),
-        ("photos/00.png --class red --alpha nan", "--alpha must lie between 0 and 1, not nan."),
-        ("photos/00.png --class red --columns 0", "--columns must lie between 1 and 100, not 0."),
-        ("photos/00.png --class red --tile 31", "--tile must lie between 32 and 2048 pixels, not 31."),
-        ("photos/00.png --class red --top-percentile 0", "--top-percentile must lie above 0 and be at most 100"),
-        ("photos/00.png --class red --rise-fraction 1", "--rise-fraction must lie between 0 and 1"),
+        ("photos/00.png --class red --alpha 1.1", "--alpha must be between 0 and 1, not 1.1."),
+        ("photos/00.png --class red --alpha nan", "--alpha must be between 0 and 1, not nan."),
+        ("photos/00.png --class red --columns 0", "--columns must be between 1 and 100, not 0."),
+        ("photos/00.png --class red --tile 31", "--tile must be between 32 and 2048 pixels, not 31."),
+        ("photos/00.png --class red --top-percentile 0", "--top-percentile must be above 0 and at most 100"),
+        ("photos/00.png --class red --rise-fraction 1", "--rise-fraction must be between 0 and 1"),
     ],
 )
 def test_a_users_error_is_one_sentence_and_leaves_nothing(
@@ -320,7 +320,7 @@ def test_bad_flags_end_with_status_2(words: str, shown: str, capsys: pytest.Capt
 
 
 def test_an_unknown_method_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_verb("compare", "a.png --class red --methods cam camera".split()) == 2
+    assert run_verb("compare-methods", "a.png --class red --methods cam camera".split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "There is no saliency method 'camera' (did you mean cam?); choose gradient, " in captured.err

@@ -119,7 +119,7 @@ def test_tables(make_run: MakeRun, command: Command) -> None:
     # Cats: 3 of 12 and 11 of 12; dogs: 2 of 6 and 6 of 6.
     status, out, _ = command(make_run("one", range(3)), make_run("two", range(12)))
     assert status == 0
-    assert "18 items in 12 images that all of them judged." in out
+    assert "18 items in 12 images that all runs judged." in out
     assert [line.split()[0] for line in out.splitlines()[:2]] == ["A", "B"]
     corloc = _row(out, "CorLoc class-wise")
     assert (corloc[0], corloc[3], corloc[6], corloc[-2:]) == ("29.2", "95.8", "+66.7", ["B", "better"])
@@ -169,7 +169,7 @@ def test_one_image_is_no_verdict(make_run: MakeRun, command: Command) -> None:
             (run / name).write_text("".join(line for line in lines if '"image_id": "00"' in line))
     status, out, _ = command(*runs)
     assert status == 0
-    assert "1 item in 1 image that all of them judged." in out
+    assert "1 item in 1 image that all runs judged." in out
     assert "-100.0 [-100.0, -100.0]" in out
     assert "A better" not in out
 

@@ -131,7 +131,7 @@ def test_a_run_folder_that_cannot_be_written(
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)
     assert run_verb("evaluate", ["first"]) == 2
-    assert "first cannot be written, and the metrics go there" in capsys.readouterr().err
+    assert "The metrics cannot be written to first" in capsys.readouterr().err
     before = Path("first/metrics.json").read_text()
     assert run_verb("evaluate", ["first", "--out", "elsewhere.json"]) == 0
     assert "average precision" in json.loads(Path("elsewhere.json").read_text())

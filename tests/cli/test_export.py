@@ -96,9 +96,9 @@ def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]
         ("run --format coco --out labels.csv --overwrite", "is not the folder of an export"),
         ("run --format coco --root nowhere", "The folder nowhere does not exist"),
         ("run --format coco --min-score 1", "is left to export"),
-        ("run --format coco --min-score 2", "--min-score must lie between 0 and 1"),
+        ("run --format coco --min-score 2", "--min-score must be between 0 and 1"),
         ("run --format yolo --uncertain ignore", "has no regions to ignore"),
-        ("run --format imagefolder --media none", "give --media copy or hardlink"),
+        ("run --format imagefolder --media none", "give --media copy or --media hardlink"),
     ],
 )
 def test_what_is_refused(words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from wsloc.config import DataSettings
 from wsloc.errors import UserError
 
 PACKAGE = Path(wsloc.__file__).parent
-COMMANDS = {PACKAGE / "exporters" / name for name in ("coco.py", "label_studio.py", "next_commands.py")}
+COMMANDS = {PACKAGE / "exporters" / name for name in ("coco.py", "formats.py", "label_studio.py")}
 """They tell which commands read an export."""
 
 

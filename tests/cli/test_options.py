@@ -72,7 +72,7 @@ def test_a_flag_is_judged_together_with_the_file(file: Path) -> None:
     """0.2 lies below the default of the background quantile, but not below the file's."""
     config = _parse(file, "background_quantile: 0.1\n", "--foreground-quantile", "0.2")
     assert config.segmentation.foreground_quantile == 0.2
-    with pytest.raises(UserError, match="`background_quantile` must lie below"):
+    with pytest.raises(UserError, match="`background_quantile` must be below"):
         parse_localize(["--foreground-quantile", "0.2"])
 
 
@@ -152,7 +152,7 @@ def test_any_number_or_name_reads_back(
             r"my\.yaml: There is no saliency method 'guess'; choose gradient, .*, rise, or package\.module:function\.$",
         ),
         ("seed: 1\nbatch_size: many\n", "Error parsing --batch-size: .*'many'"),
-        ("method: {a: b}\n", "method holds settings of its own, but all settings stand at the left margin"),
+        ("method: {a: b}\n", "method has nested settings, but all settings must be at the top level"),
         ("dataset: no\n", "Unrecognized options: --no-dataset"),
         ("arch: [a, b]\n", "Unrecognized options: b"),
         # Judged together: neither quantile is wrong beside the other, whatever the defaults are.
@@ -334,9 +334,7 @@ def test_a_unit_stands_where_a_class_would(file: Path) -> None:
     assert dataclasses.replace(again, config=None) == config
     # Another class in the file, or on top of it, is refused as on the command line.
     for text, flags in (("class: cat\n", ["--layer=features.3", "--unit=7"]), (to_yaml(config), ["--class=cat"])):
-        with pytest.raises(
-            UserError, match=r"^`layer` asks for a unit in place of classes: leave out `class_name` and `t"
-        ):
+        with pytest.raises(UserError, match=r"^`layer` uses a unit instead of classes: leave out `class_name` and `t"):
             _parse(file, text, *flags)
 
 

@@ -99,10 +99,10 @@ def test_the_settings_of_the_run_are_the_defaults(run: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--method", "cam"], "run made its maps with method gradient; leave out --method."),
-        (["--views", "whole"], "run made its maps with views mirror; leave out --views."),
-        (["--arch", "resnet50"], "run made its maps with arch tinynet:make; leave out --arch."),
-        (["--targets", "top1"], "run made its maps with targets labels; leave out --targets."),
+        (["--method", "cam"], "run computed its maps with method gradient; leave out --method."),
+        (["--views", "whole"], "run computed its maps with views mirror; leave out --views."),
+        (["--arch", "resnet50"], "run computed its maps with arch tinynet:make; leave out --arch."),
+        (["--targets", "top1"], "run computed its maps with targets labels; leave out --targets."),
         (["--refiner", "mine:KIND"], "--maps and --refiner exclude each other"),
     ],
 )

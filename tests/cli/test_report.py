@@ -63,7 +63,7 @@ def test_one_run(here: Path, report: Report) -> None:
     status, printed, _ = report("run")
     assert status == 0
     assert printed.startswith("Report: run/report.html (")
-    assert printed.rstrip().endswith("and as text run/report.md")
+    assert printed.rstrip().endswith("as text: run/report.md")
     html = shown(here)
     assert "CorLoc class-wise" in html
     items = data_of(html)["items"]
@@ -91,7 +91,7 @@ def test_out_and_gallery(here: Path, report: Report) -> None:
 def test_a_run_without_truth(here: Path, report: Report) -> None:
     assert report("blind")[0] == 0
     html = shown(here, "blind")
-    assert "No ground truth, so no metrics. --boxes CSV or --masks DIR adds true boxes." in html
+    assert "No ground truth, so no metrics. `boxes` or `masks` adds true boxes." in html
     assert all(item["iou"] is None and item["layers"] for item in data_of(html)["items"])
 
 
@@ -107,7 +107,7 @@ def test_true_boxes_that_come_later(here: Path, report: Report, capsys: pytest.C
     assert "CorLoc class-wise" in figures("blind")
     for runs in (["run", "blind"], ["blind", "run"], ["blind", "blind", "--boxes", "boxes.csv"]):
         assert run_verb("compare-runs", runs) == 0
-        assert "6 items in 6 images that all of them judged." in capsys.readouterr().out
+        assert "6 items in 6 images that all runs judged." in capsys.readouterr().out
     for runs in (["blind", "run"], ["blind", "blind", "--boxes", "boxes.csv"]):
         assert report(*runs, "--gallery", "0")[0] == 0
 
@@ -244,17 +244,17 @@ def test_two_runs(here: Path, report: Report) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("", "Nothing to report on: name a run folder."),
+        ("", "Nothing to report on: give a run folder."),
         ("none", "none is no run folder: it has no manifest.json"),
         ("photos", "photos is no run folder"),
         ("old", "old was written by another version of wsloc (schema 99"),
         ("damaged", "is damaged"),
-        ("run --gallery -1", "--gallery must lie between 0 and 2000, not -1"),
+        ("run --gallery -1", "--gallery must be between 0 and 2000, not -1"),
         ("run --gallery many", "--gallery"),
         ("run --out page.txt", "--out must end in .html, not page.txt"),
-        ("run --out none/page.html", "none/page.html cannot be written, because the folder none does not exist"),
-        ("run --out folder.html", "folder.html cannot be written, because it is a folder"),
-        ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes CSV or"),
+        ("run --out none/page.html", "The folder none does not exist; create it, or give another --out."),
+        ("run --out folder.html", "folder.html is a folder; give another --out."),
+        ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes or --masks"),
         ("blind --boxes none.csv", "The boxes none.csv do not exist"),
         ("blind --masks none", "The folder none does not exist; --masks names"),
         ("run foreign", "The runs have no image in common"),

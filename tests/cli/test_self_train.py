@@ -113,7 +113,7 @@ def test_self_training_of_an_export_knows_no_truth_of_its_own(capsys: pytest.Cap
     assert run_verb("self-train", ["--boxes-from", "train", *flags, "--out", "alone"]) == 0
     assert "CorLoc" not in Path("alone/rounds.csv").read_text()
     out = capsys.readouterr().out
-    assert "know no data set" in out
+    assert "Without a data set no other command reads these rounds" in out
     assert "wsloc report" not in out
     assert run_verb("train-detector", ["--boxes-from", "alone", *QUICK, "--out", "run"]) == 2
     assert "holds rounds of self-training; give one of them" in capsys.readouterr().err
@@ -155,7 +155,7 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--boxes-from truth", "begins with boxes that are not true"),
+        ("--boxes-from truth", "starts from pseudo-boxes, not truth"),
         ("--boxes-from boxes --rounds 0", "--rounds must be at least 1"),
         ("--boxes-from boxes --refine nothing", "The refiner 'nothing' must be given as package.module:function"),
         ("--boxes-from boxes --backbone gone.pth", "gone.pth do not exist"),

@@ -155,9 +155,9 @@ def test_workers_change_no_byte_and_the_seed_does(voc: Path) -> None:
 KILLED = """
 import sys
 import wsloc.training.loop as module
-from wsloc.cli.train_classifier import run
+from wsloc.cli.main import run_verb
 module.SECONDS_BETWEEN_STATES = 0
-sys.exit(run(sys.argv[1:]))
+sys.exit(run_verb("train-classifier", sys.argv[1:]))
 """
 
 
@@ -276,8 +276,8 @@ def test_a_pickle_is_refused_and_not_run(voc: Path, name: str, capsys: pytest.Ca
     ("flags", "sentence"),
     [
         ("--checkpoint none.safetensors", "cannot read the checkpoint none.safetensors"),
-        ("--checkpoint a.safetensors --weights b.pth", "--checkpoint brings its own weights and classes"),
-        ("--checkpoint a.safetensors --classes-file b.txt", "--checkpoint brings its own weights and classes"),
+        ("--checkpoint a.safetensors --weights b.pth", "--checkpoint contains its own weights and classes"),
+        ("--checkpoint a.safetensors --classes-file b.txt", "--checkpoint contains its own weights and classes"),
     ],
 )
 def test_checkpoints_that_localize_refuses(
@@ -319,7 +319,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
         ("--ids none.txt", "The list of ids none.txt cannot be read"),
         ("--frozen --fine-tune", "--frozen and --fine-tune exclude each other"),
         ("--learning-rate 1e38", "--learning-rate must be above 0 and at most 1e6, not 1e+38"),
-        ("--val-fraction 0.7", "--val-fraction must lie between 0 and 0.5, not 0.7"),
+        ("--val-fraction 0.7", "--val-fraction must be between 0 and 0.5, not 0.7"),
         ("--resume --out none", "none is no run folder"),
     ],
 )

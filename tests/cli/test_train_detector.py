@@ -154,7 +154,7 @@ def test_an_image_that_is_no_image_is_told(capsys: pytest.CaptureFixture[str]) -
         ("--boxes-from truth", "--boxes-from truth needs the data set that has true boxes: give --dataset NAME"),
         ("--boxes-from nowhere", "nowhere does not exist; --boxes-from names an export, a run folder, or truth"),
         ("--boxes-from train --test-split val", "need --test-dataset NAME"),
-        ("--boxes-from train --image-size 8", "--image-size must lie between 64 and 2048"),
+        ("--boxes-from train --image-size 8", "--image-size must be between 64 and 2048"),
         ("--boxes-from train --arch ssdlite320_mobilenet_v3_large --image-size 300", "leave out --image-size"),
         ("--boxes-from train --epochs 0", "--epochs must be at least 1"),
         ("--boxes-from train --resume --overwrite", "exclude each other"),

@@ -116,7 +116,7 @@ def test_a_score_behind_a_dead_relu_is_asked_before_it_and_says_so(tiny: Path, v
     torch.save({"last.weight": torch.full((2, 3, 1, 1), 0.5), "last.bias": torch.tensor([-1.0, 1.0])}, tiny / "d.pth")
     status, shown, error = visualize(*flags, "--weights", "d.pth", "--class", "dead", "--out", "dead")
     assert status == 0, error
-    assert "so the score before the last ReLU takes its place" in shown
+    assert "so the score before the last ReLU is used instead" in shown
     assert "Score -1.0 at the start" in shown
     assert json.loads((tiny / "dead" / "manifest.json").read_text())["score_before_last_relu"] is True
     _, shown, _ = visualize(*flags, "--weights", "d.pth", "--class", "live", "--out", "live")
@@ -137,14 +137,14 @@ def test_a_score_behind_a_dead_relu_is_asked_before_it_and_says_so(tiny: Path, v
         ((*BLUE, "--learning-rate", "nan"), "--learning-rate must be above 0, not nan"),
         ((*BLUE, "--penalty", "-1"), "--penalty must be at least 0, not -1.0"),
         ((*BLUE, "--jitter", "-1"), "--jitter must be at least 0, not -1"),
-        ((*BLUE, "--blur", "21"), "--blur must lie between 0 and 20 pixels, not 21.0"),
+        ((*BLUE, "--blur", "21"), "--blur must be between 0 and 20 pixels, not 21.0"),
         ((*BLUE, "--start", "none.png"), "--start: none.png does not exist; give zero, noise or a photograph"),
         ((*BLUE, "--start", "classes.txt"), "--start: classes.txt is not an image that can be read"),
         ((*BLUE, "--weights", "none.pth"), "The weights none.pth do not exist"),
         ((*BLUE, "--out", "photos"), "photos exists; give another --out"),
         ((*BLUE, "--out", "classes.txt/run"), "The folder classes.txt/run cannot be made: Not a directory"),
         ((*NETWORK, "--layer", "body.9", "--unit", "1"), "The network has no layer 'body.9'"),
-        ((*NETWORK, "--layer", "body.0", "--unit", "99"), "--unit 99 is none of them"),
+        ((*NETWORK, "--layer", "body.0", "--unit", "99"), "unit 99 is none of them"),
     ],
     ids=lambda value: " ".join(word for word in value if word not in NETWORK)[-40:] if isinstance(value, tuple) else "",
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from PIL import Image
 
 from wsloc.config import DataSettings
 from wsloc.datasets.checking import Problem, check_dataset
+from wsloc.records import ImageRecord
+
+T = TypeVar("T")
 
 VAL = "ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_0000000"
 XML = "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_0000000"
@@ -268,8 +272,16 @@ def test_classes_ids_and_limit_choose_images(tmp_path: Path) -> None:
 
 def test_the_images_are_watched_as_they_are_read(tmp_path: Path) -> None:
     seen = []
-    list(check_dataset(DataSettings(dataset="voc", root=voc(tmp_path)), lambda images: seen.extend(images) or images))  # type: ignore[func-returns-value]
-    assert [image.image_id for image in seen] == ["a", "b"]
+
+    def watch(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
+        assert (what, unit, total) == ("images", "image", None)
+        for item in items:
+            assert isinstance(item, ImageRecord)
+            seen.append(item.image_id)
+            yield item
+
+    list(check_dataset(DataSettings(dataset="voc", root=voc(tmp_path)), watch))
+    assert seen == ["a", "b"]
 
 
 def test_a_glob_of_images_is_read_alone(tmp_path: Path) -> None:

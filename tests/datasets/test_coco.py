@@ -307,18 +307,18 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
 
 def test_missing_folders_files_and_images_are_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none does not exist; `root` names"):
-        open_coco(tmp_path / "none")
+        open_coco(tmp_path / "none", "val2017")
     with pytest.raises(UserError, match=r"There is no .*instances_val2017\.json; `annotations` names another file"):
-        open_coco(tmp_path)
+        open_coco(tmp_path, "val2017")
     path = _write(tmp_path, _instances())
     with pytest.raises(UserError, match=r"no .*instances_train2017\.json; there are the splits val2017\."):
         open_coco(tmp_path, split="train2017")
     with pytest.raises(UserError, match=r"other\.json do not exist; `annotations` names"):
-        open_coco(tmp_path, tmp_path / "other.json")
+        open_coco(tmp_path, "val2017", tmp_path / "other.json")
     for file in (tmp_path / "val2017").iterdir():
         file.unlink()
     with pytest.raises(UserError, match=r"None of the 3 images of .* \(such as 000000000042\.jpg\) lies in .*; `root`"):
-        open_coco(tmp_path, path)
+        open_coco(tmp_path, "val2017", path)
 
 
 @pytest.mark.parametrize(

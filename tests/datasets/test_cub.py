@@ -126,7 +126,7 @@ def test_bad_tables_are_a_users_error(tmp_path: Path, name: str, text: str | Non
 
 def test_a_missing_folder_or_split_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds CUB_200_2011\.$"):
-        open_cub(tmp_path / "none")
+        open_cub(tmp_path / "none", "test")
     with pytest.raises(UserError, match=r"There is no CUB_200_2011/images\.txt in "):
         open_cub(tmp_path, "test")
     with pytest.raises(UserError, match=r"has the splits test and train, not 'val'\.$"):

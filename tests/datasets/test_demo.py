@@ -225,7 +225,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(generate, "_write_annotation", fail)
+    monkeypatch.setattr(generate, "_annotation", fail)
     with pytest.raises(UserError, match="disk full"):
         generate_demo(tmp_path / "demo", train=1, test=1)
     assert list(tmp_path.iterdir()) == []

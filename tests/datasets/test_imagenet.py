@@ -136,7 +136,7 @@ def test_bad_lists_are_a_users_error(tmp_path: Path, changes: dict[str, str | No
 
 def test_a_missing_folder_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds ILSVRC\.$"):
-        open_imagenet(tmp_path / "none")
+        open_imagenet(tmp_path / "none", "val")
     with pytest.raises(UserError, match=r"There is no ILSVRC/Data/CLS-LOC in "):
         open_imagenet(tmp_path, "val")
     picture(tmp_path / "ILSVRC/Data/CLS-LOC/val/a.JPEG")

@@ -183,8 +183,8 @@ def test_where_the_tables_are_looked_for(tmp_path: Path) -> None:
     assert find_wsol_folder(root, "test", tables.parent) == tables
     write(root / "metadata/OTHER/test/image_ids.txt", "x.jpg\n")
     with pytest.raises(UserError, match=r"holds the tables of 2 data sets; name one: `annotations=.*OTHER'`"):
-        find_wsol_folder(root, None)
+        find_wsol_folder(root, "test", None)
     with pytest.raises(UserError, match=r"none does not exist; `root` names the one that holds the images\.$"):
-        open_wsol(tmp_path / "none")
+        open_wsol(tmp_path / "none", "test", None)
     with pytest.raises(UserError, match=r"`dataset='wsol'` needs `root`"):
         open_dataset(DataSettings(dataset="wsol"))

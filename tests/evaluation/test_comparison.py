@@ -166,7 +166,7 @@ def test_common_images_of_unfinished_runs() -> None:
     made = compare([replace(A, fingerprint="x"), unfinished], TRUTH)
     assert [item.image_id for item in made.items] == ["cat2", "cat3", "dog0"]
     assert made.notes == (
-        "B is not finished: only the images that it has come to count.",
+        "B is not finished: only the images done so far count.",
         "3 items of A are not compared: cat in cat0, cat in cat1, dog in dog1.",
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsloc.evaluation.energy_pointing import energy_inside
+from wsloc.evaluation.pointing import energy_inside
 
 MAP = np.array(
     [

@@ -11,7 +11,7 @@ from wsloc.evaluation.items import judged_items, mean_over_classes, mean_over_it
 from wsloc.evaluation.judging import true_boxes
 from wsloc.evaluation.map_boxes import Protocol, judge_maps
 from wsloc.evaluation.map_source import filled, stretched
-from wsloc.evaluation.max_box_acc import max_box_acc
+from wsloc.evaluation.max_box_acc import ORACLE_METRICS
 from wsloc.records import GroundTruth
 
 SIZE = (80, 60)
@@ -51,7 +51,7 @@ def test_every_metric_of_perfect_maps_and_a_missing_one() -> None:
     assert not judged.curves.largest[3].any()
     assert judged.energy.values.tolist() == judged.hits.values.tolist() == [1, 1, 1, 0]
     assert len(judged.curves) == 3
-    assert estimate(max_box_acc, judged.curves).value == 0.75
+    assert estimate(ORACLE_METRICS["MaxBoxAcc (oracle threshold)"], judged.curves).value == 0.75
     assert estimate(mean_over_items, judged.energy).value == 0.75
     assert estimate(mean_over_classes, judged.hits).value == pytest.approx((2 / 3 + 1) / 2)
 

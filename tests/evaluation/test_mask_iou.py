@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_masks
 
 from wsloc.errors import ItemError
-from wsloc.evaluation.mask_iou import mask_iou
+from wsloc.evaluation.map_masks import mask_iou
 
 
 def _rle(mask: NDArray[np.bool_]) -> dict[str, Any]:

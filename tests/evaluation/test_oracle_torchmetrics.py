@@ -14,7 +14,7 @@ from torchmetrics.functional.detection import intersection_over_union
 
 from wsloc import boxes
 from wsloc.evaluation.coco_ap import coco_ap
-from wsloc.evaluation.mask_iou import mask_iou
+from wsloc.evaluation.map_masks import mask_iou
 from wsloc.evaluation.pxap import ScoreHistograms, pxap, score_histograms
 
 CLASSES = ("cat", "cow", "dog")

@@ -14,8 +14,7 @@ from made_run import CLASSES, SCENE, scene_records, write_photos, write_run
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.exporters.export_settings import LayoutSettings, Media
 from wsloc.exporters.exporting import export_run
-from wsloc.exporters.formats import Export
-from wsloc.exporters.next_commands import next_commands
+from wsloc.exporters.formats import Export, next_commands
 
 
 def exported(tmp_path: Path, name: str, media: Media, mask_pictures: bool = False) -> Export:

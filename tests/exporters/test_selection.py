@@ -108,12 +108,12 @@ def test_none_that_is_left_out_is_better(scores: list[float], fraction: float) -
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"min_score": 1.5}, "`min_score` must lie between 0 and 1"),
-        ({"min_area": -0.1}, "`min_area` must lie between"),
-        ({"nms": 2.0}, "`nms` must lie between"),
-        ({"top_fraction": 0.0}, "`top_fraction` must lie above 0"),
+        ({"min_score": 1.5}, "`min_score` must be between 0 and 1"),
+        ({"min_area": -0.1}, "`min_area` must be between"),
+        ({"nms": 2.0}, "`nms` must be between"),
+        ({"top_fraction": 0.0}, "`top_fraction` must be above 0"),
         ({"boxes_per_class": 0}, "`boxes_per_class` must be at least 1"),
-        ({"ignore_below": 0.5}, "`ignore_below` says which boxes `uncertain='ignore'` writes"),
+        ({"ignore_below": 0.5}, "`ignore_below` selects boxes for `uncertain='ignore'`"),
     ],
 )
 def test_what_is_refused(settings: dict[str, Any], sentence: str) -> None:
@@ -123,5 +123,5 @@ def test_what_is_refused(settings: dict[str, Any], sentence: str) -> None:
 
 @pytest.mark.parametrize("fraction", [1.0, -0.1])
 def test_a_share_that_is_none(fraction: float) -> None:
-    with pytest.raises(UserError, match="`val_fraction` must lie between"):
+    with pytest.raises(UserError, match="`val_fraction` must be between"):
         LayoutSettings(val_fraction=fraction)

@@ -145,7 +145,7 @@ def test_ultralytics_trains_an_epoch(tmp_path: Path, offline: dict[str, str]) ->
     export = export_run(
         write_run(tmp_path / "run", records), source, "yolo", tmp_path / "out", SelectionSettings(), LayoutSettings()
     )
-    from wsloc.exporters.next_commands import next_commands
+    from wsloc.exporters.formats import next_commands
 
     (command,) = [command for title, command in next_commands(export) if title == "Ultralytics"]
     words = [word for word in command.split() if not word.startswith(("model=", "epochs=", "imgsz="))]

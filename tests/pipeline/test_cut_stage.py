@@ -23,8 +23,9 @@ from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
 from wsloc.records import Failure, ImageRecord
+from wsloc.registries import SEGMENTERS
 from wsloc.seeding import stable_hash
-from wsloc.segmentation import SEGMENTERS, CutInput, Segmentation, Segmenter
+from wsloc.segmentation import CutInput, Segmentation, Segmenter
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
 NAN = float("nan")

@@ -34,7 +34,7 @@ def classifier(network: nn.Module, size: int, resize: str = "squash") -> Classif
     ("size", "resize", "sentence"),
     [
         (48, "squash", "Wrong image width!"),
-        (32, "short-side", "mine takes inputs of one size only; use --resize squash"),
+        (32, "short-side", "mine takes inputs of one size only; use `resize='squash'`"),
     ],
 )
 def test_a_network_of_one_size(size: int, resize: str, sentence: str) -> None:

@@ -44,8 +44,8 @@ def test_path_bytes_and_array_give_the_same_map_and_box(tiny: Path, tiny_flags: 
     ("source", "reason"),
     [
         (b"no image", "the image is not an image that can be read"),
-        (np.zeros((20, 20), dtype=np.uint8), "not RGB uint8"),
-        (np.zeros((20, 20, 3), dtype=np.float32), "not RGB uint8"),
+        (np.zeros((20, 20, 2), dtype=np.uint8), "not uint8 (H, W), (H, W, 3) or (H, W, 4)"),
+        (np.zeros((20, 20, 3), dtype=np.float32), "the image is float32 (20, 20, 3), not uint8"),
         (np.zeros((4, 20, 3), dtype=np.uint8), "less than 8 on a side"),
     ],
 )

@@ -15,7 +15,9 @@ from made_runs import found, hand_run, judged_run, true_of
 
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
-from wsloc.reporting import build_comparison_report, build_run_report, comparison_page, run_page
+from wsloc.reporting.comparison_report import build_comparison_report
+from wsloc.reporting.page import comparison_page, run_page
+from wsloc.reporting.report_model import build_run_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402

@@ -19,16 +19,11 @@ from wsloc.cli.options import parse_localize
 from wsloc.evaluation import Evaluation
 from wsloc.judging.judged_run import JudgedRun, write_metrics
 from wsloc.records import Detection, Failure
-from wsloc.reporting import (
-    Pictures,
-    RunReport,
-    build_comparison_report,
-    build_run_report,
-    comparison_page,
-    run_page,
-    run_text,
-)
-from wsloc.reporting.run_pictures import Photo
+from wsloc.reporting.comparison_report import build_comparison_report
+from wsloc.reporting.page import comparison_page, run_page
+from wsloc.reporting.report_model import RunReport, build_run_report
+from wsloc.reporting.run_pictures import Photo, Pictures
+from wsloc.reporting.text import run_text
 
 BOX = (10.0, 10.0, 50.0, 40.0)
 ODD = "</script><script>alert(1)</script>\"'&<!--"
@@ -66,7 +61,7 @@ def test_figures_by_hand() -> None:
     assert any(row.startswith("dog 2 0.0 0.0") for row in rows)
     assert any(row.startswith("CorLoc class-wise 25.0 [") for row in rows)
     assert "3 images, 4 items: 2 boxes, 1 fallback among them, 1 failure" in page.text()
-    assert "What became of 4 items" in page.text()
+    assert "Outcome of 4 items" in page.text()
     assert any("1 read the image cannot be decoded: it is cut off c.jpg (dog)" in row for row in rows)
     assert "Of the 3 items not found, most are: nothing of the object (67 %)." in page.text()
     assert page.texts("span", class_="pill") == ["complete"]

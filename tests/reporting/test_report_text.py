@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from made_runs import found, hand_run, judged_run, true_of
 
 from wsloc.cli.options import parse_localize
-from wsloc.reporting import build_comparison_report, build_run_report, comparison_text, run_text
-from wsloc.reporting.text import plain
+from wsloc.reporting.comparison_report import build_comparison_report
+from wsloc.reporting.report_model import build_run_report
+from wsloc.reporting.text import comparison_text, plain, run_text
 
 
 def test_figures_by_hand() -> None:

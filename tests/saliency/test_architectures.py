@@ -15,6 +15,7 @@ import torchvision
 from torch import nn
 
 from wsloc.classifiers import make_scorer
+from wsloc.cli.flags import with_flags
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
 from wsloc.saliency import METHODS, MethodContext, PairBatch, bind_method
@@ -129,7 +130,7 @@ def test_every_method_runs_or_is_one_of_the_cells_that_may_refuse(arch: str) -> 
 @ARCHITECTURES
 def test_refusals_are_the_sentences_of_the_docs(arch: str) -> None:
     page = " ".join((DOCS / "methods.md").read_text(encoding="utf-8").split())
-    for sentence in filter(None, _happened(arch).values()):
+    for sentence in map(with_flags, filter(None, _happened(arch).values())):
         # The docs leave open which operation it was.
         before, _, after = sentence.partition("also runs ")
         assert before.strip() in page

@@ -88,10 +88,10 @@ class Localizations:
         if len(self.images) != 1:
             raise UserError("supervision.Detections holds the boxes of one image: take of_image(index) of these.")
         names = list(dict.fromkeys(self.class_names))
-        masks = self.masks
+        masks = [mask for mask in self.masks if mask is not None]
         return supervision.Detections(
             xyxy=self.boxes_xyxy.astype(np.float32),
-            mask=np.stack([mask for mask in masks if mask is not None]) if masks and None not in masks else None,
+            mask=np.stack(masks) if masks and len(masks) == len(self) else None,
             confidence=self.scores.astype(np.float32),
             class_id=np.array([names.index(name) for name in self.class_names], dtype=int),
             data={"class_name": np.array(self.class_names)},

@@ -80,7 +80,7 @@ def detect(
             failure of the result, not an exception.
     """
     if not 0 <= min_score <= 1:
-        raise UserError(f"`min_score` must lie between 0 and 1, not {min_score}.")
+        raise UserError(f"`min_score` must be between 0 and 1, not {min_score}.")
     config = make_config(DetectConfig, {"checkpoint": Path(checkpoint), "batch_size": batch_size, "device": device})
     detector, records = load_detector(config.checkpoint), records_of(images, None)
     where = choose_device(config.device)

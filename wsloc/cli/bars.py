@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tqdm import tqdm
@@ -14,22 +14,35 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar on standard error, gone when the work is done; see :class:`wsloc.progress.Progress`."""
+    """A bar on standard error that disappears when the work is done; see :class:`wsloc.progress.Progress`."""
     return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True, leave=False)
 
 
 def kept_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """The same, but it stays: for the work that a command is about."""
+    """The same, but the bar stays: for the main work of a command."""
     return tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
 
 
-def training_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """The same; beside the steps of a training it shows their loss and the last epoch's metrics."""
+def noted_bar(
+    items: Iterable[T], what: str, unit: str, total: int | None = None, *, note: Callable[[T], str], refresh: bool
+) -> Iterable[T]:
+    """The same with a note on the current item; ``refresh`` draws it before the item's work, not at the next tick."""
     shown = tqdm(items, desc=what, unit=unit, total=total, dynamic_ncols=True)
     for item in shown:
-        if unit == "step":
-            shown.set_postfix_str(_note(cast("Step", item)), refresh=False)
+        shown.set_postfix_str(note(item), refresh=refresh)
         yield item
+
+
+def training_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
+    """A bar that stays; beside the steps of a training it shows their loss and the last epoch's metrics."""
+    if unit != "step":
+        return kept_bar(items, what, unit, total)
+    return noted_bar(items, what, unit, total, note=lambda item: _note(cast("Step", item)), refresh=False)
+
+
+def print_above(line: str) -> None:
+    """Print a line to standard output without breaking the bar below it."""
+    tqdm.write(line)
 
 
 def _note(step: Step) -> str:

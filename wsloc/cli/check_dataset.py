@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import kept_bar, print_above
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
 from wsloc.config import DataSettings
-from wsloc.records import ImageRecord
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _ImagesWithOwnLabels(DataSettings):
-    """Which images; what to look for in them matters to no file."""
+    """Which images; the classes to look for do not matter here."""
 
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
@@ -26,31 +26,28 @@ class _ImagesWithOwnLabels(DataSettings):
 
 @dataclass(frozen=True)
 class CheckDatasetConfig:
-    """Name every file of a data set that is missing, unreadable or contradicts another."""
+    """List every file of a data set that is missing, unreadable, or contradicts another."""
 
     data: _ImagesWithOwnLabels = field(default_factory=_ImagesWithOwnLabels)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: CheckDatasetConfig, _command: Sequence[str]) -> int:
     """Print a line for each problem, then how many there are of each kind. Returns 1 if there are any, else 0."""
-    config = parse(CheckDatasetConfig, "check-dataset", arguments)
-    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.datasets.checking import check_dataset
 
     kinds: Counter[str] = Counter()
     checked = 0
 
-    def watch(images: Iterable[ImageRecord]) -> Iterable[ImageRecord]:
+    def counting_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
         nonlocal checked
-        for image in tqdm(images, unit="image", dynamic_ncols=True):
-            checked += 1
-            yield image
+        for checked, item in enumerate(kept_bar(items, what, unit, total), start=1):  # noqa: B007
+            yield item
 
-    for problem in check_dataset(config.data, watch):
+    for problem in check_dataset(config.data, counting_bar):
         kinds[problem.kind] += 1
-        tqdm.write(f"{problem.where}: {with_flags(problem.sentence)}")
+        print_above(f"{problem.where}: {with_flags(problem.sentence)}")
     if not kinds:
-        print(f"{checked} images: nothing is wrong.")
+        print(f"{checked} images: no problems.")
         return 0
     print(f"{checked} images, {kinds.total()} problems:")
     for kind, count in kinds.most_common():

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
+from wsloc.cli.bars import noted_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
+from wsloc.cli.outputs import free_output
 from wsloc.config import (
     ClassifierSettings,
     Combination,
@@ -20,6 +20,7 @@ from wsloc.config import (
     SaliencySettings,
     optional,
     require,
+    require_range,
 )
 from wsloc.errors import ItemError, UserError
 from wsloc.registries import METHODS
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _SettingsOfMethods(SaliencySettings):
-    """Those of all methods, without the choice of one."""
+    """The settings of all methods, without the choice of one."""
 
     method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
     second_method: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
@@ -45,39 +46,39 @@ class _SettingsOfMethods(SaliencySettings):
 
 @dataclass(frozen=True)
 class _ComputeWithoutWorkers(ComputeSettings):
-    """For one image, which nothing is done beside."""
+    """For one image, so that there is nothing to do in parallel."""
 
     workers: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = 0
 
 
 @dataclass(frozen=True)
 class CompareMethodsConfig:
-    """Maps of one image by many methods, side by side in one picture."""
+    """Draw the maps of one image by many methods side by side in one picture."""
 
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """the image"""
     class_names: Annotated[
         tuple[str, ...], tyro.conf.arg(name="class", metavar="NAME...", help_behavior_hint="(default: none)")
     ] = ()
-    """the classes to look for; each is a block of the sheet"""
+    """classes to look for; each is a block of the sheet"""
     methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD...", help_behavior_hint="(default: all)")] = ()
     """saliency methods, in this order"""
     style: Literal["overlay", "color", "gray", "inverted-gray"] = "overlay"
-    """map over the photograph in gray, or alone: in color, in gray (white is salient) or in inverted gray"""
+    """map over the photograph in gray, or alone: in color, in gray (white is salient), or in inverted gray"""
     alpha: float = 0.55
     """overlay: opacity of the map (0 to 1)"""
     colormap: Literal["turbo", "viridis", "inferno", "jet"] = "turbo"
-    """overlay, color: the colors"""
+    """overlay, color: colormap"""
     top_percentile: float = 99.0
-    """a map is shown from its minimum to this percentile of its pixels, all above it alike (0 to 100; 100: maximum)"""
+    """scale each map from its minimum to this percentile of its pixels (above 0, at most 100; 100: maximum)"""
     columns: int = 5
-    """most tiles in a row (1 to 100)"""
+    """maximum number of tiles per row (1 to 100)"""
     tile: int = 224
     """longer side of each picture in pixels (32 to 2048)"""
     out: Annotated[Path | None, optional("FILE", "NAME-methods.png in the current folder")] = None
     """picture to write: .png, .jpg or .webp"""
     overwrite: bool = False
-    """replace the picture if it is there"""
+    """replace the picture if it exists"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: _SettingsOfMethods = field(default_factory=_SettingsOfMethods)
     compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
@@ -91,15 +92,13 @@ class CompareMethodsConfig:
         )
         require(
             not self.class_names or self.classifier.layer is None,
-            "--layer asks for a unit in place of classes: leave out --class.",
+            "--layer uses a unit instead of classes: leave out --class.",
         )
-        require(0 <= self.alpha <= 1, f"--alpha must lie between 0 and 1, not {self.alpha}.")
-        require(
-            0 < self.top_percentile <= 100,
-            f"--top-percentile must lie above 0 and be at most 100, not {self.top_percentile}.",
-        )
-        require(1 <= self.columns <= 100, f"--columns must lie between 1 and 100, not {self.columns}.")
-        require(32 <= self.tile <= 2048, f"--tile must lie between 32 and 2048 pixels, not {self.tile}.")
+        require_range(self, "alpha", 0, 1)
+        require_range(self, "columns", 1, 100)
+        require_range(self, "tile", 32, 2048, unit=" pixels")
+        percentile = self.top_percentile
+        require(0 < percentile <= 100, f"--top-percentile must be above 0 and at most 100, not {percentile}.")
         require(
             self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
             f"--out must end in .png, .jpg or .webp, not {self.out}.",
@@ -108,18 +107,18 @@ class CompareMethodsConfig:
 
 @dataclass(eq=False)
 class _Answers:
-    """What the methods gave: maps by method and class, as large as a tile, or the reasons why not."""
+    """What the methods returned: maps by method and class, as large as a tile, or why there is none."""
 
     maps: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     probabilities: dict[str, float] = field(default_factory=dict)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: CompareMethodsConfig, _command: Sequence[str]) -> int:
     """Write the sheet. Returns 1 if a method gave no map of a class, else 0."""
-    config = parse(CompareMethodsConfig, "compare-methods", arguments)
-    out = _free_place(config)
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
+    out = free_output(config.out or Path(f"{config.image.stem}-methods.png"), overwrite=config.overwrite)
+    if out.resolve() == config.image.resolve():
+        raise UserError(f"{out} is the image itself; give another --out.")
     from wsloc.files.atomic import write_picture
     from wsloc.images import read_image
     from wsloc.pipeline import applied, choose_device, plan_threads
@@ -129,7 +128,7 @@ def run(arguments: Sequence[str]) -> int:
     except ItemError as error:
         raise UserError(f"{error}.") from error
     with applied(plan_threads(choose_device(config.compute.device), config.compute.workers)):
-        localizer, read = _opened(config)
+        localizer, read = _open(config)
         answers = _ask_all(config, localizer, read, _tile_wh(image_rgb, config.tile))
     write_picture(out, _sheet(config, read.class_names, image_rgb, answers))
     print(f"{localizer.model.classifier.name}: {len(answers.maps)} maps of {config.image}")
@@ -139,19 +138,7 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if answers.reasons else 0
 
 
-def _free_place(config: CompareMethodsConfig) -> Path:
-    """Where the sheet will lie, looked at before the work rather than after."""
-    out = config.out or Path(f"{config.image.stem}-methods.png")
-    if not out.parent.is_dir():
-        raise UserError(f"The folder {out.parent} does not exist; make it, or give another --out.")
-    if out.is_dir() or out.resolve() == config.image.resolve():
-        raise UserError(f"{out} is {'a folder' if out.is_dir() else 'the image itself'}; give another --out.")
-    if out.exists() and not config.overwrite:
-        raise UserError(f"{out} exists; give another --out, or --overwrite to replace it.")
-    return out
-
-
-def _opened(config: CompareMethodsConfig) -> tuple[Localizer, ReadImage]:
+def _open(config: CompareMethodsConfig) -> tuple[Localizer, ReadImage]:
     """The pipeline for a data set of this one image, labeled with what to look for, and the image read."""
     from wsloc.pipeline import Failed, make_localizer
     from wsloc.records import ImageRecord
@@ -176,23 +163,22 @@ def _ask_all(config: CompareMethodsConfig, localizer: Localizer, read: ReadImage
     from wsloc.segmentation import working_map
 
     answers = _Answers()
-    with tqdm(_methods(config), unit="method", dynamic_ncols=True) as bar:
-        for name in bar:
-            bar.set_description(name)
+    bound = _bind_all(config, localizer, read)
+    for name, stage in noted_bar(bound, "maps", "method", len(_methods(config)), note=_cost, refresh=True):
+        try:
+            if isinstance(stage, UserError):
+                raise stage
+            (of_image,) = stage.compute([read], Runner())
+        except UserError as error:
+            answers.reasons |= {(name, class_name): with_flags(str(error)) for class_name in read.class_names}
+            continue
+        assert isinstance(of_image, ImageMaps)
+        for class_name, saliency in of_image.maps.items():
+            answers.probabilities.setdefault(class_name, of_image.probabilities[class_name])
             try:
-                stage = _with_method(localizer, replace(config.saliency, method=name), read)
-                bar.set_description(f"{name} ({stage.model.bound.method.cost})")
-                (of_image,) = stage.compute([read], Runner())
-            except UserError as error:
-                answers.reasons |= {(name, class_name): with_flags(str(error)) for class_name in read.class_names}
-                continue
-            assert isinstance(of_image, ImageMaps)
-            for class_name, saliency in of_image.maps.items():
-                answers.probabilities.setdefault(class_name, of_image.probabilities[class_name])
-                try:
-                    answers.maps[name, class_name] = working_map(saliency, tile_wh[::-1], smoothing=0)
-                except ItemError as error:
-                    answers.reasons[name, class_name] = with_flags(f"{error}.")
+                answers.maps[name, class_name] = working_map(saliency, tile_wh[::-1], smoothing=0)
+            except ItemError as error:
+                answers.reasons[name, class_name] = with_flags(f"{error}.")
     return answers
 
 
@@ -200,10 +186,27 @@ def _methods(config: CompareMethodsConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.methods or METHODS))
 
 
-def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:
-    """The stage of another method, with no larger batches than one image fills.
+def _bind_all(
+    config: CompareMethodsConfig, localizer: Localizer, read: ReadImage
+) -> Iterator[tuple[str, MapStage | UserError]]:
+    """Each method's stage, or why there is none."""
+    for name in _methods(config):
+        try:
+            stage: MapStage | UserError = _with_method(localizer, replace(config.saliency, method=name), read)
+        except UserError as error:
+            stage = error
+        yield name, stage
 
-    A method that changes the image fills batches with the changed versions. Any other would compute the empty rows too.
+
+def _cost(bound: tuple[str, MapStage | UserError]) -> str:
+    name, stage = bound
+    return name if isinstance(stage, UserError) else f"{name} ({stage.model.bound.method.cost})"
+
+
+def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:
+    """The stage of another method, with batches no larger than one image fills.
+
+    A method that changes the image fills batches with the changed versions. Any other would compute empty rows, too.
     """
     assert read.views is not None
     stage = localizer.network
@@ -242,7 +245,7 @@ def _sheet(
     for class_name in class_names:
         maps = (tile(name, class_name) for name in _methods(config))
         probability = answers.probabilities.get(class_name)
-        # A unit's activity is no probability.
+        # The activation of a unit is not a probability.
         note = _shown(probability) if probability is not None and config.classifier.layer is None else ""
         blocks.append(Block(class_name, note, (Tile("image", photograph), *maps)))
     return contact_sheet(blocks, tile_wh, config.columns)

@@ -14,10 +14,10 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
+from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require
 from wsloc.config_files import settings_of_run
-from wsloc.errors import UserError
+from wsloc.errors import counted
 
 if TYPE_CHECKING:
     from wsloc.evaluation.comparison import Comparison
@@ -28,32 +28,30 @@ _LETTERS = string.ascii_uppercase
 
 @dataclass(frozen=True)
 class CompareRunsConfig:
-    """Which of two runs finds more, by how much, and where; differences are to the first run."""
+    """Show which of two or more runs finds more, by how much, and where; differences are relative to the first run."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN...", help_behavior_hint="")]
-    """run folders; unfinished ones count with the images done so far"""
-    root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
+    """run folders; unfinished runs count with the images done so far"""
+    root: Annotated[Path | None, optional("DIR", "as in the first run")] = None
     """folder of the data set"""
-    boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
-    """true boxes of own images (data set folder)"""
-    masks: Annotated[Path | None, optional("DIR", "as a run had it")] = None
-    """true masks of own images (data set folder)"""
+    boxes: Annotated[Path | None, optional("CSV", "as in a run")] = None
+    """true boxes of your own images (data set folder)"""
+    masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
+    """true masks of your own images (data set folder)"""
     csv: Annotated[Path | None, optional("FILE", "none")] = None
-    """table to write, a row for each item: image, class, and of each run IoU and box"""
+    """table to write, one row per item: image, class, and the IoU and box of each run"""
     overwrite: bool = False
-    """replace the table if it is there"""
+    """replace the table if it exists"""
 
     def __post_init__(self) -> None:
         require(len(self.runs) >= 2, "A comparison needs two runs; name another run folder.")
-        require(len(self.runs) <= len(_LETTERS), f"At most {len(_LETTERS)} runs fit into a comparison; name fewer.")
+        require(len(self.runs) <= len(_LETTERS), f"A comparison takes at most {len(_LETTERS)} runs; name fewer.")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     """Judge the runs and print the tables. Returns 0."""
-    config = parse(CompareRunsConfig, "compare-runs", arguments)
-    _refuse_taken(config)
-    # Only now, so that --help and a misspelled flag answer at once.
-    from wsloc.errors import counted
+    if config.csv is not None:
+        free_output(config.csv, overwrite=config.overwrite, flag="--csv", make_folder=True)
     from wsloc.evaluation.comparison import compare
     from wsloc.evaluation.comparison_table import changed_items_table, comparison_tables
     from wsloc.evaluation.table import columns
@@ -67,15 +65,11 @@ def run(arguments: Sequence[str]) -> int:
         *(settings_of_run(path).data for path in others),
     ]
     _, truth = common_truth(runs, settings)
-    comparison = compare(
-        [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)],
-        truth,
-        bar,
-    )
+    comparison = compare([contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)], truth, bar)
     for letter, contents in zip(_LETTERS, runs, strict=False):
         print(f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes))
     items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
-    print(f"\n{items} in {images} that all of them judged.")
+    print(f"\n{items} in {images} that all runs judged.")
     for note in comparison.notes:
         print(with_flags(note))
     for index in range(1, len(runs)):
@@ -88,16 +82,6 @@ def run(arguments: Sequence[str]) -> int:
         _write_csv(config.csv, comparison)
         print(f"\nTable of all items: {config.csv}")
     return 0
-
-
-def _refuse_taken(config: CompareRunsConfig) -> None:
-    """Looked at before the work rather than after."""
-    if config.csv is None:
-        return
-    if config.csv.is_dir():
-        raise UserError(f"{config.csv} is a folder; give another --csv.")
-    if config.csv.exists() and not config.overwrite:
-        raise UserError(f"{config.csv} exists; give another --csv, or --overwrite to replace it.")
 
 
 def _write_csv(path: Path, comparison: Comparison) -> None:

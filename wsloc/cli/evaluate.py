@@ -1,4 +1,4 @@
-"""``wsloc evaluate``: every metric of a run, or of the maps of another tool."""
+"""``wsloc evaluate``: every metric of a run, or of maps from another tool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from wsloc.cli.bars import bar
-from wsloc.cli.flags import with_flags
+from wsloc.cli.flags import flag_of, with_flags
+from wsloc.cli.outputs import free_output
 from wsloc.cli.parse import parse
 from wsloc.config import DataSettings, LocalizeConfig, optional, require
 from wsloc.config_files import settings_of_run
@@ -24,81 +25,81 @@ if TYPE_CHECKING:
     from wsloc.judging.map_metrics import MapFolder, MetricGroup
     from wsloc.judging.run_metrics import Judging, MoreMetrics
 
-
-_PARTS = {"classes": "--classes", "class_name": "--class", "ids": "--ids", "limit": "--limit"}
-"""Settings that choose a part of a run, and their flags."""
+_PARTS = ("classes", "class_name", "ids", "limit")
+"""Settings that choose a part of a run."""
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Judge a run by every metric, or the maps of another tool (--maps and --dataset).
+    """Compute every metric of a run, or of maps from another tool (--maps and --dataset).
 
-    The data set is the run's own; flags such as --root say where it lies now. Writes metrics.json,
-    metrics_per_class.csv and items.csv into the run folder, but not where flags choose a part of the run.
+    The data set is that of the run; flags such as --root name its present folder. Writes metrics.json,
+    metrics_per_class.csv, and items.csv into the run folder, unless flags select a part of the run.
     """
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
     """run folder; it may be unfinished"""
-    maps: Annotated[Path | None, optional("DIR", "RUN/maps where there is one")] = None
-    """folder of saved maps: IMAGE/CLASS.npy or IMAGE.npy"""
+    maps: Annotated[Path | None, optional("DIR", "RUN/maps if it exists")] = None
+    """folder of saved maps: a run's archives, IMAGE/CLASS.npy, or IMAGE.npy"""
     protocol: Literal["wsloc", "wsol"] = "wsloc"
-    """arithmetic of MaxBoxAcc and PxAP: exact, or that of the code published by Choe et al. 2020"""
-    held_out: Annotated[Path | None, optional("RUN", "none: the oracle threshold alone")] = None
-    """a run on other images, with saved maps, that chooses the thresholds of MaxBoxAcc"""
+    """arithmetic of MaxBoxAcc and PxAP: exact, or as in the code published by Choe et al. 2020"""
+    held_out: Annotated[Path | None, optional("RUN", "none: only the oracle threshold")] = None
+    """run on other images, with saved maps, that chooses the thresholds of MaxBoxAcc"""
     score: Literal["quality", "probability"] = "quality"
-    """what sorts the boxes for average precision"""
+    """score that sorts the boxes for average precision"""
     insertion_deletion: int = 0
-    """insertion and deletion AUC of this many items, spread evenly; asks the network (>= 0)"""
+    """compute insertion and deletion AUC for this many items, spread evenly; runs the network (>= 0)"""
     out: Annotated[Path | None, optional("FILE", "none")] = None
-    """JSON file for the metrics, in place of the run folder's files"""
+    """JSON file for the metrics, instead of the files in the run folder"""
     data: DataSettings = field(default_factory=DataSettings)
 
     def __post_init__(self) -> None:
         require(self.insertion_deletion >= 0, "--insertion-deletion must be at least 0.")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
+def read_config(arguments: Sequence[str]) -> EvaluateConfig:
+    """The flags, on top of the settings of the run's data."""
     config = parse(EvaluateConfig, "evaluate", arguments)
-    # Only now, so that --help and a misspelled flag answer at once.
+    if config.run is None:
+        return config
+    return parse(EvaluateConfig, "evaluate", arguments, EvaluateConfig(data=settings_of_run(config.run).data))
+
+
+def run(config: EvaluateConfig, _command: Sequence[str]) -> int:
+    """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
     from wsloc.datasets import open_dataset
 
-    if config.out is not None and config.out.is_dir():
-        raise UserError(f"{config.out} is a folder; --out names a JSON file.")
+    if config.out is not None:
+        free_output(config.out, overwrite=True, make_folder=True)
     if (folder := config.run) is None:
-        _refuse_for_maps_alone(config)
+        _check_maps_alone(config)
         return _judge_maps_alone(config, open_dataset(config.data))
     of_run = settings_of_run(folder)
-    # Once more, for the run's own settings lie below the flags.
-    config = parse(EvaluateConfig, "evaluate", arguments, EvaluateConfig(data=of_run.data))
-    part = [flag for name, flag in _PARTS.items() if getattr(config.data, name) != getattr(of_run.data, name)]
-    _refuse_for_a_run(config, folder, part)
+    part = [flag_of(name) for name in _PARTS if getattr(config.data, name) != getattr(of_run.data, name)]
+    _check_run(config, folder, part)
     return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data), part)
 
 
-def _refuse_for_maps_alone(config: EvaluateConfig) -> None:
+def _check_maps_alone(config: EvaluateConfig) -> None:
     if config.maps is None:
         raise UserError("Nothing to evaluate: give a run folder, or --maps DIR and --dataset.")
     if config.data.dataset is None:
-        raise UserError("--maps without a run folder needs --dataset NAME, the data set that the maps are of.")
+        raise UserError("--maps without a run folder needs --dataset NAME, the data set of the maps.")
     if config.insertion_deletion:
-        raise UserError("--insertion-deletion asks the network of a run: give a run folder, too.")
+        raise UserError("--insertion-deletion needs the network of a run: give a run folder, too.")
 
 
-def _refuse_for_a_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
-    """Looked at before the work rather than after."""
+def _check_run(config: EvaluateConfig, folder: Path, part: Sequence[str]) -> None:
+    """Checked before the work rather than after."""
     if config.out is None and not part and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written, and the metrics go there; name another file by --out FILE.json.")
-    if config.held_out is not None and _map_folder(config, folder) is None:
-        raise UserError(
-            f"--held-out chooses thresholds for maps, and {folder} has none; run wsloc localize with --save-maps."
-        )
-    if config.insertion_deletion and _map_folder(config, folder) is None:
-        raise UserError("--insertion-deletion needs the run's maps; run wsloc localize with --save-maps.")
+        raise UserError(f"The metrics cannot be written to {folder}; name another file by --out FILE.json.")
+    needs_maps = "--held-out" if config.held_out is not None else "--insertion-deletion"
+    if (config.held_out is not None or config.insertion_deletion) and _map_folder(config, folder) is None:
+        raise UserError(f"{needs_maps} needs maps, and {folder} has none; run wsloc localize with --save-maps.")
 
 
 def _map_folder(config: EvaluateConfig, folder: Path) -> Path | None:
-    """The maps that were named, else those of the run; None where it has none."""
+    """The given maps, else those of the run; None if it has none."""
     from wsloc.runs.map_store import MAPS
 
     own = folder / MAPS
@@ -136,7 +137,7 @@ def _judge_run(
 def _written(
     config: EvaluateConfig, run: JudgedRun, dataset: Dataset, more: MoreMetrics, part: Sequence[str]
 ) -> tuple[dict[str, int], str, str]:
-    """The run's counts, what is known of its boxes, and where that was written."""
+    """The counts of the run, the summary of its boxes, and where that was written."""
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.judged_run import metrics_json
     from wsloc.judging.run_summary import summarize_run, write_summary
@@ -160,12 +161,12 @@ def _judge_maps_alone(config: EvaluateConfig, dataset: Dataset) -> int:
     from wsloc.files.atomic import write_atomic
     from wsloc.judging.run_metrics import evaluate_maps
 
-    judged = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
-    print(f"{len(judged.items)} items in {len(judged.items.image_ids)} images of {dataset.name}")
-    noted = _print_groups(judged.metrics.groups)
+    items, metrics, problems = evaluate_maps(config.data, dataset, _judging(config, config.maps), bar)
+    print(f"{len(items)} items in {len(items.image_ids)} images of {dataset.name}")
+    noted = _print_groups(metrics.groups)
     if config.out is not None:
-        write_atomic(config.out, json.dumps(judged.metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
-    return 1 if judged.problems or noted else 0
+        write_atomic(config.out, json.dumps(metrics.as_json(), indent=2, ensure_ascii=False) + "\n")
+    return 1 if problems or noted else 0
 
 
 def _judging(config: EvaluateConfig, maps: Path | None) -> Judging:

@@ -1,4 +1,4 @@
-"""``wsloc export``: the boxes of a run as files that detectors and annotation tools read."""
+"""``wsloc export``: the boxes of a run as files for detectors and annotation tools."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from wsloc.cli.bars import bar
+from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
+from wsloc.cli.outputs import print_next
 from wsloc.config import one_of, optional
 from wsloc.config_files import settings_of_run
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
@@ -20,12 +20,10 @@ from wsloc.registries import FORMATS
 if TYPE_CHECKING:
     from wsloc.exporters.formats import Export
 
-EXPORTS = "exports"
-
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write the boxes of a run for a detector or an annotation tool; says what to type next."""
+    """Write the boxes of a run for a detector or an annotation tool, and print the next command."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
     """run folder; it may be unfinished"""
@@ -34,10 +32,10 @@ class ExportConfig:
     label-studio (predictions), or cvat (COCO without outlines)"""
     out: Annotated[Path | None, optional("DIR", "RUN/exports/FORMAT")] = None
     """folder to write"""
-    root: Annotated[Path | None, optional("DIR", "as the run had it")] = None
-    """folder of the data set, where it has moved"""
+    root: Annotated[Path | None, optional("DIR", "as in the run")] = None
+    """folder of the data set, if it has moved"""
     overwrite: bool = False
-    """replace the export that --out names"""
+    """replace the export in --out"""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     layout: LayoutSettings = field(default_factory=LayoutSettings)
 
@@ -45,15 +43,8 @@ class ExportConfig:
         FORMATS.require(self.format)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Export, and say what was left out and what comes next. Returns 1 if an image could not be used, else 0."""
-    config = parse(ExportConfig, "export", arguments)
-    return export_and_say(config)
-
-
-def export_and_say(config: ExportConfig) -> int:
-    """Write one export and print what it holds; the exit status as of :func:`run`."""
-    # Only now, so that --help and a misspelled flag answer at once.
+def run(config: ExportConfig, _command: Sequence[str]) -> int:
+    """Export, and print what was left out and what to type next. Returns 1 if an image could not be used, else 0."""
     from wsloc.exporters.exporting import export_run
     from wsloc.exporters.source import open_source
     from wsloc.exporters.stream import PROBLEMS
@@ -64,18 +55,18 @@ def export_and_say(config: ExportConfig) -> int:
         config.run,
         open_source(settings, config.root, read_run_manifest(config.run)),
         config.format,
-        config.out or config.run / EXPORTS / config.format.replace(":", "-"),
+        config.out or config.run / "exports" / config.format.replace(":", "-"),
         config.selection,
         config.layout,
         overwrite=config.overwrite,
-        progress=bar,
+        progress=kept_bar,
     )
-    _say(export)
+    _print_export(export)
     return 1 if (export.path / PROBLEMS).exists() else 0
 
 
-def _say(export: Export) -> None:
-    from wsloc.exporters.next_commands import next_commands
+def _print_export(export: Export) -> None:
+    from wsloc.exporters.formats import next_commands
 
     counts = export.manifest["counts"]
     images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())
@@ -87,8 +78,4 @@ def _say(export: Export) -> None:
     for warning in export.manifest["warnings"]:
         print(f"  {with_flags(warning)}")
     print(f"\nExport: {export.path}")
-    print("Next:")
-    for title, command in next_commands(export):
-        print(f"  {title}:")
-        for line in command.splitlines():
-            print(f"    {line}")
+    print_next(next_commands(export))

@@ -1,4 +1,4 @@
-"""The flags of settings, in the sentences that library code writes about settings."""
+"""Turns settings into flags in the messages of library code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
 def with_flags(text: str) -> str:
-    """The text with the settings in backquotes as flags: ```resize='squash'``` becomes ``--resize squash``.
+    """The text, with settings in backquotes turned into flags: ```resize='squash'``` becomes ``--resize squash``.
 
-    What is in backquotes and no setting of any verb stays.
+    Text in backquotes that is not a setting of any verb stays.
     """
     return _SETTING.sub(_flag, text)
 
@@ -37,7 +37,7 @@ def _flag(match: re.Match[str]) -> str:
 @functools.cache
 def _settings() -> frozenset[str]:
     """The names of all settings of all verbs."""
-    # Only now: most calls have no error to tell, and need one verb's module.
+    # Imported late: most calls have no error to report and need only one verb's module.
     from wsloc.cli.main import VERBS
 
     modules = [importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}") for verb in VERBS]

@@ -1,4 +1,4 @@
-"""``wsloc localize``: the main job."""
+"""``wsloc localize``: boxes from image-level labels."""
 
 from __future__ import annotations
 
@@ -10,44 +10,42 @@ from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import bar, kept_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.options import parse_localize
-from wsloc.cli.report import say_written
-from wsloc.config import LocalizeConfig
+from wsloc.cli.options import parse_localize as read_config
+from wsloc.cli.outputs import print_next
+from wsloc.cli.report import print_report
+from wsloc.config import LocalizeConfig, OutputSettings
 from wsloc.config_files import to_yaml
 
 if TYPE_CHECKING:
-    from wsloc.config import LocalizeConfig, OutputSettings
     from wsloc.main_job import Begun
     from wsloc.pipeline import Localizer
 
+__all__ = ["LocalizeConfig", "read_config", "run"]
 
-def run(arguments: Sequence[str]) -> int:
+
+def run(config: LocalizeConfig, command: Sequence[str]) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
-    config: LocalizeConfig = parse_localize(arguments)
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
+    # Imported here, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.datasets import open_dataset
     from wsloc.main_job import run_main_job
 
-    command = ["wsloc", "localize", *arguments]
     done = run_main_job(config, to_yaml(config), command, announce=_announce, progress=kept_bar)
     folder, counts = done.judged.contents.path, done.summary.counts
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
     if config.output.report:
-        from wsloc.reporting.writing import write_run_report
+        from wsloc.reporting.writing import page_of_run, write_page
 
-        evaluation = done.summary.evaluation
-        dataset = open_dataset(config.data)
-        say_written(write_run_report(done.judged, config, dataset, evaluation, bar))
-    print("Next:")
-    for text, line in _next_commands(folder, config.output):
-        print(f"  {text:<22}{line}")
+        dataset, evaluation, out = open_dataset(config.data), done.summary.evaluation, folder / "report.html"
+        write_page(out, *page_of_run(done.judged, config, dataset, evaluation=evaluation, progress=bar))
+        print_report(out)
+    print_next(_next_commands(folder, config.output))
     status = 1 if counts["failures"] or counts["images_without_truth"] else 0
     if config.output.export:
-        from wsloc.cli.export import ExportConfig, export_and_say
+        from wsloc.cli import export
 
         print()
-        status = max(status, export_and_say(ExportConfig(folder, config.output.export)))
+        status = max(status, export.run(export.ExportConfig(folder, config.output.export), command))
     return status
 
 
@@ -74,8 +72,8 @@ def _source(config: LocalizeConfig, localizer: Localizer) -> str:
 def _next_commands(folder: Path, output: OutputSettings) -> list[tuple[str, str]]:
     quoted = shlex.quote(str(folder))
     config = shlex.quote(str(folder / "config.yaml"))
-    report = ("a page to look at", f"wsloc report {quoted}")
-    look = ("look at 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
+    report = ("an HTML page", f"wsloc report {quoted}")
+    look = ("pictures of 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
     source = f"--maps {quoted}" if output.save_maps in ("float32", "float16") else f"--config {config}"
     rest = [
         ("another segmenter", f"wsloc localize {source} --segmenter graphcut-2013"),

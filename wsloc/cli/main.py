@@ -18,22 +18,23 @@ from wsloc.cli.flags import with_flags
 from wsloc.errors import UserError
 
 VERBS = {
-    "localize": "boxes from image-level labels, and how good they are",
-    "train-classifier": "a classifier of a data set's own classes, from its image-level labels",
-    "evaluate": "every metric of a run, or of saved maps",
-    "export": "the boxes of a run for a detector or an annotation tool",
+    "localize": "boxes from image-level labels, and their metrics",
+    "train-classifier": "a classifier for the classes of a data set, from image-level labels",
+    "evaluate": "every metric of a run or of saved maps",
+    "export": "the boxes of a run in the format of a detector or an annotation tool",
     "train-detector": "a detector from pseudo-labels or true boxes, and its average precision",
-    "detect": "boxes that a trained detector finds in images",
-    "self-train": "better boxes from a detector that was trained on the boxes, in rounds",
-    "report": "a page of figures, charts and pictures about one run or several",
+    "detect": "boxes from a trained detector",
+    "self-train": "better boxes, from a detector trained on the boxes in rounds",
+    "report": "an HTML page of metrics, charts, and pictures about one or more runs",
     "compare-methods": "maps of one image by many methods, side by side",
-    "compare-runs": "which of two runs finds more, by how much, and where",
-    "check-dataset": "what is wrong with the files of a data set",
+    "compare-runs": "which of two or more runs finds more, by how much, and where",
+    "check-dataset": "problems in the files of a data set",
     "visualize": "an image that maximizes the score of a class",
 }
-"""Each is a module of this package (a dash is an underscore) with a dataclass of its settings (``ExportConfig``) and
-``run(arguments) -> exit status``; imported only when asked for."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "self-train", "detect"})
+"""Each is a module of this package (a dash is an underscore), imported on use. It has a dataclass of its settings
+(``ExportConfig``), ``run(config, command) -> exit status``, where ``command`` is what was typed, and, if its defaults
+come from files, ``read_config(arguments)``."""
+RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect", "self-train"})
 """Verbs that take ``--resume``."""
 
 
@@ -60,13 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    """By hand, as tyro takes longer for it than the shell may wait."""
+    """Written by hand, because tyro would be too slow for a shell prompt."""
     usage = "usage: wsloc VERB ...\n\nWeakly supervised localization: image-level labels in, boxes out."
     sections = {
         "options": {
             "-h, --help": "show this help message and exit",
             "--version": "show the version and exit",
-            "--completion SHELL": "print the script by which bash or zsh completes verbs and flags",
+            "--completion SHELL": "print a script that lets bash or zsh complete verbs and flags",
         },
         "verbs": VERBS,
     }
@@ -79,7 +80,7 @@ def _help() -> str:
 
 
 def _completion(shell: str) -> str:
-    """The script by which a shell completes verbs and flags."""
+    """The script that lets a shell complete verbs and flags."""
     import tyro
 
     from wsloc.cli.parse import STYLE
@@ -89,8 +90,16 @@ def _completion(shell: str) -> str:
     script = io.StringIO()
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
         tyro.cli(verbs, prog="wsloc", args=["--tyro-print-completion", shell], config=STYLE)
-    # In bash the second line of a flag's help would be offered as a word of its own.
+    # Otherwise bash would offer the second line of a flag's help as a completion.
     return re.sub("^COMPLETION_SPEC = .*", lambda spec: spec[0].replace(r"\n", " "), script.getvalue(), flags=re.M)
+
+
+def _read_config(verb: str, arguments: Sequence[str]) -> Any:
+    if read := getattr(_module(verb), "read_config", None):
+        return read(arguments)
+    from wsloc.cli.parse import parse
+
+    return parse(_config(verb), verb, arguments)
 
 
 def _config(verb: str) -> Any:
@@ -107,22 +116,22 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name may hold bytes that no terminal can show.
+            # A file name can contain bytes that no terminal can show.
             stream.reconfigure(errors="backslashreplace")
     if not sys.stderr.isatty():
-        # tqdm reads it when it is first imported. In a log each step of a bar is a line.
+        # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = _module(verb).run(arguments)
+        status: int = _module(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resume = f"; if a run folder was named above, wsloc {verb} --resume continues it" if verb in RESUMABLE else ""
+        resume = f"; if a run folder is named above, wsloc {verb} --resume continues it" if verb in RESUMABLE else ""
         print(f"wsloc: interrupted{resume}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it closes it.
+        # The reader of our output is gone; Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status

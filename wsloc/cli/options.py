@@ -1,12 +1,11 @@
 """From flags and YAML files to a configuration.
 
 Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--maps RUN`` < ``--config FILE`` < flags. A YAML
-file is the flags written down, so it is read by the same parser: each key is turned into its flag.
+file is a list of flags, read by the same parser: each key becomes its flag.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 import wsloc
+from wsloc.cli.flags import flag_of
 from wsloc.cli.parse import parse
 from wsloc.config import LocalizeConfig, MapKind
 from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run
@@ -25,47 +25,53 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     """The configuration that a command line asks for.
 
     Raises:
-        UserError: for bad flags, or a YAML file that is missing, malformed or holds an unknown key or a bad value.
+        UserError: for bad flags, or a YAML file that is missing or malformed, or has an unknown key or a bad value.
         SystemExit: status 0, after ``--help``.
     """
     arguments = _with_map_kind(arguments)
-    # The flags are judged only on top of the files: a quantile may be right there and wrong beside the defaults.
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--config", "--maps"):
-        finder.add_argument(flag, type=Path, nargs="?")
-    finder.add_argument("--dataset", nargs="?")
-    named, _ = finder.parse_known_args(arguments)
-    dataset = named.dataset or (read_yaml(named.config).get("dataset") if named.config else None)
+    # Flags are validated only on top of the files: a quantile may be valid with theirs and not with the defaults.
+    file, maps = _value_of("--config", arguments), _value_of("--maps", arguments)
+    dataset = _value_of("--dataset", arguments) or (read_yaml(Path(file)).get("dataset") if file else None)
     config = LocalizeConfig()
     if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
         config = _layer(shipped, config)
-    if named.maps:
-        settings = settings_of_run(named.maps)
+    if maps:
+        settings = settings_of_run(Path(maps))
         config = dataclasses.replace(settings, refinement=config.refinement, output=config.output)
-    if named.config:
-        config = _layer(named.config, config)
+    if file:
+        config = _layer(Path(file), config)
     config = _with_unit_as_class(parse(LocalizeConfig, "localize", arguments, _without_unit_as_class(config)))
     _refuse_other_maps(config)
     return config
 
 
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The word after a flag, or after its equals sign; of several the last."""
+    found = None
+    for word, following in zip(arguments, [*arguments[1:], "--"], strict=False):
+        name, equals, value = word.partition("=")
+        if name == flag and (equals or not following.startswith("-")):
+            found = value if equals else following
+    return found
+
+
 def shipped_config(name: str) -> Path | None:
     """The YAML file of that name that comes with the package, or None."""
     package = Path(wsloc.__file__).parent
-    # In a wheel the files lie inside the package, in a checkout beside it.
+    # A wheel has the files inside the package, a checkout has them beside it.
     candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
     return next((path for path in candidates if path.is_file()), None)
 
 
 def _refuse_other_maps(config: LocalizeConfig) -> None:
-    """Maps of a run are made already: settings that would make other ones are a mistake."""
+    """The maps of a run exist already: settings that would make different ones are a mistake."""
     if config.saliency.maps is None:
         return
     given, had = flatten(config), flatten(settings_of_run(config.saliency.maps))
     of_maps = flatten(config.classifier) | flatten(config.saliency) | {"targets": config.data.targets}
     for key in of_maps:
         if key != "maps" and given[key] != had[key]:
-            raise UserError(f"{config.saliency.maps} made its maps with {key} {had[key]}; leave out `{key}`.")
+            raise UserError(f"{config.saliency.maps} computed its maps with {key} {had[key]}; leave out `{key}`.")
 
 
 def _with_map_kind(arguments: Sequence[str]) -> list[str]:
@@ -79,17 +85,17 @@ def _with_map_kind(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
-    """A unit that is asked for stands where a class would, in every image."""
+    """A unit takes the place of the class, in every image."""
     if config.classifier.layer is None:
         return config
     name = config.classifier.unit_name
     if config.data.class_name not in (None, name) or config.data.targets != "labels":
-        raise UserError("`layer` asks for a unit in place of classes: leave out `class_name` and `targets`.")
+        raise UserError("`layer` uses a unit instead of classes: leave out `class_name` and `targets`.")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=name))
 
 
 def _without_unit_as_class(config: LocalizeConfig) -> LocalizeConfig:
-    """A file that a run wrote names its unit as the class, too; flags may ask for another unit."""
+    """The settings of a run also name its unit as the class; flags may ask for another unit."""
     if config.classifier.layer is None or config.data.class_name != config.classifier.unit_name:
         return config
     return dataclasses.replace(config, data=dataclasses.replace(config.data, class_name=None))
@@ -111,11 +117,11 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
 
 
 def _as_flags(path: Path, key: str, value: object) -> list[str]:
-    flag = "--" + key.replace("_", "-")
+    flag = flag_of(key)
     if isinstance(value, bool):
         return [flag if value else "--no-" + flag[2:]]
     if isinstance(value, dict):
-        raise UserError(f"{path}: {key} holds settings of its own, but all settings stand at the left margin.")
+        raise UserError(f"{path}: {key} has nested settings, but all settings must be at the top level.")
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [f"{flag}={value}"]

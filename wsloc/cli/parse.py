@@ -1,4 +1,4 @@
-"""From the words of a command line to a verb's configuration."""
+"""Parses a command line into the configuration of a verb."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WITHOUT_EDGES = str.maketrans("│╭╮╰╯", " " * 5)
 
 
 def parse(config: type[Config], verb: str, arguments: Sequence[str], default: Config | None = None) -> Config:
-    """The configuration that the flags of a verb ask for, on top of a default.
+    """The configuration that the flags of a verb give, on top of a default.
 
     Raises:
         UserError: for bad flags: one sentence, with suggestions.
@@ -41,16 +41,17 @@ def parse(config: type[Config], verb: str, arguments: Sequence[str], default: Co
 
 
 def _sentence(frame: str) -> str:
-    """The message in a frame that tyro drew, with the flags that it suggests, and no full stop."""
-    # Without UTF-8 the frame has rules alone.
+    """The message in a frame drawn by tyro, with the suggested flags and no period."""
+    # Without UTF-8 the frame has only rules.
     lines = [line.translate(_WITHOUT_EDGES).rstrip() for line in frame.splitlines()[1:]]
     blocks = [list(block) for rule, block in itertools.groupby(lines, _is_rule) if not rule]
     said, similar = [], []
     for head, *others in blocks:
-        # Flags stand four columns in, their help deeper.
+        # Flags are indented by four columns, their help by more.
         flags = [line.split()[0] for line in others if re.match(r" {6}\S", line)]
         if head.strip().startswith(("Perhaps you meant", "Arguments similar to")):
-            similar += flags[:2]
+            # Beside flags, tyro lists the choices of one that is similar.
+            similar += [flag for flag in flags if flag.startswith("--")][:2]
         elif head.strip().startswith("Missing from"):
             said.append(f"missing: {' and '.join(flags)}")
         elif head.strip() == "Unrecognized options:":
@@ -67,7 +68,7 @@ def _is_rule(line: str) -> bool:
 
 
 def _refuse_repetitions(config: type[Any], arguments: Sequence[str]) -> None:
-    """Of a flag of several values tyro would take the last values and drop the others in silence."""
+    """If a flag with several values is repeated, tyro would silently keep only the last values."""
     words = [word.partition("=")[0].replace("_", "-") for word in arguments]
     for field in fields(config):
         flag = flag_of(field.name)

@@ -1,4 +1,4 @@
-"""``wsloc report``: a page about a run, or about several."""
+"""``wsloc report``: a page about one run or several."""
 
 from __future__ import annotations
 
@@ -12,29 +12,26 @@ import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
-from wsloc.config import optional, require
+from wsloc.cli.outputs import free_output
+from wsloc.config import optional, require, require_range
 from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
     from wsloc.runs.read_run import RunContents
 
-GALLERY = 200
-_MAX_GALLERY = 2000
-
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """A page of figures, charts and pictures about a run; about several, their differences to the first."""
+    """Write an HTML page of metrics, charts, and pictures about a run, or about how several runs differ."""
 
     runs: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN...]", help_behavior_hint="")
     ]
-    """run folders, unfinished ones too"""
+    """run folders; they may be unfinished"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
     """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
-    gallery: int = GALLERY
+    gallery: int = 200
     """most items with pictures (0 to 2000); a run keeps map, seeds and mask of 200"""
     root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
     """folder of the data set, where it has moved"""
@@ -44,38 +41,30 @@ class ReportConfig:
     """true masks of own images (data set folder)"""
 
     def __post_init__(self) -> None:
-        require(bool(self.runs), "Nothing to report on: name a run folder.")
-        require(
-            0 <= self.gallery <= _MAX_GALLERY,
-            f"--gallery must lie between 0 and {_MAX_GALLERY}, not {self.gallery}.",
-        )
+        require(bool(self.runs), "Nothing to report on: give a run folder.")
+        require_range(self, "gallery", 0, 2000)
         require(
             self.out is None or self.out.suffix.lower() in (".html", ".htm"),
             f"--out must end in .html, not {self.out}.",
         )
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: ReportConfig, _command: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    config = parse(ReportConfig, "report", arguments)
-    # Only now, so that --help and a misspelled flag answer at once.
     from wsloc.reporting.writing import write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
-    if out.is_dir() or not out.parent.is_dir():
-        why = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
-        raise UserError(f"{out} cannot be written, because {why}; give another --out.")
-    page, text = _page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)
-    write_page(out, page, text)
-    say_written(out)
+    free_output(out, overwrite=True)
+    write_page(out, *(_page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)))
+    print_report(out)
     return 0
 
 
-def say_written(out: Path) -> None:
-    """Tell where a page is, and how large."""
-    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text {out.with_suffix('.md')}")
+def print_report(out: Path) -> None:
+    """Print where a page is, and how large."""
+    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text: {out.with_suffix('.md')}")
 
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
@@ -90,12 +79,12 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:
         if config.boxes is not None or config.masks is not None:
-            # A page without what was asked for would only hide the error.
+            # A page without the requested truth would hide the error.
             raise
-        # The run folder alone still tells a lot.
+        # The run folder alone is still worth a page.
         sentence = f"There are no true boxes and no photographs, because the data set cannot be opened: {error}"
         if settings is not None and settings.data.dataset is not None and "`root`" not in sentence:
-            sentence += " If it has moved, `root` says where it is."
+            sentence += " If it has moved, give its folder as `root`."
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
     return page_of_run(judged, settings, dataset, config.gallery, progress=bar)

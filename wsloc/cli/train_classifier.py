@@ -1,4 +1,4 @@
-"""``wsloc train-classifier``: a classifier of a data set's own classes, from its image-level labels alone."""
+"""``wsloc train-classifier``: a classifier for the classes of a data set, from image-level labels alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.flags import with_flags
-from wsloc.cli.parse import parse
+from wsloc.cli.flags import flag_of, with_flags
+from wsloc.cli.outputs import print_next
 from wsloc.config import DataSettings
 from wsloc.config_files import OF_ONE_CALL
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
@@ -20,21 +20,19 @@ if TYPE_CHECKING:
     from wsloc.fitting.task import ClassifierTask
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
-    config = parse(TrainClassifierConfig, "train-classifier", arguments)
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.fitting.report import format_outcome
     from wsloc.fitting.train_classifier import train_classifier
 
     def announce(task: ClassifierTask, folder: Path) -> None:
         print(_announcement(task, folder, config.output.resume), file=sys.stderr)
 
-    trained = train_classifier(config, ["wsloc", "train-classifier", *arguments], announce, training_bar)
+    trained = train_classifier(config, command, announce, training_bar)
     print(with_flags(format_outcome(trained.task, trained.outcome, trained.figures)))
-    command = next_command(config, trained.checkpoint)
-    print(f"\nCheckpoint: {trained.checkpoint}\nNext:\n  boxes with it         {command}")
-    print(f"  by the head's maps    {command} --method cam")
+    following = next_command(config, trained.checkpoint)
+    print(f"\nCheckpoint: {trained.checkpoint}")
+    print_next([("boxes with it", following), ("by the head's maps", f"{following} --method cam")])
     return 1 if trained.outcome.problems else 0
 
 
@@ -56,7 +54,7 @@ def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
 
 
 def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
-    """The same images, or those of the test split, localized: all settings of the data that are not the default."""
+    """The command that localizes the same images or those of the test split, with all data settings not at default."""
     from wsloc.fitting.open_task import of_test_split, with_training_split
 
     data: DataSettings = with_training_split(config.data)
@@ -67,8 +65,8 @@ def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:
         value = getattr(data, setting.name)
         if value != setting.default and setting.name not in OF_ONE_CALL:
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{setting.name.replace('_', '-')}", *map(str, values)]
-    # Code of the user's own runs only where it is named.
+            words += [flag_of(setting.name), *map(str, values)]
+    # The user's own code runs only if it is named.
     arch = config.fitting.arch
     own = ["--arch", arch] if ":" in arch and not arch.startswith("timm:") else []
     return shlex.join([*words, "--checkpoint", str(checkpoint), *own])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.parse import parse
+from wsloc.cli.outputs import print_next
 from wsloc.detection.configs import TrainDetectorConfig
 
 if TYPE_CHECKING:
@@ -17,20 +17,15 @@ if TYPE_CHECKING:
     from wsloc.detection.train_detector import TrainedDetector
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Train, test, and print the table.
-
-    Returns 1 if an image was left out or an annotation was bad, else 0.
-    """
-    config = parse(TrainDetectorConfig, "train-detector", arguments)
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
+def run(config: TrainDetectorConfig, command: Sequence[str]) -> int:
+    """Train, test, and print the table. Returns 1 if an image was left out or an annotation was bad, else 0."""
     from wsloc.detection.train_detector import train_detector
 
     def announce(labels: Labels, folder: Path) -> None:
         _announce(config, labels, folder)
 
-    trained = train_detector(config, ["wsloc", "train-detector", *arguments], announce, training_bar)
-    _say(trained)
+    trained = train_detector(config, command, announce, training_bar)
+    _print_result(trained)
     counts = {} if trained.tested is None else trained.tested.counts
     return 1 if trained.left_out or counts.get("failures") or counts.get("images_without_truth") else 0
 
@@ -46,7 +41,7 @@ def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path) -> None
     )
 
 
-def _say(trained: TrainedDetector) -> None:
+def _print_result(trained: TrainedDetector) -> None:
     from wsloc.detection.detector_folder import PROBLEMS
     from wsloc.detection.train_detector import format_precision
 
@@ -59,4 +54,4 @@ def _say(trained: TrainedDetector) -> None:
         print(f"\n{trained.left_out} images or labels were left out of the training or fixed: {folder / PROBLEMS}")
     print(f"\nRun folder: {folder}\nDetector: {trained.detector}, {trained.epochs} epochs")
     if trained.tested is not None:
-        print(f"Next:\n  every metric          wsloc evaluate {shlex.quote(str(folder))}")
+        print_next([("every metric", f"wsloc evaluate {shlex.quote(str(folder))}")])

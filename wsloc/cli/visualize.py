@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
-from wsloc.cli.parse import parse
-from wsloc.config import ClassifierSettings, optional, require
+from wsloc.cli.bars import noted_bar
+from wsloc.config import ClassifierSettings, optional, require, require_range
 from wsloc.errors import ItemError, UserError
 
 if TYPE_CHECKING:
@@ -25,39 +24,37 @@ if TYPE_CHECKING:
     from wsloc.classifiers import Classifier, Preprocessing
     from wsloc.saliency.class_model import AscentStep
 
-_RUNS = Path("runs")
-
 
 @dataclass(frozen=True)
 class VisualizeConfig:
-    """An image that maximizes the score of a class: what the network takes for the class."""
+    """Find an image that maximizes the score of a class: what the network takes for the class."""
 
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")
     ] = None
-    """the class; or give --layer and --unit"""
+    """class to visualize; or give --layer and --unit"""
     start: Annotated[str, tyro.conf.arg(metavar="zero|noise|FILE")] = "zero"
     """image to start from: zero (the mean image), noise (uniform), or a photograph"""
     steps: int = 150
-    """steps of the ascent (>= 1)"""
+    """number of steps of the ascent (>= 1)"""
     learning_rate: float = 0.05
-    """root mean square of the first step's change, in units of the normalized image; falls to zero (> 0)"""
+    """root mean square of the change in the first step, in units of the normalized image; falls to zero (> 0)"""
     penalty: float = 1e-3
     """lambda in S_c - lambda ||I||^2 (>= 0)"""
     jitter: int = 8
-    """most pixels by which the image is shifted at each step (>= 0; 0: none)"""
+    """maximum shift of the image at each step, in pixels (>= 0; 0: none)"""
     blur: float = 1.0
-    """sigma in pixels of the Gaussian that smooths the image on the way (0 to 20; 0: none)"""
+    """sigma, in pixels, of the Gaussian that smooths the image during the ascent (0 to 20; 0: none)"""
     blur_every: int = 4
     """smooth after every N steps (>= 1)"""
     save_every: int = 10
     """write a picture every N steps (>= 1)"""
     out: Annotated[Path | None, optional("DIR", "runs/visualize-ARCH-CLASS-NNN")] = None
-    """folder to write, which must not exist yet"""
+    """output folder, which must not exist"""
     seed: int = 0
     """seed of the noise and the shifts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the network (auto: cuda or mps where there is one)"""
+    """device of the network (auto: cuda or mps if available)"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
 
     def __post_init__(self) -> None:
@@ -66,20 +63,17 @@ class VisualizeConfig:
             "Give what to visualize: either --class NAME, or --layer NAME and --unit K.",
         )
         for name in ("steps", "blur_every", "save_every"):
-            flag = "--" + name.replace("_", "-")
-            require(getattr(self, name) >= 1, f"{flag} must be at least 1, not {getattr(self, name)}.")
+            require_range(self, name, 1)
         require(0 < self.learning_rate < float("inf"), f"--learning-rate must be above 0, not {self.learning_rate}.")
-        for name in ("penalty", "jitter"):
-            require(0 <= getattr(self, name) < float("inf"), f"--{name} must be at least 0, not {getattr(self, name)}.")
-        require(0 <= self.blur <= 20, f"--blur must lie between 0 and 20 pixels, not {self.blur}.")
+        require(0 <= self.penalty < float("inf"), f"--penalty must be at least 0, not {self.penalty}.")
+        require_range(self, "jitter", 0)
+        require_range(self, "blur", 0, 20, unit=" pixels")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(config: VisualizeConfig, _command: Sequence[str]) -> int:
     """Climb, and write a folder: image.png, steps/0010.png and so on, score.png, scores.csv, manifest.json."""
-    config = parse(VisualizeConfig, "visualize", arguments)
     if config.out is not None and config.out.exists():
         raise UserError(f"{config.out} exists; give another --out.")
-    # Only now, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.classifiers import load_classifier
     from wsloc.pipeline import applied, choose_device, plan_threads
 
@@ -87,12 +81,12 @@ def run(arguments: Sequence[str]) -> int:
     with applied(plan_threads(device, 0)):
         classifier = load_classifier(config.classifier)
         steps = _ascent(config, classifier, device)
-        # What is wrong with the start shows here, before there is a folder.
+        # A bad start raises here, before there is a folder.
         first = next(steps)
-        folder = _made_folder(config, classifier)
+        folder = _make_folder(config, classifier)
         if first.before_last_relu:
             print(
-                "The score has no gradient at the start, so the score before the last ReLU takes its place.", flush=True
+                "The score has no gradient at the start, so the score before the last ReLU is used instead.", flush=True
             )
         _write(config, classifier.preprocessing, first, steps, folder)
     return 0
@@ -141,15 +135,15 @@ def _start(config: VisualizeConfig, preprocessing: Preprocessing) -> Tensor:
         raise UserError(f"--start: {error}; give zero, noise or a photograph.") from error
 
 
-def _made_folder(config: VisualizeConfig, classifier: Classifier) -> Path:
-    """The folder that was asked for, or a numbered one; made by this call."""
+def _make_folder(config: VisualizeConfig, classifier: Classifier) -> Path:
+    """Make the folder that --out names, or a numbered one."""
     from wsloc.runs.choose_folder import fresh_folder
 
     # A unit is part of the classifier's name.
     names = [classifier.name] if config.class_name is None else [classifier.name, config.class_name]
     stem = "-".join(["visualize", *(re.sub(r"[^\w.]+", "-", name) for name in names)])[:120]
     if config.out is None:
-        return fresh_folder(_RUNS, stem)
+        return fresh_folder(Path("runs"), stem)
     try:
         config.out.mkdir(parents=True)
     except OSError as error:
@@ -172,14 +166,14 @@ def _write(
     digits = max(4, len(str(config.steps)))
     scores = []
     rows = ["step,score,objective\n"]
-    with tqdm(total=config.steps, unit="step", dynamic_ncols=True) as bar:
-        for step in chain([first], others):
-            scores.append(step.score)
-            rows.append(f"{step.number},{step.score!r},{step.objective!r}\n")
-            if step.number % config.save_every == 0:
-                write_picture(folder / "steps" / f"{step.number:0{digits}d}.png", picture(step.image, preprocessing))
-            bar.set_postfix_str(f"score {step.score:.1f}", refresh=False)
-            bar.update(step.number > 0)
+    shown = noted_bar(
+        others, "ascent", "step", config.steps, note=lambda step: f"score {step.score:.1f}", refresh=False
+    )
+    for step in chain([first], shown):
+        scores.append(step.score)
+        rows.append(f"{step.number},{step.score!r},{step.objective!r}\n")
+        if step.number % config.save_every == 0:
+            write_picture(folder / "steps" / f"{step.number:0{digits}d}.png", picture(step.image, preprocessing))
     write_picture(folder / "image.png", picture(step.image, preprocessing))
     label = "score before the last ReLU" if first.before_last_relu else "score before the softmax"
     write_picture(folder / "score.png", draw_curve(scores, "step", label))

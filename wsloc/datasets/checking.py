@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
 from wsloc.errors import ItemError
 from wsloc.images import read_header, read_image
+from wsloc.progress import Progress, silent
 from wsloc.records import GroundTruth, ImageRecord
-
-Watch = Callable[[Iterable[ImageRecord]], Iterable[ImageRecord]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +33,14 @@ class Problem:
     sentence: str
 
 
-def check_dataset(settings: DataSettings, watch: Watch = iter) -> Iterator[Problem]:
+def check_dataset(settings: DataSettings, progress: Progress = silent) -> Iterator[Problem]:
     """Everything that is wrong with a data set, its images read to the last pixel.
 
     ``classes``, ``ids`` and ``limit`` of the settings choose images; whatever labels them, they keep all their labels.
 
     Args:
         settings: which data set, and where.
-        watch: sees the images as they are read, for a progress bar.
+        progress: counts the images as they are read.
 
     Yields:
         Lists first, then images, annotations, labels and masks, each in the order of the images.
@@ -59,7 +58,7 @@ def check_dataset(settings: DataSettings, watch: Watch = iter) -> Iterator[Probl
     more = kind.check(*root_and_split(settings, kind), settings) if kind else ()
     for path, sentence in (*dataset.problems, *more):
         yield Problem("list", str(path), sentence)
-    yield from _image_problems(watch(dataset.images))
+    yield from _image_problems(progress(dataset.images, "images", "image"))
     if kind is None or (truth := read_ground_truth(settings, dataset)) is None:
         return
     split = settings.split or kind.default_split

@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from wsloc.records import GroundTruth, ImageRecord
 
 Corners = tuple[float, float, float, float]
 """``xmin, ymin, xmax, ymax``."""
+Fields = list[tuple[str, Any]]
+"""Tags in order, each with its text, its number, or the fields inside it."""
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
@@ -36,6 +39,22 @@ def parse_xml(path: Path) -> ElementTree.Element:
         return ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
         raise ItemError(f"the annotation is not valid XML: {error}") from error
+
+
+def format_xml(annotation: Fields) -> bytes:
+    """An annotation as XML, in UTF-8 and indented with tabs."""
+    root = _element("annotation", annotation)
+    ElementTree.indent(root, "\t")
+    return bytes(ElementTree.tostring(root, encoding="utf-8", short_empty_elements=False) + b"\n")
+
+
+def _element(tag: str, content: Any) -> ElementTree.Element:
+    element = ElementTree.Element(tag)
+    if isinstance(content, list):
+        element.extend(_element(*field) for field in content)
+    else:
+        element.text = str(content)
+    return element
 
 
 def annotated_size(root: ElementTree.Element) -> tuple[int, int] | None:

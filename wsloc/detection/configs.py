@@ -122,10 +122,10 @@ class SelfTrainConfig:
     output: FolderSettings = field(default_factory=FolderSettings)
 
     def __post_init__(self) -> None:
-        require(self.boxes_from != TRUTH, "Self-training begins with boxes that are not true: give a run or an export.")
+        require(self.boxes_from != TRUTH, "Self-training starts from pseudo-boxes, not truth: give a run or an export.")
         require(self.rounds >= 1, f"`rounds` must be at least 1, not {self.rounds}.")
-        require(1 <= self.folds <= 20, f"`folds` must lie between 1 and 20, not {self.folds}.")
-        require(0 <= self.min_score <= 1, f"`min_score` must lie between 0 and 1, not {self.min_score}.")
+        require(1 <= self.folds <= 20, f"`folds` must be between 1 and 20, not {self.folds}.")
+        require(0 <= self.min_score <= 1, f"`min_score` must be between 0 and 1, not {self.min_score}.")
 
 
 @dataclass(frozen=True)

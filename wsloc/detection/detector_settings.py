@@ -1,4 +1,4 @@
-"""The settings of a detector and of its training: plain values, so that the help answers without torch."""
+"""The settings of a detector and of its training: plain values, so that the help does not load torch."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from wsloc.registries import DETECTORS
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """Which detector, and what it begins with."""
+    """Which detector, and which weights it starts from."""
 
     arch: Annotated[str, one_of(DETECTORS)] = "fasterrcnn_mobilenet_v3_large_320_fpn"
-    """torchvision's detectors, Faster R-CNN on more backbones (with 320: small enough for a CPU), one for the demo"""
+    """one of torchvision's detectors, Faster R-CNN on another backbone (320: small enough for a CPU), or the demo's"""
     backbone: Annotated[str, optional("FILE|default|none", "default")] = "default"
-    """weights of the backbone: a classifier's file, default (torchvision's ImageNet weights; the demo classifier's for
+    """weights of the backbone: a classifier file, default (torchvision's ImageNet weights, or the demo classifier's for
     fasterrcnn_small_cnn), or none"""
-    image_size: Annotated[int | None, optional("N", "the detector's own")] = None
-    """shorter side of the images in the detector, in pixels (64 to 2048; ssdlite320 has no choice)"""
+    image_size: Annotated[int | None, optional("N", "set by the detector")] = None
+    """shorter side, in pixels, of the images in the detector (64 to 2048; fixed for ssdlite320)"""
 
     def __post_init__(self) -> None:
         DETECTORS.require(self.arch)
         require(
             self.image_size is None or 64 <= self.image_size <= 2048,
-            f"`image_size` must lie between 64 and 2048 pixels, not {self.image_size}.",
+            f"`image_size` must be between 64 and 2048 pixels, not {self.image_size}.",
         )
         require(
             self.image_size is None or not self.arch.startswith("ssdlite320"),
-            f"{self.arch} sees images of 320 x 320 pixels; leave out `image_size`.",
+            f"{self.arch} always uses images of 320 x 320 pixels; leave out `image_size`.",
         )
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a detector is trained: SGD with momentum, a linear warm-up, then half a cosine down to zero."""
+    """How a detector is trained: SGD with momentum, a linear warm-up, then half a cosine to zero."""
 
     epochs: int = 12
     """passes over the images (>= 1)"""
     batch_size: int = 8
-    """images in a step (>= 1)"""
-    learning_rate: Annotated[float | None, optional("X", "the detector's own, by batch size")] = None
-    """highest learning rate (> 0)"""
+    """images per step (>= 1)"""
+    learning_rate: Annotated[float | None, optional("X", "by detector and batch size")] = None
+    """peak learning rate (> 0)"""
     momentum: float = 0.9
     """momentum of SGD (0 to 1)"""
     weight_decay: float = 1e-4
     """weight decay of SGD (>= 0)"""
     warmup_steps: Annotated[int | None, optional("N", "a tenth of all steps, at most 500")] = None
-    """steps over which the learning rate rises (>= 0)"""
+    """number of steps over which the learning rate rises (>= 0)"""
     flip: bool = True
-    """mirror each image with probability 1/2"""
+    """mirror each image with a probability of 1/2"""
     zoom: float = 0.25
-    """largest change of scale of an image, as a fraction; a part of an image that is zoomed in is cut off (0 to 0.9)"""
+    """maximum change of scale of an image, as a fraction; zooming in crops the image (0 to 0.9)"""
     gain: float = 0.2
-    """largest change of brightness of an image, as a fraction (0 to 0.9)"""
+    """maximum change of brightness of an image, as a fraction (0 to 0.9)"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """arithmetic of the network (auto: float16 with a scaled loss on CUDA, else float32)"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the network (auto: cuda or mps where there is one)"""
+    """device of the network (auto: cuda or mps if available)"""
     seed: int = 0
-    """seed of the first weights, the order of the images and their changes (>= 0)"""
+    """seed of the initial weights, the order of the images, and their augmentation (>= 0)"""
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"`seed` must not be negative, not {self.seed}.")
@@ -78,4 +78,4 @@ class TrainingSettings:
         )
         for name in ("zoom", "gain"):
             value = getattr(self, name)
-            require(0 <= value <= 0.9, f"`{name}` must lie between 0 and 0.9, not {value}.")
+            require(0 <= value <= 0.9, f"`{name}` must be between 0 and 0.9, not {value}.")

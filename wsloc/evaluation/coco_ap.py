@@ -108,18 +108,17 @@ def _mean_where_known(precisions: NDArray[np.float64]) -> float | None:
 
 
 def _true_annotations(truth: Mapping[str, GroundTruth], names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """By class; images are numbered in their order."""
+    """By class; image ids are their order, from 1."""
     of_class: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for number, image in enumerate(truth.values(), start=1):
+    for image_id, image in enumerate(truth.values(), start=1):
         sizes = np.where(image.difficult, _OUTSIDE_EVERY_SIZE, boxes.area(image.boxes_xyxy))
-        xywh = boxes.to_xywh(image.boxes_xyxy).tolist()
-        for name, box, size in zip(image.class_names, xywh, sizes.tolist(), strict=True):
-            if name in of_class:
-                of_class[name].append({"image_id": number, "bbox": box, "area": size, "iscrowd": 0})
-        regions, areas = boxes.to_xywh(image.crowd_xyxy).tolist(), boxes.area(image.crowd_xyxy).tolist()
-        for name, box, size in zip(image.crowd_class_names, regions, areas, strict=True):
-            if name in of_class:
-                of_class[name].append({"image_id": number, "bbox": box, "area": size, "iscrowd": 1})
+        for class_names, boxes_xyxy, areas, crowd in (
+            (image.class_names, image.boxes_xyxy, sizes, 0),
+            (image.crowd_class_names, image.crowd_xyxy, boxes.area(image.crowd_xyxy), 1),
+        ):
+            for name, box, area in zip(class_names, boxes.to_xywh(boxes_xyxy).tolist(), areas.tolist(), strict=True):
+                if name in of_class:
+                    of_class[name].append({"image_id": image_id, "bbox": box, "area": area, "iscrowd": crowd})
     return of_class
 
 
@@ -129,20 +128,14 @@ def _boxes(
     score_of: Callable[[Box], float],
     names: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
-    number_of = {image_id: number for number, image_id in enumerate(truth, start=1)}
+    coco_id = {image_id: index for index, image_id in enumerate(truth, start=1)}
     of_class: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for record in localizations:
-        if record.class_name in of_class and record.image_id in number_of:
+        if record.class_name in of_class and record.image_id in coco_id:
             x0, y0, x1, y1 = record.box_xyxy
-            of_class[record.class_name].append(
-                {
-                    "image_id": number_of[record.image_id],
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": (x1 - x0) * (y1 - y0),
-                    "iscrowd": 0,
-                    "score": float(score_of(record)),
-                }
-            )
+            width, height = x1 - x0, y1 - y0
+            entry = {"image_id": coco_id[record.image_id], "bbox": [x0, y0, width, height], "area": width * height}
+            of_class[record.class_name].append({**entry, "iscrowd": 0, "score": float(score_of(record))})
     return of_class
 
 
@@ -161,13 +154,12 @@ def _precision(true: list[dict[str, Any]], found: list[dict[str, Any]]) -> NDArr
 
 def _as_coco(true: list[dict[str, Any]], found: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> COCO:
     """One side of the comparison. Ids start at 1, for COCOeval takes 0 for "not matched"."""
-    images = {annotation["image_id"] for annotation in [*true, *found]}
-    numbered = [{**fields, "id": number, "category_id": 1} for number, fields in enumerate(annotations, start=1)]
+    image_ids = sorted({annotation["image_id"] for annotation in [*true, *found]})
     coco = COCO()
     coco.dataset = {
-        "images": [{"id": number} for number in sorted(images)],
+        "images": [{"id": image_id} for image_id in image_ids],
         "categories": [{"id": 1}],
-        "annotations": numbered,
+        "annotations": [{**fields, "id": key, "category_id": 1} for key, fields in enumerate(annotations, start=1)],
     }
     coco.createIndex()
     return coco

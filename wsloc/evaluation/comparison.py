@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from wsloc.errors import UserError, counted, listed
 from wsloc.evaluation.bootstrap import Estimate, estimate
-from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS
+from wsloc.evaluation.corloc import IOU_THRESHOLD, METRICS, defined_metrics
 from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.evaluation.object_groups import count_groups, largest_fraction, object_counts, size_groups
@@ -133,9 +133,7 @@ class Comparison:
 
 
 def compare(
-    contenders: Sequence[Contender],
-    truth: Mapping[str, GroundTruth],
-    progress: Progress = silent,
+    contenders: Sequence[Contender], truth: Mapping[str, GroundTruth], progress: Progress = silent
 ) -> Comparison:
     """Judge runs on the items that all of them were asked for.
 
@@ -154,11 +152,6 @@ def compare(
     notes += _uncompared(contenders, truth, items)
     true = true_boxes(items, common)
     judged = [judge_localizations(true, contender.localizations) for contender in contenders]
-    shown = [
-        name
-        for name, metric in METRICS.items()
-        if not any(np.isnan(metric(np.ones((1, len(run))), run)[0]) for run in judged)
-    ]
     hits = [(run.iou > IOU_THRESHOLD).astype(np.float64) for run in judged]
     groups = {
         **{("class", name): items.class_index == k for k, name in enumerate(items.class_names)},
@@ -166,7 +159,10 @@ def compare(
         **{("count", name): kept for name, kept in count_groups(true).items()},
     }
     metrics, rows = [], {}
-    tasks: list[str | tuple[str, str]] = [*shown, *(key for key, kept in groups.items() if kept.any())]
+    tasks: list[str | tuple[str, str]] = [
+        *defined_metrics(judged),
+        *(key for key, kept in groups.items() if kept.any()),
+    ]
     for task in progress(tasks, "comparison", "metric"):
         if isinstance(task, str):
             metrics.append(_metric_row(task, judged))
@@ -202,7 +198,7 @@ def mcnemar_p(first_alone: int, second_alone: int) -> float:
 def _common_truth(
     contenders: Sequence[Contender], truth: Mapping[str, GroundTruth]
 ) -> tuple[dict[str, GroundTruth], list[str]]:
-    """The truth of the images that all runs have a record of and saw at their true size, and what is to be told."""
+    """The truth of the images that all runs have a record of and saw at their true size, and notes for the reader."""
     shared = frozenset.intersection(*(contender.image_ids for contender in contenders))
     if not shared:
         raise UserError("The runs have no image in common, so there is nothing to compare; give runs of one data set.")
@@ -287,11 +283,7 @@ def _class_row(corloc: Row, kept: NDArray[np.bool_], hits: Sequence[NDArray[np.f
     return ClassRow(corloc, alone, tuple(mcnemar_p(*counts) for counts in alone))
 
 
-def _item_rows(
-    true: TrueBoxes,
-    judged: Sequence[Judged],
-    contenders: Sequence[Contender],
-) -> tuple[ItemRow, ...]:
+def _item_rows(true: TrueBoxes, judged: Sequence[Judged], contenders: Sequence[Contender]) -> tuple[ItemRow, ...]:
     found = [_largest_boxes(contender.localizations) for contender in contenders]
     ious = np.stack([run.iou for run in judged], axis=1).tolist()
     return tuple(

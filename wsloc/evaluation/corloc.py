@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -78,3 +79,13 @@ METRICS: dict[str, Statistic[Judged]] = {
     "Top-5 Loc": partial(top_k, 5),
 }
 """The metrics of a run's summary, by name; those at IoU 0.3 and 0.7 are class-wise, as CorLoc class-wise is at 0.5."""
+
+
+def defined_metrics(runs: Iterable[Judged]) -> dict[str, Statistic[Judged]]:
+    """The metrics that are defined on all of some judged runs: Top-k Loc needs ranks."""
+    runs = tuple(runs)
+    return {
+        name: metric
+        for name, metric in METRICS.items()
+        if not any(np.isnan(metric(np.ones((1, len(judged))), judged)[0]) for judged in runs)
+    }

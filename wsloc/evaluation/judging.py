@@ -112,10 +112,7 @@ def judge_baseline(
 
 
 def _judge(
-    true: TrueBoxes,
-    of_item: NDArray[np.float64],
-    of_image: NDArray[np.float64],
-    rank: NDArray[np.float64] | None,
+    true: TrueBoxes, of_item: NDArray[np.float64], of_image: NDArray[np.float64], rank: NDArray[np.float64] | None
 ) -> Judged:
     """Boxes ``(N, 4)`` and ``(I, 4)``, NaN where there is none."""
     items = true.items

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from wsloc.evaluation import box_curves, wsol
 from wsloc.evaluation.box_curves import BoxCurves, MapCurve
-from wsloc.evaluation.energy_pointing import energy_inside
 from wsloc.evaluation.items import ItemValues
 from wsloc.evaluation.judging import TrueBoxes
 from wsloc.evaluation.map_source import Map, MapOf
-from wsloc.evaluation.pointing import highest_point, judge_points
+from wsloc.evaluation.pointing import energy_inside, highest_point, judge_points
 from wsloc.progress import Progress, silent
 
 Protocol = Literal["wsloc", "wsol"]

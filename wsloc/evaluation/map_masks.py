@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +15,10 @@ from wsloc.evaluation import wsol
 from wsloc.evaluation.items import Items, ItemValues, Pair, items_of
 from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.map_source import Map, MapOf
-from wsloc.evaluation.mask_iou import mask_iou
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
 from wsloc.progress import Progress, silent
 from wsloc.records import Box, TrueMasks
+from wsloc.run_lengths import decode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +51,7 @@ def judge_masks(
     protocol: Protocol = "wsloc",
     progress: Progress = silent,
 ) -> JudgedMasks | None:
-    """Hold maps, and the masks of a run's boxes, against the true masks.
+    """Judge maps, and the masks of a run's boxes, against the true masks.
 
     Args:
         image_ids: of the images that are judged.
@@ -105,6 +107,25 @@ def judge_masks(
     histograms = None if map_of is None else _by_image(items, np.array(pixels))
     values = ItemValues(items, np.array(iou)) if rles else None
     return JudgedMasks(items, histograms, values, tuple(without_map), tuple(problems))
+
+
+def mask_iou(mask_rle: Mapping[str, Any], true_masks: NDArray[np.bool_]) -> float:
+    """IoU of a mask with the best of some true masks, in pixels of the image.
+
+    Args:
+        mask_rle: compressed run lengths of COCO, of a mask of any resolution that covers the whole image; brought to
+            the image's by the nearest pixel.
+        true_masks: bool ``(M, H, W)``, M >= 1.
+
+    Raises:
+        ItemError: if the run lengths are damaged.
+    """
+    height, width = true_masks.shape[1:]
+    decoded = decode(mask_rle).view(np.uint8)
+    mask = cv2.resize(decoded, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    shared = (mask & true_masks).sum(axis=(1, 2))
+    either = (mask | true_masks).sum(axis=(1, 2))
+    return float((shared / np.maximum(either, 1)).max())
 
 
 def _histograms(

@@ -11,7 +11,9 @@ resample), or one that was chosen on other items (*held out*).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,67 +22,65 @@ from wsloc.evaluation.bootstrap import Statistic
 from wsloc.evaluation.box_curves import BoxCurves
 from wsloc.evaluation.items import Items
 
-DELTA = 0.5
-"""IoU that a box must reach for MaxBoxAcc."""
-DELTAS_V2 = (0.3, 0.5, 0.7)
+
+@dataclass(frozen=True, slots=True)
+class BoxAccuracy:
+    """Which curves of :class:`~wsloc.evaluation.box_curves.BoxCurves` count, and the IoUs that a box must reach."""
+
+    name: str
+    component: Literal["largest", "best"]
+    deltas: tuple[float, ...]
+
+    def hits(self, curves: BoxCurves) -> list[NDArray[np.bool_]]:
+        """For each delta, which items are found at which threshold: ``(N, T)``."""
+        iou: NDArray[np.float32] = getattr(curves, self.component)
+        # In the precision of the curves: 0.7 is rounded down there, and a box of IoU 7/10 must count.
+        return [np.asarray(iou >= np.float32(delta)) for delta in self.deltas]
 
 
-def max_box_acc(weights: NDArray[np.float64], curves: BoxCurves) -> NDArray[np.float64]:
-    """MaxBoxAcc at the oracle threshold, ``(B,)``, under weights of the images."""
-    return _maxima(weights, curves.items, _hits(curves.largest, DELTA))
+V1 = BoxAccuracy("MaxBoxAcc", "largest", (0.5,))
+V2 = BoxAccuracy("MaxBoxAccV2", "best", (0.3, 0.5, 0.7))
 
 
-def max_box_acc_v2(weights: NDArray[np.float64], curves: BoxCurves) -> NDArray[np.float64]:
-    """MaxBoxAccV2 at the oracle thresholds, ``(B,)``, under weights of the images."""
-    maxima = [_maxima(weights, curves.items, _hits(curves.best, delta)) for delta in DELTAS_V2]
+def max_box_acc(kind: BoxAccuracy, weights: NDArray[np.float64], curves: BoxCurves) -> NDArray[np.float64]:
+    """The accuracy at the oracle thresholds, ``(B,)``, under weights of the images ``(B, I)``."""
+    maxima = []
+    for hits in kind.hits(curves):
+        # Only thresholds at which some item differs from the one before: of those of wsol, a quarter.
+        kept = np.ones(hits.shape[1], dtype=bool)
+        kept[1:] = (hits[:, 1:] != hits[:, :-1]).any(axis=0)
+        maxima.append(_accuracies(weights, curves.items, hits[:, kept]).max(axis=1))
     return np.asarray(np.mean(maxima, axis=0))
 
 
-def accuracy_by_threshold(curves: BoxCurves) -> NDArray[np.float64]:
-    """What MaxBoxAcc is the maximum of: ``(T,)``, the accuracy at each threshold."""
-    return np.asarray(_accuracies(np.ones((1, len(curves))), curves.items, _hits(curves.largest, DELTA))[0])
-
-
-def chosen_threshold(curves: BoxCurves) -> float:
-    """The threshold that serves MaxBoxAcc best on a held-out set; of equal ones the lowest."""
-    return float(curves.thresholds[accuracy_by_threshold(curves).argmax()])
-
-
-def chosen_thresholds_v2(curves: BoxCurves) -> tuple[float, ...]:
-    """The threshold for each of ``DELTAS_V2``, likewise."""
+def accuracy_by_threshold(kind: BoxAccuracy, curves: BoxCurves) -> list[NDArray[np.float64]]:
+    """The accuracy at each threshold, ``(T,)``, for each delta."""
     weights = np.ones((1, len(curves)))
-    by_delta = (_accuracies(weights, curves.items, _hits(curves.best, delta))[0] for delta in DELTAS_V2)
-    return tuple(float(curves.thresholds[accuracy.argmax()]) for accuracy in by_delta)
+    return [_accuracies(weights, curves.items, hits)[0] for hits in kind.hits(curves)]
 
 
-def box_acc_at(threshold: float, weights: NDArray[np.float64], curves: BoxCurves) -> NDArray[np.float64]:
-    """MaxBoxAcc's accuracy at one threshold that was chosen elsewhere, ``(B,)``.
-
-    Raises:
-        ValueError: if the curves do not have it.
-    """
-    column = _column(curves, threshold)
-    return np.asarray(_accuracies(weights, curves.items, _hits(curves.largest[:, column], DELTA))[:, 0])
+def chosen_thresholds(kind: BoxAccuracy, curves: BoxCurves) -> tuple[float, ...]:
+    """The best threshold of a held-out set for each delta; of equal ones the lowest."""
+    return tuple(float(curves.thresholds[accuracy.argmax()]) for accuracy in accuracy_by_threshold(kind, curves))
 
 
-def box_acc_v2_at(
-    thresholds: tuple[float, ...], weights: NDArray[np.float64], curves: BoxCurves
+def box_acc_at(
+    kind: BoxAccuracy, thresholds: tuple[float, ...], weights: NDArray[np.float64], curves: BoxCurves
 ) -> NDArray[np.float64]:
-    """MaxBoxAccV2's accuracy at thresholds that were chosen elsewhere, one for each of ``DELTAS_V2``, ``(B,)``.
+    """The accuracy at thresholds that were chosen elsewhere, one for each delta: ``(B,)``.
 
     Raises:
         ValueError: if the curves do not have them.
     """
-    hits = [
-        _hits(curves.best[:, _column(curves, threshold)], delta)
-        for threshold, delta in zip(thresholds, DELTAS_V2, strict=True)
-    ]
+    columns = [np.flatnonzero(curves.thresholds == threshold) for threshold in thresholds]
+    if not all(map(len, columns)):
+        raise ValueError(f"the curves lack one of the thresholds {thresholds}; were both made by the same protocol?")
+    hits = [of_delta[:, column] for of_delta, column in zip(kind.hits(curves), columns, strict=True)]
     return np.asarray(_accuracies(weights, curves.items, np.concatenate(hits, axis=1)).mean(axis=1))
 
 
 ORACLE_METRICS: dict[str, Statistic[BoxCurves]] = {
-    "MaxBoxAcc (oracle threshold)": max_box_acc,
-    "MaxBoxAccV2 (oracle threshold)": max_box_acc_v2,
+    f"{kind.name} (oracle threshold)": partial(max_box_acc, kind) for kind in (V1, V2)
 }
 
 
@@ -92,29 +92,9 @@ def held_out_metrics(held_out: BoxCurves, name: str) -> dict[str, Statistic[BoxC
         name: what tables call the held-out set.
     """
     return {
-        f"MaxBoxAcc (threshold of {name})": partial(box_acc_at, chosen_threshold(held_out)),
-        f"MaxBoxAccV2 (threshold of {name})": partial(box_acc_v2_at, chosen_thresholds_v2(held_out)),
+        f"{kind.name} (threshold of {name})": partial(box_acc_at, kind, chosen_thresholds(kind, held_out))
+        for kind in (V1, V2)
     }
-
-
-def _column(curves: BoxCurves, threshold: float) -> slice:
-    indices = np.flatnonzero(curves.thresholds == threshold)
-    if not len(indices):
-        raise ValueError(f"there is no threshold {threshold} on the curves; were both made by the same protocol?")
-    return slice(indices[0], indices[0] + 1)
-
-
-def _hits(iou: NDArray[np.float32], delta: float) -> NDArray[np.bool_]:
-    """In the precision of the curves: 0.7 is rounded down there, and a box of IoU 7/10 must count."""
-    return np.asarray(iou >= np.float32(delta))
-
-
-def _maxima(weights: NDArray[np.float64], items: Items, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The greatest fraction over the thresholds, ``(B,)``."""
-    # Only thresholds at which some item differs from the one before: of those of wsol, a quarter.
-    kept = np.ones(hits.shape[1], dtype=bool)
-    kept[1:] = (hits[:, 1:] != hits[:, :-1]).any(axis=0)
-    return np.asarray(_accuracies(weights, items, hits[:, kept]).max(axis=1))
 
 
 def _accuracies(weights: NDArray[np.float64], items: Items, hits: NDArray[np.bool_]) -> NDArray[np.float64]:

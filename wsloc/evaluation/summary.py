@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsloc import boxes
 from wsloc.evaluation.bootstrap import Estimate, estimate
-from wsloc.evaluation.corloc import METRICS, per_class_corloc
+from wsloc.evaluation.corloc import defined_metrics, per_class_corloc
 from wsloc.evaluation.items import class_means, judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.progress import Progress, silent
@@ -115,7 +115,7 @@ def summarize(judged: Mapping[str, Judged], progress: Progress = silent) -> Eval
         )
         for k, (name, items) in enumerate(zip(own.items.class_names, own.items.counts(), strict=True))
     )
-    shown = {name: metric for name, metric in METRICS.items() if not np.isnan(metric(np.ones((1, len(own))), own)[0])}
+    shown = defined_metrics([own])
     rows: dict[str, dict[str, Estimate]] = {name: {} for name in judged}
     pairs = [(name, metric) for name in judged for metric in shown]
     for name, metric in progress(pairs, "metrics", "metric"):

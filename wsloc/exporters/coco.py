@@ -15,10 +15,8 @@ from typing import Any, TextIO
 
 from wsloc.exporters import outlines
 from wsloc.exporters.export_settings import Outline
-from wsloc.exporters.formats import Commands, Export, Format
-from wsloc.exporters.next_commands import quoted
+from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, quoted
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 from wsloc.records import SCORES, Localization
 
 SPLIT_NAMES = {TRAIN: "train2017", VAL: "val2017"}
@@ -93,12 +91,10 @@ class _Instances:
         self._spool_path = path.with_suffix(".annotations")
         self._file: TextIO = stack.enter_context(path.open("w", encoding="ascii"))
         self._spool: TextIO = stack.enter_context(self._spool_path.open("w+", encoding="ascii"))
-        self._context, self._numbers = context, context.numbers()
+        self._context = context
+        self._category_of = dict(zip(context.class_names, context.category_ids, strict=True))
         self._images = self._annotations = self.without_mask = 0
-        categories = [
-            {"id": number, "name": name, "supercategory": ""}
-            for number, name in zip(context.category_ids, context.class_names, strict=True)
-        ]
+        categories = [{"id": key, "name": name, "supercategory": ""} for name, key in self._category_of.items()]
         head = json.dumps({"info": dict(context.info), "licenses": [], "categories": categories})
         self._file.write(head[:-1] + ', "images": [')
 
@@ -118,7 +114,7 @@ class _Instances:
         return {
             "id": self._annotations,
             "image_id": image_id,
-            "category_id": self._context.category_ids[self._numbers[record.class_name]],
+            "category_id": self._category_of[record.class_name],
             "bbox": bbox_of(record.box_xyxy),
             "area": area,
             "iscrowd": int(box.uncertain),
@@ -142,47 +138,35 @@ def _coco_commands(export: Export) -> Commands:
     files = {
         split: export.path / ANNOTATIONS / f"instances_{SPLIT_NAMES[split]}.json" for split in export.image_folders
     }
-    commands = []
-    copied, has_val = export.has_images, VAL in files
-    largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
-    if copied and has_val and largest < _TORCHVISION_CLASSES:
-        commands.append(
-            (
-                "torchvision, in vision/references/detection",
-                "python train.py --dataset coco --model fasterrcnn_resnet50_fpn_v2 --weights-backbone "
-                "ResNet50_Weights.IMAGENET1K_V2 --batch-size 2 --lr 0.0025 --data-path "
-                + quoted(export.path.absolute()),
-            )
-        )
-    else:
-        missing = (
-            "its reference script wants a split val: `val_fraction=0.1`"
-            if copied and not has_val
-            else "its reference script wants the images beside: `media='copy'`"
-            if not copied
-            else f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
-        )
-        commands.append(
-            (
-                f"torchvision ({missing})",
-                f"torchvision.datasets.CocoDetection({str(export.image_folders[TRAIN])!r}, {str(files[TRAIN])!r})",
-            )
-        )
-    commands.append(
-        (
-            "Detectron2",
-            "\n".join(
-                ["from detectron2.data.datasets import register_coco_instances"]
-                + [
-                    f"register_coco_instances('wsloc_{split}', {{}}, {str(files[split].absolute())!r}, "
-                    f"{str(export.image_folders[split].absolute())!r})"
-                    for split in files
-                ]
-            ),
-        )
+    images = export.image_folders
+    register = "\n".join(
+        f"register_coco_instances('wsloc_{split}', {{}}, {str(file.absolute())!r}, {str(images[split].absolute())!r})"
+        for split, file in files.items()
     )
-    commands.append(("corrected boxes as truth", _as_truth(export, files[TRAIN], SPLIT_NAMES[TRAIN])))
-    return commands
+    return [
+        _torchvision_command(export, files[TRAIN]),
+        ("Detectron2", f"from detectron2.data.datasets import register_coco_instances\n{register}"),
+        ("corrected boxes as truth", _as_truth(export, files[TRAIN], SPLIT_NAMES[TRAIN])),
+    ]
+
+
+def _torchvision_command(export: Export, file: Path) -> tuple[str, str]:
+    """Its reference script where it can read the export, else the data set alone."""
+    largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
+    if not export.has_images:
+        missing = "its reference script wants the images beside: `media='copy'`"
+    elif VAL not in export.image_folders:
+        missing = "its reference script wants a split val: `val_fraction=0.1`"
+    elif largest >= _TORCHVISION_CLASSES:
+        missing = f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
+    else:
+        return (
+            "torchvision, in vision/references/detection",
+            "python train.py --dataset coco --model fasterrcnn_resnet50_fpn_v2 --weights-backbone "
+            "ResNet50_Weights.IMAGENET1K_V2 --batch-size 2 --lr 0.0025 --data-path " + quoted(export.path.absolute()),
+        )
+    command = f"torchvision.datasets.CocoDetection({str(export.image_folders[TRAIN])!r}, {str(file)!r})"
+    return f"torchvision ({missing})", command
 
 
 def _cvat_commands(export: Export) -> Commands:

@@ -1,4 +1,4 @@
-"""What an export holds, and how it is laid out; plain values, as in :mod:`wsloc.config`."""
+"""What an export contains and how it is laid out: plain values, as in :mod:`wsloc.config`."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ class SelectionSettings:
     """Which boxes are exported."""
 
     score: Literal["quality", "probability"] = "quality"
-    """what tells how certain a box is: how well mask and map agree, or the classifier's probability"""
+    """score that ranks the boxes: quality (how well mask and map agree), or the classifier's probability"""
     min_score: float = 0.0
-    """leave out boxes with a lower score (0 to 1)"""
+    """drop boxes with a lower score (0 to 1)"""
     top_fraction: float = 1.0
-    """the best fraction of each class's boxes; the others are uncertain (above 0, to 1)"""
+    """keep the best fraction of each class's boxes; the others are uncertain (above 0, at most 1)"""
     ignore_below: Annotated[float | None, optional("S", "none")] = None
-    """boxes with a lower score are uncertain (0 to 1); only together with uncertain ignore"""
+    """boxes with a lower score are uncertain (0 to 1); needs uncertain ignore"""
     uncertain: Literal["drop", "ignore"] = "drop"
-    """uncertain boxes: leave them out (then their objects count as background), or write them as regions to ignore"""
+    """uncertain boxes: drop them (their objects then count as background), or write them as regions to ignore"""
     boxes_per_class: Annotated[int | None, optional("N", "all that the run has")] = None
-    """most boxes of a class in an image, the largest components first (>= 1)"""
+    """maximum number of boxes per class and image, largest components first (>= 1)"""
     min_area: float = 0.0
-    """leave out boxes that cover a smaller fraction of the image (0 to 1)"""
+    """drop boxes that cover a smaller fraction of the image (0 to 1)"""
     nms: Annotated[float | None, optional("IOU", "none")] = None
-    """leave out boxes that overlap a better one of the same class and image by more than this (0 to 1)"""
+    """drop boxes whose IoU with a better box of the same class and image is above this (0 to 1)"""
     fallbacks: Literal["keep", "drop"] = "keep"
-    """boxes of the seeds, where the cut found no foreground"""
+    """boxes of the seeds, used when the cut found no foreground"""
     keep_empty: bool = False
-    """write images without a box, too: as background"""
+    """also write images without a box, as background"""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -43,17 +43,15 @@ class SelectionSettings:
             ("min_area", self.min_area),
             ("nms", self.nms),
         ):
-            require(value is None or 0 <= value <= 1, f"`{name}` must lie between 0 and 1, not {value}.")
-        require(
-            0 < self.top_fraction <= 1, f"`top_fraction` must lie above 0 and be at most 1, not {self.top_fraction}."
-        )
+            require(value is None or 0 <= value <= 1, f"`{name}` must be between 0 and 1, not {value}.")
+        require(0 < self.top_fraction <= 1, f"`top_fraction` must be above 0 and at most 1, not {self.top_fraction}.")
         require(
             self.boxes_per_class is None or self.boxes_per_class >= 1,
             f"`boxes_per_class` must be at least 1, not {self.boxes_per_class}.",
         )
         require(
             self.ignore_below is None or self.uncertain == "ignore",
-            "`ignore_below` says which boxes `uncertain='ignore'` writes: give both, or `min_score` to leave them out.",
+            "`ignore_below` selects boxes for `uncertain='ignore'`: give both, or `min_score` to drop them.",
         )
 
 
@@ -62,13 +60,13 @@ class LayoutSettings:
     """How the files are laid out."""
 
     media: Annotated[Media | None, optional("copy|hardlink|none", "copy; none for label-studio and cvat")] = None
-    """the images: copies, hard links (a trainer that mends images in place mends the originals), or left in place"""
+    """images: copies, hard links (a trainer that edits images in place edits the originals), or left in place"""
     val_fraction: float = 0.0
-    """fraction of the images that become the split val, by a hash of their ids (0 to below 1)"""
+    """fraction of the images that go to the split val, by a hash of their ids (0 to below 1)"""
     segmentation: Annotated[Outline | None, optional("polygons|boxes|rle|none", "polygons")] = None
-    """coco: outlines of the masks as polygons or run lengths, the boxes as polygons, or none"""
+    """coco: mask outlines as polygons or run lengths, boxes as polygons, or none"""
     mask_pictures: bool = False
-    """write mask_pictures/CLASS/IMAGE.png, too: 255 is object"""
+    """also write mask_pictures/CLASS/IMAGE.png: 255 is object"""
 
     def __post_init__(self) -> None:
-        require(0 <= self.val_fraction < 1, f"`val_fraction` must lie between 0 and 1, not {self.val_fraction}.")
+        require(0 <= self.val_fraction < 1, f"`val_fraction` must be between 0 and 1, not {self.val_fraction}.")

@@ -15,10 +15,9 @@ from wsloc.exporters.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.exporters.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.exporters.first_pass import FirstPass, first_pass
-from wsloc.exporters.formats import Export, Format
+from wsloc.exporters.formats import TRAIN, VAL, Export, Format, WriterContext
 from wsloc.exporters.source import Source
 from wsloc.exporters.stream import Stream
-from wsloc.exporters.writer_context import TRAIN, VAL, WriterContext
 from wsloc.progress import Progress, silent
 from wsloc.registries import FORMATS
 from wsloc.runs.read_run import open_records, read_run_manifest

@@ -10,8 +10,7 @@ from typing import Any
 
 from wsloc.boxes import area
 from wsloc.exporters.coco import bbox_of
-from wsloc.exporters.formats import Format
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
+from wsloc.exporters.formats import TRAIN, VAL, ExportImage, Format, WriterContext
 
 SPLIT_NAMES = {TRAIN: "train", VAL: "validation"}
 
@@ -22,7 +21,7 @@ def write_image_folder(folder: Path, images: Iterable[ExportImage], context: Wri
     ``objects`` holds one list per column: ``bbox`` as COCO has it (corner, width, height, 0.001 px), ``category`` from
     0, ``class_name``, ``area`` of the box, ``iscrowd`` (1 for a region to ignore), ``score``.
     """
-    numbers = context.numbers()
+    numbers = context.class_indices()
     with ExitStack() as stack:
         files = {}
         for split in context.splits:

@@ -9,10 +9,8 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from wsloc.exporters.formats import Commands, Export, Format
-from wsloc.exporters.next_commands import quoted
+from wsloc.exporters.formats import TRAIN, Commands, Export, ExportImage, Format, WriterContext, quoted
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, ExportImage, WriterContext
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
 IMAGES = "images"
@@ -24,26 +22,26 @@ def write_label_studio(folder: Path, images: Iterable[ExportImage], context: Wri
 
     Corner and sides are percent of the image as the browser shows it, which turns it by its EXIF orientation. Images
     are named as Label Studio serves them where its document root is the parent of their folder; the folder itself is
-    then a storage of the project, which must lie below the root. An uncertain box says so in ``meta``.
+    then a storage of the project, which must be below the root. An uncertain box says so in ``meta``.
     """
     with (folder / TASKS).open("w", encoding="ascii") as file:
         file.write("[")
-        for number, image in enumerate(images, start=1):
-            file.write((",\n" if number > 1 else "\n") + json.dumps(_task(number, image, context)))
+        for task_id, image in enumerate(images, start=1):
+            file.write((",\n" if task_id > 1 else "\n") + json.dumps(_task(task_id, image, context)))
         file.write("\n]\n")
     (folder / INTERFACE).write_text(_interface(context.class_names), encoding="utf-8")
     return ()
 
 
-def _task(number: int, image: ExportImage, context: WriterContext) -> dict[str, Any]:
-    regions = [_region(f"{number}-{place}", box) for place, box in enumerate(image.boxes, start=1)]
+def _task(task_id: int, image: ExportImage, context: WriterContext) -> dict[str, Any]:
+    regions = [_region(f"{task_id}-{index}", box) for index, box in enumerate(image.boxes, start=1)]
     prediction: dict[str, Any] = {"model_version": f"wsloc {context.info['run']}", "result": regions}
     if image.boxes:
         # Label Studio sorts tasks by it; the least certain box is what makes a task worth a look.
         prediction["score"] = min(box.score for box in image.boxes)
     folder = context.root.name if context.media == "none" else IMAGES
     url = f"/data/local-files/?d={quote(f'{folder}/{image.name}', errors='surrogateescape')}"
-    return {"id": number, "data": {"image": url, "image_id": image.image_id}, "predictions": [prediction]}
+    return {"id": task_id, "data": {"image": url, "image_id": image.image_id}, "predictions": [prediction]}
 
 
 def _region(region_id: str, box: ScoredBox) -> dict[str, Any]:

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from wsloc.datasets.own_truth import mask_place
 from wsloc.exporters import outlines
-from wsloc.exporters.writer_context import ExportImage
-
-FOLDER = "mask_pictures"
-"""Not ``masks``: beside a ``data.yaml`` Ultralytics would take that for semantic segmentation."""
+from wsloc.exporters.formats import MASK_PICTURES, ExportImage
 
 
 def write_mask_pictures(folder: Path, image: ExportImage) -> int:
@@ -32,7 +29,7 @@ def write_mask_pictures(folder: Path, image: ExportImage) -> int:
         missing += without
         if mask is None:
             continue
-        path = folder / FOLDER / mask_place(class_name, image.name)
+        path = folder / MASK_PICTURES / mask_place(class_name, image.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         written, encoded = cv2.imencode(".png", mask.view(np.uint8) * 255)
         assert written

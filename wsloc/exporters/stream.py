@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from wsloc.errors import ItemError
@@ -14,12 +14,11 @@ from wsloc.exporters import media
 from wsloc.exporters.counts import NO_BOX, NOT_USABLE, Counts
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.exporters.first_pass import FirstPass, sort_out
-from wsloc.exporters.formats import Format
+from wsloc.exporters.formats import TRAIN, VAL, ExportImage, Format
 from wsloc.exporters.mask_pictures import write_mask_pictures
-from wsloc.exporters.names import FlatNames
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.exporters.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage
+from wsloc.files.names import safe_name
 from wsloc.images import read_header
 from wsloc.progress import Progress
 from wsloc.records import BoxRecord, Failure
@@ -58,7 +57,7 @@ class Stream:
     counts: Counts
     progress: Progress
     problem: str = ""
-    _names: FlatNames = field(default_factory=FlatNames)
+    _taken: set[str] = field(default_factory=set)
 
     def images(self) -> Iterator[ExportImage]:
         """The images of the export; before one is yielded, its file and mask pictures are written.
@@ -129,13 +128,25 @@ class Stream:
         if self.media_mode == "none" and self.kind.finds_images_by_path:
             name = image.file
         else:
-            name = self._names.stem_of(image.file) + (self.kind.suffix or media.suffix_of(source, header))
+            name = self._free_stem(image.file) + (self.kind.suffix or media.suffix_of(source, header))
         if self.media_mode != "none":
             assert header is not None
             target = self.folder / self.kind.image_folders[split] / name
             target.parent.mkdir(parents=True, exist_ok=True)
             media.place(source, target, header, self.media_mode, self.counts.media)
         return ExportImage(image.image_id, image.file, name, split, size_wh, boxes)
+
+    def _free_stem(self, file: str) -> str:
+        """A flat file name, unique on every file system; all images of a name but the first get a hash."""
+        # Ultralytics and shells do not see names that begin with a dot.
+        plain = safe_name(PurePosixPath(file).stem).lstrip(".") or "image"
+        stem, attempt = plain, 0
+        # Some file systems take A.jpg and a.jpg for one.
+        while stem.casefold() in self._taken:
+            stem = f"{plain}-{stable_hash(attempt, file, ''):08x}"
+            attempt += 1
+        self._taken.add(stem.casefold())
+        return stem
 
     def _count(self, image: ImageBoxes, exported: ExportImage) -> None:
         self.counts.images[exported.split] += 1

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from wsloc.boxes import to_voc
-from wsloc.exporters.formats import Commands, Export, Format
-from wsloc.exporters.next_commands import images_first
+from wsloc.datasets.voc_xml import Fields, format_xml
+from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, images_first
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 from wsloc.files.names import safe_name
 
 DEVKIT = Path("VOCdevkit", "VOC2012")
@@ -36,7 +34,7 @@ def write_voc(folder: Path, images: Iterable[ExportImage], context: WriterContex
     }
     for image in images:
         stem = image.name.removesuffix(SUFFIX)
-        (annotations / f"{stem}.xml").write_text(_annotation(image), encoding="utf-8")
+        (annotations / f"{stem}.xml").write_bytes(_annotation(image))
         names[image.split].append(stem)
         for class_name in dict.fromkeys(box.record.class_name for box in image.boxes):
             certain = any(not box.uncertain for box in image.boxes if box.record.class_name == class_name)
@@ -67,33 +65,33 @@ def _write_list(path: Path, rows: Iterable[str]) -> None:
     path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
 
-def _annotation(image: ExportImage) -> str:
-    width, height = image.size_wh
-    objects = "".join(_object(box) for box in image.boxes)
-    return (
-        "<annotation>\n"
-        f"\t<folder>{DEVKIT.name}</folder>\n"
-        f"\t<filename>{_text(image.name)}</filename>\n"
-        "\t<source>\n\t\t<database>wsloc</database>\n"
-        f"\t\t<image>{_text(image.file)}</image>\n\t</source>\n"
-        f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n\t\t<depth>3</depth>\n\t</size>\n"
-        f"\t<segmented>0</segmented>\n{objects}</annotation>\n"
+def _annotation(image: ExportImage) -> bytes:
+    size = zip(("width", "height", "depth"), (*image.size_wh, 3), strict=True)
+    return format_xml(
+        [
+            ("folder", DEVKIT.name),
+            ("filename", _text(image.name)),
+            ("source", [("database", "wsloc"), ("image", _text(image.file))]),
+            ("size", list(size)),
+            ("segmented", 0),
+            *(("object", _object(box)) for box in image.boxes),
+        ]
     )
 
 
-def _object(box: ScoredBox) -> str:
-    record = box.record
-    sides = zip(("xmin", "ymin", "xmax", "ymax"), whole_box(record.box_xyxy, record.size_wh), strict=True)
-    corners = "".join(f"\t\t\t<{name}>{value}</{name}>\n" for name, value in sides)
-    return (
-        f"\t<object>\n\t\t<name>{_text(record.class_name)}</name>\n\t\t<pose>Unspecified</pose>\n"
-        f"\t\t<truncated>0</truncated>\n\t\t<difficult>{int(box.uncertain)}</difficult>\n"
-        f"\t\t<bndbox>\n{corners}\t\t</bndbox>\n\t</object>\n"
-    )
+def _object(box: ScoredBox) -> Fields:
+    sides = zip(("xmin", "ymin", "xmax", "ymax"), whole_box(box.record.box_xyxy, box.record.size_wh), strict=True)
+    return [
+        ("name", _text(box.record.class_name)),
+        ("pose", "Unspecified"),
+        ("truncated", 0),
+        ("difficult", int(box.uncertain)),
+        ("bndbox", list(sides)),
+    ]
 
 
 def _text(text: str) -> str:
-    return escape(_NOT_IN_XML.sub("?", text))
+    return _NOT_IN_XML.sub("?", text)
 
 
 def _commands(export: Export) -> Commands:

@@ -11,10 +11,18 @@ from pathlib import Path
 
 import yaml
 
-from wsloc.exporters.formats import Commands, Export, Format
-from wsloc.exporters.next_commands import images_first, quoted
+from wsloc.exporters.formats import (
+    TRAIN,
+    VAL,
+    Commands,
+    Export,
+    ExportImage,
+    Format,
+    WriterContext,
+    images_first,
+    quoted,
+)
 from wsloc.exporters.selection import ScoredBox
-from wsloc.exporters.writer_context import TRAIN, VAL, ExportImage, WriterContext
 
 DATA = "data.yaml"
 _READ_BY_ULTRALYTICS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -22,7 +30,7 @@ _READ_BY_ULTRALYTICS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tif
 
 def write_yolo(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``labels/SPLIT/NAME.txt`` and ``data.yaml``; center and sides as fractions of the image, to 1e-7."""
-    numbers = context.numbers()
+    numbers = context.class_indices()
     for split in context.splits:
         (folder / "labels" / split).mkdir(parents=True)
     has_val, unread = False, 0

@@ -1,4 +1,4 @@
-"""How a classifier is trained: frozen plain values, each the flag of its name, as in :mod:`wsloc.config`."""
+"""How a classifier is trained: frozen plain values, each a flag of the same name, as in :mod:`wsloc.config`."""
 
 from __future__ import annotations
 
@@ -17,64 +17,64 @@ class FittingSettings:
 
     arch: str = "resnet50"
     """backbone: a convolutional network of torchvision, timm:NAME, package.module:function, demo, or small_cnn (the
-    demo's network without weights)"""
-    weights: Annotated[Path | None, optional("FILE", "torchvision's own, fetched on first use")] = None
-    """the backbone's weights, .pth or .safetensors; those of its head are left out"""
+    demo's network, untrained)"""
+    weights: Annotated[Path | None, optional("FILE", "torchvision's, downloaded on first use")] = None
+    """weights of the backbone, .pth or .safetensors; the weights of its head are ignored"""
     frozen: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """train the head alone, on features that are computed once (the default)"""
+    """train only the head, on features that are computed once (the default)"""
     fine_tune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """train all layers, on augmented images"""
-    loss: Annotated[Literal["bce", "cross-entropy"] | None, optional("bce|cross-entropy", "as the labels are")] = None
-    """bce where an image may show several classes, cross-entropy where each shows one"""
+    loss: Annotated[Literal["bce", "cross-entropy"] | None, optional("bce|cross-entropy", "by the labels")] = None
+    """bce if an image can show several classes, cross-entropy if each image shows exactly one"""
     epochs: Annotated[int | None, optional("N", "100; 30 when fine-tuning")] = None
-    """most passes over the training images (>= 1)"""
+    """maximum number of passes over the training images (>= 1)"""
     patience: Annotated[int | None, optional("N", "20; 8 when fine-tuning")] = None
     """stop after N epochs without a lower loss on the held-out images (>= 1)"""
     val_fraction: float = 0.2
-    """fraction of the training images held out to choose the epoch by (0 to 0.5; 0: none, and no early stop)"""
+    """fraction of the training images held out to choose the epoch (0 to 0.5; 0: none, and no early stopping)"""
     optimizer: Annotated[Literal["adamw", "sgd"] | None, optional("adamw|sgd", "sgd; adamw when fine-tuning")] = None
-    """sgd has a momentum of 0.9"""
+    """optimizer; sgd has a momentum of 0.9"""
     learning_rate: Annotated[
         float | None,
-        optional("X", "sgd 0.3, adamw 0.01; fine-tuning 0.01 and 0.0001, without weights 0.05 and 0.003"),
+        optional("X", "sgd 0.3, adamw 0.01; fine-tuning 0.01 and 0.0001; without weights 0.05 and 0.003"),
     ] = None
-    """peak of the learning rate, reached after the warm-up and falling to 0 by a cosine (above 0 to 1e6)"""
+    """peak learning rate, reached after the warm-up; a cosine then takes it to 0 (above 0, at most 1e6)"""
     head_factor: float = 10.0
-    """fine-tuning: learning rate of the new head over that of layers with weights (above 0 to 1e6)"""
+    """fine-tuning: learning rate of the new head, divided by that of layers with weights (above 0, at most 1e6)"""
     weight_decay: float = 0.01
     """weight decay (>= 0)"""
     warmup: float = 0.05
     """fraction of all steps over which the learning rate rises (0 to 0.5)"""
     batch_norm: Annotated[Literal["frozen", "trained"] | None, optional("frozen|trained", "frozen with weights")] = None
-    """fine-tuning: statistics of batch normalization as the weights have them, or taken from each batch"""
+    """fine-tuning: batch normalization statistics from the weights (frozen), or from each batch (trained)"""
     crop_scale: float = 0.35
-    """fine-tuning: least area of a random crop, as a fraction of the image (above 0 to 1; 1: none)"""
+    """fine-tuning: minimum area of a random crop, as a fraction of the image (above 0, at most 1; 1: none)"""
     jitter: float = 0.2
-    """fine-tuning: largest change of brightness, contrast and saturation, as a fraction (0 to 0.9)"""
-    input_size: Annotated[int | None, optional("N", "the weights' own, else 224")] = None
-    """side of the network's input in pixels; the shorter side where resize is short-side (>= 16)"""
+    """fine-tuning: maximum change of brightness, contrast, and saturation, as a fraction (0 to 0.9)"""
+    input_size: Annotated[int | None, optional("N", "from the weights, or 224")] = None
+    """side of the network's input in pixels; with resize short-side, the shorter side (>= 16)"""
     resize: Literal["squash", "short-side"] = "squash"
-    """how the whole image is brought to the input size: squash (both sides), or short-side (aspect kept)"""
-    mean: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel means of the normalization, for values in [0, 1]; one number for a gray network"""
-    std: Annotated[tuple[float, ...] | None, optional("X...", "the weights' own, else ImageNet's")] = None
-    """channel standard deviations of the normalization; one number for a gray network"""
+    """how the whole image is resized to the input size: squash (both sides), or short-side (keeps the aspect ratio)"""
+    mean: Annotated[tuple[float, ...] | None, optional("X...", "from the weights, or ImageNet's")] = None
+    """channel means of the normalization, for values in [0, 1]; one number for a grayscale network"""
+    std: Annotated[tuple[float, ...] | None, optional("X...", "from the weights, or ImageNet's")] = None
+    """channel standard deviations of the normalization; one number for a grayscale network"""
 
     def __post_init__(self) -> None:
         require(not (self.frozen and self.fine_tune), "`frozen` and `fine_tune` exclude each other: give one of them.")
         for name in ("epochs", "patience"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"`{name}` must be at least 1, not {value}.")
-        require(0 <= self.val_fraction <= 0.5, f"`val_fraction` must lie between 0 and 0.5, not {self.val_fraction}.")
+        require(0 <= self.val_fraction <= 0.5, f"`val_fraction` must be between 0 and 0.5, not {self.val_fraction}.")
         require(
             self.learning_rate is None or 0 < self.learning_rate <= 1e6,
             f"`learning_rate` must be above 0 and at most 1e6, not {self.learning_rate}.",
         )
         require(0 < self.head_factor <= 1e6, f"`head_factor` must be above 0 and at most 1e6, not {self.head_factor}.")
         require(0 <= self.weight_decay < float("inf"), f"`weight_decay` must be at least 0, not {self.weight_decay}.")
-        require(0 <= self.warmup <= 0.5, f"`warmup` must lie between 0 and 0.5, not {self.warmup}.")
+        require(0 <= self.warmup <= 0.5, f"`warmup` must be between 0 and 0.5, not {self.warmup}.")
         require(0 < self.crop_scale <= 1, f"`crop_scale` must be above 0 and at most 1, not {self.crop_scale}.")
-        require(0 <= self.jitter <= 0.9, f"`jitter` must lie between 0 and 0.9, not {self.jitter}.")
+        require(0 <= self.jitter <= 0.9, f"`jitter` must be between 0 and 0.9, not {self.jitter}.")
         require(
             self.input_size is None or self.input_size >= 16,
             f"`input_size` must be at least 16 pixels, not {self.input_size}.",

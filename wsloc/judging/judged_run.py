@@ -30,9 +30,9 @@ class JudgedRun:
 
     Attributes:
         contents: the run.
-        truth: of the images that the run is judged on; None where the data set has none.
-        judged: the run's boxes and the baselines', by name; None where there is no true box to judge by.
-        headless: why ``judged`` is None, one sentence; empty where it is not.
+        truth: of the images that the run is judged on; None if the data set has none.
+        judged: the run's boxes and the baselines', by name; None if there is no true box to judge by.
+        headless: why ``judged`` is None, one sentence; else empty.
     """
 
     contents: RunContents
@@ -42,13 +42,7 @@ class JudgedRun:
 
 
 def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -> JudgedRun:
-    """Judge a run; an unfinished one on the images that it has reached.
-
-    Args:
-        contents: the run.
-        settings: which images and classes it was asked for.
-        dataset: what they opened.
-    """
+    """Judge a run on the data set that its settings opened; an unfinished run on the images that it has reached."""
     truth = read_ground_truth(settings, dataset)
     if truth is None:
         return JudgedRun(contents, None, None, "No ground truth, so no metrics." + _way_to_truth(settings))
@@ -63,7 +57,7 @@ def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -
 
 
 def reached_truth(contents: RunContents, truth: GroundTruthSet) -> dict[str, GroundTruth]:
-    """The truth of the images that a run is judged on: of an unfinished one those that it has reached."""
+    """The truth of the images that a run is judged on: those that it has reached if it is unfinished."""
     if contents.complete:
         return truth.images
     reached = contents.image_ids()
@@ -71,7 +65,7 @@ def reached_truth(contents: RunContents, truth: GroundTruthSet) -> dict[str, Gro
 
 
 def classes_asked(settings: DataSettings) -> tuple[str, ...] | None:
-    """The classes that a run looked for; None for all that its images are labeled with, or the classifier's best."""
+    """The classes that a run looked for; None for those that its images are labeled with, or the classifier's best."""
     return (settings.class_name,) if settings.class_name else settings.classes or None
 
 
@@ -115,21 +109,14 @@ def common_truth(
 
 
 def _way_to_truth(settings: DataSettings) -> str:
-    """How to add true boxes to a data set that takes them from files of the user; empty for another."""
+    """How to add true boxes, for a data set that takes them from files of the user."""
     return " `boxes` or `masks` adds true boxes." if settings.dataset == "folder" else ""
 
 
 def write_metrics(
     folder: Path, run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
-    """Write metrics.json, metrics_per_class.csv and items.csv.
-
-    Args:
-        folder: that exists.
-        run: as judged.
-        evaluation: its metrics.
-        more: further groups of metrics for metrics.json, by name.
-    """
+    """Write metrics.json, metrics_per_class.csv and items.csv; ``more`` has groups of metrics for the first."""
     write_atomic(folder / "metrics.json", metrics_json(run, evaluation, more))
     head = ["class", "items", "corloc", "mean_iou", *(f"corloc {name}" for name in BASELINES)]
     classes = (
@@ -143,7 +130,7 @@ def write_metrics(
 
 
 def metrics_json(run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """The text of metrics.json; arguments as in :func:`write_metrics`."""
+    """The text of metrics.json; see :func:`write_metrics`."""
     document = {"complete": run.contents.complete, **asdict(evaluation), **(more or {})}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""What the saved maps of a run, or of another tool, are worth."""
+"""Metrics of saved maps, of a run or of another tool."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ from wsloc.runs.map_store import SavedMaps
 
 @dataclass(frozen=True, slots=True)
 class MetricGroup:
-    """Metrics that belong together.
-
-    Attributes:
-        title: one line.
-        metrics: by name.
-        notes: one sentence for each thing that was left out or counted as missed.
-    """
+    """Metrics by name under a title of one line; a note for each thing that was left out or counted as missed."""
 
     title: str
     metrics: dict[str, Estimate]
@@ -41,11 +35,7 @@ class MapFolder:
     """Saved maps by image and class; remembers those that cannot be read, which count as missing."""
 
     def __init__(self, folder: Path) -> None:
-        """Use a folder of maps.
-
-        Raises:
-            UserError: if it does not exist.
-        """
+        """Raises UserError if the folder does not exist."""
         self.folder = folder
         self._saved = SavedMaps(folder)
         self.unreadable: dict[str, None] = {}
@@ -92,13 +82,13 @@ def mask_metrics(
     protocol: Protocol = "wsloc",
     progress: Progress = silent,
 ) -> MetricGroup | None:
-    """PxAP of maps and the mean IoU of the boxes' masks; None where the data set has no true masks.
+    """PxAP of maps and the mean IoU of the boxes' masks; None if the data set has no true masks.
 
     Args:
         items: what is judged.
         truth: of their images.
         localizations: of a run, or none.
-        maps: None where there are none.
+        maps: None if there are none.
         protocol: of PxAP.
         progress: counts the images.
     """

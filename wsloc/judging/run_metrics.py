@@ -30,10 +30,9 @@ class Judging:
     Attributes:
         maps: None where there are none.
         protocol: of the thresholds, boxes and PxAP.
-        score: what sorts the boxes for average precision, one of
-            :data:`wsloc.records.SCORES`.
-        held_out: a run on other images, with saved maps, and its data settings; chooses thresholds. None for oracle
-            thresholds alone.
+        score: what sorts the boxes for average precision, one of :data:`wsloc.records.SCORES`.
+        held_out: a run on other images, with saved maps, that chooses thresholds, and its data settings; None for
+            oracle thresholds alone.
     """
 
     maps: MapFolder | None
@@ -44,12 +43,7 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class MoreMetrics:
-    """What goes beyond the headline figures.
-
-    Attributes:
-        average_precision: by name, in [0, 1].
-        groups: the others.
-    """
+    """What goes beyond the headline metrics; average precision by name, in [0, 1]."""
 
     average_precision: Mapping[str, float]
     groups: tuple[MetricGroup, ...]
@@ -63,7 +57,7 @@ class MoreMetrics:
 
 
 def evaluate_run(run: JudgedRun, settings: DataSettings, how: Judging, progress: Progress = silent) -> MoreMetrics:
-    """Average precision, the worth of the scores, and the metrics of maps and masks where there are any.
+    """Average precision, the metrics of the scores, and those of maps and masks if there are any.
 
     Args:
         run: as judged.
@@ -87,29 +81,13 @@ def evaluate_run(run: JudgedRun, settings: DataSettings, how: Judging, progress:
     return MoreMetrics(precision, tuple(group for group in groups if group is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluatedMaps:
-    """The metrics of maps without a run.
+def evaluate_maps(
+    settings: DataSettings, dataset: Dataset, how: Judging, progress: Progress = silent
+) -> tuple[Items, MoreMetrics, tuple[str, ...]]:
+    """The metrics of maps that another tool wrote; arguments as in :func:`evaluate_run`.
 
-    Attributes:
-        items: judged.
-        problems: of the annotations.
-        metrics: of the maps.
-    """
-
-    items: Items
-    problems: tuple[str, ...]
-    metrics: MoreMetrics
-
-
-def evaluate_maps(settings: DataSettings, dataset: Dataset, how: Judging, progress: Progress = silent) -> EvaluatedMaps:
-    """The metrics of maps that another tool wrote.
-
-    Args:
-        settings: which images and classes they are of.
-        dataset: what the settings opened.
-        how: with which maps and protocol.
-        progress: counts the items of each part.
+    Returns:
+        The judged items, the metrics, and the problems of the annotations.
 
     Raises:
         UserError: if there is no true box, or the held-out run cannot choose thresholds.
@@ -123,11 +101,11 @@ def evaluate_maps(settings: DataSettings, dataset: Dataset, how: Judging, progre
     of_maps = map_metrics(items, truth.images, how.maps, how.protocol, curves, progress)
     of_masks = mask_metrics(items, truth, (), how.maps, how.protocol, progress)
     groups = (of_maps,) if of_masks is None else (of_maps, of_masks)
-    return EvaluatedMaps(items, truth.problems, MoreMetrics({}, groups))
+    return items, MoreMetrics({}, groups), truth.problems
 
 
 def differences(contents: RunContents, dataset: Dataset) -> list[str]:
-    """What a run and the data set as it is now do not have in common, one sentence each."""
+    """What differs between a run and the current data set, one sentence each."""
     recorded = contents.image_ids()
     known = {image.image_id for image in dataset.images}
     said = []

@@ -1,4 +1,4 @@
-"""The end of a run: its metrics, as files and as the text that the command line prints."""
+"""The summary of a run: its metrics, as files and as the text that the command line prints."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ _MAX_PROBLEMS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run says of itself.
-
-    Attributes:
-        counts: as :func:`count_records` gives them.
-        evaluation: its metrics; None where there is nothing to judge by.
-        text: for a terminal.
-    """
+    """The counts of :func:`count_records`, the metrics (None without ground truth), and a text for a terminal."""
 
     counts: dict[str, int]
     evaluation: Evaluation | None
@@ -39,7 +33,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Items that failed for one reason, and their files."""
+    """Items that failed for the same reason, and their files."""
 
     stage: str
     reason: str
@@ -47,13 +41,7 @@ class FailureGroup:
 
 
 def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent) -> RunSummary:
-    """What is known of a run's boxes.
-
-    Args:
-        run: as judged.
-        dataset: its images.
-        progress: counts the metrics.
-    """
+    """What is known of the boxes of a run on a data set; ``progress`` counts the metrics."""
     truth, headline = run.truth, run.headless
     evaluation = None if run.judged is None else summarize(run.judged, progress)
     if evaluation is not None:
@@ -65,7 +53,7 @@ def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent)
     ]
     lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
     if counts["failures"]:
-        lines.append(f"  which ones: {run.contents.path / 'failures.jsonl'}")
+        lines.append(f"  listed in {run.contents.path / 'failures.jsonl'}")
     lines += run.contents.notes
     if truth is not None:
         lines += _problem_lines(truth)
@@ -81,16 +69,10 @@ def write_summary(
     more: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress = silent,
 ) -> RunSummary:
-    """Write what is known of a run's boxes into its folder.
+    """Also write it into the run folder.
 
-    Writes metrics.json, metrics_per_class.csv and items.csv where there is ground truth, and annotation_problems.txt
-    where there are any.
-
-    Args:
-        run: as judged.
-        dataset: its images.
-        more: further groups of metrics for metrics.json, by name.
-        progress: counts the metrics.
+    Writes metrics.json (``more`` adds groups of metrics to it by name), metrics_per_class.csv and items.csv if there is
+    ground truth, and annotation_problems.txt if there are any.
     """
     summary = summarize_run(run, dataset, progress)
     if summary.evaluation is not None:
@@ -114,10 +96,10 @@ def count_records(dataset: Dataset, run: JudgedRun) -> dict[str, int]:
 
 
 def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
-    """Failures by stage and reason, the most frequent first."""
+    """Failures by stage and reason, most frequent first."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for failure in failures:
-        # A file's own name would make each reason unique.
+        # The file name would make each reason unique.
         reason = failure.reason.replace(failure.file, "the image").replace(Path(failure.file).name, "the image")
         groups[failure.stage, reason].append(failure.file + (f" ({failure.class_name})" if failure.class_name else ""))
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
@@ -125,7 +107,7 @@ def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
 
 
 def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
-    """Why items have no box, or a fallback's, with their counts, the most frequent first."""
+    """The reasons for a missing or a fallback box, with their counts, the most frequent first."""
     groups = group_failures(contents.failures)
     reasons = Counter({f"failed in {group.stage}: {group.reason}": len(group.files) for group in groups})
     reasons += Counter(
@@ -137,12 +119,12 @@ def frequent_reasons(contents: RunContents) -> list[tuple[str, int]]:
 
 
 def orientation_notes(truth: GroundTruthSet | None) -> list[str]:
-    """A sentence on annotations whose frame is not known, where there are any."""
+    """A sentence on annotations whose frame is not known, if there are any."""
     if truth is None or not truth.ambiguous_orientations:
         return []
     return [
-        f"{counted(truth.ambiguous_orientations, 'image')} with an EXIF orientation, whose annotation does not tell in "
-        "which frame the boxes are: taken to be that of the stored image."
+        f"{counted(truth.ambiguous_orientations, 'image')} with an EXIF orientation, whose annotation does not say "
+        "which frame its boxes use: assumed to be that of the stored image."
     ]
 
 
@@ -152,5 +134,5 @@ def _problem_lines(truth: GroundTruthSet) -> list[str]:
         lines.append(f"{len(problems)} problems in the annotations:")
         lines += [f"  {problem}" for problem in problems[:_MAX_PROBLEMS_SHOWN]]
         if len(problems) > _MAX_PROBLEMS_SHOWN:
-            lines.append("  ... all of them in annotation_problems.txt")
+            lines.append("  ... all are in annotation_problems.txt")
     return lines + orientation_notes(truth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ PERCENT_TICKS: Ticks = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve: what the legend calls it, its points, and the index of its color; baselines are dashed."""
+    """A curve with its name in the legend and the index of its color; baselines are dashed."""
 
     name: str
     points: tuple[Point, ...]
@@ -26,10 +26,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar from ``x0`` to ``x1`` up to ``y``, in the units of the axes; ``title`` shows under the pointer.
-
-    ``low`` and ``high`` are the ends of a whisker; ``faint`` bars are pale.
-    """
+    """A bar in units of the axes; ``title`` shows under the pointer, ``low`` and ``high`` are the ends of a whisker."""
 
     x0: float
     x1: float
@@ -47,18 +44,11 @@ class Chart:
 
     Attributes:
         key: unique on its page.
-        title: above it.
-        summary: what it shows, in a sentence or two; also for who cannot see it.
-        x_label: under the axis.
-        y_label: above the axis.
-        x_range: ends of the axis.
-        y_range: likewise.
+        summary: what it shows, in a sentence or two; also for readers who cannot see it.
         x_ticks: positions and labels.
-        y_ticks: likewise.
-        lines: curves.
-        bars: behind them.
+        bars: behind the lines.
         marks: positions on the x axis with a vertical line.
-        legend: names and color indices of bars; curves name themselves.
+        legend: names and color indices of bars; lines name themselves.
     """
 
     key: str
@@ -73,7 +63,7 @@ class Chart:
     lines: tuple[Line, ...] = ()
     bars: tuple[Bar, ...] = ()
     marks: tuple[float, ...] = ()
-    legend: tuple[tuple[str, int], ...] = field(default=())
+    legend: tuple[tuple[str, int], ...] = ()
 
 
 def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Point, ...]:

@@ -29,7 +29,7 @@ _RUN_COLORS = (0, 1, 5, 6, 7, 3)
 
 @dataclass(frozen=True, slots=True)
 class RunHead:
-    """One of the runs: what tables call it, its folder, what it was, and what must be known of it."""
+    """One of the runs: its name in tables, its folder, what it was, and notes on it."""
 
     name: str
     path: str
@@ -43,15 +43,12 @@ class ComparisonReport:
     """The page of several runs; differences are to the first.
 
     Attributes:
-        runs: at least two.
-        comparison: their metrics on the items that all of them were asked for.
+        comparison: metrics on the items that all of the runs were asked for.
         average_precision: by name, of each run in [0, 1], boxes sorted by quality, on the images that all runs have.
-        charts: curves of all runs in one.
-        chosen: the items to be shown, those whose IoU differs most first.
-        files: of the images of these items.
-        sizes: likewise, width and height.
-        true: likewise the true boxes of the item's class, and which of them are difficult.
-        pictures: photographs of these, filled in later.
+        charts: each has a curve for each run.
+        chosen: the items to show, those whose IoU differs most first.
+        shown: the same with their true boxes.
+        pictures: photographs of their images, filled in later.
     """
 
     runs: tuple[RunHead, ...]
@@ -102,13 +99,13 @@ def build_comparison_report(
     )
 
 
-def run_color(number: int) -> int:
-    """The number of a run's color; it has the same in charts, tables and pictures."""
-    return _RUN_COLORS[number % len(_RUN_COLORS)]
+def run_color(index: int) -> int:
+    """The index of a run's color, the same in charts, tables and pictures."""
+    return _RUN_COLORS[index % len(_RUN_COLORS)]
 
 
 def run_names(runs: Sequence[RunContents]) -> tuple[str, ...]:
-    """What tables call the runs: their folders' names, or the whole paths where two of these are equal."""
+    """The names of the runs in tables: those of their folders, or the whole paths if two of those are equal."""
     names = [contents.name for contents in runs]
     if len(set(names)) < len(names):
         names = [str(contents.path) for contents in runs]
@@ -118,7 +115,7 @@ def run_names(runs: Sequence[RunContents]) -> tuple[str, ...]:
 def _average_precision(
     comparison: Comparison, contenders: Sequence[Contender], truth: Mapping[str, GroundTruth], progress: Progress
 ) -> dict[str, tuple[float, ...]]:
-    # Also images without an item: what a detector finds there is wrong.
+    # Images without an item count too: whatever a detector finds there is wrong.
     shared = frozenset.intersection(*(run.image_ids for run in contenders))
     common = {image_id: image for image_id, image in truth.items() if image_id in shared}
     classes = [row.corloc.name for row in comparison.classes]
@@ -145,15 +142,10 @@ def _shown(item: ItemRow, files: Mapping[str, str], truth: GroundTruth) -> Galle
 
 
 def _charts(comparison: Comparison, contenders: Sequence[Contender], truth: Mapping[str, GroundTruth]) -> list[Chart]:
-    judged = _judged(comparison)
-    charts = [
-        sweep_of(
-            tuple(
-                Line(name, _curve(result), run_color(number))
-                for number, (name, result) in enumerate(zip(comparison.names, judged, strict=True))
-            )
-        )
-    ]
+    names, judged = comparison.names, _judged(comparison)
+    colors = [run_color(index) for index in range(len(names))]
+    curves = [Line(name, _curve(of_run), color) for name, of_run, color in zip(names, judged, colors, strict=True)]
+    charts = [sweep_of(tuple(curves))]
     images = {item.image_id for item in comparison.items}
     classes = sorted({item.class_name for item in comparison.items})
     common = {image_id: truth[image_id] for image_id in sorted(images)}
@@ -161,10 +153,10 @@ def _charts(comparison: Comparison, contenders: Sequence[Contender], truth: Mapp
     scores = [None if kept is None else scores_of(kept) for kept in boxes]
     for score in SCORES:
         lines = []
-        for number, (name, kept, own) in enumerate(zip(comparison.names, boxes, scores, strict=True)):
+        for name, kept, own, color in zip(names, boxes, scores, colors, strict=True):
             if kept is not None and own is not None:
                 curve = kept_curve(kept, own[score], kept.right)
-                lines.append(Line(name, thinned(curve.fraction, curve.precision), run_color(number)))
+                lines.append(Line(name, thinned(curve.fraction, curve.precision), color))
         charts.append(
             kept_of(
                 lines,

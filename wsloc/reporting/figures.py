@@ -27,12 +27,12 @@ _THRESHOLDS = np.linspace(0, 1, 51)
 _LOG_EDGES = np.linspace(-3, 3, 25)
 _LOG_TICKS = ((-3.0, "1/8"), (-2.0, "1/4"), (-1.0, "1/2"), (0.0, "1"), (1.0, "2"), (2.0, "4"), (3.0, "8"))
 _TOO_LARGE = 1.5
-"""From this ratio of areas on, a box that misses is called too large, or, the other way round, too small."""
+"""Ratio of areas from which a box that misses is called too large, or, inverted, too small."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissKind:
-    """A part of a whole: what it is called, how many, and the fraction in [0, 1]."""
+    """A group of items: its name, size, and fraction of all items in [0, 1]."""
 
     name: str
     count: int
@@ -61,7 +61,7 @@ def run_charts(
 
 
 def iou_chart(judged: Judged) -> Chart:
-    """How many items reach which IoU; those with nothing apart."""
+    """How many items reach which IoU; items with nothing are counted separately."""
     histogram = iou_histogram(judged)
     edges = histogram.edges.tolist()
     labels = [f"IoU {left:.2f} to {right:.2f}" for left, right in itertools.pairwise(edges)]
@@ -99,7 +99,7 @@ def sweep_chart(judged: Mapping[str, Judged]) -> Chart:
 
 
 def sweep_of(lines: tuple[Line, ...]) -> Chart:
-    """The same from curves that are there."""
+    """The same from given curves."""
     return Chart(
         "sweep",
         "CorLoc against the threshold",
@@ -225,7 +225,7 @@ def aspect_chart(errors: BoxErrors) -> Chart:
 
 
 def _log_chart(key: str, title: str, values: NDArray[np.float64], summary: str, x_label: str) -> Chart:
-    """A histogram over factors from 1/8 to 8; what lies beyond is counted at the ends."""
+    """A histogram over factors from 1/8 to 8; what is beyond counts at the ends."""
     counts, _ = np.histogram(values.clip(_LOG_EDGES[0], _LOG_EDGES[-1]), _LOG_EDGES)
     edges = _LOG_EDGES.tolist()
     labels = [f"{2**left:.2f} to {2**right:.2f}" for left, right in itertools.pairwise(edges)]

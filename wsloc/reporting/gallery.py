@@ -1,4 +1,4 @@
-"""Which items a page shows, and what it tells of each."""
+"""Which items a page shows, and what it shows of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GalleryItem:
         image_id: of the image.
         file: of the image; empty where the run has no record of the item.
         class_name: of the item; empty for an image that failed before a class was known.
-        state: ``box``; ``fallback`` for a box that stands in for an empty mask; ``failed``, for a recorded failure;
+        state: ``box``; ``fallback`` for a box in place of an empty mask; ``failed`` for a recorded failure;
             ``missing`` where the truth has the item and the run has no record of it.
         iou: in [0, 1]; None where there is nothing to judge by.
         probability: in [0, 1]; None without a box.
@@ -35,8 +35,8 @@ class GalleryItem:
         boxes_xyxy: found, the largest component first, in pixels of the image after EXIF transposition.
         true_xyxy: true boxes of the class, likewise.
         difficult: one flag for each true box.
-        size_wh: of the image; None where nothing tells it.
-        reason: why there is no box, or what stands in for it; empty for a plain box.
+        size_wh: of the image; None if unknown.
+        reason: why there is no box, or what replaces it; empty for a plain box.
     """
 
     image_id: str
@@ -116,22 +116,21 @@ def true_boxes_of(
     """True boxes of a class in an image, which of them are difficult, and the image's size; nothing without truth."""
     if truth is None:
         return (), (), None
-    own = [number for number, name in enumerate(truth.class_names) if name == class_name]
+    own = [index for index, name in enumerate(truth.class_names) if name == class_name]
     boxes: list[Box] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in truth.boxes_xyxy[own].tolist()]
-    return tuple(boxes), tuple(bool(truth.difficult[number]) for number in own), truth.size_wh
+    return tuple(boxes), tuple(bool(truth.difficult[index]) for index in own), truth.size_wh
 
 
 def choose(items: Sequence[GalleryItem], most: int, pictured: frozenset[Pair] = frozenset()) -> tuple[GalleryItem, ...]:
-    """At most so many items, in their order, the same ones at each call.
+    """At most ``most`` items, in their order, the same ones at each call.
 
-    Fallbacks and items without a box come first, up to half of the places. The rest is shared out among the classes as
+    Fallbacks and items without a box come first, up to half of them. The rest is divided among the classes as
     evenly as can be, and in each class spread evenly over the order of IoU (of quality where there is none), its
     best and its worst item included.
 
     Args:
         items: of a run.
-        most: how many, at most.
-        pictured: items that the run kept pictures of; where there are enough of them, only they are chosen.
+        pictured: items that the run kept pictures of; if there are enough of them, only they are chosen.
     """
     if len(items) <= most:
         return tuple(items)
@@ -142,10 +141,10 @@ def choose(items: Sequence[GalleryItem], most: int, pictured: frozenset[Pair] = 
     plain: dict[str, list[int]] = defaultdict(list)
     for index in kept if len(kept) >= most - len(chosen) else boxed:
         plain[items[index].class_name].append(index)
-    room = _shared_out({name: len(numbers) for name, numbers in plain.items()}, most - len(chosen))
-    for name, numbers in plain.items():
-        chosen += _spread(sorted(numbers, key=lambda number: (_order(items[number]), number)), room[name])
-    return tuple(items[number] for number in sorted(chosen))
+    room = _divide({name: len(indices) for name, indices in plain.items()}, most - len(chosen))
+    for name, indices in plain.items():
+        chosen += _spread(sorted(indices, key=lambda index: (_order(items[index]), index)), room[name])
+    return tuple(items[index] for index in sorted(chosen))
 
 
 def _order(item: GalleryItem) -> tuple[float, float]:
@@ -154,25 +153,24 @@ def _order(item: GalleryItem) -> tuple[float, float]:
     return iou, item.quality or 0.0
 
 
-def _spread(numbers: Sequence[int], count: int) -> list[int]:
-    """So many of them at even distances, the first and the last included."""
+def _spread(values: Sequence[int], count: int) -> list[int]:
+    """``count`` of the values at even distances, the first and the last included."""
     if count == 1:
-        return [numbers[len(numbers) // 2]]
-    places = np.linspace(0, len(numbers) - 1, count).round().astype(int)
-    return [numbers[place] for place in places]
+        return [values[len(values) // 2]]
+    return [values[index] for index in np.linspace(0, len(values) - 1, count).round().astype(int)]
 
 
-def _shared_out(sizes: Mapping[str, int], places: int) -> dict[str, int]:
-    """How many places each class gets: equal numbers, but no class more than it has items."""
+def _divide(sizes: Mapping[str, int], total: int) -> dict[str, int]:
+    """How many items each class gets: equal counts, but no class more than it has."""
     room = dict.fromkeys(sizes, 0)
-    while places > 0 and (open_ones := [name for name in sizes if room[name] < sizes[name]]):
-        fraction = places // len(open_ones)
-        if fraction == 0:
-            for number in _spread(range(len(open_ones)), places):
-                room[open_ones[number]] += 1
+    while total > 0 and (unfilled := [name for name in sizes if room[name] < sizes[name]]):
+        each = total // len(unfilled)
+        if each == 0:
+            for index in _spread(range(len(unfilled)), total):
+                room[unfilled[index]] += 1
             break
-        for name in open_ones:
-            given = min(fraction, sizes[name] - room[name])
+        for name in unfilled:
+            given = min(each, sizes[name] - room[name])
             room[name] += given
-            places -= given
+            total -= given
     return room

@@ -49,7 +49,7 @@ def headline(evaluation: Evaluation | None) -> tuple[str, ...]:
 
 def _render(template: str, **content: Any) -> str:
     text = _environment().get_template(template).render(**content)
-    # A file name may hold bytes that are no text.
+    # A file name may contain bytes that are not text.
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -61,7 +61,7 @@ def _environment() -> Environment:
     )
 
     def source(name: str) -> Markup:
-        """A file of our own as it is; what a run holds never comes this way."""
+        """The unescaped text of one of our own files; nothing from a run passes through here."""
         return Markup(loader.get_source(environment, name)[0])
 
     environment.globals |= {"source": source, "run_color": run_color}
@@ -93,7 +93,7 @@ def _comparison_gallery(report: ComparisonReport) -> dict[str, Any]:
     return {
         "judged": True,
         "comparison": True,
-        "runs": [{"name": run.name, "color": f"n{run_color(number)}"} for number, run in enumerate(report.runs)],
+        "runs": [{"name": run.name, "color": f"n{run_color(index)}"} for index, run in enumerate(report.runs)],
         "layersReason": "",
         "photos": _photo_fields(report.pictures),
         "items": items,

@@ -1,10 +1,10 @@
-"""All that the page of one run says, as plain values; ``page.py`` and ``text.py`` put it into words and marks."""
+"""The contents of the page of one run, as plain values; ``page.py`` and ``text.py`` render them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wsloc.config import LocalizeConfig
@@ -28,7 +28,7 @@ from wsloc.reporting.summary_rows import SummaryRow, is_detector, run_rows, subt
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
 DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
-"""Of a detector they come first: CorLoc is told which classes are there, and a detector is not."""
+"""They come first for a detector: CorLoc is given the classes of each image, and a detector is not."""
 _FEW_ITEMS = 5
 """A class of fewer items is neither the best nor the worst."""
 
@@ -44,22 +44,19 @@ class RunReport:
         banners: sentences that a reader must see first.
         notes: sentences on records that were fixed, and on annotations.
         counts: images, items, boxes, fallbacks and failures.
-        summary_rows: what the run was.
-        versions: what made it.
-        config_yaml: its settings as written; empty where the file is gone.
-        evaluation: its metrics; None where there are none.
-        average_precision: by name, in [0, 1], its boxes sorted by quality; empty where there is nothing to judge by.
-        detector: whether the boxes are a detector's, on images whose labels it was not told.
-        labeled: whether image-level labels said which classes to look for; False where the settings are not known.
-        glance: sentences on where it works and where it fails.
-        kinds: what became of the items; empty without ground truth.
-        charts: likewise.
+        config_yaml: its settings as written; empty if the file is gone.
+        evaluation: its metrics; None if there are none.
+        average_precision: by name, in [0, 1], its boxes sorted by quality; empty if there is no ground truth.
+        detector: whether the boxes are from a detector, on images whose labels it was not given.
+        labeled: whether image-level labels gave the classes to look for; False if the settings are not known.
         failures: by reason, the most frequent first.
         problems: one sentence for each annotation that was left out or fixed.
         weak_classes: classes without a true substitute among the network's outputs.
         items: all of them that can be shown.
         chosen: those that are.
-        pictures: of the chosen ones, filled in later.
+        glance: sentences on where it works and where it fails.
+        kinds: what became of the items; empty without ground truth, like the charts.
+        pictures: of the chosen items, filled in later.
     """
 
     name: str
@@ -75,26 +72,15 @@ class RunReport:
     average_precision: Mapping[str, float]
     detector: bool
     labeled: bool
-    glance: tuple[str, ...]
-    kinds: tuple[MissKind, ...]
-    charts: tuple[Chart, ...]
     failures: tuple[FailureGroup, ...]
     problems: tuple[str, ...]
     weak_classes: tuple[SummaryRow, ...]
     items: tuple[GalleryItem, ...]
     chosen: tuple[GalleryItem, ...]
-    pictures: Pictures = field(default_factory=Pictures)
-
-
-@dataclass(frozen=True, slots=True)
-class _Judgment:
-    """What a report says of how good the boxes are; attributes as in :class:`RunReport`."""
-
-    evaluation: Evaluation | None
-    average_precision: Mapping[str, float]
     glance: tuple[str, ...] = ()
     kinds: tuple[MissKind, ...] = ()
     charts: tuple[Chart, ...] = ()
+    pictures: Pictures = field(default_factory=Pictures)
 
 
 def build_run_report(
@@ -105,23 +91,27 @@ def build_run_report(
     evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> RunReport:
-    """What there is to say of a run, all but the pictures.
+    """The report of a run, all but its pictures.
 
     Args:
-        run: as judged; without ground truth the metrics of its folder are taken, where there are any.
-        config: its settings; None where they cannot be read.
+        run: as judged; without ground truth the metrics of its folder are taken, if there are any.
+        config: its settings; None if they cannot be read.
         max_items: of the gallery.
         pictured: items that the run kept pictures of.
-        evaluation: of the run as judged, where it is known already.
+        evaluation: of the run as judged, if it is known already.
         progress: counts the metrics.
     """
-    contents, judged = run.contents, _judgment(run, config, evaluation, progress)
+    contents, precision = run.contents, dict[str, float]()
+    if run.judged is None:
+        evaluation, precision = saved_metrics(contents.path)
+    elif evaluation is None:
+        evaluation = summarize(run.judged, progress)
     items = gallery_items(run)
-    return RunReport(
+    report = RunReport(
         name=contents.name,
         subtitle=subtitle(contents, config),
         complete=contents.complete,
-        banners=tuple(_banners(run, judged.evaluation)),
+        banners=tuple(_banners(run, evaluation)),
         notes=(*contents.notes, *orientation_notes(run.truth)),
         counts={
             "images": len(contents.image_ids()),
@@ -133,45 +123,35 @@ def build_run_report(
         summary_rows=run_rows(contents, config),
         versions=version_rows(contents),
         config_yaml=_text_of(contents.path / "config.yaml"),
-        evaluation=judged.evaluation,
-        average_precision=judged.average_precision,
+        evaluation=evaluation,
+        average_precision=precision,
         detector=is_detector(contents),
         labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
-        glance=judged.glance,
-        kinds=judged.kinds,
-        charts=judged.charts,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
         weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute", ())),
         items=items,
         chosen=choose(items, max_items, pictured),
     )
+    return _with_judgment(report, run, None if config is None else classes_asked(config.data), progress)
 
 
-def _judgment(
-    run: JudgedRun, config: LocalizeConfig | None, evaluation: Evaluation | None, progress: Progress
-) -> _Judgment:
-    if run.judged is None or run.truth is None:
-        return _Judgment(*saved_metrics(run.contents.path))
-    evaluation = evaluation or summarize(run.judged, progress)
-    contents, asked = run.contents, _asked_for(config)
-    reached = contents.image_ids()
+def _with_judgment(report: RunReport, run: JudgedRun, asked: tuple[str, ...] | None, progress: Progress) -> RunReport:
+    """The report with what only ground truth can say; unchanged without it."""
+    if run.judged is None or run.truth is None or report.evaluation is None:
+        return report
+    found, reached = run.contents.localizations, run.contents.image_ids()
     truth = {image_id: image for image_id, image in run.truth.images.items() if image_id in reached}
     true = true_boxes(run.judged[RUN].items, run.truth.images)
-    kinds = miss_kinds(run.judged[RUN], true, contents.localizations)
-    kept = judge_boxes(truth, contents.localizations, asked)
-    return _Judgment(
-        evaluation,
-        average_precision(reached_truth(contents, run.truth), contents.localizations, "quality", asked, progress),
-        tuple(_at_a_glance(run.judged, evaluation, kinds, true)),
-        kinds,
-        run_charts(run.judged, true, kept, contents.localizations),
+    kinds = miss_kinds(run.judged[RUN], true, found)
+    judged_truth = reached_truth(run.contents, run.truth)
+    return replace(
+        report,
+        average_precision=average_precision(judged_truth, found, "quality", asked, progress),
+        glance=tuple(_at_a_glance(run.judged, report.evaluation, kinds, true)),
+        kinds=kinds,
+        charts=run_charts(run.judged, true, judge_boxes(truth, found, asked), found),
     )
-
-
-def _asked_for(config: LocalizeConfig | None) -> tuple[str, ...] | None:
-    """The classes that a run was asked for; None for all."""
-    return None if config is None else classes_asked(config.data)
 
 
 def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
@@ -190,7 +170,7 @@ def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
 
 
 def precision_note(report: RunReport) -> str:
-    """What must be known of a run's average precision."""
+    """The note on a run's average precision."""
     told = " The labels said which classes to look for, so it lies above a detector's." if report.labeled else ""
     return "Percent; boxes sorted by quality." + told
 

@@ -18,9 +18,10 @@ from wsloc.images import read_image
 from wsloc.pipeline.ordered import ordered_map
 from wsloc.records import ImageRecord
 from wsloc.reporting.gallery import Pair
+from wsloc.visualization.layers import shrink
 
 PAGE_BYTES = 15_000_000
-"""What all pictures of a page together may take, as text."""
+"""Limit of all pictures of a page together, as text."""
 _LARGEST_SIDE = 400
 _LARGEST_PHOTO = 40_000
 _QUALITIES = (78, 68, 55, 40, 25)
@@ -28,7 +29,7 @@ _QUALITIES = (78, 68, 55, 40, 25)
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photograph as a data URI with its true size; or, with an empty URI, the reason why there is none."""
+    """A photograph as a data URI with its original size; or, with an empty URI, why there is none."""
 
     uri: str
     size_wh: tuple[int, int]
@@ -80,7 +81,7 @@ def encode_photo(image_rgb: NDArray[np.uint8], max_bytes: int) -> str:
     picture, side = Image.fromarray(image_rgb), _LARGEST_SIDE
     while True:
         # Less quality first, then a smaller picture.
-        small = _shrunk(picture, side)
+        small = shrink(picture, side, Image.Resampling.LANCZOS, reducing_gap=2.0)
         for quality in _QUALITIES:
             content = io.BytesIO()
             small.save(content, format="JPEG", quality=quality)
@@ -98,14 +99,6 @@ def _photo(image: ImageRecord, max_bytes: int) -> Photo:
     except ItemError as error:
         return Photo("", (0, 0), f"No picture: {str(error).rstrip('.')}.")
     return Photo(encode_photo(pixels, max_bytes), (pixels.shape[1], pixels.shape[0]))
-
-
-def _shrunk(picture: Image.Image, longer_side: int) -> Image.Image:
-    zoom = longer_side / max(picture.size)
-    if zoom >= 1:
-        return picture
-    width, height = (max(1, round(side * zoom)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _data_uri(kind: str, content: bytes) -> str:

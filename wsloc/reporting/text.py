@@ -42,7 +42,7 @@ def _run_lines(report: RunReport) -> Iterator[str]:
             yield from _table(Table("Average precision", precision_note(report), ("", "average precision"), named))
         yield from _table(classes)
     if report.kinds:
-        yield "## What became of the items\n"
+        yield "## Outcome of the items\n"
         yield from _items(f"{kind.name}: {kind.count} ({format_percent(kind.fraction)} %)" for kind in report.kinds)
     if report.failures:
         groups = [(str(len(group.files)), group.stage, group.reason, _few(group.files)) for group in report.failures]

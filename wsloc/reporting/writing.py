@@ -25,24 +25,11 @@ from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
 
 MAX_ITEMS = 200
-"""Items of a gallery, unless another number is asked for."""
-
-
-def write_run_report(
-    run: JudgedRun,
-    config: LocalizeConfig | None,
-    dataset: Dataset | None,
-    evaluation: Evaluation | None = None,
-    progress: Progress = silent,
-) -> Path:
-    """Write ``report.html`` and ``report.md`` into a run folder; arguments as :func:`page_of_run` takes them."""
-    out = run.contents.path / "report.html"
-    write_page(out, *page_of_run(run, config, dataset, evaluation=evaluation, progress=progress))
-    return out
+"""Items of a gallery by default."""
 
 
 def write_page(out: Path, page: str, text: str) -> None:
-    """Write a page, and its text beside it."""
+    """Write a page, and the same in Markdown beside it."""
     write_atomic(out, page)
     write_atomic(out.with_suffix(".md"), text)
 
@@ -55,14 +42,14 @@ def page_of_run(
     evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> tuple[str, str]:
-    """The page of one run and its text.
+    """The page of one run, in HTML and Markdown.
 
     Args:
         run: as judged.
-        config: its settings; None where they cannot be read.
-        dataset: its images; None where they cannot be opened, so that there are no photographs.
+        config: its settings; None if they cannot be read.
+        dataset: its images; None if they cannot be opened, so that there are no photographs.
         max_items: of the gallery.
-        evaluation: of the run as judged, where it is known already.
+        evaluation: of the run as judged, if it is known already.
         progress: watches metrics and pictures.
     """
     kept = read_pictures(run.contents.path)
@@ -73,9 +60,8 @@ def page_of_run(
     why = f"a run keeps those of {KEPT_ITEMS} items" if kept else "the run kept none"
     if run.contents.manifest.get("kind") is not None:
         why = "a detector and its self-training make none"
-    reason = f"Map, seeds and mask are not there, because {why}."
-    pictures = _with_photos(Pictures(layers=layers, reason=reason), report.chosen, dataset, progress)
-    report = replace(report, pictures=pictures)
+    pictures = Pictures(layers=layers, reason=f"Map, seeds and mask are not there, because {why}.")
+    report = replace(report, pictures=_with_photos(pictures, report.chosen, dataset, progress))
     return run_page(report), run_text(report)
 
 
@@ -85,7 +71,7 @@ def page_of_runs(
     max_items: int = MAX_ITEMS,
     progress: Progress = silent,
 ) -> tuple[str, str]:
-    """The page of several runs and its text.
+    """The page of several runs, in HTML and Markdown.
 
     Args:
         runs: at least two.

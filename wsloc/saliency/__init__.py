@@ -4,6 +4,6 @@ from wsloc.registries import METHODS
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.averaging import average_views
 from wsloc.saliency.binding import MethodContext
-from wsloc.saliency.methods import bind_method
+from wsloc.saliency.combination import bind_method
 
 __all__ = ["METHODS", "Attribution", "BoundMethod", "MethodContext", "PairBatch", "average_views", "bind_method"]

@@ -23,8 +23,7 @@ from wsloc.errors import UserError
 from wsloc.saliency.attribution import PairBatch
 from wsloc.saliency.blur import gaussian_blur
 from wsloc.saliency.gradient import input_gradients
-from wsloc.saliency.graph import operations_below
-from wsloc.saliency.interception import CallInterceptor, Function, call_input
+from wsloc.saliency.interception import CallInterceptor, Function, call_input, operations_below
 from wsloc.saliency.relu_calls import relu_ceiling
 
 MOMENTUM = 0.9

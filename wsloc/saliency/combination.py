@@ -1,4 +1,4 @@
-"""Two saliency maps made one."""
+"""The saliency method that the settings choose, and methods that combine two others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ from functools import partial
 
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import Combination
+from wsloc.plugins import bind_entry
+from wsloc.registries import METHODS
 from wsloc.saliency.activation_maps import over_maximum
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.binding import MethodContext, by_relu_rule, layers_of
 from wsloc.saliency.grad_cam import Layers, grad_cam
 from wsloc.saliency.relu_rules import guided
+
+
+def bind_method(context: MethodContext) -> BoundMethod:
+    """The method that the settings name, or the combination of two, bound to a network.
+
+    Raises:
+        UserError: if there is no such method, it does not apply to the network, or it lacks a layer that is named.
+    """
+    settings = context.settings
+    bound = bind_entry(METHODS, settings.method, BoundMethod, context)
+    if settings.second_method is None:
+        return bound
+    return combined(bound, bind_entry(METHODS, settings.second_method, BoundMethod, context), settings.combine)
 
 
 def guided_grad_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None, *, checked: bool = False) -> Attribution:
@@ -25,7 +40,7 @@ def combined(first: BoundMethod, second: BoundMethod, by: Combination) -> BoundM
     def compute(batch: PairBatch) -> Attribution:
         answers = first.compute(batch), second.compute(batch)
         one, other = (answer.maps for answer in answers)
-        # Maxima would give a view that sees nothing the weight of the one with the object.
+        # A product over its maximum would give a view that sees nothing the weight of the one with the object.
         maps = one * other if by == "product" else (over_maximum(one) + over_maximum(other)) / 2
         return Attribution(maps, answers[0].logits)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
 Function = Callable[..., Any]
@@ -38,3 +39,15 @@ def call_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """The tensor that a call works on."""
     tensor: Tensor = args[0] if args else kwargs["input"]
     return tensor
+
+
+def operations_below(tensor: Tensor) -> Iterator[Node]:
+    """Every operation that the tensor was computed by and that has a gradient, each once, from the top down."""
+    seen: set[Node] = set()
+    waiting = [tensor.grad_fn]
+    while waiting:
+        operation = waiting.pop()
+        if operation is not None and operation not in seen:
+            seen.add(operation)
+            yield operation
+            waiting += [before for before, _ in operation.next_functions]

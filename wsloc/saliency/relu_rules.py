@@ -27,8 +27,7 @@ from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, PairBatch
 from wsloc.saliency.binding import by_relu_rule
 from wsloc.saliency.gradient import input_gradients
-from wsloc.saliency.graph import operations_below
-from wsloc.saliency.interception import CallInterceptor, Function, call_input
+from wsloc.saliency.interception import CallInterceptor, Function, call_input, operations_below
 from wsloc.saliency.linearity import refuse_hidden_nonlinearities
 from wsloc.saliency.relu_calls import is_in_place, relu_ceiling
 

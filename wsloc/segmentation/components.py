@@ -40,7 +40,7 @@ def largest_components(
     areas = stats[1:, cv2.CC_STAT_AREA]
     # OpenCV numbers components in blocks of two rows, not by their uppermost pixel.
     order = np.lexsort((stats[1:, cv2.CC_STAT_LEFT], stats[1:, cv2.CC_STAT_TOP], -areas))[:count]
-    kept = [int(i) for place, i in enumerate(order) if place == 0 or areas[i] >= min_area_fraction * mask.size]
+    kept = [int(i) for rank, i in enumerate(order) if rank == 0 or areas[i] >= min_area_fraction * mask.size]
     components = []
     for label in (i + 1 for i in kept):
         x, y, width, height = (int(stats[label, column]) for column in range(4))

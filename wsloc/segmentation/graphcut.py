@@ -1,11 +1,11 @@
 """Two ways to cut an image along its seeds, both built on OpenCV's GMM and max-flow code.
 
-``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each
-other until the labeling stays. ``graphcut_2013`` is the cut of Simonyan et al. 2013: color models of the
-seed pixels alone, then one cut (Boykov, Jolly 2001) with the models as they are.
+``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each other until the labeling
+no longer changes. ``graphcut_2013`` is the cut of Simonyan et al. 2013: color models of the seed pixels alone, then one
+cut (Boykov, Jolly 2001) with these models.
 
-OpenCV draws the first guess of a color model from a generator of the calling thread. Each function
-seeds it, so that a cut gives the same bits in any thread.
+OpenCV initializes a color model from the random generator of the calling thread. Each function seeds it, so that a cut
+gives the same bits in any thread.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MIN_LOG_LIKELIHOOD = -700.0
 """The exponential underflows at -745; weights and determinants take the rest."""
 
 _MIN_DETERMINANT = 1e-6
-"""OpenCV makes the covariances at least so large, but for rounding."""
+"""OpenCV's lower limit, up to rounding."""
 
 _NO_RECTANGLE = (0, 0, 0, 0)
-"""Looked at in the modes that are not used here alone."""
+"""Read only in modes that are not used here."""
 
 
 def grabcut(
@@ -105,7 +105,7 @@ def fit_color_models(
     _require_samples(seeds == FOREGROUND, "foreground")
     _require_samples(seeds == BACKGROUND, "background")
     chosen = np.isin(seeds, (FOREGROUND, BACKGROUND))
-    # As an image of one column that holds the seed pixels and nothing else.
+    # An image of one column, of the seed pixels alone.
     pixels, labels = image_rgb[chosen][:, None], seeds[chosen][:, None].copy()
     background, foreground = np.zeros(_MODEL_SHAPE), np.zeros(_MODEL_SHAPE)
     cv2.setRNGSeed(seed)
@@ -118,8 +118,8 @@ def _labels_of_unknown_colors(
 ) -> NDArray[np.uint8]:
     """The label of the likelier model where both likelihoods underflow, probable foreground elsewhere.
 
-    OpenCV would subtract one infinite energy from the other there, and its maximum flow takes the resulting
-    NaN for foreground beyond doubt. Models of flat colors are so narrow that this is no rare case.
+    OpenCV would subtract one infinite energy from the other there, and its max-flow treats the resulting NaN as certain
+    foreground. Models of flat colors are so narrow that this is common.
     """
     colors = image_rgb.reshape(-1, 3).astype(np.float64)
     as_background, as_foreground = _log_likelihood(colors, background), _log_likelihood(colors, foreground)

@@ -53,9 +53,9 @@ class Segmenter:
     """A segmenter with its settings.
 
     Attributes:
-        segment: one answer per item, in their order; an item without a mask is an :class:`ItemError`. Items of one
-            call have images of one size.
-        batch_size: how many items a call takes at most.
+        segment: one answer per item, in order; an item without a mask is an :class:`ItemError`. All images of a call
+            have one size.
+        batch_size: most items of a call.
         on_device: whether it runs on the device; else in any thread.
     """
 
@@ -73,21 +73,6 @@ BindSegmenter = Callable[[SegmentationSettings, "torch.device"], Segmenter]
 def one_by_one(segment: SegmentItem, settings: SegmentationSettings) -> Segmenter:
     """A segmenter from a function of one item."""
     return Segmenter(partial(_segment_each, segment, settings))
-
-
-def bind_grabcut(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
-    """Quantile seeds, then iterated GrabCut."""
-    return one_by_one(segment_by_grabcut, settings)
-
-
-def bind_graphcut_2013(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
-    """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
-    return one_by_one(segment_by_graphcut_2013, settings)
-
-
-def bind_threshold(settings: SegmentationSettings, _device: torch.device) -> Segmenter:
-    """A threshold on the map (Zhou et al. 2016 for CAM)."""
-    return one_by_one(segment_by_threshold, settings)
 
 
 def _segment_each(
@@ -112,7 +97,7 @@ def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmen
 
 
 def segment_by_graphcut_2013(item: CutInput, settings: SegmentationSettings) -> Segmentation:
-    """Quantile seeds for the color models, stricter quantiles as clamps, one cut."""
+    """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
     trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
     clamps = make_seeds(
         item.saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile, item.seed
@@ -124,3 +109,12 @@ def segment_by_threshold(item: CutInput, settings: SegmentationSettings) -> Segm
     """All pixels above a fraction of the map's maximum (Zhou et al. 2016 for CAM); the image is not looked at."""
     mask = item.saliency > settings.threshold * np.nanmax(item.saliency)
     return Segmentation(mask, mask.astype(np.uint8))
+
+
+def _binder(segment: SegmentItem) -> BindSegmenter:
+    return lambda settings, _device: one_by_one(segment, settings)
+
+
+bind_grabcut = _binder(segment_by_grabcut)
+bind_graphcut_2013 = _binder(segment_by_graphcut_2013)
+bind_threshold = _binder(segment_by_threshold)

@@ -31,7 +31,7 @@ def encode_layers(
         trimap: uint8 ``(H, W)`` in OpenCV's codes.
         mask: bool ``(H, W)``.
     """
-    map_picture = _shrunk(Image.fromarray(_saliency_rgba(saliency)), _MAP_SIDE, Image.Resampling.LANCZOS)
+    map_picture = shrink(Image.fromarray(_saliency_rgba(saliency)), _MAP_SIDE, Image.Resampling.LANCZOS)
     encoded = (_webp(map_picture, quality) for quality in _MAP_QUALITIES)
     return {
         "saliency": next((content for content in encoded if len(content) <= _MAX_BYTES), b""),
@@ -41,7 +41,7 @@ def encode_layers(
 
 
 def _saliency_rgba(saliency: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """In color from its minimum to its 99th percentile; clear where undecided."""
+    """In color from its minimum to its 99th percentile; transparent where undecided."""
     alpha = np.where(np.isnan(saliency), 0, 255).astype(np.uint8)
     return np.dstack([color_map(stretch_map(saliency)), alpha])
 
@@ -62,21 +62,24 @@ def _mask_rgba(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def _lossless(rgba: NDArray[np.uint8]) -> bytes:
-    # Colors of seeds are names, which must not mix.
+    # The colors of seeds are labels and must not blend.
     side = _LAYER_SIDE
     while True:
-        content = _webp(_shrunk(Image.fromarray(rgba), side, Image.Resampling.NEAREST), 25, lossless=True)
+        content = _webp(shrink(Image.fromarray(rgba), side, Image.Resampling.NEAREST), 25, lossless=True)
         if len(content) <= _MAX_BYTES or side <= 32:
             return content
         side = round(0.75 * side)
 
 
-def _shrunk(picture: Image.Image, longer_side: int, resample: Image.Resampling) -> Image.Image:
+def shrink(
+    picture: Image.Image, longer_side: int, resample: Image.Resampling, reducing_gap: float | None = None
+) -> Image.Image:
+    """The picture with its longer side brought to so many pixels, never enlarged; see ``Image.resize``."""
     zoom = longer_side / max(picture.size)
     if zoom >= 1:
         return picture
     width, height = (max(1, round(side * zoom)) for side in picture.size)
-    return picture.resize((width, height), resample)
+    return picture.resize((width, height), resample, reducing_gap=reducing_gap)
 
 
 def _webp(picture: Image.Image, quality: int, *, lossless: bool = False) -> bytes:

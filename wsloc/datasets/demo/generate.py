@@ -7,7 +7,6 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
@@ -16,6 +15,7 @@ from wsloc import boxes
 from wsloc.datasets.demo.masks import has_masks, write_masks
 from wsloc.datasets.demo.outlines import DEMO_CLASSES
 from wsloc.datasets.demo.scenes import Scene, Split, draw_scene
+from wsloc.datasets.voc_xml import Fields, format_xml
 from wsloc.errors import UserError
 
 DEMO_VERSION = 1
@@ -137,7 +137,7 @@ def _write_split(voc: Path, seed: int, split: Split, count: int) -> None:
         scene = _scene(seed, split, index)
         image_id = _image_id(split, index)
         Image.fromarray(scene.image).save(voc / "JPEGImages" / f"{image_id}.jpg", quality=_JPEG_QUALITY)
-        _write_annotation(voc / "Annotations" / f"{image_id}.xml", image_id, scene)
+        (voc / "Annotations" / f"{image_id}.xml").write_bytes(_annotation(image_id, scene))
         write_masks(voc, image_id, scene)
         names_of[image_id] = scene.class_names
     lists = voc / "ImageSets" / "Main"
@@ -151,29 +151,16 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
-def _write_annotation(path: Path, image_id: str, scene: Scene) -> None:
-    path.write_bytes(_annotation(image_id, scene))
-
-
 def _annotation(image_id: str, scene: Scene) -> bytes:
     height, width, depth = scene.image.shape
-    annotation = ElementTree.Element("annotation")
-    _add(annotation, "folder", "VOC2012")
-    _add(annotation, "filename", f"{image_id}.jpg")
-    size = ElementTree.SubElement(annotation, "size")
-    for tag, value in (("width", width), ("height", height), ("depth", depth)):
-        _add(size, tag, value)
-    _add(annotation, "segmented", 0)
+    fields: Fields = [
+        ("folder", "VOC2012"),
+        ("filename", f"{image_id}.jpg"),
+        ("size", [("width", width), ("height", height), ("depth", depth)]),
+        ("segmented", 0),
+    ]
     for name, box_xyxy, occluded in zip(scene.class_names, scene.boxes_xyxy, scene.occluded, strict=True):
-        element = ElementTree.SubElement(annotation, "object")
-        for tag, value in (("name", name), ("truncated", 0), ("occluded", int(occluded)), ("difficult", 0)):
-            _add(element, tag, value)
-        bndbox = ElementTree.SubElement(element, "bndbox")
-        for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), boxes.to_voc(box_xyxy), strict=True):
-            _add(bndbox, tag, value)
-    ElementTree.indent(annotation, "\t")
-    return bytes(ElementTree.tostring(annotation, encoding="utf-8") + b"\n")
-
-
-def _add(parent: ElementTree.Element, tag: str, value: str | int) -> None:
-    ElementTree.SubElement(parent, tag).text = str(value)
+        sides = zip(("xmin", "ymin", "xmax", "ymax"), boxes.to_voc(box_xyxy), strict=True)
+        flags = [("truncated", 0), ("occluded", int(occluded)), ("difficult", 0)]
+        fields.append(("object", [("name", name), *flags, ("bndbox", list(sides))]))
+    return format_xml(fields)

@@ -1,5 +1,5 @@
 "use strict";
-// All that a run holds reaches the page as text or attributes, never as markup.
+// Data of a run enters the page as text or attributes, never as markup.
 
 const data = JSON.parse(document.getElementById("gallery-data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
@@ -38,7 +38,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
       const before = head.getAttribute("aria-sort");
-      // Numbers are asked for from the largest down, names from A to Z.
+      // Numbers sort from the largest down, names from A to Z.
       const descending = before ? before === "ascending" : !head.classList.contains("text");
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
@@ -72,7 +72,7 @@ function addBoxes(picture, item, withTrue) {
   for (const [box, className] of drawn) picture.append(rectangle(box, className));
 }
 
-/** The photograph with layers and boxes; a sentence where there is no photograph. */
+/** The photograph with layers and boxes, or a sentence if there is no photograph. */
 function pictureOf(item, label, { gray = false, layer = "", opacity = 1, boxes = true, withTrue = true } = {}) {
   const frame = make("span", "picture");
   const photo = data.photos[item.image];
@@ -90,7 +90,7 @@ function pictureOf(item, label, { gray = false, layer = "", opacity = 1, boxes =
   return frame;
 }
 
-// ---- what is said of an item ------------------------------------------------------------------------------------
+// ---- text about an item -----------------------------------------------------------------------------------------
 
 const STATES = { box: "", fallback: "fallback", failed: "failed", missing: "no box" };
 
@@ -157,7 +157,7 @@ function isOf(item, state) {
 
 function passes(item) {
   const wanted = choice.class.trim().toLowerCase();
-  // A name from the list means that class alone; anything else is looked for within the names.
+  // A name from the list selects that class alone; other text matches part of a name.
   const exact = classNames.has(wanted);
   const name = item.class.toLowerCase();
   const within = (value, low) => low === 0 || (value !== null && value >= low);
@@ -232,7 +232,7 @@ function panel(item, caption, options) {
   const figure = make("figure");
   const photo = data.photos[item.image];
   const frame = pictureOf(item, `${caption}: ${item.class} in ${item.file}`, options);
-  // A strip of an image would be lost in a frame of 4 to 3; a frame of its own shape would be a strip.
+  // A long image would look tiny in a 4:3 frame, and a frame of its own shape would be a strip.
   if (photo && photo.uri) frame.style.setProperty("--shape", Math.min(2, Math.max(0.75, photo.size[0] / photo.size[1])));
   figure.append(frame, make("figcaption", "", caption));
   return figure;
@@ -251,7 +251,7 @@ function enlarge(number) {
     const [saliency, seeds, mask] = item.layers;
     panels.push(
       panel(item, "Saliency map", { gray: true, layer: saliency, opacity: 0.55, boxes: false }),
-      panel(item, "Seeds: object red, background blue", { layer: seeds, boxes: false }),
+      panel(item, "Seeds: object in red, background in blue", { layer: seeds, boxes: false }),
       panel(item, "Mask and its box", { layer: mask, withTrue: false }),
     );
   }

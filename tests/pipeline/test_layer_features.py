@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from wsloc.cli.options import parse_localize
-from wsloc.config import MethodName
 from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.errors import UserError
 from wsloc.pipeline import Localizer, Runner, make_localizer
 from wsloc.pipeline.features import watched_features
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.read_stage import ReadImage
+from wsloc.registries import METHODS
 
 FAST = (
     "--smoothgrad-samples 2 --integrated-steps 3 --occlusion-patch 12 --occlusion-stride 10 --rise-masks 9 "
@@ -53,7 +52,7 @@ def plain_features(localizer: Localizer, image: ReadImage, layer: str) -> list[N
     return [of_view[0].numpy() for of_view in kept]
 
 
-@pytest.mark.parametrize("method", get_args(MethodName))
+@pytest.mark.parametrize("method", METHODS)
 def test_they_equal_what_a_plain_hook_sees(tiny_flags: list[str], method: str) -> None:
     dataset, localizer = opened([*tiny_flags, *FAST, "--method", method])
     for image in computed(localizer, dataset):
