@@ -74,10 +74,14 @@ def flatten(config: Any) -> dict[str, Any]:
     return flat
 
 
+def to_plain(config: Any) -> dict[str, Any]:
+    """The resolved settings of a verb, or of a group, as YAML has them, without what belongs to one call."""
+    return {key: _plain(value) for key, value in flatten(config).items() if key not in OF_ONE_CALL}
+
+
 def to_yaml(config: Any) -> str:
-    """The resolved settings of a verb as YAML text, without what belongs to one call."""
-    settings = {key: value for key, value in flatten(config).items() if key not in OF_ONE_CALL}
-    return yaml.safe_dump({key: _plain(value) for key, value in settings.items()}, sort_keys=False)
+    """The same as YAML text."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False)
 
 
 def to_comments(config: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 from wsloc import boxes, run_lengths
 from wsloc.errors import ItemError, UserError, counted
 from wsloc.images import read_image
+from wsloc.pipeline import ImageResult
 from wsloc.records import Box, BoxRecord, Failure, ImageRecord
 from wsloc.visualization.heatmap import draw_boxes, overlay_mask
 
@@ -138,6 +139,14 @@ class Localizations:
                 small = cv2.resize(mask.astype(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST) > 0
                 shown = overlay_mask(shown, small)
         return draw_boxes(shown, own.boxes_xyxy * zoom)
+
+
+def collect(images: tuple[ImageRecord, ...], results: Iterable[ImageResult], min_score: float = 0) -> Localizations:
+    """The results of some images, in their order, but for boxes with a lower score."""
+    items = [item for result in results for item in result.items]
+    found = (record for item in items for record in item.localizations)
+    kept = tuple(record for record in found if record.score_by("quality") >= min_score)
+    return Localizations(images, kept, tuple(item.failure for item in items if item.failure is not None))
 
 
 def _mask(record: Box) -> NDArray[np.bool_] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wsloc.api.inputs import Classes, ImageLike, classifier_of, config_of, records_of
-from wsloc.api.localizations import Localizations
+from wsloc.api.localizations import Localizations, collect
 from wsloc.classifiers import Classifier, check_network, load_classifier, make_scorer
 from wsloc.config import LocalizeConfig, SaliencySettings
 from wsloc.datasets import Dataset, asked_classes
@@ -67,13 +67,7 @@ def localize(
     localizer = make_localizer(config, asked, own)
     plan = plan_threads(localizer.model.scorer.device, config.compute.workers)
     with applied(plan) as pool:
-        results = list(progress(localize_images(localizer, records, pool), "boxes", "image", len(records)))
-    items = [item for result in results for item in result.items]
-    return Localizations(
-        records,
-        tuple(found for item in items for found in item.localizations),
-        tuple(item.failure for item in items if item.failure is not None),
-    )
+        return collect(records, progress(localize_images(localizer, records, pool), "boxes", "image", len(records)))
 
 
 @overload

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.api.inputs import ImageLike, records_of
-from wsloc.api.localizations import Localizations
+from wsloc.api.localizations import Localizations, collect
 from wsloc.config_files import make_config
 from wsloc.datasets import Dataset
 from wsloc.detection import train_detector as detectors
@@ -88,10 +88,4 @@ def detect(
     with applied(plan) as pool:
         model = detector.model.to(where)
         found = detections(model, records, detector.class_names, where, batch_size=batch_size, pool=pool)
-        results = list(progress(found, "detect", "image", len(records)))
-    items = [item for result in results for item in result.items]
-    return Localizations(
-        records,
-        tuple(box for item in items for box in item.localizations if box.score_by("quality") >= min_score),
-        tuple(item.failure for item in items if item.failure is not None),
-    )
+        return collect(records, progress(found, "detect", "image", len(records)), min_score)

@@ -19,7 +19,6 @@ from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.errors import UserError, listed
 from wsloc.records import Box, GroundTruth, ImageRecord
-from wsloc.runs.read_run import RunContents
 
 _MAX_NAMED = 5
 
@@ -141,25 +140,6 @@ def from_localizations(
         if image.image_id in left_out
     )
     return _checked(BoxedImages(dataset.name, tuple(class_names), images, problems), drop_empty)
-
-
-def from_run(
-    dataset: Dataset, contents: RunContents, class_names: Sequence[str] = (), *, drop_empty: bool = False
-) -> BoxedImages:
-    """Images with the boxes of a run on them; images with an item that failed are left out.
-
-    Args:
-        dataset: the images of the run.
-        contents: the run.
-        class_names: in the order of the detector's classes; none for those that have a box, by name.
-        drop_empty: leave out images without a box.
-
-    Raises:
-        UserError: if the run has no box.
-    """
-    names = class_names or sorted({record.class_name for record in contents.localizations})
-    failed = {failure.image_id for failure in contents.failures}
-    return from_localizations(dataset, contents.localizations, names, drop_empty=drop_empty, without=failed)
 
 
 def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTruthSet]:

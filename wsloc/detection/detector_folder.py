@@ -10,7 +10,7 @@ localizations.jsonl      one detection per line, and so on as in every run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from wsloc.config import DataSettings
+from wsloc.config_files import to_plain
 from wsloc.detection.data import BoxedImages
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.files.atomic import write_atomic
@@ -105,11 +106,6 @@ def write_results(
 
 def data_yaml(arch: str, data: DataSettings | None) -> str:
     """The configuration of a detector's run: its architecture and, under ``data``, the images that it looked at."""
-    settings: dict[str, Any] = {}
-    for field in fields(DataSettings) if data is not None else ():
-        if field.name != "download" and (value := getattr(data, field.name)) not in (None, ()):
-            name = "class" if field.name == "class_name" else field.name
-            settings[name] = (
-                str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            )
+    plain = {} if data is None else to_plain(data)
+    settings = {key: value for key, value in plain.items() if value not in (None, [])}
     return yaml.safe_dump({"arch": arch, "data": settings}, sort_keys=False)

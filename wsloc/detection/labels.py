@@ -9,7 +9,7 @@ from wsloc.config import DataSettings
 from wsloc.config_files import settings_of_run
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
 from wsloc.detection.configs import TRUTH
-from wsloc.detection.data import BoxedImages, from_run, from_truth, labels_by_image, matched, open_export
+from wsloc.detection.data import BoxedImages, from_localizations, from_truth, labels_by_image, matched, open_export
 from wsloc.detection.inference import detection
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
@@ -99,7 +99,7 @@ def read_boxes_of_run(path: Path) -> RunContents:
 
 
 def labels_of_run(contents: RunContents, settings: DataSettings, *, drop_empty: bool = False) -> Labels:
-    """The boxes of a run.
+    """The boxes of a run; images with an item that failed are left out.
 
     Args:
         contents: as :func:`read_boxes_of_run` gives them.
@@ -111,7 +111,9 @@ def labels_of_run(contents: RunContents, settings: DataSettings, *, drop_empty: 
     """
     dataset = open_dataset(settings)
     asked = (settings.class_name,) if settings.class_name else settings.classes or dataset.class_names
-    return Labels(from_run(dataset, contents, asked, drop_empty=drop_empty), dataset, settings, contents)
+    failed = {failure.image_id for failure in contents.failures}
+    boxed = from_localizations(dataset, contents.localizations, asked, drop_empty=drop_empty, without=failed)
+    return Labels(boxed, dataset, settings, contents)
 
 
 def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False) -> Labels:
