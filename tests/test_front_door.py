@@ -168,6 +168,22 @@ def test_the_main_job_and_what_follows(tmp_path: Path, monkeypatch: pytest.Monke
     assert page.is_file()
 
 
+def test_a_run_of_some_classes_is_judged_on_them_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = wsloc.run(
+        wsloc.LocalizeConfig(
+            data=wsloc.DataSettings(dataset="demo", limit=4, classes=("cat",)),
+            classifier=wsloc.ClassifierSettings(arch="demo"),
+            segmentation=wsloc.SegmentationSettings(segmenter="threshold"),
+            output=wsloc.OutputSettings(out=Path("run")),
+        )
+    )
+    again = wsloc.evaluate("run")
+    assert again is not None
+    assert [scores.class_name for scores in again.classes] == ["cat"]
+    assert again == done.evaluation
+
+
 def test_a_run_needs_truth_or_a_folder(network: nn.Module, image: np.ndarray) -> None:
     with pytest.raises(wsloc.UserError, match="need `truth`"):
         wsloc.evaluate(wsloc.localize(image, "red", model=network, class_names=NAMES, input_size=32))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
+from wsloc.config_files import to_yaml
 from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.errors import UserError
 from wsloc.judging.judged_run import JudgedRun, judge_run
@@ -19,7 +20,7 @@ from wsloc.progress import Progress, silent
 from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run, execute, finish, open_run
 from wsloc.runs.learn_over_set import discard_spool, learn_over_set
-from wsloc.runs.read_run import read_run
+from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
 
 
@@ -36,20 +37,18 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """What a main job leaves: the run as judged, and what is said of it."""
+    """What a main job leaves: its data set, the run as judged, and what is said of it."""
 
+    dataset: Dataset
     judged: JudgedRun
     summary: RunSummary
 
 
-def begin(
-    config: LocalizeConfig, config_yaml: str, command: Sequence[str] = (), classifier: Classifier | None = None
-) -> Begun:
+def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Classifier | None = None) -> Begun:
     """Open data set, classifier and run folder.
 
     Args:
         config: all settings.
-        config_yaml: the same as the run folder keeps them.
         command: the words of the command line, for the manifest.
         classifier: your own; None to load what the configuration names.
 
@@ -59,7 +58,7 @@ def begin(
     dataset = open_dataset(config.data)
     localizer = _stages(config, dataset, classifier)
     plan = plan_threads(choose_device(config.compute.device), config.compute.workers)
-    run = open_run(config.output, config_yaml, dataset, localizer, plan, command)
+    run = open_run(config.output, to_yaml(config), dataset, localizer, plan, command)
     return Begun(config, dataset, localizer, plan, run)
 
 
@@ -96,13 +95,13 @@ def conclude(begun: Begun) -> Finished:
     summary = write_summary(judged, begun.dataset)
     discard_spool(run.folder.path)
     finish(run, summary.counts)
-    # Read again for its manifest, which is whole by now.
-    return Finished(replace(judged, contents=read_run(run.folder.path)), summary)
+    # The manifest is whole by now.
+    contents = replace(contents, manifest=read_run_manifest(run.folder.path))
+    return Finished(begun.dataset, replace(judged, contents=contents), summary)
 
 
 def run_main_job(
     config: LocalizeConfig,
-    config_yaml: str,
     command: Sequence[str] = (),
     classifier: Classifier | None = None,
     announce: Callable[[Begun], None] = lambda _begun: None,
@@ -112,7 +111,6 @@ def run_main_job(
 
     Args:
         config: all settings.
-        config_yaml: the same as the run folder keeps them.
         command: the words of the command line, for the manifest.
         classifier: your own; None to load what the configuration names.
         announce: is told what will be done, before the first image.
@@ -121,7 +119,7 @@ def run_main_job(
     Raises:
         UserError: whatever is wrong with the data set, the network or the run folder.
     """
-    begun = begin(config, config_yaml, command, classifier)
+    begun = begin(config, command, classifier)
     run, images = begun.run, begun.dataset.images
     with run.folder:
         announce(begun)

@@ -10,11 +10,12 @@ from typing import Any
 
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
-from wsloc.config_files import settings_of_run, to_yaml
+from wsloc.config_files import settings_of_run
 from wsloc.datasets import open_dataset
 from wsloc.errors import UserError, counted
 from wsloc.evaluation import Evaluation
 from wsloc.evaluation import evaluate as evaluate_boxes
+from wsloc.evaluation.summary import summarize
 from wsloc.evaluation.table import format_evaluation
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.exporters.exporting import export_run
@@ -63,7 +64,7 @@ def run(config: LocalizeConfig, classifier: Classifier | None = None, progress: 
     Raises:
         UserError: whatever is wrong with the data set, the network or the run folder.
     """
-    done = run_main_job(config, to_yaml(config), classifier=classifier, progress=progress)
+    done = run_main_job(config, classifier=classifier, progress=progress)
     contents = done.judged.contents
     return RunResult(contents.path, contents.localizations, contents.failures, done.summary.evaluation)
 
@@ -91,9 +92,7 @@ def evaluate(
     folder = Path(boxes)
     settings = settings_of_run(folder).data
     judged = judge_run(read_run(folder), settings, open_dataset(replace(settings, download=False)))
-    if judged.truth is None or judged.judged is None:
-        return None
-    return evaluate_boxes(judged.contents.localizations, judged.truth.images, progress=progress)
+    return None if judged.judged is None else summarize(judged.judged, progress)
 
 
 def export(

@@ -14,7 +14,6 @@ from wsloc.cli.options import parse_localize as read_config
 from wsloc.cli.outputs import print_next
 from wsloc.cli.report import print_report
 from wsloc.config import LocalizeConfig, OutputSettings
-from wsloc.config_files import to_yaml
 
 if TYPE_CHECKING:
     from wsloc.main_job import Begun
@@ -26,18 +25,17 @@ __all__ = ["LocalizeConfig", "read_config", "run"]
 def run(config: LocalizeConfig, command: Sequence[str]) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
     # Imported here, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.datasets import open_dataset
     from wsloc.main_job import run_main_job
 
-    done = run_main_job(config, to_yaml(config), command, announce=_announce, progress=kept_bar)
+    done = run_main_job(config, command, announce=_announce, progress=kept_bar)
     folder, counts = done.judged.contents.path, done.summary.counts
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
     if config.output.report:
         from wsloc.reporting.writing import page_of_run, write_page
 
-        dataset, evaluation, out = open_dataset(config.data), done.summary.evaluation, folder / "report.html"
-        write_page(out, *page_of_run(done.judged, config, dataset, evaluation=evaluation, progress=bar))
+        out, evaluation = folder / "report.html", done.summary.evaluation
+        write_page(out, *page_of_run(done.judged, config, done.dataset, evaluation=evaluation, progress=bar))
         print_report(out)
     print_next(_next_commands(folder, config.output))
     status = 1 if counts["failures"] or counts["images_without_truth"] else 0
