@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wsloc
-from wsloc.cli.main import VERBS, main, run_verb
+from wsloc.cli.main import main, run_verb
 from wsloc.cli.options import parse_localize, shipped_config
+from wsloc.cli.verbs import VERBS
 from wsloc.config import (
     LocalizeConfig,
 )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from wsloc.cli.verbs import VERBS, config_of
 from wsloc.config_files import KEY_OF_SETTING
 
-"""Settings whose flags have another name."""
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
@@ -37,12 +36,7 @@ def _flag(match: re.Match[str]) -> str:
 @functools.cache
 def _settings() -> frozenset[str]:
     """The names of all settings of all verbs."""
-    # Imported late: most calls have no error to report and need only one verb's module.
-    from wsloc.cli.main import VERBS
-
-    modules = [importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}") for verb in VERBS]
-    configs = [value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)]
-    return frozenset(field.name for config in configs for field in fields(config))
+    return frozenset(field.name for verb in VERBS for field in fields(config_of(verb)))
 
 
 def fields(config: Any) -> Iterator[dataclasses.Field[Any]]:

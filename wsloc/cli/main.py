@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import importlib
 import io
 import operator
 import os
@@ -15,27 +14,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from wsloc.cli.flags import with_flags
+from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
 from wsloc.errors import UserError
-
-VERBS = {
-    "localize": "boxes from image-level labels, and their metrics",
-    "train-classifier": "a classifier for the classes of a data set, from image-level labels",
-    "evaluate": "every metric of a run or of saved maps",
-    "export": "the boxes of a run in the format of a detector or an annotation tool",
-    "train-detector": "a detector from pseudo-labels or true boxes, and its average precision",
-    "detect": "boxes from a trained detector",
-    "self-train": "better boxes, from a detector trained on the boxes in rounds",
-    "report": "an HTML page of metrics, charts, and pictures about one or more runs",
-    "compare-methods": "maps of one image by many methods, side by side",
-    "compare-runs": "which of two or more runs finds more, by how much, and where",
-    "check-dataset": "problems in the files of a data set",
-    "visualize": "an image that maximizes the score of a class",
-}
-"""Each is a module of this package (a dash is an underscore), imported on use. It has a dataclass of its settings
-(``ExportConfig``), ``run(config, command) -> exit status``, where ``command`` is what was typed, and, if its defaults
-come from files, ``read_config(arguments)``."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect", "self-train"})
-"""Verbs that take ``--resume``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +65,7 @@ def _completion(shell: str) -> str:
 
     from wsloc.cli.parse import STYLE
 
-    configs = (Annotated[_config(verb), tyro.conf.subcommand(verb)] for verb in VERBS)
+    configs = (Annotated[config_of(verb), tyro.conf.subcommand(verb)] for verb in VERBS)
     verbs: Any = functools.reduce(operator.or_, configs)
     script = io.StringIO()
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
@@ -95,21 +75,11 @@ def _completion(shell: str) -> str:
 
 
 def _read_config(verb: str, arguments: Sequence[str]) -> Any:
-    if read := getattr(_module(verb), "read_config", None):
+    if read := getattr(module_of(verb), "read_config", None):
         return read(arguments)
     from wsloc.cli.parse import parse
 
-    return parse(_config(verb), verb, arguments)
-
-
-def _config(verb: str) -> Any:
-    """The dataclass of a verb's settings."""
-    name = "".join(word.capitalize() for word in verb.split("-")) + "Config"
-    return getattr(_module(verb), name)
-
-
-def _module(verb: str) -> Any:
-    return importlib.import_module(f"wsloc.cli.{verb.replace('-', '_')}")
+    return parse(config_of(verb), verb, arguments)
 
 
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
@@ -122,7 +92,7 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = _module(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
+        status: int = module_of(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
