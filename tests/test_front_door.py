@@ -280,5 +280,5 @@ def test_wrong_settings_of_training_and_detecting_are_a_sentence(
         wsloc.detect(detector.detector, image, min_score=7)
     with pytest.raises(wsloc.UserError, match="`device` must be one of auto, cpu, cuda, mps"):
         wsloc.detect(detector.detector, image, device="gpu")
-    with pytest.raises(wsloc.UserError, match="is no safetensors file"):
+    with pytest.raises(wsloc.UserError, match="is not a readable safetensors file"):
         wsloc.detect("gone.safetensors", image)

@@ -203,7 +203,7 @@ class SaliencySettings:
         if self.second_method is not None:
             METHODS.require(self.second_method)
         VIEWS.require(self.views)
-        require(not isinstance(self.cam_layers, str), "cam_layers takes a tuple of names, such as ('layer4',).")
+        require(not isinstance(self.cam_layers, str), "`cam_layers` takes a tuple of names, such as ('layer4',).")
         counts = "smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"
         for name in (*counts, "score_cam_channels"):
             require_range(self, name, 1)

@@ -63,7 +63,7 @@ def test_the_shipped_weights_are_a_checkpoint_too_and_keep_their_bytes() -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_names": ("cat", "dog", "cow")}, r"do not fit a small_cnn with 3 classes .*; train it anew\."),
+        ({"class_names": ("cat", "dog", "cow")}, r"do not fit a small_cnn with 3 classes .*; train it again\."),
         ({"arch": "squeezenet1_1"}, r"do not fit a squeezenet1_1 with 2 classes"),
         ({"arch": "no_such"}, "There is no network 'no_such' in torchvision"),
         ({"arch": "vit_b_16"}, "vit_b_16 has no layer called fc, classifier or head"),

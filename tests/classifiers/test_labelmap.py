@@ -195,7 +195,7 @@ def test_relation_follows_from_the_outputs_unless_given(tmp_path: Path) -> None:
         ("cat: [{index: 1, name: dog}]", "expects 'dog' at output 1, but the network has it at output 4; give a label"),
         ("cat: {output: [1]}", "has the unknown key 'output'; the keys are note, outputs and relation"),
         ("cat: {outputs: [1], relation: kin}", "has the relation 'kin'; choose same, related or none"),
-        ("cat: {outputs: [1], relation: none}", "has the relation 'none' and 1 outputs; 'none' goes with no output"),
+        ("cat: {outputs: [1], relation: none}", "has the relation 'none' and 1 outputs; 'none' takes no output"),
         ("cat: {outputs: [], relation: same}", "has the relation 'same' and 0 outputs"),
         ("cat: {outputs: [1], note: 3}", "has the note 3; write it as text"),
         ("num_outputs: 10\nclasses: {cat: 1}", "is made for a network of 10 outputs, but this one has 5; give a label"),

@@ -115,7 +115,7 @@ def test_only_averages_over_the_image_are_taken(reading: str, accepted: bool) ->
     if accepted:
         assert check_pooling(network, (3, 12, 10), "mine") == 5
     else:
-        with pytest.raises(UserError, match="What the head of mine reads is no average of features over the image"):
+        with pytest.raises(UserError, match="The head of mine does not read averages of features over the image"):
             check_pooling(network, (3, 12, 10), "mine")
 
 

@@ -63,7 +63,7 @@ def test_a_class_without_output_is_a_mistake_of_the_caller() -> None:
 )
 def test_an_answer_that_is_no_row_of_logits_is_refused(change: Callable[[Tensor], object], shown: str) -> None:
     with pytest.raises(
-        UserError, match=rf"must return one row of logits an image, .* but returned {shown} for 2 images"
+        UserError, match=rf"must return one row of logits per image, .* but returned {shown} for 2 images"
     ):
         check_network(make_scorer(Fixed(change), [[0]]), (3, 8, 8))
 

@@ -120,7 +120,7 @@ def test_a_sound_run_succeeds(here: Path, localize: Localize) -> None:
         ((*FOLDER, "--labels", "none.csv"), "The labels none.csv do not exist"),
         (("--images", "none/*.jpg", "--class", "cat"), "--images 'none/*.jpg' matches no image"),
         ((*FOLDER, "--background-quantile", "2"), "--background-quantile must be below --foreground-quantile"),
-        ((*FOLDER, "--resume", "--out", "none"), "none is no run folder; start a run without --resume"),
+        ((*FOLDER, "--resume", "--out", "none"), "none is not a run folder; start a run without --resume"),
         ((*FOLDER, "--resume"), "There is no unfinished run of this configuration in runs"),
         ((*FOLDER, "--out", "photos"), "photos exists; give another --out, or --resume to continue it, or"),
         ((*FOLDER, "--out", "photos", "--overwrite"), "photos is not a run folder, so --overwrite leaves it alone"),
@@ -173,7 +173,7 @@ def test_a_device_that_is_not_there(here: Path, localize: Localize) -> None:
     status, _, error = localize(*FOLDER, "--device", "cuda")
     assert status == 2
     assert _is_one_sentence(error)
-    assert "--device cuda: there is no such device here; use --device auto or --device cpu" in error
+    assert "--device cuda: there is no such device; use --device auto or --device cpu" in error
     assert not (here / "runs").exists()
 
 
@@ -220,7 +220,7 @@ def test_a_run_of_other_images_is_not_gone_on_with(here: Path, localize: Localiz
     status, _, error = localize(*FOLDER, "--out", "run", "--resume")
     assert status == 2
     assert _is_one_sentence(error)
-    assert "run was begun with another dataset fingerprint; start a run without --resume" in error
+    assert "run was started with another dataset fingerprint; start a run without --resume" in error
 
 
 def _full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:

@@ -61,7 +61,7 @@ def test_limit_and_classes_choose_images(photos: Path, capsys: pytest.CaptureFix
         ((), "wsloc: Nothing to localize: give --dataset"),
         (("--dataset", "folder", "--root", "none"), "wsloc: The folder none does not exist"),
         (("--dataset", "cub", "--root", "none"), "wsloc: The folder none does not exist"),
-        (("--dataset", "cub", "--boxes", "x.csv"), "wsloc: --boxes goes with --dataset folder"),
+        (("--dataset", "cub", "--boxes", "x.csv"), "wsloc: --boxes is only for --dataset folder"),
     ],
 )
 def test_status_2_and_one_sentence_for_a_users_error(

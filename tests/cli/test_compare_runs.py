@@ -262,7 +262,7 @@ def test_damaged_records_are_told(make_run: MakeRun, command: Command) -> None:
     status, out, _ = command(one, two)
     assert status == 0
     assert "1 boxes occur twice" in out
-    assert "a score that is no number" in out
+    assert "a score that is not a number" in out
 
 
 def _no_manifest(_one: Path, two: Path) -> None:

@@ -94,8 +94,8 @@ def test_a_killed_run_resumes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["none.safetensors", *IMAGES], "none.safetensors is no safetensors file that can be read"),
-        (["train/labels.csv", *IMAGES], "train/labels.csv is no safetensors file that can be read"),
+        (["none.safetensors", *IMAGES], "none.safetensors is not a readable safetensors file"),
+        (["train/labels.csv", *IMAGES], "train/labels.csv is not a readable safetensors file"),
         ([CHECKPOINT], "Nothing to localize: give --dataset"),
         ([CHECKPOINT, "--images", "none/*.png"], "--images 'none/*.png' matches no image"),
         ([CHECKPOINT, *IMAGES, "--batch-size", "0"], "--batch-size must be at least 1, not 0."),

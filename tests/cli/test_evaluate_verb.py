@@ -234,10 +234,10 @@ def test_class_names_of_every_kind(tiny: Path, tiny_flags: list[str], capsys: py
     ("words", "sentence"),
     [
         ("", "Nothing to evaluate: give a run folder, or --maps DIR and --dataset"),
-        ("nowhere", "nowhere is no run folder"),
-        ("photos", "photos is no run folder"),
+        ("nowhere", "nowhere is not a run folder"),
+        ("photos", "photos is not a run folder"),
         ("first --held-out first", "has 12 of the judged images"),
-        ("first --held-out photos", "photos is no run folder"),
+        ("first --held-out photos", "photos is not a run folder"),
         ("first --maps nowhere", "There is no folder of maps nowhere"),
         ("first --insertion-deletion -1", "--insertion-deletion must be at least 0"),
         ("--maps first/maps", "--maps without a run folder needs --dataset NAME"),

@@ -89,8 +89,8 @@ def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("nowhere --format coco", "nowhere is no run folder"),
-        ("photos --format coco", "photos is no run folder"),
+        ("nowhere --format coco", "nowhere is not a run folder"),
+        ("photos --format coco", "photos is not a run folder"),
         ("run --format coco --out photos", "photos exists; give another --out"),
         ("run --format coco --out photos --overwrite", "is not the folder of an export"),
         ("run --format coco --out labels.csv --overwrite", "is not the folder of an export"),

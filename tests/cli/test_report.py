@@ -182,7 +182,7 @@ def test_a_detector_has_no_map(here: Path, report: Report, kind: str) -> None:
     data = data_of(shown(here))
     assert not any(item["layers"] for item in data["items"])
     assert all(photo["uri"] for photo in dict(data["photos"]).values())
-    assert "because a detector and its self-training make none" in str(data["layersReason"])
+    assert "because detectors and self-training make none" in str(data["layersReason"])
 
 
 def test_a_data_set_that_has_moved(here: Path, report: Report) -> None:
@@ -219,7 +219,7 @@ def test_records_that_were_mended_are_told(here: Path, report: Report) -> None:
     assert report("run")[0] == 0
     html = shown(here)
     assert "1 boxes occur twice; the first of each counts." in html
-    assert "1 boxes have a score that is no number, which counts as 0." in html
+    assert "1 boxes have a score that is not a number, which counts as 0." in html
     (item,) = [item for item in data_of(html)["items"] if item["class"] == "<b>&red"]
     assert (item["probability"], item["layers"]) == (0.0, None)
     assert "<b>&red" not in html
@@ -245,8 +245,8 @@ def test_two_runs(here: Path, report: Report) -> None:
     ("words", "sentence"),
     [
         ("", "Nothing to report on: give a run folder."),
-        ("none", "none is no run folder: it has no manifest.json"),
-        ("photos", "photos is no run folder"),
+        ("none", "none is not a run folder: it has no manifest.json"),
+        ("photos", "photos is not a run folder"),
         ("old", "old was written by another version of wsloc (schema 99"),
         ("damaged", "is damaged"),
         ("run --gallery -1", "--gallery must be between 0 and 2000, not -1"),

@@ -201,10 +201,10 @@ def test_changed_labels_are_not_mixed_into_an_unfinished_training(
     image = voc / "VOCdevkit/VOC2012/JPEGImages/003.jpg"
     os.utime(image, (1, 1))
     assert train(*FROZEN, "--out", "net", "--resume") == 2
-    assert "was begun with other image files; start a run without --resume" in capsys.readouterr().err
+    assert "was started with other image files; start a run without --resume" in capsys.readouterr().err
     make_voc(voc, lambda number: list(COLORS)[number % 2 :])
     assert train(*FROZEN, "--out", "net", "--resume") == 2
-    assert "was begun with other labels" in capsys.readouterr().err
+    assert "was started with other labels" in capsys.readouterr().err
     config = voc / "net" / "config.yaml"
     config.write_text(config.read_text() + "more: 1\n")
     assert train(*FROZEN, "--out", "net", "--resume") == 2
@@ -320,7 +320,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
         ("--frozen --fine-tune", "--frozen and --fine-tune exclude each other"),
         ("--learning-rate 1e38", "--learning-rate must be above 0 and at most 1e6, not 1e+38"),
         ("--val-fraction 0.7", "--val-fraction must be between 0 and 0.5, not 0.7"),
-        ("--resume --out none", "none is no run folder"),
+        ("--resume --out none", "none is not a run folder"),
     ],
 )
 def test_bad_input_is_one_sentence(voc: Path, flags: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,7 @@ def test_a_crash_after_the_last_epoch_leaves_no_trace(
     capsys.readouterr()
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume", "--epochs", "3"]) == 2
     # There is no --config here to give.
-    assert "give the same settings as then, or another --out without --resume." in capsys.readouterr().err
+    assert "give the same settings as before, or another --out without --resume." in capsys.readouterr().err
     assert run_verb("train-detector", [*flags, "--out", "killed", "--resume"]) == 0
     assert files_of("killed") == files_of("whole")
 
@@ -92,7 +92,7 @@ def test_other_labels_are_not_resumed(monkeypatch: pytest.MonkeyPatch, capsys: p
     text = Path("train/instances_train.json").read_text()
     Path("train/instances_train.json").write_text(text.replace("26, 30]", "26, 29]"))
     assert run_verb("train-detector", [*flags, "--resume"]) == 2
-    assert "was begun with other labels" in capsys.readouterr().err
+    assert "was started with other labels" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("here")

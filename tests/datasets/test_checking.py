@@ -227,7 +227,7 @@ TABLES = "metadata/SET/test"
         (
             "folder",
             _text("boxes.csv", "cat/1.jpg,cow,1,1,9,9\n"),
-            "label without box: 1.jpg: is labeled cat, but no box",
+            "label without box: 1.jpg: is labeled cat, but has no box",
         ),
     ],
 )

@@ -287,8 +287,11 @@ def test_a_fault_of_the_whole_file_is_a_users_error(
         ('{"images": [', "not valid JSON"),
         ("\udcff".encode(errors="surrogateescape"), "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
-        ('[{"image_id": 42, "category_id": 18, "bbox": [4, 2, 4, 3], "score": 0.9}]', "holds no instances but a list"),
-        ("null", "holds no instances but a NoneType"),
+        (
+            '[{"image_id": 42, "category_id": 18, "bbox": [4, 2, 4, 3], "score": 0.9}]',
+            "is not an instances file but a list",
+        ),
+        ("null", "is not an instances file but a NoneType"),
     ],
     ids=["empty", "cut", "binary", "deep", "detections", "null"],
 )
@@ -361,7 +364,7 @@ def test_a_repeated_annotation_counts_once_and_a_shared_id_twice(tmp_path: Path)
     truth = _one(tmp_path, entry, copy.deepcopy(entry), other)
     assert truth.images["42"].boxes_xyxy.tolist() == [[4, 2, 8, 5], [20, 10, 30, 20]]
     assert truth.problems == (
-        "instances_val2017.json: annotation 5 is there twice, and was left out once",
+        "instances_val2017.json: annotation 5 occurs twice, and was left out once",
         "instances_val2017.json: 1 annotations have the id of another one, and were kept",
     )
 

@@ -91,7 +91,7 @@ def test_bad_rows_of_boxes_are_problems_and_the_others_stay(tmp_path: Path) -> N
     truth = read_cub_ground_truth(open_cub(root, "test"))
     assert list(truth.images) == [CUB_FILES[2]]
     assert len(truth.images[CUB_FILES[2]].boxes_xyxy) == 0
-    assert sum("is no row 'number x y width height'" in problem for problem in truth.problems) == 2
+    assert sum("is not a row 'number x y width height'" in problem for problem in truth.problems) == 2
     assert sum("has no box of it" in problem for problem in truth.problems) == 2
     assert sum("outside the image, and was left out" in problem for problem in truth.problems) == 1
 

@@ -118,7 +118,7 @@ def test_a_csv_file_that_cannot_be_read_is_a_users_error(photos: Path) -> None:
     with pytest.raises(UserError, match=r"The labels .*none\.csv do not exist"):
         open_labeled_images(photos, photos / "none.csv")
     (photos / "latin.csv").write_bytes("a.jpg,Tür\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"The labels .*latin\.csv are no UTF-8 text"):
+    with pytest.raises(UserError, match=r"The labels .*latin\.csv are not UTF-8 text"):
         open_labeled_images(photos, photos / "latin.csv")
 
 
@@ -247,7 +247,7 @@ def test_ids_may_hold_spaces(photos: Path) -> None:
     ("changes", "sentence"),
     [
         ({"images": "*.jpg"}, "`images` is used alone"),
-        ({"dataset": "voc", "labels": Path("a.csv")}, "`labels` goes with `dataset='folder'`"),
+        ({"dataset": "voc", "labels": Path("a.csv")}, "`labels` is only for `dataset='folder'`"),
         ({"class_name": "cat", "classes": ("dog",)}, "`class_name` looks for one class in every image and `classes`"),
     ],
 )

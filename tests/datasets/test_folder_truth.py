@@ -87,7 +87,7 @@ def test_rows_without_a_box_are_problems_and_the_others_stay(photos: Path) -> No
     assert truth is not None
     assert truth.images["cat/1.jpg"].boxes_xyxy.tolist() == [[1, 2, 3, 4]]
     assert len(truth.problems) == len(bad) + 2
-    assert truth.problems[4] == "boxes.csv, row 5: 'cat/1.jpg' is no row image,class,x0,y0,x1,y1"
+    assert truth.problems[4] == "boxes.csv, row 5: 'cat/1.jpg' is not a row image,class,x0,y0,x1,y1"
     assert truth.problems[-2] == "boxes.csv: images that the data set lacks (1): x.jpg"
     assert "inverted or outside the image" in truth.problems[-1]
 
@@ -200,16 +200,16 @@ def test_a_label_cannot_lead_out_of_the_folder_of_masks(photos: Path) -> None:
     [
         ({"boxes": "none.csv"}, r"The boxes .*none\.csv do not exist; `boxes` names a CSV file\.$"),
         ({"masks": "none"}, r"The folder .*none does not exist; `masks` names the one that holds the masks\.$"),
-        ({"boxes": ".", "dataset": "demo"}, r"`boxes` goes with `dataset='folder'`; the other data sets"),
+        ({"boxes": ".", "dataset": "demo"}, r"`boxes` is only for `dataset='folder'`; the other data sets"),
         (
             {"masks": ".", "dataset": "voc"},
-            r"`masks` goes with `dataset='folder'` or `dataset='wsol'`; the other data sets",
+            r"`masks` is only for `dataset='folder'` or `dataset='wsol'`; the other data sets",
         ),
         (
             {"annotations": ".", "dataset": "cub"},
-            r"`annotations` goes with `dataset='coco'` or `dataset='wsol'`; the other data sets",
+            r"`annotations` is only for `dataset='coco'` or `dataset='wsol'`; the other data sets",
         ),
-        ({"boxes": ".", "dataset": None, "root": None, "images": "*.jpg"}, r"`boxes` goes with `dataset='folder'`"),
+        ({"boxes": ".", "dataset": None, "root": None, "images": "*.jpg"}, r"`boxes` is only for `dataset='folder'`"),
     ],
 )
 def test_contradictions_are_told_before_the_work(photos: Path, changes: dict[str, object], sentence: str) -> None:
@@ -223,5 +223,5 @@ def test_contradictions_are_told_before_the_work(photos: Path, changes: dict[str
 def test_boxes_that_are_no_text_are_a_users_error(photos: Path) -> None:
     path = photos.parent / "boxes.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"The boxes .*boxes\.csv are no UTF-8 text"):
+    with pytest.raises(UserError, match=r"The boxes .*boxes\.csv are not UTF-8 text"):
         _truth(photos, boxes=path)

@@ -118,7 +118,7 @@ def test_classes_without_a_mapping_are_called_by_their_ids(tmp_path: Path) -> No
         (
             {"LOC_val_solution.csv": None, "LOC_synset_mapping.txt": None, "val.txt": "a.JPEG 0\n"},
             "val",
-            r"labels images by numbers, but there is no LOC_synset_mapping\.txt beside ILSVRC",
+            r"labels images by numbers, but there is no LOC_synset_mapping\.txt next to ILSVRC",
         ),
         ({VAL_LIST: "../../../../secret 1\n"}, "val", r"names '\.\./.*secret', which lies outside the data set\.$"),
     ],

@@ -38,7 +38,7 @@ def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     torch.save({"weight": Evil()}, tmp_path / "evil.safetensors")
     (tmp_path / "empty.safetensors").touch()
     for name in ("evil.safetensors", "empty.safetensors", "nothing.safetensors"):
-        with pytest.raises(UserError, match="is no safetensors file that can be read"):
+        with pytest.raises(UserError, match="is not a readable safetensors file"):
             load_detector(tmp_path / name)
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="holds no detector"):

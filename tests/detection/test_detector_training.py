@@ -107,7 +107,7 @@ def test_an_unreadable_image_is_left_out_and_named_once(labels: BoxedImages, tmp
     assert trained(labels, settings, tmp_path / "states").problems == found.problems
     for boxed in labels.images:
         boxed.image.path.unlink(missing_ok=True)
-    with pytest.raises(UserError, match="None of the images to train on can be read"):
+    with pytest.raises(UserError, match="None of the training images can be read"):
         trained(labels, QUICK, tmp_path / "none")
 
 

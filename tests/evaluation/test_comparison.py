@@ -176,7 +176,7 @@ def test_runs_of_other_classes_or_data() -> None:
     made = compare([replace(A, fingerprint="x"), cats], TRUTH)
     assert [scored.corloc.name for scored in made.classes] == ["cat"]
     assert made.notes == (
-        "The runs were not asked for the same items; what all of them were asked for is compared.",
+        "The runs were not asked for the same items; only what all of them were asked for is compared.",
         "2 items of A are not compared: dog in dog0, dog in dog1.",
     )
 
@@ -187,7 +187,7 @@ def test_images_of_another_size_or_without_truth() -> None:
     made = compare([replace(A, image_ids=other.image_ids), other], TRUTH)
     assert "cat1" not in [item.image_id for item in made.items]
     assert made.notes[:2] == (
-        "1 image without true boxes to read: new.",
+        "1 image without readable true boxes: new.",
         "1 image had another size in a run than in the data set; left out: cat1.",
     )
 

@@ -262,7 +262,7 @@ def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
     }  # fmt: skip
     warnings = " ".join(export.manifest["warnings"])
     assert "1 boxes reach over the border of their image, and were cut off there." in warnings
-    assert "2 boxes have a score outside 0 to 1, which counts as the nearer of the two" in warnings
+    assert "2 boxes have a score outside 0 to 1, which is clipped" in warnings
 
 
 def test_boxes_without_a_mask_are_their_own_outline(source: Source, tmp_path: Path) -> None:
@@ -333,8 +333,8 @@ def test_what_a_killed_export_left_is_no_hindrance(run: Path, source: Source, tm
         ("yolo", {"uncertain": "ignore"}, {}, "`format='yolo'` has no regions to ignore"),
         ("cvat", {}, {"val_fraction": 0.5}, "`format='cvat'` has no splits"),
         ("label-studio", {}, {"val_fraction": 0.5}, "`format='label-studio'` has no splits"),
-        ("voc", {}, {"segmentation": "rle"}, "`segmentation` goes with `format='coco'`"),
-        ("imagefolder", {}, {"media": "none"}, "has its images beside the table"),
+        ("voc", {}, {"segmentation": "rle"}, "`segmentation` is only for `format='coco'`"),
+        ("imagefolder", {}, {"media": "none"}, "needs its images next to the table"),
         (
             "coco",
             {"ignore_below": 1.0, "uncertain": "ignore"},

@@ -75,7 +75,7 @@ def test_the_loss_is_found_from_the_labels(labels: list[str], asked: Loss | None
 
 
 def test_cross_entropy_needs_one_label_an_image() -> None:
-    with pytest.raises(UserError, match=r"takes one label an image, but 2 have several, 001 for one \(a, b\)"):
+    with pytest.raises(UserError, match=r"takes one label per image, but 2 have several, 001 for one \(a, b\)"):
         choose_loss(make_examples(dataset("a", "ab", "bc")), "cross-entropy")
 
 

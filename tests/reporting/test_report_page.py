@@ -134,7 +134,7 @@ def test_average_precision_comes_first_where_a_detector_made_the_boxes() -> None
 def test_it_is_told_that_labels_help(flags: list[str], told: bool) -> None:
     config = parse_localize(["--dataset", "voc", *flags])
     page = Page(run_page(build_run_report(hand_run(), config, 0)))
-    assert ("it lies above a detector's" in page.text()) == told
+    assert ("it is higher than a detector's" in page.text()) == told
 
 
 def test_one_item_is_no_items() -> None:
@@ -302,7 +302,7 @@ def test_a_thousand_classes() -> None:
 def test_an_empty_run(complete: bool) -> None:
     page = page_of(judged_run([], [], complete=complete, manifest={"images": 7}))
     banners = page.texts("p", class_="banner")
-    assert banners[0] == "This run is empty: it holds no box and no failure."
+    assert banners[0] == "This run is empty: it has no box and no failure."
     assert any("This run is not finished: 0 of 7 images are there" in banner for banner in banners) != complete
     assert page.unbalanced == []
     assert not page.all("section", id="gallery")

@@ -82,9 +82,9 @@ def test_an_empty_run(tmp_path: Path) -> None:
     [
         ([BOX, {**BOX, "box_xyxy": [0, 0, 9, 9]}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes occur twice"),
         ([{**BOX, "box_xyxy": [0, float("nan"), 9, 9]}], [], "1 boxes hold numbers that are not finite"),
-        ([{**BOX, "probability": float("nan")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
-        ([{**BOX, "probability": None}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
-        ([{**BOX, "quality": float("inf")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is no number"),
+        ([{**BOX, "probability": float("nan")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
+        ([{**BOX, "probability": None}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
+        ([{**BOX, "quality": float("inf")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
     ],
 )
 def test_what_is_fixed_is_said(tmp_path: Path, boxes: list[dict[str, Any]], kept: list[object], note: str) -> None:
@@ -102,13 +102,13 @@ def test_components_of_an_item_are_no_repetition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda run: (run / "manifest.json").unlink(), "is no run folder"),
+        (lambda run: (run / "manifest.json").unlink(), "is not a run folder"),
         (lambda run: (run / "manifest.json").write_text('{"schema_version": 7}'), "schema 7, this one reads 1 and 2"),
         (lambda run: (run / "manifest.json").write_text("{}"), "schema None"),
         (lambda run: (run / "localizations.jsonl").unlink(), "cannot be read"),
         (lambda run: (run / "localizations.jsonl").write_text('{"image_id":'), "is damaged"),
-        (lambda run: (run / "localizations.jsonl").write_text('{"image_id": "a"}'), "line 1 is no record"),
-        (lambda run: (run / "failures.jsonl").write_text('{"reason": "?"}'), "line 1 is no record"),
+        (lambda run: (run / "localizations.jsonl").write_text('{"image_id": "a"}'), "line 1 is not a record"),
+        (lambda run: (run / "failures.jsonl").write_text('{"reason": "?"}'), "line 1 is not a record"),
         (lambda run: (run / "localizations.jsonl").write_bytes(b"\xff"), "is damaged"),
     ],
 )
@@ -140,19 +140,19 @@ def test_every_record_is_read_back_as_it_was_written(record: BoxRecord | Failure
         ({"kind": "drawing"}, "its kind is 'drawing'"),
         ({"kind": []}, "its kind is []"),
         ({"quality": 10**400}, "quality int too large to convert to float"),
-        ({"image_id": 7}, "image_id is no text"),
-        ({"class_name": None}, "class_name is no text"),
-        ({"box_xyxy": [0, 0, 9]}, "box_xyxy is no box"),
-        ({"box_xyxy": [0, 0, "9", 9]}, "box_xyxy is no box"),
-        ({"box_xyxy": [0, 0, 1e12, 9]}, "box_xyxy is no box"),
-        ({"probability": "high"}, "probability is no number"),
-        ({"quality": True}, "quality is no number"),
-        ({"area_fraction": float("nan")}, "area_fraction is no finite number"),
-        ({"size_wh": [100]}, "size_wh is no width and height"),
-        ({"size_wh": [100, 0]}, "size_wh is no width and height"),
-        ({"component": -1}, "component is no whole number from 0 on"),
-        ({"rank": 0}, "rank is no whole number from 1 on"),
-        ({"mask_rle": "5"}, "mask_rle is no JSON object"),
+        ({"image_id": 7}, "image_id is not text"),
+        ({"class_name": None}, "class_name is not text"),
+        ({"box_xyxy": [0, 0, 9]}, "box_xyxy is not a box"),
+        ({"box_xyxy": [0, 0, "9", 9]}, "box_xyxy is not a box"),
+        ({"box_xyxy": [0, 0, 1e12, 9]}, "box_xyxy is not a box"),
+        ({"probability": "high"}, "probability is not a number"),
+        ({"quality": True}, "quality is not a number"),
+        ({"area_fraction": float("nan")}, "area_fraction is not a finite number"),
+        ({"size_wh": [100]}, "size_wh is not a width and height"),
+        ({"size_wh": [100, 0]}, "size_wh is not a width and height"),
+        ({"component": -1}, "component is not a whole number of at least 0"),
+        ({"rank": 0}, "rank is not a whole number of at least 1"),
+        ({"mask_rle": "5"}, "mask_rle is not a JSON object"),
     ],
 )
 def test_the_line_of_a_bad_record_is_named(tmp_path: Path, change: dict[str, Any], what: str) -> None:
@@ -160,10 +160,10 @@ def test_the_line_of_a_bad_record_is_named(tmp_path: Path, change: dict[str, Any
     with pytest.raises(UserError) as error:
         read_run(run)
     file = run / "localizations.jsonl"
-    assert str(error.value) == f"{file} is damaged: line 2 is no record ({what}); run it again."
+    assert str(error.value) == f"{file} is damaged: line 2 is not a record ({what}); run it again."
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
     run = _write(tmp_path / "run", [{name: value for name, value in BOX.items() if name != "method"}], [])
-    with pytest.raises(UserError, match=r"line 1 is no record \(method is missing\)"):
+    with pytest.raises(UserError, match=r"line 1 is not a record \(method is missing\)"):
         read_run(run)

@@ -85,4 +85,4 @@ def test_every_verb_reads_them(run: str, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_they_are_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verb("localize", ["--config", "killed/config.yaml", "--out", "killed", "--resume"]) == 2
-    assert "killed was written by another version of wsloc, which alone can resume it" in capsys.readouterr().err
+    assert "killed is of another version of wsloc, and only that can resume it" in capsys.readouterr().err

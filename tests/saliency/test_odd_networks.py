@@ -515,8 +515,8 @@ def _changed_in_place(features: Tensor) -> Tensor:
 
 
 UNFIT: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "dropout that stays on": (_dropping, "other outputs each time"),
-    "traced while training": (_traced_in_training, "other outputs each time"),
+    "dropout that stays on": (_dropping, "different outputs each time"),
+    "traced while training": (_traced_in_training, "different outputs each time"),
     "no_grad": (lambda: _WithoutGradient(_Plain()), "no gradient"),
     "saved features that are changed": (lambda: _Written(_changed_in_place), "cannot be differentiated"),
     "inference mode": (lambda: _Inference(_Plain()), "no gradient"),

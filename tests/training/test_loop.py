@@ -163,7 +163,7 @@ def test_a_damaged_state_is_a_users_error(
         torch.save({"module": Evil()}, tmp_path / STATE)
     else:
         (tmp_path / STATE).write_bytes(content)
-    with pytest.raises(UserError, match="cannot be read, or is of another training; `overwrite=True` begins anew"):
+    with pytest.raises(UserError, match="cannot be read, or is of another training; `overwrite=True` starts over"):
         resume(trainer_of(Line()), tmp_path)
     assert "executed" not in capsys.readouterr().out
 
@@ -222,7 +222,7 @@ def test_images_that_cannot_be_read_are_left_out_and_stay_known(tmp_path: Path) 
     assert again.learner.problems == {row: f"{row}.png is no image" for row in learner.unreadable}
     learner = Line()
     learner.unreadable = set(range(20))
-    with pytest.raises(UserError, match=r"None of the images to train on can be read, for one: \d+.png is no image"):
+    with pytest.raises(UserError, match=r"None of the training images can be read; the first one: \d+.png is no image"):
         list(train(trainer_of(learner)))
 
 

@@ -43,7 +43,7 @@ def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Class
         several: list[ImageLike] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
         records = tuple(_record(index, image) for index, image in enumerate(several))
     if not records:
-        raise UserError("There is no image to look at.")
+        raise UserError("There are no images.")
     if classes is None:
         return records
     if isinstance(classes, str):
@@ -51,7 +51,7 @@ def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Class
     if all(isinstance(name, str) for name in classes):
         return tuple(replace(record, labels=tuple(map(str, classes))) for record in records)
     if len(classes) != len(records):
-        raise UserError(f"There are {len(records)} images, but classes for {len(classes)}; give as many of both.")
+        raise UserError(f"There are {len(records)} images, but classes for {len(classes)}; give equally many.")
     return tuple(replace(record, labels=tuple(own)) for record, own in zip(records, classes, strict=True))
 
 

@@ -86,7 +86,7 @@ class Localizations:
         except ImportError as error:
             raise UserError("This needs supervision: pip install 'wsloc[supervision]'.") from error
         if len(self.images) != 1:
-            raise UserError("supervision.Detections holds the boxes of one image: take of_image(index) of these.")
+            raise UserError("supervision.Detections holds the boxes of one image: call of_image(index) first.")
         names = list(dict.fromkeys(self.class_names))
         masks = [mask for mask in self.masks if mask is not None]
         return supervision.Detections(

@@ -87,7 +87,7 @@ def evaluate(
     """
     if not isinstance(boxes, str | os.PathLike):
         if truth is None:
-            raise UserError("Boxes that are no run need `truth`, as wsloc.read_ground_truth(...).images.")
+            raise UserError("Boxes that are not a run need `truth`, such as wsloc.read_ground_truth(...).images.")
         return evaluate_boxes(boxes, truth, progress=progress)
     folder = Path(boxes)
     settings = settings_of_run(folder).data

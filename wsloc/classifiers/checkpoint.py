@@ -77,7 +77,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
     except OSError as error:
         raise UserError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise UserError(f"{path} is not a safetensors file, and wsloc opens no other: {error}") from error
+        raise UserError(f"{path} is not a safetensors file, and wsloc opens no other kind: {error}") from error
     if _METADATA_KEY not in metadata:
         raise UserError(
             f"{path} holds weights, but not what wsloc needs to use them: give a file that wsloc's training "

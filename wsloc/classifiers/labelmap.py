@@ -112,7 +112,7 @@ class LabelMap:
             raise UserError(
                 f"The label map {self.source} lacks {_some(missing)}{_did_you_mean(missing[0], self.class_names)}; "
                 "add a line 'class: outputs' for each to a file of your own (`label_map`), leave them out with "
-                "`classes`, or teach a classifier these classes (wsloc train-classifier)."
+                "`classes`, or train a classifier on them (wsloc train-classifier)."
             )
         return LabelMap(self.source, tuple(mapped for mapped in found.values() if mapped is not None))
 
@@ -292,7 +292,7 @@ def _parse_class(name: object, value: object, resolver: _Resolver) -> MappedClas
     if (relation == "none") == bool(outputs):
         raise UserError(
             f"{where} has the relation '{relation}' and {len(outputs)} outputs; "
-            "'none' goes with no output, the other relations with at least one."
+            "'none' takes no output, the other relations at least one."
         )
     if not isinstance(note, str):
         raise UserError(f"{where} has the note {note!r}; write it as text.")

@@ -107,7 +107,7 @@ def build_from_checkpoint(path: Path, allowed_arch: str = "") -> tuple[str, Arch
     except (RuntimeError, IndexError) as error:
         raise UserError(
             f"The weights of the checkpoint {path} do not fit a {info.arch} with {len(info.class_names)} classes "
-            f"({one_line(error)[:150]}); train it anew."
+            f"({one_line(error)[:150]}); train it again."
         ) from error
     preprocessing = Preprocessing(info.input_size_hw, info.mean, info.std, info.resize, Image.Resampling[info.resample])
     return info.arch, Architecture(built.network, preprocessing, info.class_names, info.activation)

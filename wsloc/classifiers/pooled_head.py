@@ -105,7 +105,7 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
     )
     if not isinstance(features, Tensor) or features.ndim != 2 or not averaged:
         raise UserError(
-            f"What the head of {arch} reads is no average of features over the image, so class activation maps would "
+            f"The head of {arch} does not read averages of features over the image, so class activation maps would "
             "not be exact; take a convolutional network such as resnet50."
         )
     return features.shape[1]

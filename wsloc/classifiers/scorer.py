@@ -54,7 +54,7 @@ class Scorer:
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(
-                f"The network must return one row of logits an image, a tensor (N, outputs), but returned {shape} "
+                f"The network must return one row of logits per image, a tensor (N, outputs), but returned {shape} "
                 f"for {len(images)} images; wrap it in a module that does."
             )
         return logits.float()
@@ -215,7 +215,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
             again = scorer.logits(images.clone())
     if (again - logits).abs().max() > _REPEATABLE * logits.abs().max():
         raise UserError(
-            "The network has other outputs each time for the same image (dropout that stays on in evaluation, or a "
+            "The network gives different outputs each time for one image (dropout that stays on in evaluation, or a "
             "network that was traced while training?); give a network that draws no random numbers in evaluation mode."
         )
     if gradient[1].any():

@@ -30,15 +30,15 @@ class ReportConfig:
     ]
     """run folders; they may be unfinished"""
     out: Annotated[Path | None, optional("FILE.html", "RUN/report.html; report.html here for several runs")] = None
-    """page to write; a report that is there is replaced; the same in Markdown lies beside it"""
+    """page to write; an existing report is replaced; the Markdown version is written next to it"""
     gallery: int = 200
-    """most items with pictures (0 to 2000); a run keeps map, seeds and mask of 200"""
-    root: Annotated[Path | None, optional("DIR", "as the first run had it")] = None
-    """folder of the data set, where it has moved"""
-    boxes: Annotated[Path | None, optional("CSV", "as a run had it")] = None
-    """true boxes of own images (data set folder)"""
-    masks: Annotated[Path | None, optional("DIR", "as a run had it")] = None
-    """true masks of own images (data set folder)"""
+    """maximum number of items with pictures (0 to 2000); a run keeps map, seeds, and mask of 200"""
+    root: Annotated[Path | None, optional("DIR", "as in the first run")] = None
+    """folder of the data set, if it has moved"""
+    boxes: Annotated[Path | None, optional("CSV", "as in a run")] = None
+    """true boxes of your own images (data set folder)"""
+    masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
+    """true masks of your own images (data set folder)"""
 
     def __post_init__(self) -> None:
         require(bool(self.runs), "Nothing to report on: give a run folder.")

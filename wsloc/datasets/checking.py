@@ -96,7 +96,7 @@ def _annotation_problems(dataset: Dataset, truth: GroundTruthSet) -> Iterator[Pr
         yield Problem(
             "orientation",
             str(dataset.root),
-            f"{truth.ambiguous_orientations} images have an EXIF orientation, and their annotation does not tell "
+            f"{truth.ambiguous_orientations} images have an EXIF orientation, and their annotation does not say "
             "whether its boxes are in the frame of the stored image, as is assumed, or of the turned one",
         )
 
@@ -125,9 +125,9 @@ def _label_problems(dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem
         boxed = {*found.class_names, *found.crowd_class_names}
         for label in image.labels:
             if label not in boxed:
-                yield Problem("label without box", str(image.path), f"is labeled {label}, but no box is one")
+                yield Problem("label without box", str(image.path), f"is labeled {label}, but has no box of it")
         for name in sorted(_plainly_boxed(found).difference(image.labels)):
-            yield Problem("box without label", str(image.path), f"has a box of {name}, but is not labeled so")
+            yield Problem("box without label", str(image.path), f"has a box of {name}, but is not labeled with it")
 
 
 def _plainly_boxed(found: GroundTruth) -> set[str]:

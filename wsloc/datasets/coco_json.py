@@ -82,7 +82,7 @@ def read_content(path: Path) -> CocoContent:
         raise UserError(f"The annotations {path} are not valid JSON: {one_line(error)}.") from error
     if not isinstance(document, dict):
         raise UserError(
-            f"{path} holds no instances but a {type(document).__name__}; it needs images, annotations and categories."
+            f"{path} is not an instances file but a {type(document).__name__}; give one with images and annotations."
         )
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
@@ -143,7 +143,7 @@ def _annotations(
             continue
         if _is_id(own_id) and (other := seen.setdefault(own_id, entry)) is not entry:
             if all(other.get(key) == entry.get(key) for key in ("image_id", "category_id", "bbox")):
-                problems.append(f"{file_name}: {shown} is there twice, and was left out once")
+                problems.append(f"{file_name}: {shown} occurs twice, and was left out once")
                 continue
             reused += 1
         name = category_names[category_id]

@@ -149,7 +149,7 @@ def _read_boxes(path: Path, files: dict[str, str]) -> tuple[dict[str, tuple[floa
         except ValueError:
             box = ()
         if len(box) != 4 or not np.isfinite(box).all():
-            problems.append(f"{path.name}: {' '.join(row)!r} is no row 'number x y width height'")
+            problems.append(f"{path.name}: {' '.join(row)!r} is not a row 'number x y width height'")
         elif row[0] in files:
             found[files[row[0]]] = box
     return found, problems

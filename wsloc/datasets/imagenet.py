@@ -183,7 +183,7 @@ def _val_labels(folder: Path, files: dict[str, str], names: dict[str, str]) -> t
         if rows and not _only_numbers_its_lines(rows):
             return _labels_of_list(path, rows, sorted(names)), repeated(path, (row[0] for row in rows))
     raise UserError(
-        f"The images of val have no labels: there is no {_SOLUTION} beside {folder}, no sub-folder named by a WordNet "
+        f"The images of val have no labels: there is no {_SOLUTION} next to {folder}, no sub-folder named by a WordNet "
         "id, and no val.txt with rows 'ILSVRC2012_val_00000001.JPEG 65'; add one of them."
     )
 
@@ -195,7 +195,7 @@ def _only_numbers_its_lines(rows: Iterable[list[str]]) -> bool:
 def _labels_of_list(path: Path, rows: Rows, wnids: list[str]) -> dict[str, str]:
     if not wnids:
         raise UserError(
-            f"{path} labels images by numbers, but there is no {_MAPPING} beside ILSVRC to look them up in."
+            f"{path} labels images by numbers, but there is no {_MAPPING} next to ILSVRC to look them up in."
         )
     labels = {}
     for row in rows:

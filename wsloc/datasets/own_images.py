@@ -118,7 +118,7 @@ def read_csv(path: Path, what: str) -> list[list[str]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return [row for row in csv.reader(file) if row]
     except UnicodeDecodeError as error:
-        raise UserError(f"The {what} {path} are no UTF-8 text; save the table as 'CSV UTF-8'.") from error
+        raise UserError(f"The {what} {path} are not UTF-8 text; save the table as 'CSV UTF-8'.") from error
     except FileNotFoundError as error:
         raise UserError(f"The {what} {path} do not exist; check the path.") from error
     except (OSError, csv.Error) as error:

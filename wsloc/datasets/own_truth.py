@@ -63,7 +63,7 @@ def read_box_rows(path: Path) -> BoxRows:
         except ValueError:
             image, class_name, box = "", "", ()
         if len(box) != 4 or not all(map(math.isfinite, box)) or not image or not class_name:
-            problems.append(f"{path.name}, row {number}: {','.join(row)!r} is no row image,class,x0,y0,x1,y1")
+            problems.append(f"{path.name}, row {number}: {','.join(row)!r} is not a row image,class,x0,y0,x1,y1")
             continue
         of_image.setdefault(Path(image).as_posix(), []).append((class_name, box))
     return BoxRows(of_image, tuple(problems))

@@ -50,7 +50,7 @@ def _refuse_contradictions(settings: DataSettings) -> None:
     for name in ("labels", "annotations", "boxes", "masks"):
         if getattr(settings, name) is not None and name not in taken:
             owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
-            raise UserError(f"`{name}` goes with {owners}; the other data sets bring their own.")
+            raise UserError(f"`{name}` is only for {owners}; the other data sets have their own.")
     # The evaluation alone opens them, but should not find out after the work that they are missing.
     if settings.boxes is not None and not settings.boxes.is_file():
         raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")

@@ -73,7 +73,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is no safetensors file that can be read ({one_line(error)[:120]}).") from error
+        raise UserError(f"{path} is not a readable safetensors file ({one_line(error)[:120]}).") from error
     with contextlib.suppress(KeyError, ValueError):
         info = json.loads(metadata[_KEY])
         if isinstance(info, dict):

@@ -19,7 +19,7 @@ TRUTH = "truth"
 
 @dataclass(frozen=True)
 class TrainingImages(DataSettings):
-    """The images to train on; only where the boxes do not tell, or to read an export's images from their data set."""
+    """The images to train on; only if the boxes do not name them, or to read an export's images from their data set."""
 
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
@@ -31,9 +31,9 @@ class TrainingImages(DataSettings):
 
 @dataclass(frozen=True)
 class TestedImages:
-    """The images to test on, with true boxes; what is not given is as for the images to train on."""
+    """The images to test on, with true boxes; settings that are not given are those of the training images."""
 
-    test_dataset: Annotated[str | None, optional("NAME", "that of the training, if there is a split to test on")] = None
+    test_dataset: Annotated[str | None, optional("NAME", "that of the training, if a test split is given")] = None
     """data set to test on"""
     test_split: Annotated[str | None, optional("NAME", "docs/formats.md")] = None
     """its split"""
@@ -79,7 +79,7 @@ class TestedImages:
 
 @dataclass(frozen=True)
 class TrainDetectorConfig:
-    """Train a detector on the boxes of an export, of a run, or on true ones, and test it against true boxes.
+    """Train a detector on the boxes of an export or a run, or on true boxes, and test it against true boxes.
 
     Writes a run folder: wsloc evaluate and wsloc report read its detections like the boxes of any run.
     """
@@ -89,7 +89,7 @@ class TrainDetectorConfig:
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drop_empty: bool = False
-    """leave out images without a box; else they show what no object looks like"""
+    """leave out images without a box; otherwise they serve as negatives"""
     data: TrainingImages = field(default_factory=TrainingImages)
     test: TestedImages = field(default_factory=TestedImages)
     output: FolderSettings = field(default_factory=FolderSettings)
@@ -97,27 +97,26 @@ class TrainDetectorConfig:
 
 @dataclass(frozen=True)
 class SelfTrainConfig:
-    """Train a detector on pseudo-boxes, let it find a better box of each labeled class of each image, and repeat.
+    """Train a detector on pseudo-boxes, let it find a better box for each labeled class of each image, and repeat.
 
     Writes DIR/round-0 (the boxes as given), round-1 and so on, each a run folder, and rounds.csv. True boxes, where the
     data set has any, are opened for the metrics alone.
     """
 
     boxes_from: Annotated[str, tyro.conf.arg(metavar="RUN|EXPORT")]
-    """boxes to begin with: a run folder, or a COCO export (with a data set: on that data set's images and labels)"""
+    """boxes to start from: a run folder, or a COCO export (with a data set: on that data set's images and labels)"""
     rounds: int = 3
-    """how often a detector is trained and applied (>= 1)"""
+    """number of rounds; each trains a detector and applies it (>= 1)"""
     folds: int = 1
-    """parts of the images; the boxes of one come from a detector that was trained on the others (1: from one that was
-    trained on all)"""
+    """parts of the images; the boxes of one come from a detector trained on the others (1: trained on all)"""
     min_score: float = 0.05
-    """least score of a detection that replaces a box (0 to 1)"""
+    """minimum score of a detection that replaces a box (0 to 1)"""
     refine: Annotated[str | None, optional("MODULE:FUNCTION", "none")] = None
     """a function refine(image, box, mask) of your own that improves each box (docs/training.md)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drop_empty: bool = False
-    """leave out images without a box; else they show what no object looks like"""
+    """leave out images without a box; otherwise they serve as negatives"""
     data: TrainingImages = field(default_factory=TrainingImages)
     output: FolderSettings = field(default_factory=FolderSettings)
 
@@ -130,10 +129,10 @@ class SelfTrainConfig:
 
 @dataclass(frozen=True)
 class SearchedImages(DataSettings):
-    """Which images; true boxes are only held against the result. The classes are the detector's."""
+    """Which images; their true boxes are used only for evaluation. The classes are the detector's."""
 
     images: Annotated[str | None, optional("GLOB", "none")] = None
-    """own images without a data set, such as 'photos/*.jpg'"""
+    """your own images without a data set, such as 'photos/*.jpg'"""
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
     classes: Annotated[tuple[str, ...], tyro.conf.Fixed, tyro.conf.Suppress] = ()
@@ -141,15 +140,15 @@ class SearchedImages(DataSettings):
 
 @dataclass(frozen=True)
 class DetectConfig:
-    """Find objects in images with a trained detector, and judge the boxes where there is ground truth."""
+    """Find objects in images with a trained detector, and evaluate the boxes if there is ground truth."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="")]
-    """detector.safetensors, as wsloc train-detector and wsloc self-train write it"""
+    """detector.safetensors, written by wsloc train-detector or wsloc self-train"""
     data: SearchedImages = field(default_factory=SearchedImages)
     batch_size: int = 8
-    """images that are seen at once (>= 1)"""
+    """images per batch (>= 1)"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """device of the detector (auto: cuda or mps where there is one)"""
+    """device of the detector (auto: cuda or mps if available)"""
     output: FolderSettings = field(default_factory=FolderSettings)
 
     def __post_init__(self) -> None:

@@ -51,7 +51,7 @@ def make_ignoring(model: Any) -> nn.Module:
     elif isinstance(model, SSD):
         model.__class__ = _SingleShot
     else:
-        raise TypeError(f"{type(model).__name__} is no detector of a known kind")
+        raise TypeError(f"{type(model).__name__} is not a detector of a known kind")
     detector: nn.Module = model
     return detector
 

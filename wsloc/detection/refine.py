@@ -60,24 +60,24 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
     try:
         found = np.asarray(answer)
     except Exception as error:  # a tensor on a GPU, a list of unequal lists
-        raise ItemError(f"the refiner gave what is no array: {named_error(error)}") from error
+        raise ItemError(f"the refiner did not return an array: {named_error(error)}") from error
     if found.dtype.kind not in "biuf":
-        raise ItemError(f"the refiner gave an array of {found.dtype}, neither a box nor a mask")
+        raise ItemError(f"the refiner returned an array of {found.dtype}, neither a box nor a mask")
     if found.shape == (height, width):
         inside = found.astype(bool)
         if found.dtype.kind == "f" and not np.array_equal(inside, found):
-            raise ItemError("the refiner gave a mask of other numbers than 0 and 1; compare it with a threshold")
+            raise ItemError("the refiner returned a mask of numbers other than 0 and 1; compare it with a threshold")
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         if not len(rows):
-            raise ItemError("the refiner gave an empty mask")
+            raise ItemError("the refiner returned an empty mask")
         found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
     if found.shape != (4,):
         raise ItemError(
-            f"the refiner gave an array of shape {found.shape}, neither a box (4,) nor a mask ({height}, {width})"
+            f"the refiner returned an array of shape {found.shape}, neither a box (4,) nor a mask ({height}, {width})"
         )
     box = boxes.clip(found.astype(np.float64), (width, height))
     if not np.isfinite(box).all() or boxes.area(box)[0] == 0:
-        raise ItemError(f"the refiner gave a box without area: {found.tolist()}")
+        raise ItemError(f"the refiner returned a box without area: {found.tolist()}")
     x0, y0, x1, y1 = box[0].tolist()
     fraction = (x1 - x0) * (y1 - y0) / (width * height)
     if isinstance(record, Localization):

@@ -206,9 +206,9 @@ def _common_truth(
         f"{run.name} is not finished: only the images done so far count." for run in contenders if not run.complete
     ]
     if len({run.fingerprint for run in contenders} - {None}) > 1:
-        notes.append("The runs were not asked for the same items; what all of them were asked for is compared.")
+        notes.append("The runs were not asked for the same items; only what all of them were asked for is compared.")
     if unknown := sorted(shared.difference(truth)):
-        notes.append(f"{counted(len(unknown), 'image')} without true boxes to read: {listed(unknown, _MAX_NAMED)}.")
+        notes.append(f"{counted(len(unknown), 'image')} without readable true boxes: {listed(unknown, _MAX_NAMED)}.")
     other_size = {
         record.image_id
         for run in contenders

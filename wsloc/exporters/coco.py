@@ -154,9 +154,9 @@ def _torchvision_command(export: Export, file: Path) -> tuple[str, str]:
     """Its reference script where it can read the export, else the data set alone."""
     largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
     if not export.has_images:
-        missing = "its reference script wants the images beside: `media='copy'`"
+        missing = "its reference script needs the images next to it: `media='copy'`"
     elif VAL not in export.image_folders:
-        missing = "its reference script wants a split val: `val_fraction=0.1`"
+        missing = "its reference script needs a split val: `val_fraction=0.1`"
     elif largest >= _TORCHVISION_CLASSES:
         missing = f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
     else:

@@ -104,8 +104,7 @@ class Counts:
             (self.boxes_fixed[CUT_OFF], "boxes reach over the border of their image, and were cut off there"),
             (
                 self.boxes_fixed[SCORE_FIXED],
-                "boxes have a score outside 0 to 1, which counts as the nearer of the two, or one that is no number, "
-                "which counts as 0",
+                "boxes have a score outside 0 to 1, which is clipped, or one that is not a number, which counts as 0",
             ),
             (
                 self.media[media.MISSING],

@@ -118,10 +118,10 @@ def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutS
     if layout.val_fraction and VAL not in kind.image_folders:
         raise UserError(f"`format={format_name!r}` has no splits; leave `val_fraction` out.")
     if layout.segmentation is not None and not kind.has_outlines:
-        raise UserError(f"`format={format_name!r}` has boxes alone; `segmentation` goes with `format='coco'`.")
+        raise UserError(f"`format={format_name!r}` has only boxes; `segmentation` is only for `format='coco'`.")
     if media_mode == "none" and kind.needs_images:
         raise UserError(
-            f"`format={format_name!r}` has its images beside the table; give `media='copy'` or `media='hardlink'`."
+            f"`format={format_name!r}` needs its images next to the table; give `media='copy'` or `media='hardlink'`."
         )
 
 

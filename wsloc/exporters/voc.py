@@ -50,9 +50,7 @@ def write_voc(folder: Path, images: Iterable[ExportImage], context: WriterContex
     odd = [name for name in context.class_names if safe_name(name) != name]
     if not odd:
         return ()
-    return (
-        f"{len(odd)} classes have a name that no file can have; their lists are called otherwise, {odd[0]!r} first.",
-    )
+    return (f"{len(odd)} classes have a name that no file can have; their lists have other names, {odd[0]!r} first.",)
 
 
 def whole_box(box_xyxy: tuple[float, float, float, float], size_wh: tuple[int, int]) -> tuple[int, int, int, int]:

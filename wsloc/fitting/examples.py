@@ -122,7 +122,7 @@ def choose_loss(examples: Examples, asked: Loss | None) -> Loss:
     if asked == "cross-entropy" and len(several):
         image = examples.images[several[0]]
         raise UserError(
-            f"`loss='cross-entropy'` takes one label an image, but {len(several)} have several, {image.image_id} for "
+            f"`loss='cross-entropy'` takes one label per image, but {len(several)} have several, {image.image_id} for "
             f"one ({listed(image.labels, 3)}); leave it out, or give `loss='bce'`."
         )
     return asked or ("bce" if len(several) else "cross-entropy")

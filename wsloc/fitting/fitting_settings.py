@@ -123,14 +123,14 @@ class LabeledImages(DataSettings):
 
 @dataclass(frozen=True)
 class TrainClassifierConfig:
-    """Train a classifier on image-level labels; the checkpoint goes to wsloc localize, as its checkpoint.
+    """Train a classifier on image-level labels; wsloc localize takes the result as its checkpoint.
 
-    Cached features lie beside the folder of the training.
+    Cached features are stored next to the training folder.
     """
 
     data: LabeledImages = field(default_factory=LabeledImages)
     test_split: Annotated[str | None, optional("NAME", "none")] = None
-    """a split to test on in the end, of images that are not trained on"""
+    """split to test on at the end, of images that are not trained on"""
     fitting: FittingSettings = field(default_factory=FittingSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     output: FolderSettings = field(default_factory=FolderSettings)

@@ -131,7 +131,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:
-        raise UserError(f"`device={name!r}`: there is no such device here; use `device='auto'` or `device='cpu'`.")
+        raise UserError(f"`device={name!r}`: there is no such device; use `device='auto'` or `device='cpu'`.")
     return torch.device(name)
 
 

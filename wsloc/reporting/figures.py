@@ -103,7 +103,7 @@ def sweep_of(lines: tuple[Line, ...]) -> Chart:
     return Chart(
         "sweep",
         "CorLoc against the threshold",
-        "How class-wise CorLoc falls when a higher IoU is asked for. The usual threshold is 0.5.",
+        "How class-wise CorLoc falls when a higher IoU is required. The usual threshold is 0.5.",
         "IoU threshold",
         "CorLoc, %",
         (0, 1),
@@ -138,7 +138,7 @@ def kept_chart(kept: JudgedBoxes) -> Chart:
         lines,
         "kept",
         "Precision against fraction kept",
-        "What a score is worth for sorting out bad boxes: the fraction of right boxes (IoU > 0.5) among the most "
+        "How well a score sorts out bad boxes: the fraction of right boxes (IoU > 0.5) among the most "
         f"certain ones. Gain in area over a random order: {'; '.join(gains)}.",
     )
 

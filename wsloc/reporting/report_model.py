@@ -171,7 +171,7 @@ def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
 
 def precision_note(report: RunReport) -> str:
     """The note on a run's average precision."""
-    told = " The labels said which classes to look for, so it lies above a detector's." if report.labeled else ""
+    told = " The labels said which classes to look for, so it is higher than a detector's." if report.labeled else ""
     return "Percent; boxes sorted by quality." + told
 
 
@@ -179,7 +179,7 @@ def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
     contents = run.contents
     banners = []
     if not contents.localizations and not contents.failures:
-        banners.append("This run is empty: it holds no box and no failure.")
+        banners.append("This run is empty: it has no box and no failure.")
     if not contents.complete:
         planned = contents.manifest.get("images")
         of_all = f" of {planned:,}" if isinstance(planned, int) else ""

@@ -59,8 +59,8 @@ def page_of_run(
     }
     why = f"a run keeps those of {KEPT_ITEMS} items" if kept else "the run kept none"
     if run.contents.manifest.get("kind") is not None:
-        why = "a detector and its self-training make none"
-    pictures = Pictures(layers=layers, reason=f"Map, seeds and mask are not there, because {why}.")
+        why = "detectors and self-training make none"
+    pictures = Pictures(layers=layers, reason=f"Map, seeds and mask are missing, because {why}.")
     report = replace(report, pictures=_with_photos(pictures, report.chosen, dataset, progress))
     return run_page(report), run_text(report)
 

@@ -115,13 +115,13 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
         out = max(unfinished, key=lambda path: (path / "manifest.json").stat().st_mtime)
     manifest = read_manifest(out)
     if manifest is None:
-        raise UserError(f"{out} is no run folder; start a run without `resume=True`.")
+        raise UserError(f"{out} is not a run folder; start a run without `resume=True`.")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
-            f"{out} was written by another version of wsloc, which alone can resume it; `overwrite=True` runs it again."
+            f"{out} is of another version of wsloc, and only that can resume it; `overwrite=True` runs it again."
         )
     if _config_of(out) != config_yaml:
-        remedy = "give the same settings as then, or another `out` without `resume=True`."
+        remedy = "give the same settings as before, or another `out` without `resume=True`."
         if takes_config:
             remedy = f"give `config={str(out / 'config.yaml')!r}` to resume it."
         raise UserError(f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; {remedy}")
@@ -130,7 +130,7 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
     if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
         what = changed[0].removesuffix("_sha256").replace("_", " ")
         other = "other" if what.endswith("s") else "another"
-        raise UserError(f"{out} was begun with {other} {what}; start a run without `resume=True`.")
+        raise UserError(f"{out} was started with {other} {what}; start a run without `resume=True`.")
     return RunFolder(out)
 
 

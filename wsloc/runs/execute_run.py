@@ -67,7 +67,7 @@ def open_run(
         command: the words of the command line, for the manifest.
 
     Raises:
-        UserError: if the folder cannot be used, or was begun with other images or another network.
+        UserError: if the folder cannot be used, or was started with other images or another network.
     """
     check_map_kind(settings.save_maps, dataset)
     # What changes a result, beside the configuration.

@@ -166,7 +166,7 @@ def _array_of(content: bytes, name: str) -> NDArray[Any]:
     try:
         values = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ItemError(f"{name} is no NumPy array: {error}") from error
+        raise ItemError(f"{name} is not a NumPy array: {error}") from error
     if not isinstance(values, np.ndarray):
         raise ItemError(f"{name} holds no map of two dimensions")
     return values

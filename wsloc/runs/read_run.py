@@ -72,7 +72,7 @@ def read_run(path: Path) -> RunContents:
     counted = (
         (twice, "boxes occur twice; the first of each counts"),
         (no_box, "boxes hold numbers that are not finite, and count as not found"),
-        (no_score, "boxes have a score that is no number, which counts as 0"),
+        (no_score, "boxes have a score that is not a number, which counts as 0"),
     )
     notes = tuple(f"{count} {what}." for count, what in counted if count)
     complete = bool(manifest.get("complete", False))
@@ -92,7 +92,7 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
     """
     manifest = read_manifest(path)
     if manifest is None:
-        raise UserError(f"{path} is no run folder: it has no manifest.json; give the folder that wsloc localize wrote.")
+        raise UserError(f"{path} is not a run folder: it has no manifest.json; give one that wsloc localize wrote.")
     if (version := manifest.get("schema_version")) not in (1, SCHEMA_VERSION):
         raise UserError(
             f"{path} was written by another version of wsloc (schema {version}, this one reads 1 and "
@@ -140,7 +140,7 @@ class RunRecords:
                 fields = upgraded(fields, by_detector=self.manifest.get("kind") is not None)
             return from_fields(fields)
         except ValueError as error:
-            raise UserError(f"{file} is damaged: line {number} is no record ({error}); run it again.") from error
+            raise UserError(f"{file} is damaged: line {number} is not a record ({error}); run it again.") from error
 
 
 def open_records(path: Path) -> RunRecords:

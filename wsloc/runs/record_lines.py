@@ -34,7 +34,7 @@ def from_fields(fields: Fields) -> BoxRecord | Failure:
         ValueError: if a field is missing or holds what it cannot hold.
     """
     if not isinstance(fields, Mapping):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise ValueError(f"its kind is {kind!r}")
@@ -95,17 +95,17 @@ def _is_box(value: object) -> bool:
     return all(abs(corner) <= _MAX_COORDINATE or not math.isfinite(corner) for corner in value)
 
 
-_text = _check(lambda value: isinstance(value, str), "is no text")
-_number = _check(_is_number, "is no number", float)
-_fraction = _check(lambda value: _is_number(value) and math.isfinite(value), "is no finite number", float)
+_text = _check(lambda value: isinstance(value, str), "is not text")
+_number = _check(_is_number, "is not a number", float)
+_fraction = _check(lambda value: _is_number(value) and math.isfinite(value), "is not a finite number", float)
 _score = _or_none(_number, math.nan)
-_index = _check(lambda value: _is_whole(value, 0), "is no whole number from 0 on")
-_rank = _check(lambda value: _is_whole(value, 1), "is no whole number from 1 on")
-_object = _check(lambda value: isinstance(value, dict), "is no JSON object")
-_box = _check(_is_box, "is no box", lambda value: tuple(map(float, value)))
+_index = _check(lambda value: _is_whole(value, 0), "is not a whole number of at least 0")
+_rank = _check(lambda value: _is_whole(value, 1), "is not a whole number of at least 1")
+_object = _check(lambda value: isinstance(value, dict), "is not a JSON object")
+_box = _check(_is_box, "is not a box", lambda value: tuple(map(float, value)))
 _size = _check(
     lambda value: isinstance(value, list) and len(value) == 2 and all(_is_whole(side, 1) for side in value),
-    "is no width and height",
+    "is not a width and height",
     tuple,
 )
 _CLASSES: dict[str, type[Any]] = {"localization": Localization, "detection": Detection, "failure": Failure}

@@ -169,7 +169,7 @@ def resume(trainer: Trainer, folder: Path) -> None:
         trainer.history[:] = [EpochRecord(**record) for record in state["history"]]
         trainer.learner.problems.update(state["problems"])
     except Exception as error:  # the unpickler raises whatever it trips over, also what it refuses to run
-        raise UserError(f"{path} cannot be read, or is of another training; `overwrite=True` begins anew.") from error
+        raise UserError(f"{path} cannot be read, or is of another training; `overwrite=True` starts over.") from error
 
 
 def _state_bytes(trainer: Trainer) -> bytes:
@@ -217,7 +217,7 @@ def _train_epoch(trainer: Trainer) -> Iterator[Step]:
     learner.module.eval()
     if images == 0:
         reason = next(iter(learner.problems.values()), "there are none")
-        raise UserError(f"None of the images to train on can be read, for one: {reason}.")
+        raise UserError(f"None of the training images can be read; the first one: {reason}.")
     means = {name: value / images for name, value in sums.items()}
     parts = means if len(means) > 1 else {}
     _end_epoch(trainer, EpochRecord(epoch, images, rate, sum(means.values()), None, parts))

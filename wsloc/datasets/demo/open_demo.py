@@ -28,7 +28,7 @@ def open_demo(root: Path, split: str) -> Dataset:
     elif marker.version != DEMO_VERSION:
         raise UserError(
             f"{root} holds version {marker.version} of the demo and this wsloc makes version {DEMO_VERSION}: "
-            "delete the folder, and it is made anew"
+            "delete the folder, and it is made again"
         )
     dataset = replace(open_voc(root, "2012", split, name="demo"), label_map=None)
     if marker is not None:
