@@ -1,4 +1,4 @@
-"""The demo's table of docs/benchmarks.md: the right class beside a wrong one, an untrained network and the baselines.
+"""The demo's table of docs/benchmarks.md: the right class next to a wrong one, an untrained network and the baselines.
 
 python scripts/benchmark_demo.py
 """

@@ -65,7 +65,7 @@ def main() -> int:
     rounds = self_trained(options, boxes(options, best))
     if options.retrain:
         detectors["self-trained"] = detector(options, "self-trained", ["--boxes-from", str(rounds[-1])])
-    # A detector is told no labels, so it is held against all images of val.
+    # A detector gets no labels, so it is tested on all images of val.
     on_val = read_truth([*data_flags(options, "val"), "--targets", f"top{len(CLASSES)}"])
     table = [
         *box_table(on_train, made, best, [judged(on_train, folder) for folder in rounds]),

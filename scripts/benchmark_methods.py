@@ -1,7 +1,7 @@
 """The tables of docs/benchmarks.md on saliency methods: methods x ways from map to mask, and the pointing game.
 
 The maps of an item are made once and cut in every way. What is found is written image by image, so that a killed
-benchmark goes on where it was. The threshold of each method is chosen on train, everything else is val. Seconds are
+benchmark resumes. The threshold of each method is chosen on train, everything else is val. Seconds are
 measured by a run of their own (--timing), which wants a machine that does nothing else. Delete the folder --runs after
 a change to the code that it measures.
 
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="only these")
     parser.add_argument("--no-table", action="store_true", help="compute, but leave the page alone")
     parser.add_argument(
-        "--timing", action="store_true", help=f"only measure seconds, on {TIMED_IMAGES} images a method"
+        "--timing", action="store_true", help=f"only measure seconds, on {TIMED_IMAGES} images per method"
     )
     options = parser.parse_args()
     for network in options.networks:
@@ -105,7 +105,7 @@ class Cell:
 
 
 def compute(options: argparse.Namespace, cell: Cell) -> list[dict[str, Any]]:
-    """One record an image, read from the cell's file or computed and appended to it."""
+    """One record per image, read from the cell's file or computed and appended to it."""
     path: Path = options.runs / cell.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     records = read_records(path)

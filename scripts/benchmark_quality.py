@@ -1,7 +1,7 @@
 """The quality figure of docs/benchmarks.md: which label-free score ranks boxes best, chosen on train, reported on val.
 
 Localizes all classes of VOC12-animals-920 and writes, image by image, each box with its score by every candidate, so
-that a killed benchmark goes on where it was. Candidates see image, map, mask and probability, never a true box. Delete
+that a killed benchmark resumes. Candidates see image, map, mask and probability, never a true box. Delete
 the folder --runs after a change to the code that it measures.
 
     python scripts/benchmark_quality.py --root data --split trainval --weights-dir weights
@@ -139,7 +139,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Scored:
-    """Boxes held against the truth, and each candidate's score of them."""
+    """Boxes judged against the truth, and each candidate's score of them."""
 
     boxes: JudgedBoxes
     scores: dict[str, NDArray[np.float64]]
@@ -183,7 +183,7 @@ def config_of(options: argparse.Namespace, network: str, part: str) -> LocalizeC
 def compute(
     options: argparse.Namespace, config: LocalizeConfig, dataset: Dataset, name: str, candidates: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One record an image, read from the file of that name or computed and appended to it."""
+    """One record per image, read from the file of that name or computed and appended to it."""
     path: Path = options.runs / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     records = read_records(path)
@@ -235,7 +235,7 @@ def train_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[
 
 
 def val_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[str, Scored]]) -> Iterator[str]:
-    """The chosen candidate on val, beside the probability."""
+    """The chosen candidate on val, next to the probability."""
     first = judged[options.networks[0], "val"]
     yield (
         f"On val ({counted(first['all'])}; {counted(first['without person'])} without person), with 95 % bootstrap "

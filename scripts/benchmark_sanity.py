@@ -76,7 +76,7 @@ def chosen_photographs(folder: Path) -> list[Path]:
 
 
 def correlations(weights: Path, paths: Sequence[Path], methods: Sequence[str]) -> dict[str, list[float]]:
-    """For each method the mean rank correlation of its maps with the trained network's, one value a stage.
+    """For each method the mean rank correlation of its maps with the trained network's, one value per stage.
 
     A flat map has no order: its correlation counts as 0.
 

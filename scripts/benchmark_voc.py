@@ -1,6 +1,6 @@
 """The table of docs/benchmarks.md on VOC12-animals-920: networks x ways from map to box.
 
-Runs what is missing (a killed benchmark goes on), chooses the threshold on train, reports val, and writes
+Runs what is missing (a killed benchmark resumes), chooses the threshold on train, reports val, and writes
 the table into docs/benchmarks.md between its markers. All figures come from the run folders.
 
     python scripts/benchmark_voc.py --root data --split trainval --weights-dir weights
@@ -138,7 +138,7 @@ def make_table(options: argparse.Namespace, thresholds: dict[str, str]) -> str:
 
 
 def seconds_of(folder: Path) -> tuple[str, str]:
-    """Seconds of work an image, for saliency and cut."""
+    """Seconds of work per image, for saliency and cut."""
     manifest = read_manifest(folder)
     assert manifest is not None
     timing = manifest["timing"]

@@ -62,7 +62,7 @@ def checkout(commit: str, folder: Path) -> Path:
 
 
 def run(root: Path, folder: Path, flags: list[str]) -> Path:
-    """The run folder of a job by the code of a checkout; made if it is not there."""
+    """A run folder made by the code of a checkout, unless it exists."""
     if not (folder / "localizations.jsonl").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(root / "scripts" / "localize.py"), *flags, "--out", str(folder), "--overwrite"]

@@ -1,7 +1,7 @@
 """The whole chain on the demo: classifier, boxes, export, detectors on pseudo-labels and on true boxes, mAP.
 
 The classifier's head is trained on the frozen features of the network that wsloc ships, as one would with ImageNet's,
-which takes seconds. Training all of its layers anew takes too long for a demo: after 10 epochs, a minute and a half of
+which takes seconds. Training all of its layers again takes too long for a demo: after 10 epochs, a minute and a half of
 one core, 59 % of the boxes on train are right (CorLoc), against 74 % here, and 30 epochs take four minutes.
 """
 

@@ -1,6 +1,6 @@
-"""Draws docs/voc12-animals-920/PART-N.txt: N / 6 items of each of the six large classes, no image twice, one a line.
+"""Draws docs/voc12-animals-920/PART-N.txt: N / 6 items of each of the six large classes, no image twice, one per line.
 
-Methods of many passes an image are measured on val-96; thresholds are chosen on train-96, for those on train-48.
+Methods of many passes per image are measured on val-96; thresholds are chosen on train-96, for those on train-48.
 
     python scripts/draw_voc_items.py --root data
 """

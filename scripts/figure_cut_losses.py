@@ -3,7 +3,7 @@
 Map, seeds, and both masks with their boxes (yellow) and the true one (green); without the photographs, which are
 not ours to publish.
 
-    python scripts/figure_cut_losses.py --root data --split trainval --network densenet121 --threshold 0.25
+    python scripts/figure_cut_losses.py --root data --split trainval --network densenet121 --threshold 0.15
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """wsloc turns image-level labels into bounding boxes.
 
-``__init__.pyi`` says every name that is offered here, once; each is loaded on first use, so that importing wsloc does
+``__init__.pyi`` lists every name that is offered here, once; each is loaded on first use, so that importing wsloc does
 not import torch.
 """
 

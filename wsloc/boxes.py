@@ -53,7 +53,7 @@ def iou_matrix(boxes_a_xyxy: ArrayLike, boxes_b_xyxy: ArrayLike) -> NDArray[np.f
 
 
 def paired_iou(boxes_a_xyxy: ArrayLike, boxes_b_xyxy: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of each box of A with the box of B at its place, both ``(N, 4)``: ``(N,)`` in [0, 1].
+    """Intersection over union of each box of A with that of B at the same index, both ``(N, 4)``: ``(N,)`` in [0, 1].
 
     0 for two empty boxes, and where a box holds NaN.
     """

@@ -22,7 +22,7 @@ Config = TypeVar("Config", bound="DataclassInstance")
 KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
 OF_ONE_CALL = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
-"""Settings that no file may hold and that do not tell two configurations apart."""
+"""Settings that no file may contain and that do not distinguish two configurations."""
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
 """What files of version 0.1.0 call settings, and what they are called now."""
 
@@ -113,10 +113,10 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
 
     Args:
         folder: of the run.
-        moved: settings of the data that are otherwise now, such as ``root``; None for as the run had it.
+        moved: settings of the data that have changed since, such as ``root``; None for none.
 
     Raises:
-        UserError: if the folder is no run that can be read, or its settings are damaged.
+        UserError: if the folder is not a readable run, or its settings are damaged.
     """
     # Only now, so that reading settings does not load NumPy.
     from wsloc.runs.read_run import read_run_manifest

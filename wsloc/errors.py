@@ -17,7 +17,7 @@ class UserError(Exception):
 class ItemError(Exception):
     """One image, or one (image, class) pair, that cannot be processed.
 
-    The pipeline records it as a failure of that item and goes on.
+    The pipeline records it as a failure of that item and continues.
     """
 
 
@@ -30,9 +30,9 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def listed(names: Sequence[str], most: int) -> str:
-    """``a, b, c``, or ``a, b, ...`` where there are more than ``most``."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def listed(names: Sequence[str], max_names: int) -> str:
+    """``a, b, c``, or ``a, b, ...`` if there are more than ``max_names``."""
+    return ", ".join(names[:max_names]) + (", ..." if len(names) > max_names else "")
 
 
 def counted(count: int, noun: str) -> str:

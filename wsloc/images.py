@@ -60,7 +60,7 @@ def read_header(path: Path | bytes) -> ImageHeader:
             orientation = image.getexif().get(_EXIF_ORIENTATION)
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
             raise ItemError(f"{_name(path)} has EXIF data that cannot be read: {error}") from error
-        # Like Pillow's own transposition: what is no orientation turns nothing.
+        # Like Pillow's own transposition: an invalid orientation turns nothing.
         if isinstance(orientation, int) and 1 <= orientation <= 8:
             return ImageHeader(_stored_wh(image), orientation)
         return ImageHeader(_stored_wh(image), 1)

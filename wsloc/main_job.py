@@ -1,4 +1,4 @@
-"""The main job: a configuration in; a run folder with boxes, metrics and, where asked for, a report out."""
+"""The main job: a configuration in; a run folder with boxes, metrics and, if asked for, a report out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """What a main job leaves: its data set, the run as judged, and what is said of it."""
+    """The result of a main job: its data set, the run as judged, and its summary."""
 
     dataset: Dataset
     judged: JudgedRun
@@ -53,7 +53,7 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
         classifier: your own; None to load what the configuration names.
 
     Raises:
-        UserError: whatever is wrong with any of them.
+        UserError: if anything is wrong with any of them.
     """
     dataset = open_dataset(config.data)
     localizer = _stages(config, dataset, classifier)
@@ -114,10 +114,10 @@ def run_main_job(
         command: the words of the command line, for the manifest.
         classifier: your own; None to load what the configuration names.
         announce: is told what will be done, before the first image.
-        progress: watches the images go by.
+        progress: shows the progress over the images.
 
     Raises:
-        UserError: whatever is wrong with the data set, the network or the run folder.
+        UserError: if anything is wrong with the data set, the network or the run folder.
     """
     begun = begin(config, command, classifier)
     run, images = begun.run, begun.dataset.images

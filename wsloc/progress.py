@@ -1,4 +1,4 @@
-"""How library code tells how far some work has come; only the command line draws it."""
+"""How library code reports progress; only the command line draws it."""
 
 from __future__ import annotations
 

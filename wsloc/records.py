@@ -21,13 +21,13 @@ SCORES = ("probability", "quality")
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image and its image-level labels: all that code which makes boxes may read.
+    """One image and its image-level labels: all that code that makes boxes may read.
 
     Attributes:
         image_id: unique within its data set.
         file: what records call the image file: relative to the data set's root, with forward slashes.
         source: where the image file is; or its bytes; or the image itself, RGB uint8 ``(H, W, 3)``.
-        labels: names of the classes that the image is labeled to show; empty where unlabeled.
+        labels: names of the classes that the image is labeled to show; empty if unlabeled.
     """
 
     image_id: str
@@ -40,7 +40,7 @@ class ImageRecord:
         """Where the image file is.
 
         Raises:
-            UserError: if the image is no file.
+            UserError: if the image is not a file.
         """
         if not isinstance(self.source, Path):
             raise UserError(f"The image {self.image_id} is in memory, and only image files can be used here.")
@@ -102,7 +102,7 @@ class TrueMasks:
 
 
 class Box(Protocol):
-    """What judging needs to know of a box, whoever made it.
+    """What the evaluation needs to know about a box, however it was made.
 
     Attributes:
         image_id: as in :class:`ImageRecord`.
@@ -110,8 +110,8 @@ class Box(Protocol):
         box_xyxy: the box.
         size_wh: width and height of the image after EXIF transposition.
         index: 0 for the first box of its (image, class) pair, 1 for the next, and so on.
-        rank: rank of the class on the image, from 1; None where there was nothing to compare it with.
-        mask_rle: a mask over the whole image as COCO's compressed run lengths; None where the box has none.
+        rank: rank of the class on the image, from 1; None if there was nothing to compare it with.
+        mask_rle: a mask over the whole image as COCO's compressed run lengths; None if the box has none.
     """
 
     @property
@@ -151,9 +151,9 @@ class Localization:
         component: 0 for the largest connected component, 1 for the next, and so on.
         size_wh: width and height of the image after EXIF transposition.
         rank: rank of the class among all that the classifier was asked for, by its probability on this image, from 1;
-            None where there was nothing to compare with.
+            None if there was nothing to compare with.
         mask_rle: the component's mask at working resolution, which covers the whole image, as COCO's compressed
-            run lengths (``size`` height and width, ``counts``); None where the box has no mask.
+            run lengths (``size`` height and width, ``counts``); None if the box has no mask.
     """
 
     image_id: str
@@ -195,7 +195,7 @@ class Detection:
         method: ``detector``, or ``pseudo-label`` for a box that self-training began with.
         index: 0 for the best box of its class on the image, 1 for the next, and so on.
         size_wh: width and height of the image after EXIF transposition.
-        rank: rank of the class among all that were found on the image, by its best score, from 1; None where there
+        rank: rank of the class among all that were found on the image, by its best score, from 1; None if there
             was nothing to compare with.
     """
 
@@ -219,7 +219,7 @@ class Detection:
         """There is no mask."""
 
     def score_by(self, name: str) -> float:  # noqa: ARG002
-        """The one score that there is."""
+        """The only score."""
         return self.score
 
 
@@ -241,8 +241,8 @@ class Failure:
     Attributes:
         image_id: as in :class:`ImageRecord`.
         file: as in :class:`ImageRecord`.
-        class_name: the class that was asked for; empty where none was known.
-        stage: where it failed: ``read``, ``saliency``, ``cut`` or ``detect``.
+        class_name: the class that was asked for; empty if none was known.
+        stage: where it failed: ``read``, ``saliency``, ``refine``, ``cut`` or ``detect``.
         reason: one sentence.
     """
 

@@ -39,7 +39,7 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
 
 
 def read_counts(counts: object, pixels: int) -> NDArray[np.int64] | None:
-    """The lengths of the runs ``(R,)``, from text or a list; None where they are malformed or do not fill the image."""
+    """The lengths of the runs ``(R,)``, from text or a list; None if they are malformed or do not fill the image."""
     if isinstance(counts, str):
         counts = _decompressed(counts)
     if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):

@@ -28,7 +28,7 @@ class Recorded(nn.Module):
 
 
 def _weighted(*weights: Tensor) -> nn.Sequential:
-    """Output k is the sum of all values of the image, each weighed by weights k."""
+    """Output k is the sum of all values of the image, each weighted by weights k."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(weights[0].numel(), len(weights)))
     with torch.no_grad():
         network[1].weight.copy_(torch.stack([of_output.flatten() for of_output in weights]))

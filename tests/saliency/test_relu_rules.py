@@ -87,7 +87,7 @@ def test_two_relus_by_hand(name: str) -> None:
     assert _map(RULES[name], _two_layers(), images).tolist() == [[[TWO_LAYERS[name]]]]
 
 
-# ReLU6 at  -1    0    2    6    8, weighed by  1  at each, and by -1 at each.
+# ReLU6 at  -1    0    2    6    8, weighted by  1  at each, and by -1 at each.
 # What lies in the open interval is let through by the gradient and the guided rule, DeconvNet has no gate.
 SIX = torch.tensor([-1.0, 0.0, 2.0, 6.0, 8.0]).reshape(1, 1, 1, 5)
 CLIPPING: dict[str, Callable[[], nn.Module]] = {
@@ -205,7 +205,7 @@ def test_with_relus_they_are_not_the_gradient(rule: Rule) -> None:
 
 
 class _Score(nn.Module):
-    """A layer, and the sum of its outputs weighed by ``back``, which is then what comes back to the layer."""
+    """A layer, and the sum of its outputs weighted by ``back``, which is then what comes back to the layer."""
 
     def __init__(self, layer: nn.Module, back: Tensor) -> None:
         super().__init__()

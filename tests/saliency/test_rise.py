@@ -105,7 +105,7 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("masks", [1, 64, 130])
-def test_the_masks_are_weighed_by_the_probability_under_each(activation: str, masks: int) -> None:
+def test_the_masks_are_weighted_by_the_probability_under_each(activation: str, masks: int) -> None:
     images = torch.stack([torch.full((1, 6, 8), value) for value in (1.0, -0.5)])
     network = OfOnePixel()
     scorer = _each(network, activation=activation)

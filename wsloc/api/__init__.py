@@ -1,1 +1,1 @@
-"""The front door in Python: what ``import wsloc`` offers."""
+"""The Python API: what ``import wsloc`` offers."""

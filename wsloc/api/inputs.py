@@ -1,4 +1,4 @@
-"""What a person has at hand, as the pipeline takes it: images, classes, a network, settings."""
+"""From what users have (images, classes, a network, settings) to what the pipeline takes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Classes = str | Sequence[str] | Sequence[Sequence[str]] | None
 
 
 def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Classes) -> tuple[ImageRecord, ...]:
-    """Images with what to look for in each as their labels.
+    """Images whose labels are the classes to look for.
 
     Args:
         images: one, several, or a data set.
@@ -34,7 +34,7 @@ def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Class
             the labels of a data set; images without labels get the classifier's best class.
 
     Raises:
-        UserError: if there is no image, or another number of images than of their classes.
+        UserError: if there is no image, or the numbers of images and of their classes differ.
     """
     if isinstance(images, Dataset):
         records = images.images
@@ -72,12 +72,12 @@ def classifier_of(
     std: tuple[float, ...] | None = None,
     resize: Literal["squash", "short-side"] = "squash",
 ) -> Classifier:
-    """A network in memory with what is known of it.
+    """A network in memory, with what is known about it.
 
     Args:
         model: maps float32 ``(N, C, H, W)``, normalized, to logits ``(N, outputs)``.
         class_names: of its outputs, in their order.
-        activation: what makes probabilities of its logits.
+        activation: what turns its logits into probabilities.
         input_size: side of its input in pixels.
         mean: of the normalization, for values in [0, 1]; one number for a gray network; ImageNet's by default.
         std: likewise.
@@ -91,7 +91,7 @@ def classifier_of(
 
 
 def config_of(model: str | os.PathLike[str] | nn.Module | Classifier, settings: dict[str, Any]) -> LocalizeConfig:
-    """A configuration from settings by their names, and a network by its name or file.
+    """A configuration from settings by name, and a network by name or file.
 
     Args:
         model: a name as the setting ``arch`` takes it, the file of a checkpoint that wsloc trained, or a network.

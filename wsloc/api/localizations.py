@@ -1,4 +1,4 @@
-"""What localizing a handful of images gives: arrays, masks, and a picture in a notebook."""
+"""The result of localizing some images: arrays, masks, and pictures in a notebook."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Localizations:
     """Boxes found in some images, N in all.
 
     Attributes:
-        images: that were looked at.
+        images: all that were processed.
         records: one per box, in the order of the images.
         failures: what has no box, and why.
     """
@@ -47,7 +47,7 @@ class Localizations:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Float64 ``(N,)`` in [0, 1]: the quality of a box, made without ground truth; a detector's score."""
+        """Float64 ``(N,)`` in [0, 1]: the quality of a box, computed without ground truth; a detector's score."""
         return np.array([record.score_by("quality") for record in self.records], dtype=np.float64)
 
     @property
@@ -63,7 +63,7 @@ class Localizations:
 
     @property
     def masks(self) -> tuple[NDArray[np.bool_] | None, ...]:
-        """N masks, each bool ``(H, W)`` of its image's size; None where a box has none."""
+        """N masks, each bool ``(H, W)`` of its image's size; None if a box has none."""
         return tuple(map(_mask, self.records))
 
     def of_image(self, index: int) -> Localizations:
@@ -142,7 +142,7 @@ class Localizations:
 
 
 def collect(images: tuple[ImageRecord, ...], results: Iterable[ImageResult], min_score: float = 0) -> Localizations:
-    """The results of some images, in their order, but for boxes with a lower score."""
+    """The results of some images, in their order, without boxes of a lower score."""
     items = [item for result in results for item in result.items]
     found = (record for item in items for record in item.localizations)
     kept = tuple(record for record in found if record.score_by("quality") >= min_score)

@@ -47,12 +47,12 @@ def localize(
         method: saliency method.
         segmenter: what turns a map into a mask.
         class_names: of a network in memory, the names of its outputs.
-        progress: watches the images go by.
+        progress: shows the progress over the images.
         settings: any other setting of :class:`wsloc.LocalizeConfig` by its name, such as ``views="mirror"``,
             ``components=3`` or ``input_size=96``.
 
     Raises:
-        UserError: whatever is wrong with the network, the classes or the settings. A bad image is a failure of the
+        UserError: if anything is wrong with the network, the classes or the settings. A bad image is a failure of the
             result, not an exception.
     """
     config = config_of(model, {"method": method, "segmenter": segmenter, **settings})
@@ -93,7 +93,7 @@ def saliency_map(
     method: str = "gradient",
     **settings: Any,
 ) -> Tensor | NDArray[np.float32]:
-    """Where a network looks for a class.
+    """The saliency map of a class: where a network sees it.
 
     Args:
         model: as :func:`localize` takes it; any ``nn.Module`` that gives logits ``(N, outputs)``.
@@ -151,7 +151,7 @@ def _maps_of_batch(
 def _classifier_in_memory(
     model: object, class_names: Sequence[str] | None, config: LocalizeConfig
 ) -> Classifier | None:
-    """The network that was handed in, with what the settings tell of it; None for one that is to be loaded."""
+    """The network that was passed in, with what the settings say about it; None for one that is to be loaded."""
     if not isinstance(model, nn.Module | Classifier):
         return None
     of_network = config.classifier

@@ -1,4 +1,4 @@
-"""Runs from Python: made, judged, exported and shown."""
+"""Runs from Python: started, evaluated, exported and reported."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunResult:
-    """What a run left.
+    """The result of a run.
 
     Attributes:
         path: its folder.
         boxes: in the order of the images.
         failures: what has no box, and why.
-        evaluation: its metrics; None where there is no ground truth.
+        evaluation: its metrics; None if there is no ground truth.
     """
 
     path: Path
@@ -54,15 +54,15 @@ class RunResult:
 
 
 def run(config: LocalizeConfig, classifier: Classifier | None = None, progress: Progress = silent) -> RunResult:
-    """The main job: localize every labeled class of every image of a data set, judge the boxes, and keep all of it.
+    """The main job: localize every labeled class of every image of a data set, evaluate the boxes, and save everything.
 
     Args:
-        config: all settings; ``config.output`` says where the run folder lies.
+        config: all settings; ``config.output`` says where the run folder is.
         classifier: your own; None to load what the configuration names.
-        progress: watches the images go by.
+        progress: shows the progress over the images.
 
     Raises:
-        UserError: whatever is wrong with the data set, the network or the run folder.
+        UserError: if anything is wrong with the data set, the network or the run folder.
     """
     done = run_main_job(config, classifier=classifier, progress=progress)
     contents = done.judged.contents
@@ -72,15 +72,15 @@ def run(config: LocalizeConfig, classifier: Classifier | None = None, progress: 
 def evaluate(
     boxes: PathLike | Iterable[Box], truth: Mapping[str, GroundTruth] | None = None, progress: Progress = silent
 ) -> Evaluation | None:
-    """How often boxes are right, beside the center box and the full image, with bootstrap intervals.
+    """How often boxes are right, next to the center box and the full image, with bootstrap intervals.
 
     Args:
         boxes: a run folder; or boxes, as the result of :func:`wsloc.localize` holds them.
-        truth: the true boxes of their images by image id, for boxes that are no run.
+        truth: the true boxes of their images by image id, for boxes that are not a run.
         progress: counts the metrics.
 
     Returns:
-        None if there is nothing to judge by.
+        None if there is no ground truth.
 
     Raises:
         UserError: if the folder is no run, or its data set cannot be opened.
@@ -111,7 +111,7 @@ def export(
         format: ``coco``, ``voc``, ``yolo``, ``imagefolder``, ``label-studio`` or ``cvat``.
         out: folder to write; None for ``exports/FORMAT`` of the run folder.
         overwrite: whether to replace an export that is there.
-        progress: watches the images go by.
+        progress: shows the progress over the images.
         settings: of :class:`~wsloc.exporters.export_settings.SelectionSettings` and
             :class:`~wsloc.exporters.export_settings.LayoutSettings` by their names, such as ``min_score=0.5``.
 
@@ -148,11 +148,11 @@ def report(
     Args:
         runs: run folders; they may be unfinished.
         out: page to write; None for ``report.html`` in the folder of the (first) run.
-        gallery: most items with pictures.
-        progress: watches metrics and pictures.
+        gallery: maximum number of items with pictures.
+        progress: shows the progress over metrics and pictures.
 
     Returns:
-        The page; the same in Markdown lies beside it.
+        The page; the Markdown version is next to it.
 
     Raises:
         UserError: if a folder is no run, or its data set cannot be opened.

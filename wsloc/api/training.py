@@ -29,28 +29,28 @@ def train_classifier(progress: Progress = silent, **settings: Any) -> classifier
     """Train a classifier on the image-level labels of a data set; true boxes are not opened.
 
     Args:
-        progress: watches features, steps and tests go by.
+        progress: shows the progress over features, steps and tests.
         settings: of ``wsloc train-classifier`` by their names, such as ``dataset="voc"``, ``root="data"``,
             ``arch="resnet50"``, ``epochs=20`` or ``out="net"``. A data set is needed.
 
     Raises:
-        UserError: whatever is wrong with the settings, the data set, the network or the folder.
+        UserError: if anything is wrong with the settings, the data set, the network or the folder.
     """
     return classifiers.train_classifier(make_config(TrainClassifierConfig, settings), progress=progress)
 
 
 def train_detector(boxes_from: PathLike, progress: Progress = silent, **settings: Any) -> detectors.TrainedDetector:
-    """Train a detector on boxes; with settings of test images, it is judged on them by their true boxes.
+    """Train a detector on boxes; if test images are given, it is evaluated on their true boxes.
 
     Args:
         boxes_from: a COCO export (folder or instances file), a run folder, or ``truth`` for the true boxes of
             ``dataset``.
-        progress: watches steps, test images and metrics go by.
+        progress: shows the progress over steps, test images and metrics.
         settings: of ``wsloc train-detector`` by their names, such as ``epochs=24``, ``test_dataset="voc"`` or
             ``out="detector"``.
 
     Raises:
-        UserError: whatever is wrong with the settings, the boxes, the images, the detector or the folder.
+        UserError: if anything is wrong with the settings, the boxes, the images, the detector or the folder.
     """
     config = make_config(TrainDetectorConfig, {"boxes_from": os.fspath(boxes_from), **settings})
     return detectors.train_detector(config, progress=progress)
@@ -71,9 +71,9 @@ def detect(
         checkpoint: file of a detector, :attr:`TrainedDetector.detector`.
         images: one image or several, as paths, bytes or RGB uint8 arrays ``(H, W, 3)``; or a data set.
         min_score: of the boxes that are kept, in [0, 1].
-        batch_size: images that are seen at once.
-        device: ``cpu``, ``cuda`` or ``mps``; ``auto`` for the fastest one that there is.
-        progress: watches the images go by.
+        batch_size: images per batch.
+        device: ``cpu``, ``cuda`` or ``mps``; ``auto`` for the fastest one available.
+        progress: shows the progress over the images.
 
     Raises:
         UserError: if the file holds no detector, there is no image, or a setting is out of its range. A bad image is a

@@ -23,13 +23,13 @@ from wsloc.plugins import import_named, users_code
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Architecture:
-    """A network as it was built, and what is known of it without looking at any weights file.
+    """A network as it was built, and what is known about it without reading a weights file.
 
     Attributes:
         network: on the CPU.
         preprocessing: what its weights were trained with; defaults where that is unknown.
         output_names: one for each output, or None.
-        activation: what makes probabilities of its outputs.
+        activation: what turns its outputs into probabilities.
     """
 
     network: nn.Module
@@ -44,7 +44,7 @@ def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) 
     Args:
         arch: ``demo``, ``small_cnn`` (the demo's network without its weights), ``timm:NAME``,
             ``package.module:function``, or the name of a torchvision classifier.
-        pretrained: with the weights that torchvision or timm hold for it; without any effect on the
+        pretrained: with the weights that torchvision or timm have for it; no effect on the
             others.
         num_outputs: of a network to be built without those weights; None for its default.
 

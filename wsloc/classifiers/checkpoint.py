@@ -55,7 +55,7 @@ def save_checkpoint(path: Path, network: nn.Module, info: CheckpointInfo) -> Non
 def checkpoint_bytes(network: nn.Module, info: CheckpointInfo) -> bytes:
     """What :func:`save_checkpoint` writes; the same network and info give the same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    # What has its default is left out: files from before a field was there keep their bytes.
+    # Defaults are left out, so that files from before a field existed keep their bytes.
     defaults = {field.name: field.default for field in fields(info) if field.default is not MISSING}
     written = {key: value for key, value in asdict(info).items() if key not in defaults or value != defaults[key]}
     return bytes(save(tensors, metadata={_METADATA_KEY: json.dumps(written)}))

@@ -17,12 +17,12 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
 
     Args:
         features: ``(N, K, h, w)``; or ``(N, h, w, K)``, told apart by which two sides have the image's aspect; or
-            tokens ``(N, T, K)``, the first of which may be class or register tokens: those have no place and are
+            tokens ``(N, T, K)``, the first of which may be class or register tokens: those have no position and are
             left out.
         image_hw: size of the network's input.
 
     Raises:
-        UserError: if the features have no place in the image.
+        UserError: if the features have no position in the image.
     """
     height, width = image_hw
     if features.ndim == 4:

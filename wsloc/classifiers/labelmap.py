@@ -11,7 +11,7 @@ names of the network's outputs::
     horse: 339
 
 The built-in map ``imagenet`` names the outputs of an ImageNet-1k network by their WordNet ids. ``voc`` and ``coco`` use
-the full form, which says how near the outputs come::
+the full form, which says how close the outputs come::
 
     num_outputs: 1000
     classes:
@@ -57,7 +57,7 @@ class MappedClass:
         name: of the data-set class.
         outputs: 0-based indices of the network's outputs, each once; empty where ``relation`` is ``none``.
         relation: ``same`` where each output is the class or a kind of it, ``related`` where they are no
-            true substitute (a narrow kind, a part, near kin), ``none`` where no output comes near.
+            true substitute (a narrower kind, a part, a close relative), ``none`` where no output comes close.
         note: one line on what the outputs are, or why there are none; may be empty.
     """
 
@@ -90,7 +90,7 @@ class LabelMap:
         return tuple(mapped.outputs for mapped in self.classes)
 
     def find(self, class_name: str) -> MappedClass | None:
-        """A class by its name, or None where the map lacks it.
+        """A class by its name, or None if the map lacks it.
 
         One whose name begins with a WordNet id ("n01440764 tench") is also found by that id alone.
         """
@@ -125,7 +125,7 @@ class LabelMap:
         return tuple(mapped for mapped in self.classes if mapped.relation != "same")
 
     def why_unusable(self, class_name: str) -> str | None:
-        """One sentence on why a class has no output, fit for the record of a failure; None where it has one.
+        """One sentence on why a class has no output, fit for the record of a failure; None if it has one.
 
         Raises:
             UserError: if the map lacks the class.
@@ -159,7 +159,7 @@ def load_label_map(
     Args:
         path_or_name: ``voc``, ``coco`` or ``imagenet`` for a built-in map (ImageNet-1k classifiers), else a file,
             JSON where its suffix is ``.json``, YAML otherwise.
-        num_outputs: of the network; None where it is not known yet, then no upper bound is checked.
+        num_outputs: of the network; None if it is not known yet, then no upper bound is checked.
         output_names: the name of each output in order, which names in the map are looked up in. A name may
             list synonyms between commas ("n02123045, tabby, tabby cat"); each counts.
 
@@ -199,7 +199,7 @@ def load_label_map(
 class _Resolver:
     """Turns what a label map writes for an output into its index.
 
-    ``by_name`` is None where the network's output names are not known.
+    ``by_name`` is None if the network's output names are not known.
     """
 
     source: str
@@ -227,7 +227,7 @@ class _Resolver:
             return self._index_of_name(where, (known or labels)[0])
         if isinstance(index, bool) or not isinstance(index, int):
             raise UserError(f"{where} gives {index!r} as the index of an output; write a whole number.")
-        # A network that lists the same outputs in another order would otherwise be read wrongly in silence.
+        # A network that lists the same outputs in another order would otherwise be misread silently.
         for label in labels:
             indices = (self.by_name or {}).get(label, (index,))
             if index not in indices:
@@ -303,9 +303,9 @@ def _read(path_or_name: Path | str) -> tuple[object, str]:
     """The parsed file, and what messages call it."""
     builtin = _BUILTIN_FILES.get(str(path_or_name))
     if builtin is not None:
-        # Found from the top package, because the folder of the files is data and no package.
+        # Found from the top package, because the folder of the files is data, not a package.
         text = (resources.files("wsloc") / "classifiers" / "labelmaps" / builtin).read_text(encoding="utf-8")
-        # JSON is read a hundred times as fast, which a thousand classes make felt.
+        # JSON is read a hundred times as fast, which matters with a thousand classes.
         return json.loads(text) if builtin.endswith(".json") else yaml.load(text, _StrictLoader), str(path_or_name)
     path = Path(path_or_name)
     try:

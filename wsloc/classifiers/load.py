@@ -28,13 +28,13 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classifier:
-    """A network that is ready to be asked.
+    """A network that is ready to use.
 
     Attributes:
         network: maps float32 ``(N, C, H, W)``, normalized, to ``(N, outputs)``.
         preprocessing: how an image becomes its input.
         output_names: one for each output, or None.
-        activation: what makes probabilities of its outputs.
+        activation: what turns its outputs into probabilities.
         name: short, for run folders and tables.
         trained_here: whether it is a checkpoint of wsloc, whose classes are those of a data set.
     """
@@ -90,7 +90,7 @@ def build_from_checkpoint(path: Path, allowed_arch: str = "") -> tuple[str, Arch
         allowed_arch: the user's own ``package.module:function`` that may be run to build it; a file alone runs nothing.
 
     Raises:
-        UserError: if the file is none, or its weights do not fit its network.
+        UserError: if it is not such a file, or its weights do not fit its network.
     """
     state, info = load_checkpoint(path)
     if ":" in info.arch and not info.arch.startswith("timm:") and info.arch != allowed_arch:
@@ -168,7 +168,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # the unpickler raises whatever it trips over in a file that is no checkpoint
+    except Exception as error:  # the unpickler may raise anything if a file is not a checkpoint
         raise UserError(
             f"The weights {path} cannot be read as a plain state dict ({one_line(error)[:120]}); "
             "save network.state_dict() with torch.save or safetensors."

@@ -59,7 +59,7 @@ def adjusted(
     input_size: int | None,
     resize: Literal["squash", "short-side"] | None,
 ) -> Preprocessing:
-    """A network's own preprocessing with what the user asked for in its place; None where nothing was asked for.
+    """A network's own preprocessing, with the user's values in place of its own; None if there are none.
 
     Raises:
         UserError: if mean and standard deviation are not those of three channels or of one.

@@ -1,4 +1,4 @@
-"""A network and a label map as one thing: from images to the scores of data-set classes."""
+"""A network combined with a label map: from images to the scores of data-set classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scorer:
         network: maps float32 ``(N, C, H, W)`` to logits ``(N, O)``; on ``device``.
         outputs: int64 ``(K, M)``: the outputs of each class, rows filled up by repeating an output.
         filled: bool ``(K, M)``: False where ``outputs`` only repeats.
-        activation: what makes probabilities of logits.
+        activation: what turns logits into probabilities.
         device: where the network lies and the images must lie.
         precision: float32, or the type that autocast uses.
     """
@@ -46,7 +46,7 @@ class Scorer:
         """Float32 ``(N, O)`` before any softmax or sigmoid, for normalized images ``(N, C, H, W)``.
 
         Raises:
-            UserError: if the network's answer is no ``(N, O)`` tensor.
+            UserError: if the network does not return an ``(N, O)`` tensor.
         """
         own = next((value.dtype for value in self.network.parameters() if value.is_floating_point()), images.dtype)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
@@ -95,7 +95,7 @@ def make_scorer(
         network: moved to ``device``; a softmax or sigmoid *module* that it holds is passed over while
             scoring, see :func:`scoring_mode`.
         outputs_of_class: for each data-set class the indices of its outputs, at least one.
-        activation: what makes probabilities of logits.
+        activation: what turns logits into probabilities.
         device: where to compute.
         precision: float32, or the type that autocast uses.
 
@@ -122,11 +122,11 @@ def make_scorer(
 def scoring_mode(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode, its parameters frozen, uncompiled, a final softmax or sigmoid passed over.
 
-    Every flag and hook is as it was afterwards, whatever was raised inside. Code that ``torch.compile`` made runs as
+    Every flag and hook is restored at the end, even after an error. Code that ``torch.compile`` made runs as
     it was written: compiled, it hides its layers, and its graph may be gone after one backward pass.
 
     Raises:
-        UserError: if the network computes a checkpointed block otherwise than it did in the forward pass.
+        UserError: if the network computes a checkpointed block differently than in the forward pass.
     """
     # A module of frozen TorchScript has no such flag.
     training = [module for module in network.modules() if getattr(module, "training", False)]

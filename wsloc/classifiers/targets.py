@@ -1,4 +1,4 @@
-"""Other things than classes to ask a network for: a unit inside it, or any scalar of its output.
+"""Targets other than classes: a unit inside a network, or any scalar of its output.
 
 Both wrap the network in a module that returns one row of scores per image, so that every saliency method and the
 class-model visualization take them as they take a classifier.
@@ -50,8 +50,8 @@ class UnitActivity(nn.Module):
             network: takes images ``(N, C, H, W)``.
             layer: a module's name as in ``named_modules()``; it must run once per pass, and return ``(N, K, h, w)``,
                 ``(N, h, w, K)``, tokens ``(N, T, K)``, or ``(N, K)``.
-            unit: ``(k,)`` for the mean activity of channel k over all places (of tokens, class tokens included);
-                ``(k, row, column)`` for the neuron at one place of a grid, ``(k, token)`` at one of tokens.
+            unit: ``(k,)`` for the mean activity of channel k over all positions (of tokens, class tokens included);
+                ``(k, row, column)`` for the neuron at one position of a grid, ``(k, token)`` at one of tokens.
 
         Raises:
             UserError: if the network has no such layer.
@@ -95,7 +95,7 @@ class UnitActivity(nn.Module):
         full = position and len(position) == len(sizes) - 1
         if not (full or not position) or any(index >= size for index, size in zip(self.unit, sizes, strict=False)):
             raise UserError(
-                f"The layer {self.layer} has units of {' x '.join(map(str, sizes))} (channels, then places), so "
+                f"The layer {self.layer} has units of {' x '.join(map(str, sizes))} (channels, then positions), so "
                 f"unit {' '.join(map(str, self.unit))} is none of them."
             )
         if position:

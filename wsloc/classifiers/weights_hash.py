@@ -1,4 +1,4 @@
-"""What tells the weights of one network from those of another."""
+"""A fingerprint of a network's weights."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def noted_bar(
 
 
 def training_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """A bar that stays; beside the steps of a training it shows their loss and the last epoch's metrics."""
+    """A bar that stays; next to the steps of a training it shows their loss and the last epoch's metrics."""
     if unit != "step":
         return kept_bar(items, what, unit, total)
     return noted_bar(items, what, unit, total, note=lambda item: _note(cast("Step", item)), refresh=False)

@@ -58,7 +58,7 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
 def shipped_config(name: str) -> Path | None:
     """The YAML file of that name that comes with the package, or None."""
     package = Path(wsloc.__file__).parent
-    # A wheel has the files inside the package, a checkout has them beside it.
+    # A wheel has the files inside the package, a checkout has them next to it.
     candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
     return next((path for path in candidates if path.is_file()), None)
 

@@ -48,7 +48,7 @@ def read_annotations(
     Args:
         images: of the data set.
         read: the annotation of one image.
-        named: what a problem calls it.
+        named: how problems name it.
         problems: that are known before.
     """
     found = list(problems)

@@ -23,7 +23,7 @@ class CocoImage:
     Attributes:
         image_id: the file's own, as text.
         file_name: relative to the folder of the images; it does not leave it.
-        size_wh: width and height in the file; None where it has none.
+        size_wh: width and height in the file; None if it has none.
     """
 
     image_id: str

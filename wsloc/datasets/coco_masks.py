@@ -36,7 +36,7 @@ class Drawing:
     Attributes:
         frame_wh: width and height of the frame that the outlines are in.
         orientation: EXIF orientation that the masks are turned by; 1 where they are in the turned frame.
-        outlines: of N objects and crowd regions; None where there is none that can be read.
+        outlines: of N objects and crowd regions; None if there is none that can be read.
         is_crowd: N flags.
         boxes_xyxy: their boxes ``(N, 4)``, after the turn.
         truth: of the image.

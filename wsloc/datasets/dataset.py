@@ -21,10 +21,10 @@ class Dataset:
     Attributes:
         name: short, for run folders and tables.
         root: folder that the images lie under.
-        class_names: all classes of the data set; empty where it has none of its own.
+        class_names: all classes of the data set; empty if it has none of its own.
         images: in a fixed order; a labeled class of an image is an item.
         label_map: name of the built-in label map that knows these classes, or None.
-        category_ids: the data set's own id of each class, in their order; None where it has none.
+        category_ids: the data set's own id of each class, in their order; None if it has none.
         problems: what is wrong with its lists.
     """
 
@@ -54,8 +54,8 @@ class GroundTruthSet:
         ambiguous_orientations: images with an EXIF orientation whose annotation does not say in which
             frame its boxes are; they are taken to be in the stored one.
         read_masks: reads the true masks of an image by its id; raises ItemError where they cannot be read,
-            MissingMaskError where the image has none. None where the data set has no masks.
-        partial: whether the data set annotates only some of its images, so that those without an entry are no fault.
+            MissingMaskError where the image has none. None if the data set has no masks.
+        partial: whether the data set annotates only some of its images, so that those without an entry are no error.
     """
 
     images: dict[str, GroundTruth]
@@ -72,8 +72,8 @@ class DataSetKind:
     Attributes:
         open: ``open(root, split, settings)``: images and image-level labels; raises UserError.
         read_truth: ``read_truth(dataset, split, settings)``: true boxes or masks, of none, some or all of its images.
-        default_root: its folder where the settings name none; None where they must.
-        default_split: the split to localize; empty where it has no splits.
+        default_root: its folder where the settings name none; None if they must.
+        default_split: the split to localize; empty if it has no splits.
         train_split: the split to train on.
         takes: which of the settings ``labels``, ``annotations``, ``boxes`` and ``masks`` it reads.
         check: ``check(root, split, settings)``: problems that are too costly to look for whenever it is opened.

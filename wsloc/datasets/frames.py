@@ -70,7 +70,7 @@ def frame_of(annotated_wh: SizeWh | None, header: ImageHeader) -> Frame:
     """The frame of an annotation, found by its size; the stored frame where the size does not decide.
 
     Args:
-        annotated_wh: the image's width and height in the annotation, None where it gives none.
+        annotated_wh: the image's width and height in the annotation, None if it gives none.
         header: of the image file.
     """
     turns = header.stored_wh != header.size_wh

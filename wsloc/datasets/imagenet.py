@@ -123,7 +123,7 @@ def _beside(folder: Path, name: str) -> Path | None:
 
 
 def _class_names(folder: Path) -> dict[str, str]:
-    """Name of each class by its WordNet id; empty where there is no mapping."""
+    """Name of each class by its WordNet id; empty if there is no mapping."""
     path = _beside(folder, _MAPPING)
     if path is None:
         return {}

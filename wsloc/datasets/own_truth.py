@@ -72,7 +72,7 @@ def read_box_rows(path: Path) -> BoxRows:
 def read_folder_ground_truth(
     dataset: Dataset, labeled: Dataset, boxes_csv: Path | None, masks: Path | None
 ) -> GroundTruthSet | None:
-    """The true boxes and masks of own images; None where there is neither file nor folder.
+    """The true boxes and masks of own images; None if there is neither file nor folder.
 
     ``MASKS/CLASS/IMAGE.png`` shows the object of a class, ``MASKS/IMAGE.png`` that of the image's only label, ``IMAGE``
     being the image's file, with its sub-folders, with or without its suffix; :func:`mask_place` is where an export puts
@@ -125,7 +125,7 @@ def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, P
     found = {}
     for label in labels:
         places = [masks / mask_place(label, image_id)]
-        # A label that holds ../ is no folder of masks.
+        # A label that contains ../ is not a folder of masks.
         places += [] if leaves(masks, label) else [masks / label / short]
         places += [masks / f"{image_id}.png", masks / short] if len(labels) == 1 else []
         if path := next(filter(is_there, places), None):

@@ -85,7 +85,7 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
 
 
 def read_ground_truth(settings: DataSettings, dataset: Dataset) -> GroundTruthSet | None:
-    """The true boxes of a data set's images, or None where it has no boxes."""
+    """The true boxes of a data set's images, or None if it has no boxes."""
     kind = kind_of(settings)
     return kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
 

@@ -122,7 +122,7 @@ def repeated(path: Path, names: Iterable[str]) -> list[FileProblem]:
 
 
 def strangers(path: Path, names: Iterable[str], what: str) -> list[FileProblem]:
-    """One sentence on the names that a list should not hold, or lacks; none where there are none."""
+    """One sentence on the names that a list should not hold, or lacks; none if there are none."""
     found = list(dict.fromkeys(names))
     if not found:
         return []

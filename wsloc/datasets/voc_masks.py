@@ -45,7 +45,7 @@ VOC_CLASSES = (
 
 
 def voc_masks_of(dataset: Dataset) -> Callable[[str], TrueMasks] | None:
-    """The reader of the masks of a data set in VOC's layout; None where none of its images has a mask."""
+    """The reader of the masks of a data set in VOC's layout; None if none of its images has a mask."""
     folder = dataset.root / "SegmentationObject"
     if not folder.is_dir() or not any((folder / f"{image.image_id}.png").is_file() for image in dataset.images):
         return None

@@ -58,7 +58,7 @@ def _element(tag: str, content: Any) -> ElementTree.Element:
 
 
 def annotated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height of the image that was annotated; None where the annotation does not tell."""
+    """Width and height of the image that was annotated; None if the annotation does not tell."""
     try:
         size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
     except ValueError:

@@ -55,7 +55,7 @@ class WsolTables:
         folder: that they lie in.
         image_ids: in their order, each once.
         labels: class number of an image.
-        sizes_wh: width and height of an image; empty where there is no ``image_sizes.txt``.
+        sizes_wh: width and height of an image; empty if there is no ``image_sizes.txt``.
         boxes: whole numbers ``x0, y0, x1, y1``, both corners inside; none where there are masks.
         mask_files: of an image, relative to the folder of the masks.
         ignored_file: of an image, likewise; only where it has one.

@@ -1,1 +1,1 @@
-"""Detectors trained on boxes, be they true or made from image-level labels."""
+"""Detectors trained on true boxes or on boxes made from image-level labels."""

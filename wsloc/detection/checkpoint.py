@@ -23,7 +23,7 @@ _KEY = "wsloc_detector"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detector:
-    """A detector that is ready to be asked.
+    """A detector that is ready to use.
 
     Attributes:
         model: in evaluation mode, on the CPU.
@@ -52,7 +52,7 @@ def load_detector(path: Path) -> Detector:
     state, info = _read(path)
     try:
         given = {**info["settings"], "backbone": "none"}
-        # A file must not choose what is imported: a detector of one's own is added to the registry first.
+        # A file must not choose what is imported: a detector of your own is added to the registry first.
         if given["arch"] not in DETECTORS:
             raise UserError(f"{path} is of a detector {given['arch']!r}, which this wsloc does not know.")
         settings = DetectorSettings(**given)

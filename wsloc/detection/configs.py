@@ -55,7 +55,7 @@ class TestedImages:
     """only the first N images (>= 1)"""
 
     def settings(self, data: DataSettings) -> DataSettings | None:
-        """As settings of a data set; None where there is none to test on."""
+        """As settings of a data set; None if there is none to test on."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if all(value in (None, ()) for value in given.values()):
             return None

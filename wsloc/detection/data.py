@@ -1,4 +1,4 @@
-"""What a detector is trained on: images with boxes, be they true or pseudo-labels.
+"""What a detector is trained on: images with true boxes or pseudo-labels.
 
 A class is an index from 1 on; 0 is the background. Regions to be ignored are neither object nor background: crowd
 regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, and difficult objects of VOC.
@@ -84,7 +84,7 @@ def from_truth(
         dataset: the images; one whose annotation cannot be read is left out.
         truth: their boxes; those of other classes are left out.
         class_names: in the order of the detector's classes.
-        drop_empty: leave out images without a box; else they show what no object looks like.
+        drop_empty: leave out images without a box; otherwise they serve as negatives.
 
     Raises:
         UserError: if no box is left.
@@ -113,7 +113,7 @@ def from_localizations(
         localizations: boxes on other images, of other classes and of further components are left out.
         class_names: in the order of the detector's classes.
         drop_empty: leave out images without a box.
-        without: ids of images to leave out, because an object of theirs has no box and would pass for background.
+        without: ids of images to leave out, because one of their objects has no box and would count as background.
 
     Raises:
         UserError: if no box is left.
@@ -143,11 +143,11 @@ def from_localizations(
 
 
 def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTruthSet]:
-    """The images and the pseudo-labels of an export: a COCO instances file and the images beside it.
+    """The images and the pseudo-labels of an export: a COCO instances file and the images next to it.
 
     Args:
         path: the file, or a folder that holds it, itself or in ``annotations``; the file of the training split of two.
-        root: folder of the images, where they do not lie beside the file.
+        root: folder of the images, if they are not next to the file.
 
     Raises:
         UserError: if there is no such file, or none of its images is there.
@@ -171,7 +171,7 @@ def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Da
         The images of ``dataset`` that the export has, and its boxes by their ids.
 
     Raises:
-        UserError: if an image of the export is none of the data set's, or two share a file name.
+        UserError: if an image of the export is not in the data set, or two have the same file name.
     """
     by_file: dict[str, list[ImageRecord]] = {}
     for record in dataset.images:

@@ -31,7 +31,7 @@ def run_detection(
         config: all settings.
         command: the words of the command line, for the manifest.
         announce: is told the run folder, before the first image.
-        progress: watches the images go by, then counts the metrics.
+        progress: shows the progress over the images, then counts the metrics.
 
     Raises:
         UserError: if the file holds no detector, or the images or the folder cannot be opened.

@@ -3,7 +3,7 @@
 config.yaml              the images that it was tested on; the training's settings as comments
 epochs.csv, state.pt     as in the folder of every training (:mod:`wsloc.training.training_folder`)
 detector.safetensors     the detector
-training_problems.txt    images that could not be read and labels that were left out or fixed, where there are any
+training_problems.txt    images that could not be read and labels that were left out or fixed, if there are any
 localizations.jsonl      one detection per line, and so on as in every run
 """
 

@@ -1,4 +1,4 @@
-"""What a detector finds in images, as the records of a run; it is told no labels."""
+"""What a detector finds in images, as the records of a run; it gets no labels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def detect(
         images: one that cannot be read becomes a failure.
         class_names: of outputs 1, 2 and so on.
         device: where the model is.
-        batch_size: images that are seen at once.
+        batch_size: images per batch.
         pool: reads the images; None to read them between the batches.
     """
     loaded = ordered_map(pool, _read, images, window=2 * batch_size)

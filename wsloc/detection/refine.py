@@ -1,10 +1,10 @@
-"""The point where a refiner of one's own is plugged in: a function that makes a better box, or mask, of a box.
+"""The interface for a refiner of your own: a function that turns a box into a better box, or a mask.
 
     refine(image, box, mask) -> box | mask | None
 
 - ``image``: RGB uint8 ``(H, W, 3)``, EXIF orientation applied.
 - ``box``: float64 ``(4,)``, ``x0, y0, x1, y1``, half-open, pixels of the image.
-- ``mask``: bool ``(H, W)``, or None where the box has none (a detector gives boxes alone).
+- ``mask``: bool ``(H, W)``, or None if the box has none (a detector gives boxes alone).
 - the answer: a box ``(4,)`` in the same frame, a mask ``(H, W)`` whose box counts, or None to keep the box.
 
 ``docs/training.md`` has an example with a promptable segmenter. wsloc depends on none.
@@ -86,7 +86,7 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
 
 
 def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """The mask of a record at the size of its image, bool ``(H, W)``; None where it has none.
+    """The mask of a record at the size of its image, bool ``(H, W)``; None if it has none.
 
     Raises:
         ItemError: if it is damaged.

@@ -1,4 +1,4 @@
-"""The rounds of self-training as folders: each is a run, judged where there is ground truth.
+"""The rounds of self-training as folders: each is a run, judged if there is ground truth.
 
 round-0        the boxes as given
 round-1, ...   the boxes after a training, and the detector; with folds, that lies in fold-1, fold-2, ...
@@ -90,7 +90,7 @@ class Round:
         index: from 0, the boxes as given.
         found: how many of the boxes the detector found.
         boxes: of the items that have one.
-        judged: the boxes as a run, held against the truth.
+        judged: the boxes as a run, evaluated.
         problems: images, annotations and boxes of which something could not be read or fixed.
     """
 
@@ -236,9 +236,9 @@ def _read_back(task: SelfTrainingTask, path: Path, index: int) -> Round:
     """A round that an earlier process finished."""
     contents = read_run(path)
     boxes = {(record.image_id, record.class_name): record for record in contents.localizations}
-    told = contents.manifest
-    problems = told["problems"] + told["counts"]["images_without_truth"]
-    return Round(index, told["found"], boxes, _judge(task, contents), problems)
+    manifest = contents.manifest
+    problems = manifest["problems"] + manifest["counts"]["images_without_truth"]
+    return Round(index, manifest["found"], boxes, _judge(task, contents), problems)
 
 
 def _judge(task: SelfTrainingTask, contents: RunContents) -> JudgedRun:

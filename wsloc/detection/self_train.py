@@ -48,10 +48,10 @@ def run_self_training(
         config: all settings.
         command: the words of the command line, for the manifests.
         announce: is told the folder, before the first round.
-        progress: watches the steps and images of each part of a round.
+        progress: shows the progress over the steps and images of each part of a round.
 
     Raises:
-        UserError: whatever is wrong with the boxes, the images, the detector or the folder.
+        UserError: if anything is wrong with the boxes, the images, the detector or the folder.
     """
     refine = load_refine(config.refine) if config.refine else None
     device = choose_device(config.training.device)

@@ -1,4 +1,4 @@
-"""Self-training: a detector learns the pseudo-boxes, looks for better ones where the labels say, and so on.
+"""Self-training: a detector learns the pseudo-boxes, finds better boxes of the labeled classes, and so on, in rounds.
 
 After each round the best box of each labeled class of each training image replaces the one before. No true
 box is opened here.
@@ -51,7 +51,7 @@ def fold_of(image_id: str, folds: int, seed: int) -> int:
 
 
 def training_part(labels: BoxedImages, fold: int, folds: int, seed: int) -> BoxedImages:
-    """What the detector of a fold learns from: all other folds; everything where there is one fold."""
+    """What the detector of a fold learns from: all other folds; everything if there is one fold."""
     if folds == 1:
         return labels
     others = tuple(boxed for boxed in labels.images if fold_of(boxed.image.image_id, folds, seed) != fold)
@@ -84,7 +84,7 @@ def relocalize(
         class_names: of the detector's outputs 1, 2 and so on.
         device: where the model is.
         min_score: of a box that replaces another.
-        batch_size: images that are seen at once.
+        batch_size: images per batch.
         pool: reads the images.
         refine: see :mod:`wsloc.detection.refine`.
     """

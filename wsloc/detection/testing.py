@@ -1,4 +1,4 @@
-"""A trained detector held against the true boxes of images that it was not trained on."""
+"""A trained detector evaluated on the true boxes of images that it was not trained on."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ MAX_TOP = 50
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What a test came to.
+    """The result of a test.
 
     Attributes:
         path: the run folder.
         counts: as :func:`wsloc.judging.run_summary.count_records` gives them.
         text: for a terminal.
-        average_precision: by name, in [0, 1]; None where there is no true box to judge by.
+        average_precision: by name, in [0, 1]; None if there is no true box to judge by.
     """
 
     path: Path
@@ -58,7 +58,7 @@ def open_test(given: DataSettings, trained: BoxedImages) -> tuple[Dataset, DataS
         The images, and the settings that whoever reads the run opens them by.
 
     Raises:
-        UserError: if the classes are others than those that are learned, there are no true boxes, or an image is also
+        UserError: if the classes are not those that are learned, there are no true boxes, or an image is also
             trained on.
     """
     whole = open_dataset(replace(given, targets=f"top{MAX_TOP}"))
@@ -103,7 +103,7 @@ def judge_detector(
         settings: that open them.
         detector: its model lies on the device.
         device: where to compute.
-        batch_size: images that are seen at once.
+        batch_size: images per batch.
         pool: reads the images; None to read them between the batches.
         progress: counts the images, then the metrics.
     """

@@ -30,7 +30,7 @@ class TrainedDetector:
         path: its run folder, which holds what it finds in the test images.
         epochs: passes over the images.
         left_out: images and labels that were left out of the training or fixed; ``training_problems.txt`` has them.
-        tested: how it did on the test images; None where there are none.
+        tested: how it did on the test images; None if there are none.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class TrainedDetector:
 
     @property
     def average_precision(self) -> Mapping[str, float] | None:
-        """In [0, 1], by name, on the test images; None where there are none."""
+        """In [0, 1], by name, on the test images; None if there are none."""
         return None if self.tested is None else self.tested.average_precision
 
     def __repr__(self) -> str:
@@ -70,10 +70,10 @@ def train_detector(
         config: all settings.
         command: the words of the command line, for the manifest.
         announce: is told what is learned, and where, before the first image.
-        progress: watches steps, test images and metrics go by.
+        progress: shows the progress over steps, test images and metrics.
 
     Raises:
-        UserError: whatever is wrong with the boxes, the images, the detector or the folder.
+        UserError: if anything is wrong with the boxes, the images, the detector or the folder.
     """
     detector, training = config.detector, config.training
     device = choose_device(training.device)

@@ -40,7 +40,7 @@ class ClassCocoAp:
 
 @dataclass(frozen=True, slots=True)
 class CocoAp:
-    """COCO's figures, in [0, 1], means over classes; those of a size are None where no true box has it."""
+    """COCO's figures, in [0, 1], means over classes; those of a size are None if no true box has it."""
 
     ap: float
     ap50: float

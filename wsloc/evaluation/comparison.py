@@ -4,8 +4,8 @@ Differences are to the first run, paired by image: the bootstrap draws the same 
 where the 95 % interval of its difference excludes zero. On fewer than ten items nothing is said to differ, nor where
 the interval has no width: the items are then too few, or too much alike, for the bootstrap to tell what chance does.
 
-By class, CorLoc also has the exact two-sided McNemar test: of the items that one run alone finds, would so uneven a
-split come from a fair coin? Its p-values are not corrected for the number of classes: of twenty classes between which
+By class, CorLoc also has the exact two-sided McNemar test: of the items that one run alone finds, could a fair coin
+give so uneven a split? Its p-values are not corrected for the number of classes: of twenty classes between which
 nothing differs, one falls below 0.05 on average.
 """
 
@@ -38,7 +38,7 @@ class Contender:
     Attributes:
         name: what tables call it.
         localizations: its boxes; no item twice.
-        image_ids: the images that it has a record of, be it a failure.
+        image_ids: the images that it has a record of, failures included.
         class_names: the classes that it was asked for; None for all.
         fingerprint: of the data set that it ran on.
         complete: False for a run that was killed or is still running.
@@ -87,7 +87,7 @@ class ItemRow:
         object_fraction: fraction of the image that the largest true box of the class covers.
         objects: true boxes of the class in the image, difficult ones included.
         ious: of each run, in [0, 1]; 0 without a box.
-        boxes_xyxy: of each run; None where it has no box.
+        boxes_xyxy: of each run; None if it has no box.
     """
 
     image_id: str

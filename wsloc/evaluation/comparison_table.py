@@ -11,7 +11,7 @@ _P_LIMIT = 0.05
 
 
 def comparison_tables(comparison: Comparison, run: int) -> list[Table]:
-    """The first run beside another: metrics, classes, and groups of objects.
+    """The first run next to another: metrics, classes, and groups of objects.
 
     Args:
         comparison: of two or more runs.

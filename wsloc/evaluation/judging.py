@@ -23,7 +23,7 @@ class Judged:
             item without a box.
         image_iou: float64 ``(I,)``: of the image's one box with the best box of any class.
         rank: float64 ``(N,)``: rank of the class among the classifier's, from 1; infinite where there is no box.
-            None where the classifier ranked nothing.
+            None if the classifier ranked nothing.
     """
 
     items: Items
@@ -114,7 +114,7 @@ def judge_baseline(
 def _judge(
     true: TrueBoxes, of_item: NDArray[np.float64], of_image: NDArray[np.float64], rank: NDArray[np.float64] | None
 ) -> Judged:
-    """Boxes ``(N, 4)`` and ``(I, 4)``, NaN where there is none."""
+    """Boxes ``(N, 4)`` and ``(I, 4)``, NaN if there is none."""
     items = true.items
     iou, image_iou = np.zeros(len(items)), np.zeros(len(items.image_ids))
     own = true.item >= 0

@@ -27,12 +27,12 @@ class JudgedMasks:
 
     Attributes:
         items: the (image, class) pairs with a true mask.
-        histograms: for PxAP; None where no maps were given.
-        iou: of each item's mask with the best true mask of its class, 0 where it has none; None where no masks were
+        histograms: for PxAP; None if no maps were given.
+        iou: of each item's mask with the best true mask of its class, 0 if it has none; None if no masks were
             given.
         without_map: indices of the items that have no map, which counts as one that is 0 everywhere.
         problems: one sentence for each image whose masks cannot be read, and each mask of a box that is damaged; an
-            image that has none is none.
+            image without masks is not one.
     """
 
     items: Items

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 Map = NDArray[np.floating[Any]]
 """``(h, w)``, at least 1 x 1: covers the whole image at any resolution; higher is more salient; NaN where undecided."""
 MapOf = Callable[[str, str], Map | None]
-"""From image id and class name to the map of an item; None where it has none, and counts as missed everywhere."""
+"""From image id and class name to the map of an item; None if it has none, and counts as missed everywhere."""
 
 
 def filled(saliency: Map) -> NDArray[np.float64]:
-    """The map with its undecided pixels (not finite) at the least decided value; all 0 where nothing is decided."""
+    """The map with its undecided pixels (not finite) at the minimum of the others; all 0 where nothing is decided."""
     values: NDArray[np.float64] = saliency.astype(np.float64)
     decided = np.isfinite(values)
     values[~decided] = values[decided].min() if decided.any() else 0

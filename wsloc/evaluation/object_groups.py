@@ -9,7 +9,7 @@ from wsloc import boxes
 from wsloc.evaluation.judging import TrueBoxes
 
 SIZE_EDGES = (0.15, 0.4)
-"""Shares of the image between small, medium and large objects."""
+"""Fractions of the image that separate small, medium and large objects."""
 COUNT_EDGES = (2, 4)
 """Objects of the class in the image from which on there are some, and many."""
 

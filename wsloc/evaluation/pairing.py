@@ -33,7 +33,7 @@ class Match:
     """For each of N boxes the true box of its key with which it has the largest IoU.
 
     Attributes:
-        iou: float64 ``(N,)`` in [0, 1]; 0 where there is none.
+        iou: float64 ``(N,)`` in [0, 1]; 0 if there is none.
         true: int64 ``(N,)``, its index, of equal ones the first; -1 where the key has no true box.
     """
 

@@ -1,4 +1,4 @@
-"""The metrics of one run beside the baselines."""
+"""The metrics of one run next to the baselines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASELINES: dict[str, Callable[[tuple[int, int]], NDArray[np.float64]]] = {
 }
 """Ways to make a box without looking at the image."""
 RUN = "wsloc"
-"""What the boxes of a run are called beside the baselines."""
+"""What the boxes of a run are called next to the baselines."""
 
 
 @dataclass(frozen=True, slots=True)

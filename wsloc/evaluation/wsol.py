@@ -13,7 +13,7 @@ github.com/clovaai/wsolevaluation: inference.py and evaluation.py. What differs 
 
 The published code takes its true boxes from text tables; ground truth read from these gives the same whole numbers
 back. Other half-open boxes are taken to hold every pixel that they touch. The published code also makes a map
-with NaN all 0; here undecided pixels get the least decided value, so that only a map without any decided pixel is.
+with NaN all 0; here undecided pixels get the minimum of the others, so that only a map without any decided pixel is.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _LOCK = ".lock"
 
 @contextmanager
 def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """An empty folder beside ``out`` that takes its name when the block ends, and goes when it does not end well.
+    """An empty folder next to ``out`` that gets its name when the block ends, and is removed if the block fails.
 
     Args:
         out: the export's folder.
@@ -57,7 +57,7 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of an export; None where the folder is none."""
+    """The manifest of an export; None if the folder is not one."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):

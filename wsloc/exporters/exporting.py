@@ -37,7 +37,7 @@ def export_run(
     """Write the boxes of a run, which may be unfinished, for a detector or an annotation tool.
 
     The folder gets the files of the format, ``images.csv`` (which image became which file), ``problems.txt`` (one line
-    for each image that cannot be used, where there are any) and ``export.json``. It is there when all of it is written,
+    for each image that cannot be used, if there are any) and ``export.json``. It is there when all of it is written,
     and the same run and settings give the same bytes. Nothing else is changed.
 
     Args:

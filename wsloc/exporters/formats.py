@@ -14,7 +14,7 @@ from wsloc.registries import FORMATS
 
 TRAIN, VAL = "train", "val"
 MASK_PICTURES = "mask_pictures"
-"""Not ``masks``: beside a ``data.yaml`` Ultralytics would take that for semantic segmentation."""
+"""Not ``masks``: next to a ``data.yaml`` Ultralytics would take that for semantic segmentation."""
 Commands = list[tuple[str, str]]
 """What to type next: a title, and a command or lines of Python."""
 
@@ -48,7 +48,7 @@ class WriterContext:
         class_names: of the data set, in its order; then those that only the run has.
         category_ids: a number of each class: the data set's own, or from 1.
         numeric_ids: whether the data set's image ids are numbers, and are kept.
-        splits: ``train``, and ``val`` where there is one.
+        splits: ``train``, and ``val`` if there is one.
         outline: of the boxes' masks.
         media: what becomes of the images.
         root: the data set's folder, absolute, without links.
@@ -104,7 +104,7 @@ class Format:
         next_commands: what the tools that read it take.
         media: what becomes of the images by default.
         finds_images_by_path: whether its files name images by a path, so that they may stay where they are.
-        needs_images: whether its files are useless without the images beside them.
+        needs_images: whether its files are useless without the images next to them.
         suffix: that all images have; None for their own.
         ignores: whether it can mark a region that is to be ignored.
         has_outlines: whether it can hold the outline of a mask.

@@ -1,4 +1,4 @@
-"""Hugging Face's ``imagefolder``: the images of a split in a folder, and ``metadata.jsonl`` beside them."""
+"""Hugging Face's ``imagefolder``: the images of a split in a folder, and ``metadata.jsonl`` next to them."""
 
 from __future__ import annotations
 

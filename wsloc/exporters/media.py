@@ -1,4 +1,4 @@
-"""The images beside their boxes: copied, linked, or left where they are.
+"""The images of the boxes: copied, linked, or left where they are.
 
 Boxes are in pixels of the image after EXIF transposition, but readers differ: Pillow, and with it torchvision, shows
 the stored pixels; OpenCV, Ultralytics and browsers turn them. A turned image is therefore written upright, without the
@@ -27,7 +27,7 @@ TURNED = "left in place with an EXIF orientation"
 NOT_LINKED = "copied, for they cannot be linked"
 JPEG_QUALITY = 95
 _IN_PNG = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB"}
-"""What colors become that PNG does not hold."""
+"""What colors that PNG does not have become."""
 
 
 def look_at(source: Path, size_wh: tuple[int, int], media: Media, counts: Counter[str]) -> ImageHeader | None:

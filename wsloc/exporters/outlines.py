@@ -20,7 +20,7 @@ Ring = NDArray[np.int32]
 
 
 def mask_of(record: BoxRecord) -> NDArray[np.bool_] | None:
-    """The mask of a box, bool ``(h, w)`` over the whole image; None where it has none, or one that is damaged."""
+    """The mask of a box, bool ``(h, w)`` over the whole image; None if it has none, or one that is damaged."""
     try:
         mask = None if record.mask_rle is None else run_lengths.decode(record.mask_rle)
     except ItemError:

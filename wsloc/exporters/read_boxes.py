@@ -88,7 +88,7 @@ def leaves_root(file: str) -> bool:
 
 
 def _fixed(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
-    """The box inside its image with sound scores; its fault, empty where it has none; and what was fixed."""
+    """The box inside its image with sound scores; its fault, empty if it has none; and what was fixed."""
     fixed: tuple[str, ...] = ()
     if not all(map(math.isfinite, record.box_xyxy)):
         return record, NOT_FINITE, ()

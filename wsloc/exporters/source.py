@@ -18,8 +18,8 @@ class Source:
 
     Attributes:
         root: folder that the images lie under.
-        class_names: all of the data set; empty where it has none of its own.
-        category_ids: its own number of each class; None where it has none, and then no numbers of images either.
+        class_names: all of the data set; empty if it has none of its own.
+        category_ids: its own number of each class; None if it has none, and then no numbers of images either.
     """
 
     root: Path
@@ -58,7 +58,7 @@ def open_source(settings: DataSettings, root: Path | None = None, manifest: Mapp
 
 
 def _recorded(manifest: Mapping[str, Any]) -> Source | None:
-    """The source as the run wrote it down; None where it did not, as runs of detectors do not."""
+    """The source as the run wrote it down; None if it did not, as runs of detectors do not."""
     data = manifest.get("data")
     if not isinstance(data, dict) or not isinstance(data.get("root"), str):
         return None

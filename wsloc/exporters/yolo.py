@@ -1,4 +1,4 @@
-"""YOLO: a text file of rows ``class x y width height`` beside each image, and ``data.yaml``.
+"""YOLO: a text file of rows ``class x y width height`` for each image, and ``data.yaml``.
 
 Ultralytics finds the text file of an image by its path, the last ``images`` exchanged for ``labels``: hence flat names.
 """

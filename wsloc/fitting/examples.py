@@ -132,11 +132,11 @@ def hold_out(examples: Examples, fraction: float, seed: int) -> NDArray[np.bool_
     """Which images are not trained on, chosen by a hash of their ids.
 
     Of each class, the rarest first, images are taken in the order of their hash until the fraction of them is reached,
-    one at the least; none is taken that is the last of a class to train on.
+    at least one; the last training image of a class is never taken.
     Images that show no class count as a class.
 
     Args:
-        examples: two images of each class at the least, unless the fraction is 0.
+        examples: at least two images of each class, unless the fraction is 0.
         fraction: of the images of each class, in [0, 0.5].
         seed: of the run.
 

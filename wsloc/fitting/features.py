@@ -116,7 +116,7 @@ def _append(path: Path, task: FeatureTask, pool: Executor | None, progress: Prog
     partial = path.with_suffix(".partial")
     batch_bytes = 4 * task.batch_size * task.shape[1] * task.shape[2]
     with partial.open("ab") as file:
-        # Whole batches only, so that each batch holds the same images as in an undisturbed run.
+        # Whole batches only, so that each batch holds the same images as in an uninterrupted run.
         batches = file.tell() // batch_bytes
         file.truncate(batches * batch_bytes)
         left = task.images[batches * task.batch_size :]
@@ -130,7 +130,7 @@ def _append(path: Path, task: FeatureTask, pool: Executor | None, progress: Prog
 
 
 def _read(task: FeatureTask, image: ImageRecord) -> Tensor | None:
-    """The views of an image ``(V, C, H, W)``, or None where it cannot be read."""
+    """The views of an image ``(V, C, H, W)``, or None if it cannot be read."""
     try:
         make_views: MakeViews = VIEWS[task.views]
         views = make_views(read_image(image.source), task.backbone.preprocessing)

@@ -33,8 +33,8 @@ class Outcome:
         network: with its head.
         history: all epochs.
         best_epoch: whose weights the network has.
-        held_out: the images that chose the epoch, scored; None where none was held out.
-        test: the test images, scored; None where there are none.
+        held_out: the images that chose the epoch, scored; None if none was held out.
+        test: the test images, scored; None if there are none.
         problems: why an image could not be read, by its file.
     """
 

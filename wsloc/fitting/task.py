@@ -39,7 +39,7 @@ class ClassifierTask:
         held_out: bool ``(N,)``.
         loss: of the class scores.
         device: where to compute.
-        test: images to test on, of the same classes; None where there are none.
+        test: images to test on, of the same classes; None if there are none.
     """
 
     settings: FittingSettings

@@ -57,10 +57,10 @@ def train_classifier(
         config: all settings.
         command: the words of the command line, for the manifest.
         announce: is told what is trained, and where, before the first image.
-        progress: watches features, steps and tests go by.
+        progress: shows the progress over features, steps and tests.
 
     Raises:
-        UserError: whatever is wrong with the data set, the network or the folder.
+        UserError: if anything is wrong with the data set, the network or the folder.
     """
     task = open_task(config.data, config.test_split, config.fitting, config.compute)
     plan = plan_threads(task.device, config.compute.workers)

@@ -49,7 +49,7 @@ def score_metrics(
     localizations: Sequence[Box],
     class_names: Sequence[str] | None = None,
 ) -> MetricGroup | None:
-    """What each score says of its boxes: precision when only the best are kept; None where there is no box."""
+    """What each score says of its boxes: precision when only the best are kept; None if there is no box."""
     judged = judge_boxes(truth, localizations, class_names)
     if judged is None:
         return None

@@ -67,7 +67,7 @@ def curves_of_item(model: BoundModel, image: ImageRecord, class_name: str, map_o
     network's bilinearly.
 
     Returns:
-        None where the image cannot be read, the class has no output, or there is no map.
+        None if the image cannot be read, the class has no output, or there is no map.
     """
     saliency, index = map_of(image.image_id, class_name), model.class_index.get(class_name)
     if saliency is None or index is None:

@@ -1,4 +1,4 @@
-"""A run judged against its data set's ground truth."""
+"""A run evaluated against its data set's ground truth."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def common_truth(
 
     Args:
         runs: at least one.
-        settings: of each; the first with true boxes counts. Which images count is told by the runs themselves.
+        settings: of each; the first with true boxes counts. The runs themselves say which images count.
 
     Raises:
         UserError: if a data set cannot be opened, or none has true boxes.

@@ -28,7 +28,7 @@ class Judging:
     """How boxes and maps are judged.
 
     Attributes:
-        maps: None where there are none.
+        maps: None if there are none.
         protocol: of the thresholds, boxes and PxAP.
         score: what sorts the boxes for average precision, one of :data:`wsloc.records.SCORES`.
         held_out: a run on other images, with saved maps, that chooses thresholds, and its data settings; None for

@@ -44,7 +44,7 @@ class PairMap:
         class_name: what to look for in it.
         saliency: float32 ``(h, w)`` over the whole image; NaN where undecided.
         probability: of the class, in [0, 1].
-        rank: of the class among all, from 1; None where there is only one.
+        rank: of the class among all, from 1; None if there is only one.
     """
 
     read: ReadImage
@@ -170,7 +170,7 @@ def cut_maps(
         stage: the segmenter.
         images: with their maps.
         runner: how stages are run.
-        why_no_map: says of a class why the network has no map of it.
+        why_no_map: says why the network has no map of a class.
     """
 
     def split(image: ImageMaps) -> list[PairMap | Failed]:

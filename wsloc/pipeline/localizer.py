@@ -34,7 +34,7 @@ class MapSource(Protocol):
         """The maps of images, in order."""
 
     def why_no_map(self, class_name: str) -> str | None:
-        """Why there is no map of a class; None where there may be one."""
+        """Why there is no map of a class; None if there may be one."""
 
     def identity(self) -> dict[str, Any]:
         """What tells these maps from others; for manifests. ``network`` is the classifier's name."""
@@ -102,7 +102,7 @@ def make_localizer(
         layers: modules whose features the maps come with.
 
     Raises:
-        UserError: whatever is wrong with the device, the network, its weights or the classes.
+        UserError: if anything is wrong with the device, the network, its weights or the classes.
     """
     asked = classes if isinstance(classes, AskedClasses) else AskedClasses(tuple(classes))
     model = Model(config.classifier, config.saliency, config.compute, asked, classifier)

@@ -39,7 +39,7 @@ class ImageMaps:
         read: the image.
         maps: by class name, in order: float32 ``(h, w)`` over the whole image; NaN where no view reached.
         probabilities: by class name, in [0, 1], the mean over the views.
-        ranks: by class name, the rank of its probability among those of all classes, from 1; None where there is only
+        ranks: by class name, the rank of its probability among those of all classes, from 1; None if there is only
             one class.
         features: by layer name, float16 ``(C, h, w)`` over the whole image; empty unless asked for.
     """
@@ -97,7 +97,7 @@ class MapStage:
         return maps_of(self, images, runner)
 
     def why_no_map(self, class_name: str) -> str | None:
-        """Why the network can give no map of a class; None where it can."""
+        """Why the network can give no map of a class; None if it can."""
         return self.model.bound.label_map.why_unusable(class_name)
 
     def identity(self) -> dict[str, Any]:

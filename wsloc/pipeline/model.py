@@ -72,7 +72,7 @@ class Model:
         """The network, loaded at the first call.
 
         Raises:
-            UserError: whatever is wrong with the device, the network, its weights or the classes.
+            UserError: if anything is wrong with the device, the network, its weights or the classes.
         """
         device = choose_device(self.compute.device)
         classifier = self.own or load_classifier(self.classifier)
@@ -122,7 +122,7 @@ class Model:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that the settings name; ``auto`` takes CUDA or MPS where there is one.
+    """The device that the settings name; ``auto`` takes CUDA or MPS if there is one.
 
     Raises:
         UserError: if it is not there.

@@ -27,7 +27,7 @@ class ReadImage:
         class_names: what to look for: its labels, or the classifier's best.
         size_wh: after EXIF transposition.
         working_rgb: uint8 ``(h, w, 3)``, at the resolution of the cut.
-        views: the network's inputs; None where no network is asked.
+        views: the network's inputs; None if no network is asked.
     """
 
     image: ImageRecord
@@ -43,7 +43,7 @@ class ReadStage:
 
     Attributes:
         working_size: longer side of the working image.
-        views: a key of :data:`wsloc.registries.VIEWS`; None where no network is asked.
+        views: a key of :data:`wsloc.registries.VIEWS`; None if no network is asked.
         preprocessing: what the network expects.
     """
 

@@ -36,7 +36,7 @@ class ItemResult:
     Attributes:
         class_name: the class that was asked for.
         localizations: the boxes, the largest component first; empty after a failure.
-        failure: None where there is a box.
+        failure: None if there is a box.
         trace: None after a failure.
     """
 

@@ -80,7 +80,7 @@ class Runner:
 
 @dataclass(slots=True, eq=False)
 class _Slot(Generic[Out]):
-    """The place of an item in the order: empty, then a batch's future, or an answer."""
+    """The slot of an item in the order: empty, then a batch's future, or an answer."""
 
     answer: Out | Failed | None = None
     future: Future[tuple[Sequence[Out | Failed], float]] | None = None
@@ -119,7 +119,7 @@ def fan_out(
 
     Args:
         items: in order.
-        split: an item into its pieces; one that has none holds its place by a :class:`Failed`, which ``join`` sees.
+        split: an item into its pieces; one that has none is represented by a :class:`Failed`, which ``join`` sees.
         run: what the pieces of all items go through.
         join: an item and the answers for its pieces, in their order.
     """

@@ -55,7 +55,7 @@ def available_cores() -> int:
 
 @contextlib.contextmanager
 def applied(plan: ThreadPlan) -> Iterator[Executor | None]:
-    """PyTorch and OpenCV held to the plan, and its pool of workers; None where it has none."""
+    """PyTorch and OpenCV held to the plan, and its pool of workers; None if it has none."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(plan.network)
     cv2.setNumThreads(1)

@@ -47,7 +47,7 @@ def run_charts(
     Args:
         judged: the run and the baselines.
         true: the true boxes that they were judged on.
-        kept: all boxes of the run; None where there is none.
+        kept: all boxes of the run; None if there is none.
         localizations: of the run.
     """
     errors = box_errors(true, localizations)
@@ -160,7 +160,7 @@ def kept_of(lines: Sequence[Line], key: str, title: str, summary: str) -> Chart:
 
 
 def found_fraction(judged: Judged, kept: NDArray[np.bool_]) -> Estimate | None:
-    """Fraction of found items among some; None where there is none."""
+    """Fraction of found items among some; None if there is none."""
     if not kept.any():
         return None
     hits = (judged.iou > IOU_THRESHOLD).astype(np.float64)[kept]

@@ -25,11 +25,11 @@ class GalleryItem:
 
     Attributes:
         image_id: of the image.
-        file: of the image; empty where the run has no record of the item.
+        file: of the image; empty if the run has no record of the item.
         class_name: of the item; empty for an image that failed before a class was known.
         state: ``box``; ``fallback`` for a box in place of an empty mask; ``failed`` for a recorded failure;
             ``missing`` where the truth has the item and the run has no record of it.
-        iou: in [0, 1]; None where there is nothing to judge by.
+        iou: in [0, 1]; None if there is nothing to judge by.
         probability: in [0, 1]; None without a box.
         quality: likewise.
         boxes_xyxy: found, the largest component first, in pixels of the image after EXIF transposition.
@@ -125,7 +125,7 @@ def choose(items: Sequence[GalleryItem], most: int, pictured: frozenset[Pair] = 
     """At most ``most`` items, in their order, the same ones at each call.
 
     Fallbacks and items without a box come first, up to half of them. The rest is divided among the classes as
-    evenly as can be, and in each class spread evenly over the order of IoU (of quality where there is none), its
+    evenly as can be, and in each class spread evenly over the order of IoU (of quality if there is none), its
     best and its worst item included.
 
     Args:

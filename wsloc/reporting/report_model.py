@@ -155,7 +155,7 @@ def _with_judgment(report: RunReport, run: JudgedRun, asked: tuple[str, ...] | N
 
 
 def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
-    """The metrics that a run folder holds, and its average precision by name; None and empty where it has none."""
+    """The metrics that a run folder holds, and its average precision by name; None and empty if it has none."""
     try:
         saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         rows = tuple(
@@ -171,8 +171,8 @@ def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
 
 def precision_note(report: RunReport) -> str:
     """The note on a run's average precision."""
-    told = " The labels said which classes to look for, so it is higher than a detector's." if report.labeled else ""
-    return "Percent; boxes sorted by quality." + told
+    note = " The labels said which classes to look for, so it is higher than a detector's." if report.labeled else ""
+    return "Percent; boxes sorted by quality." + note
 
 
 def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
@@ -208,8 +208,8 @@ def _at_a_glance(
         count = min(2, len(ranked) // 2)
         said.append(f"Best on {_named(ranked[:count])}; worst on {_named(ranked[::-1][:count])}.")
     by_size = {group: found_fraction(judged[RUN], kept) for group, kept in size_groups(true).items()}
-    told = [f"{100 * found.value:.0f} % of those {group}" for group, found in by_size.items() if found]
-    said.append(f"By the fraction of the image that the object covers, it finds {', '.join(told)}.")
+    groups = [f"{100 * found.value:.0f} % of those {group}" for group, found in by_size.items() if found]
+    said.append(f"By the fraction of the image that the object covers, it finds {', '.join(groups)}.")
     missed = [kind for kind in kinds[1:] if kind.count]
     if missed:
         total = sum(kind.count for kind in missed)

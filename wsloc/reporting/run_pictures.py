@@ -66,7 +66,7 @@ def take_photos(
 
 
 def photo_bytes(images: int, layers: Iterable[Mapping[str, str]]) -> int:
-    """How many bytes, as text, each of some photographs may take beside some layers."""
+    """How many bytes, as text, each of some photographs may take in addition to some layers."""
     left = PAGE_BYTES - sum(len(uri) for of_item in layers for uri in of_item.values())
     return min(_LARGEST_PHOTO, left // max(images, 1))
 

@@ -1,4 +1,4 @@
-"""What a run was, as a person asks: which data, which network, how, when, whether to the end."""
+"""What a run was, for readers: which data, which network, how, when, and whether it was completed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SummaryRow:
 
 
 def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[SummaryRow, ...]:
-    """What the manifest and the configuration tell; a row that neither tells is left out."""
+    """What the manifest and the configuration say; a row that neither mentions is left out."""
     manifest = contents.manifest
     timing = manifest.get("timing") or {}
     rows = []
@@ -60,17 +60,17 @@ def subtitle(contents: RunContents, config: LocalizeConfig | None) -> str:
 
 
 def is_detector(contents: RunContents) -> bool:
-    """Whether the boxes are a detector's, on images whose labels it was not told."""
+    """Whether the boxes are a detector's, on images whose labels it was not given."""
     return contents.manifest.get("kind") == "detector"
 
 
 def _is_trained(contents: RunContents) -> bool:
-    """Whether the boxes come from a detector, or from a round of its self-training: the settings tell no method."""
+    """Whether the boxes come from a detector, or from a round of its self-training: the settings name no method."""
     return contents.manifest.get("kind") is not None
 
 
 def detector_name(contents: RunContents) -> str:
-    """The architecture of the detector that made boxes of a run; empty where none of them is a detector's."""
+    """The architecture of the detector that made boxes of a run; empty if none of them is a detector's."""
     records = contents.localizations
     if records and not any(record.method.startswith("detector") for record in records):
         return ""

@@ -1,4 +1,4 @@
-"""A report as Markdown, for who wants text."""
+"""A report as Markdown."""
 
 from __future__ import annotations
 

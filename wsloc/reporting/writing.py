@@ -29,7 +29,7 @@ MAX_ITEMS = 200
 
 
 def write_page(out: Path, page: str, text: str) -> None:
-    """Write a page, and the same in Markdown beside it."""
+    """Write a page, and the Markdown version next to it."""
     write_atomic(out, page)
     write_atomic(out.with_suffix(".md"), text)
 
@@ -50,7 +50,7 @@ def page_of_run(
         dataset: its images; None if they cannot be opened, so that there are no photographs.
         max_items: of the gallery.
         evaluation: of the run as judged, if it is known already.
-        progress: watches metrics and pictures.
+        progress: shows the progress over metrics and pictures.
     """
     kept = read_pictures(run.contents.path)
     report = build_run_report(run, config, max_items, frozenset(kept), evaluation, progress)
@@ -77,7 +77,7 @@ def page_of_runs(
         runs: at least two.
         configs: of each.
         max_items: of the gallery.
-        progress: watches metrics and pictures.
+        progress: shows the progress over metrics and pictures.
 
     Raises:
         UserError: if they have no image or no item in common, or no true box.

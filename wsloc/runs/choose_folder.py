@@ -30,7 +30,7 @@ def open_run_folder(
         settings: the folder that the user named, if any, and what may become of an existing one.
         default_stem: name of a fresh folder in ``runs``, before the number.
         config_yaml: the settings, which an unfinished run must share.
-        identity: what changes a result beside the settings (data, weights, device), as the run's manifest holds it; an
+        identity: what changes a result besides the settings (data, weights, device), as the run's manifest holds it; an
             unfinished run must share it.
         takes_config: whether such settings can be read back by ``config``.
 

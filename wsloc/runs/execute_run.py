@@ -33,7 +33,7 @@ _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow"
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A run that was begun, or taken up again, and not yet finished.
+    """A run that was started or resumed, and is not yet finished.
 
     Attributes:
         folder: held by this process.
@@ -70,7 +70,7 @@ def open_run(
         UserError: if the folder cannot be used, or was started with other images or another network.
     """
     check_map_kind(settings.save_maps, dataset)
-    # What changes a result, beside the configuration.
+    # What changes a result, besides the configuration.
     identity = {
         "dataset_fingerprint": dataset.fingerprint(),
         **localizer.maps.identity(),
@@ -161,7 +161,7 @@ def execute(
 
 
 class _PartFiles:
-    """What a part keeps beside its records: maps and pictures, whole before the records are."""
+    """What a part keeps besides its records: maps and pictures, complete before the records are."""
 
     def __init__(self, folder: Path, number: int, kind: MapKind | None) -> None:
         self._folder, self._kind, self._stack = folder, kind, contextlib.ExitStack()

@@ -50,7 +50,7 @@ def learn_over_set(
         kind: of refiner.
         settings: of the refiner.
         seed: of the run.
-        progress: watches the images go by.
+        progress: shows the progress over the images.
 
     Raises:
         UserError: if no image has a map.

@@ -46,7 +46,7 @@ def check_map_kind(kind: MapKind | None, dataset: Dataset) -> None:
 
 
 def add_maps(part: ArchiveWriter, image: ImageMaps, kind: MapKind) -> None:
-    """Write the maps of an image, with what a cut needs beside them."""
+    """Write the maps of an image, with what else a cut needs."""
     image_id = image.read.image.image_id
     for name, values in image.maps.items():
         fields = {
@@ -109,7 +109,7 @@ class SavedMaps:
             class_name: likewise.
 
         Returns:
-            Float32 ``(h, w)``, NaN where undecided; infinite where the network's answer was; None where there is none.
+            Float32 ``(h, w)``, NaN where undecided; infinite where the network's answer was; None if there is none.
 
         Raises:
             ItemError: if it is no array of two dimensions.

@@ -31,7 +31,7 @@ def from_fields(fields: Fields) -> BoxRecord | Failure:
     """The record of a line; a score that is null is NaN, and so may the numbers of a box be.
 
     Raises:
-        ValueError: if a field is missing or holds what it cannot hold.
+        ValueError: if a field is missing or has an invalid value.
     """
     if not isinstance(fields, Mapping):
         raise ValueError("it is not a JSON object")
@@ -85,8 +85,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole(value: object, minimum: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
 def _is_box(value: object) -> bool:

@@ -4,10 +4,16 @@
     parts/000000.jsonl       results of the first images, and so on; joined and removed at the end
     localizations.jsonl      one box per line
     failures.jsonl           one image or (image, class) pair without a box per line
-    metrics.json             the metrics, where there is ground truth
-    metrics_per_class.csv    likewise
-    annotation_problems.txt  what of the ground truth was left out or fixed, where anything was
-    overlays/                pictures, where asked for
+    metrics.json             the metrics, if there is ground truth
+    metrics_per_class.csv    the metrics of each class, likewise
+    items.csv                one row per judged item, likewise
+    annotation_problems.txt  what was left out of the ground truth or fixed, if anything was
+    pictures/NNNNNN.npz      map, seeds and mask of at most 200 items, for the report
+    maps/NNNNNN.npz          saliency maps, if asked for
+    refiner.safetensors      what the refiner learned, if there is one
+    overlays/                one JPEG per item of the first images, if asked for
+    report.html, report.md   if asked for, or written later
+    exports/FORMAT/          likewise
     manifest.json            what ran, where and how long; its ``complete: true`` is written last
 
 Everything but the manifest has the same bytes for any number of workers and any interruption.
@@ -94,7 +100,7 @@ class RunFolder:
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of a run folder; None where there is none that can be read."""
+    """The manifest of a run folder; None if there is none that can be read."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

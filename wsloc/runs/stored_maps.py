@@ -28,7 +28,7 @@ class StoredMaps:
         run: its folder.
         top_k: whether the run looked for the classifier's best classes, which the store then tells.
         layers: whose features the maps come with.
-        reasons: why classes have no map, by name, as the network's label map told.
+        reasons: why classes have no map, by name, as the network's label map said.
     """
 
     run: Path
@@ -67,7 +67,7 @@ class StoredMaps:
         return {key: manifest.get(key) for key in ("network", "network_sha256", "device")}
 
     def without_substitute(self) -> list[tuple[str, str]]:
-        """As that run told."""
+        """As that run said."""
         return [(name, note) for name, note in read_run_manifest(self.run).get("without_substitute", ())]
 
     def group(self, _image: ReadImage) -> None:

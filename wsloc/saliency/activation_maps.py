@@ -1,4 +1,4 @@
-"""What all class activation maps share: features weighed into one map a pair, rectified, enlarged, fused."""
+"""What all class activation maps share: features weighted into one map per pair, rectified, enlarged, fused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 
 
 def activation_maps(scorer: Scorer, batch: PairBatch, layers: Sequence[Layer], weigh: Weigh) -> Attribution:
-    """``relu`` of the weighed features, enlarged to the images; of several layers the largest, each over its maximum.
+    """``relu`` of the weighted features, enlarged to the images; of several layers the largest, each over its maximum.
 
     Fusing by the maximum follows Jiang et al. 2021 (LayerCAM), without the tanh by which they raise lower layers.
     """
@@ -33,7 +33,7 @@ def activation_maps(scorer: Scorer, batch: PairBatch, layers: Sequence[Layer], w
 def signed_activation_maps(
     scorer: Scorer, batch: PairBatch, layers: Sequence[Layer], weigh: Weigh
 ) -> tuple[list[Tensor], Tensor]:
-    """The weighed features of each layer before any ReLU, ``(P, h, w)`` at the layer's resolution, and the logits.
+    """The weighted features of each layer before any ReLU, ``(P, h, w)`` at the layer's resolution, and the logits.
 
     Gradients are computed from the scores down to the lowest of the layers and no further.
 

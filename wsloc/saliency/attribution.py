@@ -17,7 +17,7 @@ class PairBatch:
         image_index: int64 ``(P,)``, which image each pair means; several pairs may mean the same one. It and the
             classes lie on the device of the images.
         classes: int64 ``(P,)``, which class of the scorer.
-        seeds: one 31-bit seed a pair, for methods that draw noise; empty for zeros.
+        seeds: one 31-bit seed per pair, for methods that draw noise; empty for zeros.
     """
 
     images: Tensor

@@ -68,7 +68,7 @@ def ascend(
 ) -> Iterator[AscentStep]:
     """Gradient ascent on ``S_c(I) - lambda ||I||^2``.
 
-    Each step follows the mean of the gradients so far, weighed by MOMENTUM, and moves the pixels by ``learning_rate``
+    Each step follows the mean of the gradients so far, weighted by MOMENTUM, and moves the pixels by ``learning_rate``
     (root mean square) whatever the size of the gradient, which differs by orders of magnitude between networks and
     grows on the way; the rate falls linearly to zero. Directions are those of the gradient: unlike Adam, which
     moves all pixels alike, it leaves the ground quiet.
@@ -153,7 +153,7 @@ def picture(image: Tensor, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 
 
 def _relu_to_pass_over(scorer: Scorer, class_index: int, image: Tensor) -> int | None:
-    """None where the score has a gradient at the image; else the number of the last ReLU call below the score."""
+    """None if the score has a gradient at the image; else the number of the last ReLU call below the score."""
     _, gradient = _score_and_gradient(scorer, class_index, image, None)
     if gradient.any():
         return None

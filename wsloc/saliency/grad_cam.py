@@ -28,27 +28,27 @@ Layers = Sequence[Layer] | None
 
 
 def grad_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None) -> Attribution:
-    """Each channel weighed by its mean gradient."""
+    """Each channel weighted by its mean gradient."""
     return _maps(scorer, batch, layers, weigh_by_mean_gradient)
 
 
 def grad_cam_plus_plus(scorer: Scorer, batch: PairBatch, layers: Layers = None) -> Attribution:
-    """Each channel weighed by its positive gradients, so that several instances count alike."""
+    """Each channel weighted by its positive gradients, so that several instances count alike."""
     return _maps(scorer, batch, layers, weigh_plus_plus)
 
 
 def layer_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None) -> Attribution:
-    """Each position weighed by its own positive gradient; of use at lower layers too."""
+    """Each position weighted by its own positive gradient; of use at lower layers too."""
     return _maps(scorer, batch, layers, lambda features, gradients: (gradients.relu() * features).sum(dim=1))
 
 
 def xgrad_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None) -> Attribution:
-    """Each channel weighed by its gradient, averaged with the features as weights."""
+    """Each channel weighted by its gradient, averaged with the features as weights."""
     return _maps(scorer, batch, layers, weigh_by_activation)
 
 
 def hires_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None) -> Attribution:
-    """Each position weighed by its own gradient."""
+    """Each position weighted by its own gradient."""
     return _maps(scorer, batch, layers, lambda features, gradients: (gradients * features).sum(dim=1))
 
 

@@ -1,4 +1,4 @@
-"""Seeing and changing what a network computes, be it written as a module or as a function."""
+"""Seeing and changing what a network computes, whether written as a module or as a function."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _ROUNDING = {torch.float32: 5e-6, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 def probes(like: Tensor) -> Tensor:
     """Four inputs ``(4, K, h, w)`` to try: a + b, 0, a and b, each noise about a mean of its own in each channel.
 
-    Noise alone would hardly move a gate behind a pooling of many places.
+    Noise alone would hardly move a gate behind a pooling over many positions.
 
     Args:
         like: ``(N, K, h, w)``, whose shape, type and device they get.

@@ -1,4 +1,4 @@
-"""RISE: the mean of random masks, weighed by the probability that the class keeps under each.
+"""RISE: the mean of random masks, weighted by the probability that the class keeps under each.
 
 Petsiuk, Das, Saenko 2018 (arXiv 1806.07421), equation 6, masks as in section 3.2.
 """

@@ -1,4 +1,4 @@
-"""Score-CAM: features weighed by the score that the class keeps when the image is masked by each of them.
+"""Score-CAM: features weighted by the score that the class keeps when the image is masked by each of them.
 
 Wang et al. 2020 (arXiv 1910.01279), algorithm 1.
 """

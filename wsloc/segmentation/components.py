@@ -30,7 +30,7 @@ def largest_components(
     Args:
         mask: bool ``(H, W)``.
         count: how many at most.
-        min_area_fraction: least area of the second and further ones as a fraction of ``H * W``; the
+        min_area_fraction: minimum area of the second and later ones as a fraction of ``H * W``; the
             largest is returned whatever its area.
 
     Returns:

@@ -17,11 +17,11 @@ PROBABLE_BACKGROUND, PROBABLE_FOREGROUND = int(cv2.GC_PR_BGD), int(cv2.GC_PR_FGD
 def make_seeds(
     saliency: NDArray[np.float32], foreground_quantile: float, background_quantile: float, seed: int
 ) -> NDArray[np.uint8]:
-    """The trimap that a map says.
+    """The trimap of a map.
 
     Seeds are counted by rank, so their number does not depend on how the values are spread. Equal
     values are ranked by a hash of ``seed`` and the pixel's index: ranked by scan order, the background
-    seeds of a map with many zeros would all lie in its top rows. A pixel of the map's least value is
+    seeds of a map with many zeros would all lie in its top rows. A pixel at the map's minimum is
     never foreground, since the map says nothing for it: a map with few other values has fewer
     foreground seeds.
 
@@ -55,7 +55,7 @@ def make_seeds(
 
 
 def _hashed(index: NDArray[np.intp], seed: int) -> NDArray[np.uint32]:
-    """The finalizer of MurmurHash3: a permutation of the 32-bit integers, the same on every machine for good."""
+    """The finalizer of MurmurHash3: a permutation of the 32-bit integers, the same on every machine."""
     mixed = index.astype(np.uint32) ^ np.uint32(seed)
     mixed ^= mixed >> np.uint32(16)
     mixed *= np.uint32(0x85EBCA6B)

@@ -55,7 +55,7 @@ class Segmenter:
     Attributes:
         segment: one answer per item, in order; an item without a mask is an :class:`ItemError`. All images of a call
             have one size.
-        batch_size: most items of a call.
+        batch_size: maximum number of items per call.
         on_device: whether it runs on the device; else in any thread.
     """
 

@@ -2,7 +2,7 @@
 
 The order, augmentation and random draws of an epoch depend on the seed and the epoch alone. Weights, the states of the
 optimizer and the schedule, and the history are therefore all that a resumed training needs: on a CPU with one number
-of threads, it ends with the same bytes as an undisturbed one.
+of threads, it ends with the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the folder of every training holds, beside the results of its kind.
+"""What the folder of every training contains, besides the results of its kind.
 
 config.yaml     the settings
 epochs.csv      learning rate, losses and held-out metrics of each epoch
@@ -26,7 +26,7 @@ _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "pillow")
 
 
 def machine_identity(device: torch.device, threads: int) -> dict[str, object]:
-    """What changes the weights beside settings and data: the same training elsewhere rounds differently.
+    """What changes the weights besides settings and data: the same training elsewhere rounds differently.
 
     Args:
         device: of the network.

@@ -58,7 +58,7 @@ def contact_sheet(blocks: Sequence[Block], tile_wh: tuple[int, int], columns: in
     Args:
         blocks: at least one, each with at least one tile.
         tile_wh: width and height of every picture.
-        columns: most tiles in a row (>= 1); fewer are taken where the rows come out more even.
+        columns: maximum number of tiles per row (>= 1); fewer if that makes the rows more even.
 
     Returns:
         RGB uint8 ``(H, W, 3)``.

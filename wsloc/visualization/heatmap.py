@@ -63,7 +63,7 @@ def gray_map(saliency: NDArray[np.float32], inverted: bool = False) -> Image:
 def stretch_map(saliency: NDArray[np.float32], percentile: float = 99.0) -> NDArray[np.float32]:
     """The map brought to [0, 1] to be looked at: 0 is its minimum, 1 a high percentile of its pixels and all above.
 
-    A few pixels of a gradient map are far above all others, and a scale up to the maximum leaves the rest in the dark;
+    A few pixels of a gradient map are far above all others, and a scale up to the maximum would hide the rest;
     a RISE map is nowhere near 0. The authors of SmoothGrad (Smilkov et al. 2017, arXiv 1706.03825) show their maps so,
     with the 99th percentile.
 

@@ -1,4 +1,4 @@
-"""One item at a glance: image, map, seeds, mask and box beside each other."""
+"""One item at a glance: image, map, seeds, mask and box side by side."""
 
 from __future__ import annotations
 

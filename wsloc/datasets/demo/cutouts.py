@@ -16,7 +16,7 @@ from wsloc.datasets.demo.pictures import GRAY, load_picture
 FEATHER_PX = 0.6
 MAX_ROTATION_DEG = 12.0
 MAX_GROWTH = 1.2
-"""By how much turning and tilting may widen a cut-out at most: the largest must still fit into its scene."""
+"""The factor by which turning and tilting may widen a cut-out at most: the largest must still fit into its scene."""
 
 _BLOB_SIDE = 96
 

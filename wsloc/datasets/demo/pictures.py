@@ -30,7 +30,7 @@ SHA256 = {
 """Files used and their SHA-256, as in scikit-image 0.23 to 0.26."""
 
 GRAY = frozenset({"brick.png", "camera.png", "cell.png", "coins.png", "grass.png", "gravel.png"})
-"""Pictures without color, which get a random one: else a class or a background could be told by its lack."""
+"""Pictures without color, which get a random one: or the lack of color would give a class away."""
 
 
 @cache
