@@ -101,8 +101,8 @@ def write_run(folder: Path, count: int, shape: Shape) -> None:
         for number in range(images):
             file = file_of(number, shape)
             left = count - shape.boxes_an_image * number
-            for place, class_name in enumerate(classes_of(number, shape)[:left]):
-                box, fraction, mask_rle = items[(number + 13 * place) % len(items)]
+            for index, class_name in enumerate(classes_of(number, shape)[:left]):
+                box, fraction, mask_rle = items[(number + 13 * index) % len(items)]
                 probability = float(generator.random())
                 record = Localization(
                     str(number + 1) if shape.dataset == "coco" else file, file, class_name, box, probability,
@@ -123,7 +123,7 @@ def write_dataset(folder: Path, root: Path, images: int, shape: Shape) -> None:
     (folder / "run" / "config.yaml").write_text(f"dataset: coco\nroot: {root}\nsplit: train2017\n")
     (root / "annotations").mkdir()
     # As long as COCO's own on average.
-    outline = [[round(0.37 * place, 2) for place in range(50)]]
+    outline = [[round(0.37 * index, 2) for index in range(50)]]
     with (root / "annotations" / "instances_train2017.json").open("w") as file:
         categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
         file.write(json.dumps({"categories": categories})[:-1] + ', "images": [')
@@ -132,12 +132,12 @@ def write_dataset(folder: Path, root: Path, images: int, shape: Shape) -> None:
             file.write((",\n" if number else "") + json.dumps(entry))
         file.write('], "annotations": [')
         for number in range(images):
-            for place, class_name in enumerate(classes_of(number, shape)):
+            for index, class_name in enumerate(classes_of(number, shape)):
                 annotation = {
-                    "id": number * shape.boxes_an_image + place + 1, "image_id": number + 1, "iscrowd": 0, "area": 9.5,
+                    "id": number * shape.boxes_an_image + index + 1, "image_id": number + 1, "iscrowd": 0, "area": 9.5,
                     "category_id": CLASSES.index(class_name) + 1, "bbox": [10, 20, 30, 40], "segmentation": outline,
                 }  # fmt: skip
-                file.write((",\n" if number or place else "") + json.dumps(annotation))
+                file.write((",\n" if number or index else "") + json.dumps(annotation))
         file.write("]}")
 
 
@@ -146,7 +146,7 @@ def file_of(number: int, shape: Shape) -> str:
 
 
 def classes_of(number: int, shape: Shape) -> list[str]:
-    return [CLASSES[(number + 7 * place) % len(CLASSES)] for place in range(shape.boxes_an_image)]
+    return [CLASSES[(number + 7 * index) % len(CLASSES)] for index in range(shape.boxes_an_image)]
 
 
 def made_item(generator: np.random.Generator) -> tuple[tuple[float, float, float, float], float, dict[str, object]]:

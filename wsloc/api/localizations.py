@@ -58,8 +58,8 @@ class Localizations:
     @property
     def image_index(self) -> NDArray[np.int64]:
         """Int64 ``(N,)``: which of the images each box is in."""
-        index = {image.image_id: number for number, image in enumerate(self.images)}
-        return np.array([index[record.image_id] for record in self.records], dtype=np.int64)
+        index_of = {image.image_id: index for index, image in enumerate(self.images)}
+        return np.array([index_of[record.image_id] for record in self.records], dtype=np.int64)
 
     @property
     def masks(self) -> tuple[NDArray[np.bool_] | None, ...]:

@@ -380,5 +380,5 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _listing(items: Iterable[object], joint: str = "and") -> str:
-    *most, last = map(str, items)
-    return f"{', '.join(most)} {joint} {last}" if most else last
+    *others, last = map(str, items)
+    return f"{', '.join(others)} {joint} {last}" if others else last

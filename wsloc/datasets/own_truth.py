@@ -124,11 +124,11 @@ def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, P
     labels = tuple(labels)
     found = {}
     for label in labels:
-        places = [masks / mask_place(label, image_id)]
+        candidates = [masks / mask_place(label, image_id)]
         # A label that contains ../ is not a folder of masks.
-        places += [] if leaves(masks, label) else [masks / label / short]
-        places += [masks / f"{image_id}.png", masks / short] if len(labels) == 1 else []
-        if path := next(filter(is_there, places), None):
+        candidates += [] if leaves(masks, label) else [masks / label / short]
+        candidates += [masks / f"{image_id}.png", masks / short] if len(labels) == 1 else []
+        if path := next(filter(is_there, candidates), None):
             found[label] = path
     return found
 

@@ -88,14 +88,14 @@ def export_run(
             "selection": dataclasses.asdict(selection),
             "layout": {**dataclasses.asdict(layout), "media": media_mode, "segmentation": context.outline},
             # Where the images are: relative to the export, or where the data set is.
-            "image_folders": {split: place.as_posix() for split, place in folders.items()},
+            "image_folders": {split: relative.as_posix() for split, relative in folders.items()},
             "counts": counts.as_fields(),
             "warnings": [*counts.warnings(), *warnings],
             "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    return Export(out, manifest, {split: out / place for split, place in folders.items()})
+    return Export(out, manifest, {split: out / relative for split, relative in folders.items()})
 
 
 def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:

@@ -75,9 +75,9 @@ def _rings(mask: NDArray[np.bool_], tolerance: float) -> list[Ring]:
     borders = [_simplified(ring, tolerance) for ring in edges]
     parents = hierarchy[0, :, 3].tolist()
     return [
-        _joined(border, [borders[k] for k, of in enumerate(parents) if of == number])
-        for number, border in enumerate(borders)
-        if parents[number] < 0
+        _joined(border, [borders[k] for k, of in enumerate(parents) if of == index])
+        for index, border in enumerate(borders)
+        if parents[index] < 0
     ]
 
 
@@ -87,7 +87,7 @@ def _without_repeats(ring: Ring) -> Ring:
 
 def _simplified(ring: Ring, tolerance: float) -> Ring:
     """Fewer corners; the outermost on each side stay, and a ring that would lose its shape is left as it is."""
-    fixed = sorted({int(place) for end in (ring.argmin(axis=0), ring.argmax(axis=0)) for place in end})
+    fixed = sorted({int(index) for end in (ring.argmin(axis=0), ring.argmax(axis=0)) for index in end})
     arcs = []
     for start, end in zip(fixed, [*fixed[1:], fixed[0] + len(ring)], strict=True):
         arc = ring[np.arange(start, end + 1) % len(ring)]

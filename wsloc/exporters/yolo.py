@@ -30,14 +30,14 @@ _READ_BY_ULTRALYTICS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tif
 
 def write_yolo(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``labels/SPLIT/NAME.txt`` and ``data.yaml``; center and sides as fractions of the image, to 1e-7."""
-    numbers = context.class_indices()
+    indices = context.class_indices()
     for split in context.splits:
         (folder / "labels" / split).mkdir(parents=True)
     has_val, unread = False, 0
     for image in images:
         has_val |= image.split == VAL
         unread += Path(image.name).suffix.lower() not in _READ_BY_ULTRALYTICS
-        rows = [_row(box, image.size_wh, numbers[box.record.class_name]) for box in image.boxes]
+        rows = [_row(box, image.size_wh, indices[box.record.class_name]) for box in image.boxes]
         path = folder / "labels" / image.split / f"{Path(image.name).stem}.txt"
         path.write_text("".join(rows), encoding="ascii")
     (folder / DATA).write_text(_data(context.class_names, has_val), encoding="utf-8")
@@ -47,17 +47,17 @@ def write_yolo(folder: Path, images: Iterable[ExportImage], context: WriterConte
     return tuple(warnings)
 
 
-def _row(box: ScoredBox, size_wh: tuple[int, int], number: int) -> str:
+def _row(box: ScoredBox, size_wh: tuple[int, int], index: int) -> str:
     width, height = size_wh
     x0, y0, x1, y1 = box.record.box_xyxy
     fractions = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-    return f"{number} " + " ".join(f"{fraction:.7f}" for fraction in fractions) + "\n"
+    return f"{index} " + " ".join(f"{fraction:.7f}" for fraction in fractions) + "\n"
 
 
 def _data(class_names: tuple[str, ...], has_val: bool) -> str:
     """``data.yaml``. Without ``path`` its folders are taken to be relative to itself."""
     lines = [f"train: images/{TRAIN}", f"val: images/{VAL if has_val else TRAIN}", "names:"]
-    lines += [f"  {number}: {_quoted(_unlike_wordnet(name))}" for number, name in enumerate(class_names)]
+    lines += [f"  {index}: {_quoted(_unlike_wordnet(name))}" for index, name in enumerate(class_names)]
     return "\n".join(lines) + "\n"
 
 

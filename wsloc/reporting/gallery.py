@@ -121,8 +121,10 @@ def true_boxes_of(
     return tuple(boxes), tuple(bool(truth.difficult[index]) for index in own), truth.size_wh
 
 
-def choose(items: Sequence[GalleryItem], most: int, pictured: frozenset[Pair] = frozenset()) -> tuple[GalleryItem, ...]:
-    """At most ``most`` items, in their order, the same ones at each call.
+def choose(
+    items: Sequence[GalleryItem], max_items: int, pictured: frozenset[Pair] = frozenset()
+) -> tuple[GalleryItem, ...]:
+    """At most ``max_items`` items, in their order, the same ones at each call.
 
     Fallbacks and items without a box come first, up to half of them. The rest is divided among the classes as
     evenly as can be, and in each class spread evenly over the order of IoU (of quality if there is none), its
@@ -132,16 +134,16 @@ def choose(items: Sequence[GalleryItem], most: int, pictured: frozenset[Pair] = 
         items: of a run.
         pictured: items that the run kept pictures of; if there are enough of them, only they are chosen.
     """
-    if len(items) <= most:
+    if len(items) <= max_items:
         return tuple(items)
     odd = [index for index, item in enumerate(items) if item.state != "box"]
     boxed = [index for index, item in enumerate(items) if item.state == "box"]
-    chosen = _spread(odd, min(len(odd), max(most // 2, most - len(boxed))))
+    chosen = _spread(odd, min(len(odd), max(max_items // 2, max_items - len(boxed))))
     kept = [index for index in boxed if items[index].pair in pictured]
     plain: dict[str, list[int]] = defaultdict(list)
-    for index in kept if len(kept) >= most - len(chosen) else boxed:
+    for index in kept if len(kept) >= max_items - len(chosen) else boxed:
         plain[items[index].class_name].append(index)
-    room = _divide({name: len(indices) for name, indices in plain.items()}, most - len(chosen))
+    room = _divide({name: len(indices) for name, indices in plain.items()}, max_items - len(chosen))
     for name, indices in plain.items():
         chosen += _spread(sorted(indices, key=lambda index: (_order(items[index]), index)), room[name])
     return tuple(items[index] for index in sorted(chosen))

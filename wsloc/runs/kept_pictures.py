@@ -35,8 +35,8 @@ def choose_pictured(images: Sequence[ImageRecord], max_items: int = MAX_ITEMS) -
     rarest_first = sorted(of_class.values(), key=len)
     for done, pairs in enumerate(rarest_first):
         room = (max_items - len(chosen)) // (len(rarest_first) - done)
-        places = np.linspace(0, len(pairs) - 1, min(room, len(pairs))).round().astype(int)
-        chosen += [pairs[place] for place in places]
+        indices = np.linspace(0, len(pairs) - 1, min(room, len(pairs))).round().astype(int)
+        chosen += [pairs[index] for index in indices]
     return frozenset(chosen)
 
 

@@ -47,10 +47,10 @@ def signed_activation_maps(
         order = []
         for pairs, gradients in pair_gradients(scores, features, batch.image_index):
             order.append(pairs)
-            for number, (feature, gradient_) in enumerate(zip(features, gradients, strict=True)):
+            for index, (feature, gradient_) in enumerate(zip(features, gradients, strict=True)):
                 own = feature.detach()[batch.image_index[pairs]]
                 grids = (as_grid(tensor.float(), batch.size_hw) for tensor in (own, gradient_))
-                of_pairs[number].append(weigh(*grids))
+                of_pairs[index].append(weigh(*grids))
     if not order:
         return [batch.images.new_zeros((0, 1, 1)) for _ in layers], logits.detach()
     back = torch.cat(order).argsort()

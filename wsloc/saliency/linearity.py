@@ -87,8 +87,8 @@ def _linear_stand_in(function: Function, args: tuple[Any, ...], kwargs: dict[str
         gated = features * (pattern > 0)
         return features.copy_(gated) if is_in_place(function, args, kwargs) else gated
     options = {key: value for key, value in kwargs.items() if key != "input"}
-    _, places = _MAXIMA[function](pattern.expand(features.shape), *args[1:], **options)
-    return features.flatten(start_dim=2).gather(2, places.flatten(start_dim=2)).view_as(places)
+    _, indices = _MAXIMA[function](pattern.expand(features.shape), *args[1:], **options)
+    return features.flatten(start_dim=2).gather(2, indices.flatten(start_dim=2)).view_as(indices)
 
 
 def _pattern(shape: torch.Size) -> Tensor:

@@ -48,8 +48,8 @@ def occlusion(
     falls = scores[:, None] - scores_of_versions(scorer, batch, len(windows), hide, scorer.pair_scores)
     total = falls.new_zeros((len(batch), *batch.size_hw))
     count = falls.new_zeros(batch.size_hw)
-    for number, window in enumerate(windows):
-        total[(slice(None), *window)] += falls[:, number, None, None]
+    for index, window in enumerate(windows):
+        total[(slice(None), *window)] += falls[:, index, None, None]
         count[window] += 1
     return Attribution((total / count).relu(), logits)
 

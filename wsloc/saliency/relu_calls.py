@@ -36,6 +36,6 @@ def _bounds(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 def is_in_place(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether such a call also changes its input."""
-    place = {F.relu: 1, F.relu6: 1, F.hardtanh: 3}.get(function)
-    asked = kwargs.get("inplace", place is not None and len(args) > place and args[place])
+    index = {F.relu: 1, F.relu6: 1, F.hardtanh: 3}.get(function)
+    asked = kwargs.get("inplace", index is not None and len(args) > index and args[index])
     return function in _RELU_IN_PLACE | _CLIPPED_IN_PLACE or bool(asked)

@@ -98,8 +98,8 @@ def contact_sheet(blocks: Sequence[Block], tile_wh: tuple[int, int], columns: in
         draw.text((2 * gap, baseline), heading, font=heading_font, fill=_INK, anchor="ls")
         note_left = 2 * gap + heading_font.getlength(heading) + gap
         draw.text((note_left, baseline), note, font=caption_font, fill=_FAINT_INK, anchor="ls")
-        for number, tile in enumerate(block.tiles):
-            row, column = divmod(number, columns)
+        for index, tile in enumerate(block.tiles):
+            row, column = divmod(index, columns)
             left = 2 * gap + column * (cell_width + gap)
             upper = top + heading_height + row * row_height
             picture_left = left + (cell_width - width) // 2
@@ -126,8 +126,8 @@ def _pictured(tile: Tile, tile_wh: tuple[int, int], type_size: int) -> Image.Ima
         _plain(tile.reason[:1].upper() + tile.reason[1:]), width - type_size, height - type_size, type_size
     )
     top = (height - line_height * len(lines)) / 2
-    for number, line in enumerate(lines):
-        middle = (width / 2, top + (number + 0.5) * line_height)
+    for index, line in enumerate(lines):
+        middle = (width / 2, top + (index + 0.5) * line_height)
         draw.text(middle, line, font=font, fill=_FAINT_INK, anchor="mm")
     return empty
 

@@ -43,8 +43,8 @@ def item_panel(
     )
     height, width = image_rgb.shape[:2]
     panel = np.full((height + _CAPTION_HEIGHT, 4 * width + 3 * _GAP, 3), 255, dtype=np.uint8)
-    for number, picture in enumerate(pictures):
-        left = number * (width + _GAP)
+    for index, picture in enumerate(pictures):
+        left = index * (width + _GAP)
         panel[_CAPTION_HEIGHT:, left : left + width] = picture
     text = caption.encode("ascii", "replace").decode()
     cv2.putText(panel, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
