@@ -145,7 +145,7 @@ class Scored:
     scores: dict[str, NDArray[np.float64]]
 
     def difference(self, name: str) -> Estimate:
-        """Fraction of right boxes in the better half less that in the other."""
+        """Fraction of right boxes in the better half minus that in the other."""
         return estimate(half_difference, rank(self.boxes, self.scores[name], self.boxes.right))
 
 
@@ -224,7 +224,7 @@ def train_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[
     }
     yield (
         f"On train ({counted(judged[networks[0], 'train']['all'])}): fraction of right boxes (IoU > 0.5) in the better "
-        "half less that in the other half, in points."
+        "half minus that in the other half, in points."
     )
     yield ""
     yield f"| score | {' | '.join(networks)} | mean |"

@@ -32,7 +32,7 @@ _EXIF_ORIENTATION = 274
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image file says of itself before its pixels are decoded.
+    """The header of an image file, read before its pixels are decoded.
 
     Attributes:
         stored_wh: width and height as stored, before EXIF transposition.

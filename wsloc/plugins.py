@@ -1,4 +1,4 @@
-"""Entries chosen by name: wsloc's own, those added at run time, and anyone's as ``package.module:attribute``."""
+"""Entries chosen by name: wsloc's own, those added at run time, and the user's, as ``package.module:attribute``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Registry(MutableMapping[str, T]):
         return name in self._entries
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The entry of a known name, else the default."""
+        """The entry of a known name, or the default."""
         if name not in self:
             return default
         return self[name]
@@ -78,7 +78,7 @@ class Registry(MutableMapping[str, T]):
 
 
 def bind_entry(registry: Registry[Any], name: str, kind: type[T], *given: Any) -> T:
-    """What an entry makes of what it is given.
+    """The result of an entry for some arguments.
 
     Args:
         registry: whose entries are functions.

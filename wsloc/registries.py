@@ -1,7 +1,7 @@
 """Everything that a user chooses by name: one entry per name, imported on first use.
 
-To add one, write a file and add a line here; ``package.module:attribute`` on the command line does without the line.
-docs/architecture.md says what each kind of entry is; whoever takes one names its type, so that this table, which the
+To add one, write a file and add a line here; ``package.module:attribute`` on the command line needs no line.
+docs/architecture.md says what each kind of entry is; code that uses one names its type, so that this table, which the
 configuration reads, needs to import none of them.
 """
 

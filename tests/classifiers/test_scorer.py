@@ -115,7 +115,7 @@ def test_a_functional_softmax_or_sigmoid_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("change", [lambda x: x.detach(), lambda _: LOGITS], ids=["detached", "constant"])
 def test_outputs_without_a_gradient_are_refused(change: Callable[[Tensor], object]) -> None:
-    with pytest.raises(UserError, match=r"outputs have no gradient with respect to the image; take torch\.no_grad"):
+    with pytest.raises(UserError, match=r"outputs have no gradient with respect to the image; remove torch\.no_grad"):
         check_network(make_scorer(Fixed(change), [[0]]), (3, 8, 8))
 
 

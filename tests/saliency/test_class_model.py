@@ -181,20 +181,20 @@ def test_a_score_that_is_flat_before_its_last_relu_too_is_refused() -> None:
     network = _EndsInRelu(F.relu)
     with torch.no_grad():
         network.below.bias.fill_(-1)
-    with pytest.raises(UserError, match=r"zero everywhere .*, even before the last ReLU; take another `start`"):
+    with pytest.raises(UserError, match=r"zero everywhere .*, even before the last ReLU; use another `start`"):
         next(ascend(make_scorer(network, [[0]]), 0, torch.zeros(1, 2, 3)))
     # Elsewhere it is not flat.
     assert not next(ascend(make_scorer(network, [[1]]), 0, torch.full((1, 2, 3), 5.0))).before_last_relu
 
 
 def test_a_flat_score_without_any_relu_is_refused() -> None:
-    with pytest.raises(UserError, match="zero everywhere in the image to start from; take another `start`"):
+    with pytest.raises(UserError, match="zero everywhere in the image to start from; use another `start`"):
         next(ascend(_linear([[0.0, 0.0]]), 0, _row(1, 2)))
 
 
 def test_a_score_that_is_not_finite_is_refused() -> None:
     scorer = _linear([[float("nan"), 1.0]])
-    with pytest.raises(UserError, match="The score is nan after 0 steps; take a smaller `learning_rate`"):
+    with pytest.raises(UserError, match="The score is nan after 0 steps; use a smaller `learning_rate`"):
         next(ascend(scorer, 0, _row(1, 2)))
 
 

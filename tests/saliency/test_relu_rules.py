@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @CHANGED
 def test_any_other_nonlinearity_is_refused(rule: Rule, make: Callable[[], nn.Module], named: str) -> None:
     network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), make(), nn.Flatten(), nn.Linear(3, 1))
-    with pytest.raises(UserError, match=rf"but this network also runs {named}\w*; take another `method`\.$"):
+    with pytest.raises(UserError, match=rf"but this network also runs {named}\w*; use another `method`\.$"):
         _map(rule, network, torch.ones(1, 2, 1, 1))
 
 

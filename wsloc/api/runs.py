@@ -83,7 +83,7 @@ def evaluate(
         None if there is no ground truth.
 
     Raises:
-        UserError: if the folder is no run, or its data set cannot be opened.
+        UserError: if the folder is not a run, or its data set cannot be opened.
     """
     if not isinstance(boxes, str | os.PathLike):
         if truth is None:
@@ -155,7 +155,7 @@ def report(
         The page; the Markdown version is next to it.
 
     Raises:
-        UserError: if a folder is no run, or its data set cannot be opened.
+        UserError: if a folder is not a run, or its data set cannot be opened.
     """
     folders = [Path(runs)] if isinstance(runs, str | os.PathLike) else [Path(run) for run in runs]
     contents = [read_run(folder) for folder in folders]

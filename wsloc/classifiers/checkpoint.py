@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
         The state dict, on the CPU, with the dtypes it was saved with; and the info.
 
     Raises:
-        UserError: if the file is missing, is no safetensors file or was not written by wsloc.
+        UserError: if the file is missing, is not a safetensors file or was not written by wsloc.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -50,7 +50,7 @@ def head_name(network: nn.Module, arch: str) -> str:
             return name
     raise UserError(
         f"{arch} has no layer called {', '.join(_HEADS[:-1])} or {_HEADS[-1]} that reads pooled features, so it cannot "
-        "get a linear head; take a convolutional network such as resnet50."
+        "get a linear head; use a convolutional network such as resnet50."
     )
 
 
@@ -74,7 +74,7 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
         arch: what the network is called.
 
     Raises:
-        UserError: if the network cannot take the image, or what its head reads is no average over the image.
+        UserError: if the network cannot take the image, or its head does not read averages over the image.
     """
     noise = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
     averages: list[Tensor] = []
@@ -94,7 +94,7 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
     except (RuntimeError, ValueError, TypeError) as error:
         raise UserError(
             f"{arch} cannot take an image of shape {input_shape} with a linear head: {one_line(error)[:200]}; set "
-            "`input_size`, or take another `arch`."
+            "`input_size`, or use another `arch`."
         ) from error
     finally:
         for hook in hooks:
@@ -106,7 +106,7 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
     if not isinstance(features, Tensor) or features.ndim != 2 or not averaged:
         raise UserError(
             f"The head of {arch} does not read averages of features over the image, so class activation maps would "
-            "not be exact; take a convolutional network such as resnet50."
+            "not be exact; use a convolutional network such as resnet50."
         )
     return features.shape[1]
 

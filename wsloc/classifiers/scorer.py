@@ -146,7 +146,7 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
     except CheckpointError as error:
         raise UserError(
             "The network computes features again in the backward pass (torch.utils.checkpoint), where they cannot be "
-            "watched; switch its checkpointing off, or take `method='gradient'`."
+            "watched; switch its checkpointing off, or use `method='gradient'`."
         ) from error
     finally:
         for hook in hooks:
@@ -203,8 +203,8 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
                 ) from error
         if gradient is None:
             raise UserError(
-                "The network's outputs have no gradient with respect to the image; take torch.no_grad() and .detach() "
-                "out of its forward(), and give it neither quantized nor in inference mode."
+                "The network's outputs have no gradient with respect to the image; remove torch.no_grad() and .detach()"
+                " from its forward(), and use neither quantization nor inference mode."
             )
         if _last_operation(logits) in _PROBABILITY_OPERATIONS:
             raise UserError(

@@ -48,6 +48,6 @@ def _print_rounds(out: Path, rounds: Sequence[RoundFigures], *, readable: bool) 
         best = len(rounds) - 1
         print("Without true boxes the best round is unknown.")
     else:
-        print(f"The highest {HEADLINE} is that of round {best}; whoever chooses by it has looked at true boxes.")
+        print(f"Round {best} has the highest {HEADLINE}; choosing it means having looked at true boxes.")
     page = ("a page to look at", f"wsloc report {' '.join(folders)}")
     print_next([page, ("a detector of them", f"wsloc train-detector --boxes-from {folders[best]}")])

@@ -39,7 +39,7 @@ class CocoAnnotation:
         label: its name in messages.
         class_name: name of its category.
         crowd: whether it is a region of many objects.
-        bbox: as the file has it, unchecked: labels do without.
+        bbox: as the file has it, unchecked: labels do not need it.
         segmentation: likewise.
     """
 
@@ -71,7 +71,7 @@ def read_content(path: Path) -> CocoContent:
     """Everything in an instances file but licenses and the like.
 
     Raises:
-        UserError: if it cannot be read, is no instances file, has an image or a category without id or name, an id
+        UserError: if it cannot be read, is not an instances file, has an image or a category without id or name, an id
             twice, or a file name that leaves the folder.
     """
     try:

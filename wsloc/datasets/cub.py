@@ -7,7 +7,7 @@ gray pictures in ``segmentations/``, inside the folder or beside it.
 
 The data set's README calls the boxes "measured in pixels" and says no more. They are read as 0-based, and both
 ``(x, y)`` and ``(x + width, y + height)`` as pixels of the box. The tables of wsolevaluation (Choe et al. 2020) hold
-``x, y, x + width, y + height`` unchanged and count both ends in; corners there reach 0 on the left, and on the right
+``x, y, x + width, y + height`` unchanged and include both ends; corners there reach 0 on the left, and on the right
 499 but not 500 in images 500 px wide.
 """
 

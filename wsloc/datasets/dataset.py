@@ -16,7 +16,7 @@ FileProblem = tuple[Path, str]
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The side of a data set that code which makes boxes may see.
+    """The part of a data set that code that makes boxes may see.
 
     Attributes:
         name: short, for run folders and tables.
@@ -46,7 +46,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class GroundTruthSet:
-    """The side that evaluation alone opens.
+    """The part that only evaluation opens.
 
     Attributes:
         images: by image id; an image whose annotation cannot be read has no entry.

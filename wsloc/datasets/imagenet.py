@@ -11,7 +11,7 @@ order of the ids they are the outputs of an ImageNet network.
 
 The XML files are VOC's in form, but 0-based, both corners being pixels of the box. Nothing that comes with them
 says so; the numbers do: corners reach 0, and 499 but not 500 in images 500 px wide, also in Kaggle's
-LOC_val_solution.csv and, unchanged, in the tables of wsolevaluation (Choe et al. 2020), which count both ends in.
+LOC_val_solution.csv and, unchanged, in the tables of wsolevaluation (Choe et al. 2020), which include both ends.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def annotation_of(dataset: Dataset, image: ImageRecord) -> Path:
     ilsvrc, _, cls_loc, split, *rest = PurePosixPath(image.file).parts
     folder = dataset.root / ilsvrc / "Annotations" / cls_loc / split
     nested = folder.joinpath(*rest).with_suffix(".xml")
-    # Who sorted the images of val into folders seldom sorted the annotations, too.
+    # Users who sort the images of val into folders seldom sort the annotations, too.
     return folder / nested.name if split == "val" and not is_there(nested) else nested
 
 

@@ -66,7 +66,7 @@ def leaves(root: Path, file: str) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file exists; a name that is too long for the file system is that of none, where pathlib raises."""
+    """Whether a file exists; False for a name that is too long for the file system, where pathlib raises."""
     try:
         return path.is_file()
     except OSError:

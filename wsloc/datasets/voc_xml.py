@@ -24,7 +24,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     """The root of an annotation.
 
     Raises:
-        ItemError: if it cannot be read, is no XML, or declares entities.
+        ItemError: if it cannot be read, is not XML, or declares entities.
     """
     try:
         content = path.read_bytes()

@@ -21,7 +21,7 @@ from wsloc.detection.data import BoxedImage
 _GRAY = 114
 """What lies around an image that is zoomed out."""
 _MIN_VISIBLE = 0.5
-"""Fraction of an object that must be left for it to stay an object; with less of it, its rest is ignored."""
+"""Fraction of an object that must be left for it to count; if less is left, the rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

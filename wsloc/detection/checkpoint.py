@@ -47,7 +47,7 @@ def load_detector(path: Path) -> Detector:
     """Read a detector that :func:`save_detector` wrote.
 
     Raises:
-        UserError: if the file is missing, no safetensors file, or not of a detector that this wsloc knows.
+        UserError: if the file is missing, not a safetensors file, or not of a detector that this wsloc knows.
     """
     state, info = _read(path)
     try:

@@ -26,7 +26,7 @@ from wsloc.detection.ignoring import make_ignoring
 from wsloc.registries import DETECTORS
 
 _SCORE_THRESHOLD = 0.01
-"""Least score of a detection: average precision counts the uncertain ones, too."""
+"""Minimum score of a detection: average precision counts the uncertain ones, too."""
 
 Build = Callable[[int, int | None, Callable[[nn.Module, str], None]], nn.Module]
 """From the number of outputs (with the background), the shorter side of the images (None: the detector's own), and
@@ -39,7 +39,7 @@ class Architecture:
 
     Attributes:
         build: makes it.
-        backbone: the classifier that it looks with.
+        backbone: the classifier that it is built on.
         frozen: name prefixes of the backbone's first layers, which stay as they are where they are pretrained.
         learning_rate: its highest, for a batch of 8.
     """
@@ -178,7 +178,7 @@ def _with_pyramid(
 
 
 def _mobilenet_v2_320(outputs: int, image_size: int | None, load: Callable[[nn.Module, str], None]) -> nn.Module:
-    """What torchvision's mobilenet_v3_large_320_fpn is to its larger sister: the last two stages alone, at strides 16
+    """Like torchvision's mobilenet_v3_large_320_fpn: only the last two stages, at strides 16
     and 32, which bear anchors of every size. With few proposals, it learns an image in a fifth of a second of one
     core, at 224 pixels."""
     features = torchvision.models.mobilenet_v2(weights=None).features

@@ -98,7 +98,7 @@ class ItemRow:
     boxes_xyxy: tuple[BoxXyxy | None, ...]
 
     def change(self, run: int = -1) -> float:
-        """IoU of a run, by default the last, less that of the first."""
+        """IoU of a run, by default the last, minus that of the first."""
         return self.ious[run] - self.ious[0]
 
 

@@ -4,7 +4,7 @@ Boxes are sorted by a score, the most certain first. The curve is the fraction o
 of their class, difficult ones included), or their mean IoU, among the first k of N. Its *area* is the mean over
 k = 1 ... N; with right and wrong boxes it is one minus the area under the risk-coverage curve (Geifman and El-Yaniv
 2017, arXiv 1705.08500; Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206). A random order has the precision of all
-boxes as its area, so the *gain* of a score is its area less that precision.
+boxes as its area, so the *gain* of a score is its area minus that precision.
 
 Boxes of equal score are one step: each counts as their mean, which is what a random order among them gives on
 average. No order of the input changes a figure.
@@ -75,7 +75,7 @@ class KeptCurve:
         best: float64 ``(N,)``: the precision that the best possible order has with 1, 2, ... N boxes kept.
         area: of the score.
         best_area: of the best possible order.
-        gain: area less the precision of all boxes, the area of a random order.
+        gain: area minus the precision of all boxes, the area of a random order.
     """
 
     fraction: NDArray[np.float64]
@@ -168,12 +168,12 @@ def area(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[np.float64]:
 
 
 def gain(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[np.float64]:
-    """Area less that of a random order, under whole-numbered weights of the images ``(B, I)``: ``(B,)``."""
+    """Area minus that of a random order, under whole-numbered weights of the images ``(B, I)``: ``(B,)``."""
     return area(weights, ranking) - overall(weights, ranking)
 
 
 def half_difference(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[np.float64]:
-    """Mean value of the more certain half less that of the other, under weights of the images ``(B, I)``: ``(B,)``.
+    """Mean value of the more certain half minus that of the other, under weights of the images ``(B, I)``: ``(B,)``.
 
     A step that lies across the middle goes to both halves in proportion.
     """

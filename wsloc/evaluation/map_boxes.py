@@ -27,7 +27,7 @@ _CURVES: dict[Protocol, tuple[NDArray[np.float64], Callable[[Map, NDArray[np.flo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedMaps:
-    """What the maps of some items are worth against true boxes.
+    """How well the maps of some items match true boxes.
 
     Attributes:
         curves: for MaxBoxAcc and MaxBoxAccV2.

@@ -23,7 +23,7 @@ from wsloc.run_lengths import decode
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedMasks:
-    """What maps, or the masks of boxes, are worth against true masks.
+    """How well maps, or the masks of boxes, match true masks.
 
     Attributes:
         items: the (image, class) pairs with a true mask.

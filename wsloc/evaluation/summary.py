@@ -46,7 +46,7 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a run is worth.
+    """The metrics of a run.
 
     Attributes:
         images: judged.

@@ -14,7 +14,7 @@ from wsloc.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The side of a run's data set that an export needs.
+    """The part of a run's data set that an export needs.
 
     Attributes:
         root: folder that the images lie under.

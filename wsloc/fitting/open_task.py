@@ -47,7 +47,7 @@ def open_task(
     """
     device = choose_device(compute.device)
     if compute.precision == "float16" and device.type != "cuda":
-        raise UserError("`precision='float16'` trains on CUDA only; take bfloat16 or float32 here.")
+        raise UserError("`precision='float16'` trains on CUDA only; use bfloat16 or float32 here.")
     data = with_training_split(data)
     dataset = chosen_labels(open_images(data), data.classes)
     examples = make_examples(dataset)

@@ -1,4 +1,4 @@
-"""What a training leaves: files in its folder, and the table for a terminal."""
+"""The results of a training: files in its folder, and the table for a terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Outcome:
     problems: Mapping[str, str]
 
     def figures(self) -> dict[str, Scores]:
-        """What the classifier is worth on the held-out images and on the test images."""
+        """The metrics of the classifier on the held-out images and on the test images."""
         sets = {"held_out": self.held_out, "test": self.test}
         return {name: score_images(images) for name, images in sets.items() if images is not None and len(images)}
 
@@ -55,7 +55,7 @@ def write_outcome(folder: Path, task: ClassifierTask, outcome: Outcome) -> dict[
     """Write classifier.safetensors, classes.csv, metrics.json and failures.jsonl.
 
     Returns:
-        What the classifier is worth on the held-out images and on the test images.
+        The metrics of the classifier on the held-out images and on the test images.
 
     Raises:
         UserError: if the disk is full.

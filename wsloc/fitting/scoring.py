@@ -71,7 +71,7 @@ def top1_accuracy(weights: NDArray[np.float64], images: ScoredImages) -> NDArray
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a classifier is worth on some images.
+    """The metrics of a classifier on some images.
 
     Attributes:
         images: how many.

@@ -139,7 +139,7 @@ def _trainer(task: ClassifierTask, learner: ClassifierLearner[Any], head: nn.Mod
 
 
 class _ExactHead(PooledLinear):
-    """Computes in float32 under autocast, too: rounded scores of many images would be equal, and their ranks chance."""
+    """Computes in float32 under autocast, too: rounded scores of many images would be equal, their ranks arbitrary."""
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

@@ -28,7 +28,7 @@ class TrainedClassifier:
         path: the folder of the training.
         task: what was trained, on what.
         outcome: the network and how the training went.
-        figures: what it is worth on the held-out images (``held_out``) and on the test images (``test``).
+        figures: its metrics on the held-out images (``held_out``) and on the test images (``test``).
     """
 
     path: Path

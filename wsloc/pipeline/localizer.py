@@ -28,7 +28,7 @@ class MapSource(Protocol):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Whose features the maps come with."""
+        """The layers whose features come with the maps."""
 
     def compute(self, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
         """The maps of images, in order."""
@@ -37,7 +37,7 @@ class MapSource(Protocol):
         """Why there is no map of a class; None if there may be one."""
 
     def identity(self) -> dict[str, Any]:
-        """What tells these maps from others; for manifests. ``network`` is the classifier's name."""
+        """What identifies these maps, for manifests. ``network`` is the classifier's name."""
 
     def without_substitute(self) -> list[tuple[str, str]]:
         """The classes that have no true substitute among the network's outputs, each with a note."""

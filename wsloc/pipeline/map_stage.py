@@ -53,7 +53,7 @@ class ImageMaps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One network input: a view of an image, and the classes whose maps it must give (none for scores alone)."""
+    """One network input: a view of an image, and the classes whose maps it must give (none: only scores)."""
 
     image_id: str
     view: int
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowAnswer:
-    """What came back for a row: maps by class, the probability of every class ``(K,)``, features by layer."""
+    """The results of a row: maps by class, the probability of every class ``(K,)``, features by layer."""
 
     maps: Mapping[str, Tensor]
     probabilities: Tensor
@@ -101,7 +101,7 @@ class MapStage:
         return self.model.bound.label_map.why_unusable(class_name)
 
     def identity(self) -> dict[str, Any]:
-        """What tells these maps from those of another network or machine; for manifests."""
+        """What distinguishes these maps from those of another network or machine, for manifests."""
         model = self.model.bound
         return {
             "network": model.classifier.name,

@@ -34,7 +34,7 @@ def plan_threads(device: torch.device, workers: int | None = None, cores: int | 
     Args:
         device: where the network computes.
         workers: an upper bound; None for as many as there are cores left.
-        cores: of this process; found out if None.
+        cores: of this process; detected if None.
     """
     cores = cores or available_cores()
     network = max(1, min(cores // 2, torch.get_num_threads())) if device.type == "cpu" else 1

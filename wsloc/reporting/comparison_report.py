@@ -1,4 +1,4 @@
-"""All that the page of several runs says."""
+"""The contents of the page of several runs."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from wsloc.files.atomic import write_atomic
 from wsloc.runs.run_folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
 
 _RUNS = Path("runs")
-"""Where folders lie that the user has not named."""
+"""The parent of folders that the user has not named."""
 
 
 def open_run_folder(
@@ -76,7 +76,7 @@ def fresh_folder(runs: Path, stem: str) -> Path:
 
 
 def _begun(path: Path, config_yaml: str) -> RunFolder:
-    """Hold a folder that this process has just made; it goes again if nothing can be written to it."""
+    """Hold a folder that this process has just made; it is removed if nothing can be written to it."""
     folder = RunFolder(path)
     try:
         write_atomic(path / "config.yaml", config_yaml)
@@ -88,7 +88,7 @@ def _begun(path: Path, config_yaml: str) -> RunFolder:
 
 def _emptied(path: Path, config_yaml: str) -> RunFolder:
     folder = RunFolder(path)
-    # The manifest goes last: without it a half-emptied folder would pass for no run folder.
+    # The manifest goes last: without it a half-emptied folder would not count as a run folder.
     for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "manifest.json"):
         if entry.name != LOCK:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

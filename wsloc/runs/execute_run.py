@@ -56,7 +56,7 @@ def open_run(
     plan: ThreadPlan,
     command: Sequence[str],
 ) -> Run:
-    """Make a run folder, or take hold of an unfinished one.
+    """Make a run folder, or take over an unfinished one.
 
     Args:
         settings: which folder, and whether it may exist.

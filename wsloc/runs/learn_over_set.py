@@ -24,7 +24,7 @@ from wsloc.runs.stored_maps import StoredMaps
 FITTED = "refiner.safetensors"
 """File of a run that holds what its refiner learned."""
 SPOOL = "spool"
-"""Folder of a run for the maps and features that the refiner learns from; gone when the run is complete."""
+"""Folder of a run for the maps and features that the refiner learns from; removed when the run is complete."""
 
 
 def learn_over_set(

@@ -2,7 +2,7 @@
 
 A run's maps lie in numbered archives, ``maps/NNNNNN.npz``, one per part of the run, each with the entries
 ``IMAGE/CLASS.npy``: the mean over the views over the whole image, not smoothed, NaN where undecided. ``np.load`` reads
-them; unzipped, they are a folder of maps as other tools write it. Features of layers lie likewise in ``features/``.
+them; unzipped, they are a folder of maps as other tools write it. Features of layers are likewise in ``features/``.
 The contract of wsolevaluation (Choe et al. 2020) is one ``IMAGE.npy`` per image, 224 x 224 in [0, 1].
 """
 
@@ -29,7 +29,7 @@ from wsloc.pipeline.map_stage import ImageMaps
 MAPS = "maps"
 """Folder of a run that holds its maps."""
 FEATURES = "features"
-"""Folder of a run that holds features, while a refiner is fitted."""
+"""Folder of the features that a refiner learns from."""
 
 
 def check_map_kind(kind: MapKind | None, dataset: Dataset) -> None:
@@ -41,7 +41,7 @@ def check_map_kind(kind: MapKind | None, dataset: Dataset) -> None:
     if kind == "wsol" and any(len(image.labels) != 1 for image in dataset.images):
         raise UserError(
             "`save_maps='wsol'` writes one map per image, so each image must have exactly one label; "
-            "take `save_maps='float32'` for this data set."
+            "use `save_maps='float32'` for this data set."
         )
 
 
@@ -97,7 +97,7 @@ class SavedMaps:
         self.folder = folder
         self._archives = ArchiveReader(folder)
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
-        """What the archives tell of each map, by image and class: ``probability`` and ``rank``."""
+        """What the archives say about each map, by image and class: ``probability`` and ``rank``."""
         for row in self._archives.rows:
             self.rows.setdefault(row["image_id"], {})[row["class_name"]] = row
 
@@ -112,7 +112,7 @@ class SavedMaps:
             Float32 ``(h, w)``, NaN where undecided; infinite where the network's answer was; None if there is none.
 
         Raises:
-            ItemError: if it is no array of two dimensions.
+            ItemError: if it is not an array of two dimensions.
         """
         entry = _entry(image_id, class_name)
         if entry in self._archives:

@@ -49,10 +49,10 @@ class RunContents:
 def read_run(path: Path) -> RunContents:
     """Read a run folder, also an unfinished one.
 
-    A record that occurs twice counts once; a score that is no number counts as 0, and a box that holds one is left out.
+    A record that occurs twice counts once; a score that is not a number counts as 0, and a box with one is left out.
 
     Raises:
-        UserError: if the folder is no run that this version reads, or a file of it is damaged.
+        UserError: if the folder is not a run that this version reads, or a file of it is damaged.
     """
     manifest = read_run_manifest(path)
     found: dict[tuple[str, str, int], BoxRecord] = {}
@@ -80,7 +80,7 @@ def read_run(path: Path) -> RunContents:
 
 
 def finite_score(score: float) -> float:
-    """The score of a record; what is no number counts as 0."""
+    """The score of a record; 0 if it is not a number."""
     return score if math.isfinite(score) else 0.0
 
 
@@ -88,7 +88,7 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a run folder.
 
     Raises:
-        UserError: if the folder is no run that this version reads.
+        UserError: if the folder is not a run that this version reads.
     """
     manifest = read_manifest(path)
     if manifest is None:
@@ -121,7 +121,7 @@ class RunRecords:
         """Read the files.
 
         Raises:
-            UserError: if a file cannot be read, or holds a line that is no record.
+            UserError: if a file cannot be read, or has a line that is not a record.
         """
         for file in self.files:
             try:

@@ -44,13 +44,13 @@ LOCK = ".lock"
 
 
 class RunFolder:
-    """A run folder that this process holds; a context manager that lets go of it.
+    """A run folder that this process holds; a context manager that releases it.
 
     The lock is the operating system's: it ends with the process, however that ends.
     """
 
     def __init__(self, path: Path) -> None:
-        """Take hold of an existing folder.
+        """Lock an existing folder.
 
         Raises:
             UserError: if another process holds it, or the disk or its permissions forbid it.

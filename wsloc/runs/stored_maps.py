@@ -98,7 +98,7 @@ def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
     """The stages that cut the maps of a run once more; no network is loaded.
 
     Raises:
-        UserError: if the folder is no run, or one that kept no maps.
+        UserError: if the folder is not a run, or has no maps.
     """
     contents = read_run(run)
     if not archives(run / MAPS):

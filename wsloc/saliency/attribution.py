@@ -1,4 +1,4 @@
-"""What goes into a saliency method, and what comes out."""
+"""The input and output of a saliency method."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def find_cam_layer(scorer: Scorer, images: Tensor) -> Layer:
     if layer is None or not _is_linear_above(scorer, images[:1], layer):
         raise UserError(
             "CAM needs a network that ends in global average pooling and one linear layer (or in a 1 x 1 convolution "
-            "and global average pooling), which this one does not; take `method='grad-cam'`."
+            "and global average pooling), which this one does not; use `method='grad-cam'`."
         )
     return layer
 

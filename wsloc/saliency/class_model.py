@@ -1,4 +1,4 @@
-"""Class-model visualization: an image that the network takes for the very idea of a class.
+"""Class-model visualization: an image that maximizes the score of a class.
 
 Simonyan, Vedaldi, Zisserman 2013 (arXiv 1312.6034), section 2: the image I that maximizes ``S_c(I) - lambda ||I||^2``,
 found by gradient ascent. I is the normalized image, so that zero is the mean image of the training data.
@@ -71,7 +71,7 @@ def ascend(
     Each step follows the mean of the gradients so far, weighted by MOMENTUM, and moves the pixels by ``learning_rate``
     (root mean square) whatever the size of the gradient, which differs by orders of magnitude between networks and
     grows on the way; the rate falls linearly to zero. Directions are those of the gradient: unlike Adam, which
-    moves all pixels alike, it leaves the ground quiet.
+    moves all pixels alike, it leaves the background quiet.
 
     Where the gradient at the start is zero everywhere, the score before the last ReLU that the score depends on
     takes its place (squeezenet1_0 ends in ReLU and average pooling, and has classes of score 0 on the mean image).
@@ -108,7 +108,7 @@ def ascend(
         score, gradient = _score_and_gradient(scorer, class_index, image.roll(shift, (2, 3)), passed_over)
         if not math.isfinite(score):
             raise UserError(
-                f"The score is {score} after {number} steps; take a smaller `learning_rate` or a larger `penalty`."
+                f"The score is {score} after {number} steps; use a smaller `learning_rate` or a larger `penalty`."
             )
         objective = score - penalty * float(image.square().sum())
         yield AscentStep(number, image[0], score, objective, passed_over is not None)
@@ -165,7 +165,7 @@ def _relu_to_pass_over(scorer: Scorer, class_index: int, image: Tensor) -> int |
     raise UserError(
         "The gradient of the score is zero everywhere in the image to start from"
         + ("" if number is None else ", even before the last ReLU")
-        + "; take another `start`: noise, or a photograph."
+        + "; use another `start`: noise, or a photograph."
     )
 
 

@@ -43,7 +43,7 @@ class Layer:
 
 
 def find_layer(scorer: Scorer, images: Tensor) -> Layer:
-    """The last layer with a place for everything it sees.
+    """The last layer whose features still have positions in the image.
 
     In this order: the input of the global pooling; of the last adaptive pooling (VGG); the input of the last
     self-attention (vision transformers: behind it only the class token is looked at, so the other tokens have no

@@ -1,4 +1,4 @@
-"""Whether something is linear, found out by feeding it.
+"""Whether something is linear, tested by its outputs.
 
 An affine f obeys ``f(a + b) + f(0) = f(a) + f(b)``.
 """
@@ -70,7 +70,7 @@ def refuse_hidden_nonlinearities(scorer: Scorer, images: Tensor) -> None:
     if not is_affine(answers, scorer):
         raise UserError(
             "DeconvNet and guided back-propagation are rules for ReLU and ReLU6, but this network also gates, "
-            "multiplies or compares its features in a way of its own, as x * (x > 0) does; take another `method`."
+            "multiplies or compares its features in a way of its own, as x * (x > 0) does; use another `method`."
         )
 
 

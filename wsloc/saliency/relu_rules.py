@@ -5,10 +5,10 @@ With h a ReLU's output and R what comes back to it (Simonyan et al. 2013, sectio
     gradient   R [h > 0]            DeconvNet   relu(R)            guided   relu(R) [h > 0]
 
 Everything else (convolution, pooling, ...) goes back as in the gradient. Every ReLU is caught where it is *called*,
-so one that is written as a function, used several times or works in place is caught too. Two checks see to it that
-none slips through: the graph of the pass is searched for any operation that is neither linear nor pooling nor one of
+so one that is written as a function, used several times or works in place is caught too. Two checks make sure that
+none is missed: the graph of the pass is searched for any operation that is neither linear nor pooling nor one of
 those; and since the graph of ``x * (x > 0)`` shows only a product, the network is also run with gates of the ReLUs
-that are caught, and places of the maxima, that do not depend on the image, which must leave it linear.
+that are caught, and positions of the maxima, that do not depend on the image, which must leave it linear.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _refuse_other_operations(logits: Tensor) -> None:
         if name not in _ALLOWED:
             raise UserError(
                 "DeconvNet and guided back-propagation are rules for ReLU and ReLU6, but this network also runs "
-                f"{name}; take another `method`."
+                f"{name}; use another `method`."
             )
 
 

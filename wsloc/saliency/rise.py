@@ -72,7 +72,7 @@ def _smooth_masks(cells: Tensor, shifts: Tensor, size_hw: tuple[int, int], grid:
 def bind_rise(context: MethodContext) -> BoundMethod:
     """With the masks of the settings, drawn from the seed of the run; a network of one score is refused."""
     if context.scorer.activation == "softmax" and logits_without_graph(context.scorer, context.example).shape[1] == 1:
-        raise UserError("RISE weights masks by a class probability, which a single score lacks; take another `method`.")
+        raise UserError("RISE weights masks by a class probability, which a single score lacks; use another `method`.")
     masks, grid, fraction = context.settings.rise_masks, context.settings.rise_grid, context.settings.rise_fraction
     compute = partial(rise, context.scorer, masks=masks, grid=grid, fraction=fraction, seed=context.seed)
     return BoundMethod(compute, forward_passes=masks + 1, shares_passes=True)

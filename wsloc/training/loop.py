@@ -168,7 +168,7 @@ def resume(trainer: Trainer, folder: Path) -> None:
         trainer.best, trainer.best_epoch = state["best"], state["best_epoch"]
         trainer.history[:] = [EpochRecord(**record) for record in state["history"]]
         trainer.learner.problems.update(state["problems"])
-    except Exception as error:  # the unpickler raises whatever it trips over, also what it refuses to run
+    except Exception as error:  # the unpickler may raise anything, also for what it refuses to run
         raise UserError(f"{path} cannot be read, or is of another training; `overwrite=True` starts over.") from error
 
 

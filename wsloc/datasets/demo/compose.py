@@ -16,7 +16,7 @@ Rgba = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A cut-out put at its place.
+    """A cut-out at its position.
 
     Attributes:
         rgba: premultiplied float32 ``(h, w, 4)`` in [0, 1]; it must fit into the background.

@@ -82,7 +82,7 @@ def _placed(rng: np.random.Generator, rgba: Rgba) -> Layer:
 
 
 def _placed_apart(rng: np.random.Generator, cutouts: list[Rgba]) -> tuple[list[Layer], NDArray[np.bool_]]:
-    """Places at which every object stays visible for the most part, and the masks of all objects."""
+    """Positions at which every object stays visible for the most part, and the masks of all objects."""
     while True:  # a few tries do: three objects cover less than half of the scene
         layers = [_placed(rng, cutout) for cutout in cutouts]
         opaque = opaque_masks(layers, (SCENE_SIDE, SCENE_SIDE))
