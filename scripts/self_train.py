@@ -1,4 +1,4 @@
-"""Better boxes, from a detector trained on the boxes in rounds: ``wsloc self-train``."""
+"""Better boxes, from a detector trained on them, in rounds: ``wsloc self-train``."""
 
 import sys
 

@@ -12,7 +12,7 @@ VERBS = {
     "export": "the boxes of a run in the format of a detector or an annotation tool",
     "train-detector": "a detector from pseudo-labels or true boxes, and its average precision",
     "detect": "boxes from a trained detector",
-    "self-train": "better boxes, from a detector trained on the boxes in rounds",
+    "self-train": "better boxes, from a detector trained on them, in rounds",
     "report": "an HTML page of metrics, charts, and pictures about one or more runs",
     "compare-methods": "maps of one image by many methods, side by side",
     "compare-runs": "which of two or more runs finds more, by how much, and where",
