@@ -1,8 +1,8 @@
 # make demo   set up .venv and run the main job on the embedded demo
 # make demo-detector   from the demo's labels to a trained detector and its mAP, in minutes
-# make test   set up .venv and run every test that is not marked slow
+# make test   set up .venv, run the linters and every test that is not marked slow
 # make peers  set up .venv-peers and compare with other tools, some of which bring a build of OpenCV that would hide ours
-# TORCH=cpu   takes PyTorch's CPU wheels, for those who can reach their index
+# TORCH=cpu   install PyTorch's CPU wheels, if their index can be reached
 
 VENV ?= .venv
 PEERS ?= .venv-peers

@@ -257,8 +257,8 @@ def test_other_classes_and_the_data_moved(make_run: MakeRun, command: Command, v
 def test_damaged_records_are_told(make_run: MakeRun, command: Command) -> None:
     one, two = make_run("one", range(3)), make_run("two", range(12))
     lines = (two / "localizations.jsonl").read_text().splitlines(keepends=True)
-    mended = [lines[0].replace('"probability": 0.9', '"probability": NaN'), *lines[1:], lines[1]]
-    (two / "localizations.jsonl").write_text("".join(mended))
+    fixed = [lines[0].replace('"probability": 0.9', '"probability": NaN'), *lines[1:], lines[1]]
+    (two / "localizations.jsonl").write_text("".join(fixed))
     status, out, _ = command(one, two)
     assert status == 0
     assert "1 boxes occur twice" in out

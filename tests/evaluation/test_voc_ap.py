@@ -67,7 +67,7 @@ CLOSE = truth_of("a", ("cat", (0, 0, 20, 20)), ("cat", (0, 0, 20, 30)))
         (truth_of("a", ("cat", LEFT)), [(RIGHT, float("nan")), (LEFT, -1e9)], 1),
         # Any number of boxes on a difficult object are neither hits nor misses, and it is not to be found.
         (truth_of("a", ("cat", LEFT), ("cat", RIGHT, "difficult")), [(RIGHT, 0.9), (RIGHT, 0.8), (LEFT, 0.7)], 1),
-        # A box is held against the object that it fits best, even if that one is difficult.
+        # A box is compared with the object that it fits best, even if that one is difficult.
         (truth_of("a", ("cat", (0, 0, 20, 30)), ("cat", LEFT, "difficult")), [(LEFT, 0.9)], 0),
         # Misses in a crowd are left out (half of the box is enough), those outside are not, hits in it count.
         (truth_of("a", ("cat", LEFT), ("cat", (50, 50, 100, 100), "crowd")), [(RIGHT, 0.9), (LEFT, 0.8)], 1),

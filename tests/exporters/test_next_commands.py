@@ -1,4 +1,4 @@
-"""What is printed after an export, held against what the tools ask for."""
+"""What is printed after an export, compared with what the tools ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From masks to outlines, held against pycocotools."""
+"""From masks to outlines, compared with pycocotools."""
 
 from __future__ import annotations
 

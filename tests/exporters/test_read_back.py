@@ -157,7 +157,7 @@ def test_a_corrected_file_comes_back_as_truth(name: str, file: str, tmp_path: Pa
     document = json.loads(path.read_text())
     corrected = document["annotations"][1]
     corrected["bbox"] = [1, 2, 30, 40]
-    # Annotation tools keep what they know of, and number it anew.
+    # Annotation tools keep what they know of, and renumber it.
     known = ("image_id", "category_id", "bbox", "iscrowd", "segmentation")
     document["annotations"] = [
         {"id": number, **{key: one[key] for key in known}}

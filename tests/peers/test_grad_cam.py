@@ -1,4 +1,4 @@
-"""Class activation maps held against grad-cam's (``pytorch_grad_cam``).
+"""Class activation maps compared with grad-cam's (``pytorch_grad_cam``).
 
 It brings another build of OpenCV, which would hide ours, and so has an environment of its own: ``make peers``. Both
 compute in float64, so that rounding decides nowhere on which side of a ReLU's corner a value lies.

@@ -1,4 +1,4 @@
-"""VOC average precision held against object-detection-metrics (``podm``), which knows no difficult objects."""
+"""VOC average precision compared with object-detection-metrics (``podm``), which knows no difficult objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is killed goes on, loses one part at most, and ends with the same bytes."""
+"""A run that is killed resumes, loses one part at most, and ends with the same bytes."""
 
 from __future__ import annotations
 

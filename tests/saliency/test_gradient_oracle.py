@@ -1,4 +1,4 @@
-"""Maps held against captum's, on a random network and on real weights with photographs."""
+"""Maps compared with captum's, on a random network and on real weights with photographs."""
 
 from pathlib import Path
 

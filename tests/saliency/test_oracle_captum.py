@@ -1,4 +1,4 @@
-"""Maps held against captum's, on the weights that people use and on photographs.
+"""Maps compared with captum's, on the weights that people use and on photographs.
 
 captum overrides the ReLUs that are ``nn.ReLU`` modules, each used once and not in place. It is therefore given a copy
 of the network in which every ReLU is such a module; wsloc is given the network as torchvision made it.

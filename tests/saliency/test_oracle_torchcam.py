@@ -1,4 +1,4 @@
-"""Class activation maps held against torchcam's, on the weights that people use and on photographs.
+"""Class activation maps compared with torchcam's, on the weights that people use and on photographs.
 
 Both compute in float64, so that none of a photograph's millions of values is so near to a ReLU's corner that rounding
 decides. torchcam gives maps at the layer's resolution; they are enlarged here, and not brought to [0, 1]
@@ -173,11 +173,11 @@ def test_grad_cam_plus_plus(place: Place, given: Callable[..., Given]) -> None:
 
     own = activation_maps(of_arch.scorer, of_arch.batch, of_arch.layers(place.names), undivided).maps
     divided = of_arch.maps("grad-cam++", place.names)
-    mended = all(
+    fixed = all(
         torch.allclose(one, other, rtol=0, atol=TOLERANCE * float(other.max()))
         for one, other in zip(divided, _enlarged(references), strict=True)
     )
-    if not mended:
+    if not fixed:
         _assert_same(own, _enlarged(references))
 
 

@@ -1,6 +1,6 @@
 """The oracle of the single cut: no labeling has less energy than its own.
 
-The energy is written anew from the formulas, and its least value is found by SciPy's maximum flow.
+The energy is written again from the formulas, and its minimum is found by SciPy's maximum flow.
 """
 
 from pathlib import Path
