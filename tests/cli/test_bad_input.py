@@ -256,7 +256,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_run_folder(
 def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(
     here: Path, localize: Localize, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """Wherever the room ends, the same command with --resume ends with the records of an undisturbed run."""
+    """Wherever the room ends, the same command with --resume ends with the records of an uninterrupted run."""
     flags = (*VOC, "--checkpoint-every", "2", "--out", "run")
     assert localize(*flags, "--out", "whole")[0] == 0
     _full_disk(monkeypatch, after)

@@ -292,7 +292,7 @@ def _no_config(one: Path, _two: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (_no_manifest, "no run folder"),
+        (_no_manifest, "is not a run folder"),
         (_other_schema, "another version of wsloc"),
         (_other_data, "no image in common"),
         (_no_truth, "no true boxes to judge by"),

@@ -182,7 +182,7 @@ def test_maps_that_are_missing_or_damaged_are_misses_and_are_named(capsys: pytes
     out = capsys.readouterr().out
     assert "2 of" in out
     assert "have no map in first/maps, and count as missed" in out
-    assert "03.png, red: 03.png/red.npy is no NumPy array" in out
+    assert "03.png, red: 03.png/red.npy is not a NumPy array" in out
 
 
 @pytest.mark.usefixtures("runs")

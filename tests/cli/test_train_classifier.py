@@ -208,7 +208,7 @@ def test_changed_labels_are_not_mixed_into_an_unfinished_training(
     config = voc / "net" / "config.yaml"
     config.write_text(config.read_text() + "more: 1\n")
     assert train(*FROZEN, "--out", "net", "--resume") == 2
-    assert "'more: 1' there, 'nothing' here; give the same settings as then" in capsys.readouterr().err
+    assert "'more: 1' there, 'nothing' here; give the same settings as before" in capsys.readouterr().err
 
 
 def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
@@ -310,7 +310,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
     [
         ("--test-split train", "36 of the 36 images of --test-split train are also trained on (--split train)"),
         ("--classes red", "All images show the one class red"),
-        ("--loss cross-entropy", "--loss cross-entropy takes one label an image"),
+        ("--loss cross-entropy", "--loss cross-entropy takes one label per image"),
         ("--arch small_cnn", "small_cnn has no trained weights to keep"),
         ("--arch vit_b_16 --weights none.pth", "vit_b_16 has no layer called fc, classifier or head"),
         ("--weights none.pth --arch squeezenet1_1", "The weights none.pth do not exist"),

@@ -98,5 +98,5 @@ def test_another_kind_of_detector_is_refused() -> None:
     class Odd(nn.Module):
         transform = small("fasterrcnn_small_cnn").transform
 
-    with pytest.raises(TypeError, match="Odd is no detector"):
+    with pytest.raises(TypeError, match="Odd is not a detector"):
         make_ignoring(Odd())

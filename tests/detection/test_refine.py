@@ -81,8 +81,8 @@ def test_what_it_may_answer(answer: Any, box: tuple[float, ...]) -> None:
         ([5.0, 5, 5, 9], "without area"),
         ([np.nan, 5, 6, 9], "without area"),
         ([100.0, 5, 200, 9], "without area"),
-        (np.full((40, 60), 0.25), "other numbers than 0 and 1"),
-        ([[1, 2], [3]], "what is no array"),
+        (np.full((40, 60), 0.25), "numbers other than 0 and 1"),
+        ([[1, 2], [3]], "did not return an array"),
         (["1", "2", "3", "4"], "neither a box nor a mask"),
     ],
 )

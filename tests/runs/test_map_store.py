@@ -105,7 +105,7 @@ def test_maps_of_other_tools(tmp_path: Path, name: str) -> None:
         (np.zeros((0, 2)), "no map of two dimensions"),
         (np.array([["a"]]), "no map of two dimensions"),
         (np.array([[np.inf, 0.0]]), "holds infinite values"),
-        (np.array([[{}]], dtype=object), "is no NumPy array"),
+        (np.array([[{}]], dtype=object), "is not a NumPy array"),
     ],
 )
 def test_what_is_no_map(tmp_path: Path, values: np.ndarray, sentence: str) -> None:
@@ -118,7 +118,7 @@ def test_a_truncated_file(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.eye(9))
     content = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ItemError, match="is no NumPy array"):
+    with pytest.raises(ItemError, match="is not a NumPy array"):
         SavedMaps(tmp_path)("a", "dog")
 
 
