@@ -58,7 +58,7 @@ def read_header(path: Path | bytes) -> ImageHeader:
     with open_image(path) as image:
         try:
             orientation = image.getexif().get(_EXIF_ORIENTATION)
-        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        except Exception as error:  # Pillow may raise anything for a damaged file
             raise ItemError(f"{_name(path)} has EXIF data that cannot be read: {error}") from error
         # Like Pillow's own transposition: an invalid orientation turns nothing.
         if isinstance(orientation, int) and 1 <= orientation <= 8:
@@ -89,7 +89,7 @@ def read_image(source: Source) -> NDArray[np.uint8]:
             return _to_rgb(ImageOps.exif_transpose(image), _name(source), is_16_bit)
         except ItemError:
             raise
-        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        except Exception as error:  # Pillow may raise anything for a damaged file
             raise ItemError(f"{_name(source)} cannot be decoded: {error}") from error
 
 
@@ -128,7 +128,7 @@ def open_image(path: Path | bytes) -> Image.Image:
         raise ItemError(f"{_name(path)} has more than {MAX_PIXELS // 10**6} million pixels") from error
     except UnidentifiedImageError as error:
         raise ItemError(f"{_name(path)} is not an image that can be read") from error
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+    except Exception as error:  # Pillow may raise anything for a damaged file
         raise ItemError(f"{_name(path)} is not an image that can be read: {error}") from error
     if isinstance(image, TiffImageFile):
         # Without its name it is read. Pillow would map an uncompressed one into memory by its turned size, which

@@ -113,7 +113,7 @@ def run_main_job(
         config: all settings.
         command: the words of the command line, for the manifest.
         classifier: your own; None to load what the configuration names.
-        announce: is told what will be done, before the first image.
+        announce: called with what will be done, before the first image.
         progress: shows the progress over the images.
 
     Raises:

@@ -114,7 +114,7 @@ def import_named(reference: str, what: str, needs: str = "__call__") -> Any:
     module_name, colon, attribute = reference.partition(":")
     if not (module_name and colon and attribute):
         raise UserError(f"The {what} {reference!r} must be given as {PLUGIN}.")
-    # A user's module lies in the folder where the command is typed, which a script's path lacks.
+    # A user's module is in the folder where the command is typed, which a script's path lacks.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:

@@ -108,7 +108,7 @@ def test_an_image_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     ("name", "text", "sentence"),
     [
         ("images", "1\n", r"images\.txt must hold rows 'number value', not '1'\.$"),
-        ("images", "1 ../../secret.jpg\n", r"names '\.\./\.\./secret\.jpg', which lies outside the data set\.$"),
+        ("images", "1 ../../secret.jpg\n", r"names '\.\./\.\./secret\.jpg', which is outside the data set\.$"),
         ("image_class_labels", "1 7\n", r"holds the class 7, which classes\.txt lacks\.$"),
         ("classes", "x 001.A\ny 002.B\n", r"holds the class 1, which"),
         ("train_test_split", "1 1\n2 1\n3 1\n4 1\n", r"names no image of the split test\.$"),

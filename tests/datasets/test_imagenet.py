@@ -120,7 +120,7 @@ def test_classes_without_a_mapping_are_called_by_their_ids(tmp_path: Path) -> No
             "val",
             r"labels images by numbers, but there is no LOC_synset_mapping\.txt next to ILSVRC",
         ),
-        ({VAL_LIST: "../../../../secret 1\n"}, "val", r"names '\.\./.*secret', which lies outside the data set\.$"),
+        ({VAL_LIST: "../../../../secret 1\n"}, "val", r"names '\.\./.*secret', which is outside the data set\.$"),
     ],
     ids=["split", "mapping", "solution", "no-labels", "number", "word", "no-mapping", "outside"],
 )

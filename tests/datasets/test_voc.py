@@ -96,8 +96,8 @@ def test_the_root_may_be_named_at_three_depths(tmp_path: Path, year: str) -> Non
         ({"val": "a\n"}, r"has no per-class lists such as cat_val\.txt"),
         ({"val": "a\n", "cat_val": "a\n"}, r"must hold rows 'image 1', 'image 0' or 'image -1', not 'a'\.$"),
         ({"val": "a\n", "cat_val": "a 2\n"}, r"must hold rows .*, not 'a 2'\.$"),
-        ({"val": "../../secret\n", "cat_val": ""}, r"names '\.\./\.\./secret', which lies outside the data set"),
-        ({"val": "/etc/passwd\n", "cat_val": ""}, r"names '/etc/passwd', which lies outside the data set"),
+        ({"val": "../../secret\n", "cat_val": ""}, r"names '\.\./\.\./secret', which is outside the data set"),
+        ({"val": "/etc/passwd\n", "cat_val": ""}, r"names '/etc/passwd', which is outside the data set"),
     ],
     ids=["split", "no-split", "no-class-list", "no-flag", "flag", "parent", "absolute"],
 )

@@ -159,7 +159,7 @@ def test_bad_rows_are_problems_and_the_others_stay(tmp_path: Path) -> None:
         ("class_labels.txt", "test/a.jpg,-1\n", r"holds the class number -1; they start at 0\.$"),
         ("class_labels.txt", None, r"class_labels\.txt does not exist"),
         ("image_sizes.txt", "test/a.jpg,40\n", r"must hold rows 'image,width,height', not 'test/a\.jpg 40'\.$"),
-        ("image_ids.txt", "../secret.jpg\n", r"names '\.\./secret\.jpg', which lies outside the data set\.$"),
+        ("image_ids.txt", "../secret.jpg\n", r"names '\.\./secret\.jpg', which is outside the data set\.$"),
         ("image_ids.txt", "\n", r"image_ids\.txt names no image\.$"),
         ("image_ids.txt", None, r"There is no image_ids\.txt in .*; `annotations` names the folder"),
         ("classes.txt", "one\n", r"classes\.txt must name each of the 2 classes once, one per line\.$"),

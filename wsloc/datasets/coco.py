@@ -33,7 +33,7 @@ def open_coco(root: Path, split: str, annotations: Path | None = None) -> Datase
     """Images and image-level labels of an instances file, in its order; ids are the file's own, as text.
 
     Args:
-        root: folder that the images lie under: in ``root/SPLIT``, ``root/images/SPLIT``, ``root/images`` or ``root``.
+        root: folder that contains the images: in ``root/SPLIT``, ``root/images/SPLIT``, ``root/images`` or ``root``.
         split: such as ``val2017``.
         annotations: the instances file; None for ``root/annotations/instances_SPLIT.json``.
 
@@ -178,7 +178,7 @@ def _image_folder(root: Path, split: str, images: Sequence[CocoImage], path: Pat
             if is_there(folder / image.file_name):
                 return folder
     raise UserError(
-        f"None of the {len(images)} images of {path} (such as {images[0].file_name}) lies in {root}, {root / split} "
+        f"None of the {len(images)} images of {path} (such as {images[0].file_name}) is in {root}, {root / split} "
         "or its folder images; `root` names the folder of the images."
     )
 

@@ -113,7 +113,7 @@ def _images(entries: list[Any], path: Path) -> tuple[CocoImage, ...]:
             raise UserError(f"{path} has an image without an id and a file_name: {_shown(entry)}.")
         image_id, file_name = str(entry["id"]), entry["file_name"]
         if re.match(r"[/\\]|[A-Za-z]:", file_name) or ".." in re.split(r"[/\\]", file_name):
-            raise UserError(f"{path} names {file_name!r}, which lies outside the data set.")
+            raise UserError(f"{path} names {file_name!r}, which is outside the data set.")
         if image_id in images:
             raise UserError(f"{path} has two images of the id {image_id}; ids must be unique.")
         images[image_id] = CocoImage(image_id, file_name, _size_of(entry))

@@ -20,7 +20,7 @@ class Dataset:
 
     Attributes:
         name: short, for run folders and tables.
-        root: folder that the images lie under.
+        root: folder that contains the images.
         class_names: all classes of the data set; empty if it has none of its own.
         images: in a fixed order; a labeled class of an image is an item.
         label_map: name of the built-in label map that knows these classes, or None.

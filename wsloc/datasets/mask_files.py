@@ -25,5 +25,5 @@ def open_mask(path: Path, name: str) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise ItemError(f"the {name} does not exist") from error
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+    except Exception as error:  # Pillow may raise anything for a damaged file
         raise ItemError(f"the {name} cannot be read: {error}") from error

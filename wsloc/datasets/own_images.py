@@ -56,7 +56,7 @@ def open_labeled_images(root: Path, labels_csv: Path) -> Dataset:
         if file == ".":
             raise UserError(f"{labels_csv}, row {number}: the image has no name.")
         if leaves(root, file):
-            raise UserError(f"{labels_csv}, row {number}: {file} lies outside {root}.")
+            raise UserError(f"{labels_csv}, row {number}: {file} is outside {root}.")
         names = [name.strip() for name in row[1].split(";") if name.strip()]
         labels.setdefault(file, {}).update(dict.fromkeys(names))
     if not labels:

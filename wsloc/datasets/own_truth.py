@@ -134,7 +134,7 @@ def mask_files(masks: Path, image_id: str, labels: Iterable[str]) -> dict[str, P
 
 
 def mask_place(class_name: str, file: str) -> Path:
-    """Where the mask of a class in an image lies below a folder of masks, apart from that of any other.
+    """Where the mask of a class in an image is below a folder of masks, apart from that of any other.
 
     Args:
         class_name: characters that no folder name can hold are escaped as in a URL: ``a/b`` is ``a%2Fb``.

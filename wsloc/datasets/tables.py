@@ -112,7 +112,7 @@ def require_inside(path: Path, root: Path, files: Iterable[str]) -> None:
     """
     for file in files:
         if leaves(root, file):
-            raise UserError(f"{path} names {file!r}, which lies outside the data set.")
+            raise UserError(f"{path} names {file!r}, which is outside the data set.")
 
 
 def repeated(path: Path, names: Iterable[str]) -> list[FileProblem]:

@@ -52,7 +52,7 @@ class WsolTables:
     """The tables of a split.
 
     Attributes:
-        folder: that they lie in.
+        folder: that contains them.
         image_ids: in their order, each once.
         labels: class number of an image.
         sizes_wh: width and height of an image; empty if there is no ``image_sizes.txt``.
@@ -138,7 +138,7 @@ def open_wsol(root: Path, split: str, annotations: Path | None = None) -> Datase
     classes, one per line, from number 0 on. The numbers are those of the network's outputs.
 
     Args:
-        root: folder that the images lie in.
+        root: folder that contains the images.
         split: ``train``, ``val`` or ``test``.
         annotations: folder of the tables, see :func:`find_wsol_folder`.
 
@@ -196,7 +196,7 @@ def read_wsol_ground_truth(
         dataset: as opened.
         split: as for :func:`open_wsol`.
         annotations: likewise.
-        masks: folder that the masks lie in; None for the data set's root.
+        masks: folder that contains the masks; None for the data set's root.
     """
     tables = read_wsol_tables(find_wsol_folder(dataset.root, split, annotations))
     truth = read_annotations(
@@ -262,7 +262,7 @@ def _read_masks(tables: WsolTables, image_id: str, path: Path, folder: Path, dat
 def _read_mask(folder: Path, file: str, header: ImageHeader) -> NDArray[np.bool_]:
     """A mask in the frame of the turned image, at its own size: OpenImages' are often smaller than their image."""
     if leaves(folder, file):
-        raise ItemError(f"the mask {file} lies outside {folder}")
+        raise ItemError(f"the mask {file} is outside {folder}")
     with open_mask(folder / file, f"mask {file}") as picture:
         gray = picture.convert("L")
     frame = frame_of(gray.size, header)

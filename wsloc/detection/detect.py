@@ -30,7 +30,7 @@ def run_detection(
     Args:
         config: all settings.
         command: the words of the command line, for the manifest.
-        announce: is told the run folder, before the first image.
+        announce: called with the run folder, before the first image.
         progress: shows the progress over the images, then counts the metrics.
 
     Raises:

@@ -82,7 +82,7 @@ def write_results(
     images: Sequence[ImageRecord],
     results_of: Callable[[Sequence[ImageRecord]], Iterator[ImageResult]],
 ) -> Iterator[ImageResult]:
-    """Write what becomes of images, part by part, those parts left out that are there.
+    """Write the results of images, part by part, without the parts that exist.
 
     Args:
         folder: of the run.

@@ -20,7 +20,7 @@ from wsloc.runs.run_folder import read_manifest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """Boxes to train on, and the images that they lie on.
+    """Boxes to train on, and their images.
 
     Attributes:
         boxed: the images and boxes to train on.
@@ -103,7 +103,7 @@ def labels_of_run(contents: RunContents, settings: DataSettings, *, drop_empty: 
 
     Args:
         contents: as :func:`read_boxes_of_run` gives them.
-        settings: of the run's images, with the folder that they lie in now.
+        settings: of the run's images, with their current folder.
         drop_empty: leave out images without a box.
 
     Raises:

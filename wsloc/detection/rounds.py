@@ -1,7 +1,7 @@
 """The rounds of self-training as folders: each is a run, judged if there is ground truth.
 
 round-0        the boxes as given
-round-1, ...   the boxes after a training, and the detector; with folds, that lies in fold-1, fold-2, ...
+round-1, ...   the boxes after a training, and the detector; with folds, that is in fold-1, fold-2, ...
 
 A finished round is read back, so a killed self-training resumes with the round that it was in.
 """

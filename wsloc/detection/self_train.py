@@ -47,7 +47,7 @@ def run_self_training(
     Args:
         config: all settings.
         command: the words of the command line, for the manifests.
-        announce: is told the folder, before the first round.
+        announce: called with the folder, before the first round.
         progress: shows the progress over the steps and images of each part of a round.
 
     Raises:

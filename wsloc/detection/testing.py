@@ -101,7 +101,7 @@ def judge_detector(
         folder: of the run; its finished parts are not asked for again.
         dataset: the test images.
         settings: that open them.
-        detector: its model lies on the device.
+        detector: its model is on the device.
         device: where to compute.
         batch_size: images per batch.
         pool: reads the images; None to read them between the batches.

@@ -69,7 +69,7 @@ def train_detector(
     Args:
         config: all settings.
         command: the words of the command line, for the manifest.
-        announce: is told what is learned, and where, before the first image.
+        announce: called with what is learned, and where, before the first image.
         progress: shows the progress over steps, test images and metrics.
 
     Raises:

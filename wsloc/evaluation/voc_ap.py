@@ -63,7 +63,7 @@ def voc_ap(
 ) -> VocAp | None:
     """Average precision of boxes, all components of an item among them.
 
-    Where boxes were sought by image-level labels, no box lies on an image without its class, and the figure is above
+    If boxes were found from image-level labels, no box is on an image without its class, and the figure is above
     that of a detector, which has to tell such images apart.
 
     Args:

@@ -50,7 +50,7 @@ class WriterContext:
         numeric_ids: whether the data set's image ids are numbers, and are kept.
         splits: ``train``, and ``val`` if there is one.
         outline: of the boxes' masks.
-        media: what becomes of the images.
+        media: what is done with the images.
         root: the data set's folder, absolute, without links.
         info: names of the run and of the versions.
     """
@@ -102,7 +102,7 @@ class Format:
         write: writes its files.
         image_folders: where its readers look for the images of each split that it has, in the export.
         next_commands: what the tools that read it take.
-        media: what becomes of the images by default.
+        media: what is done with the images by default.
         finds_images_by_path: whether its files name images by a path, so that they may stay where they are.
         needs_images: whether its files are useless without the images next to them.
         suffix: that all images have; None for their own.

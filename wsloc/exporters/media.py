@@ -117,7 +117,7 @@ def _upright(source: Path) -> bytes:
                 turned.convert(_IN_PNG[turned.mode]).save(written, "PNG", icc_profile=None)
             else:
                 turned.save(written, "PNG", icc_profile=profile)
-        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        except Exception as error:  # Pillow may raise anything for a damaged file
             raise ItemError(f"{source.name} cannot be decoded: {error}") from error
     return written.getvalue()
 

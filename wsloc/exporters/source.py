@@ -17,7 +17,7 @@ class Source:
     """The part of a run's data set that an export needs.
 
     Attributes:
-        root: folder that the images lie under.
+        root: folder that contains the images.
         class_names: all of the data set; empty if it has none of its own.
         category_ids: its own number of each class; None if it has none, and then no numbers of images either.
     """

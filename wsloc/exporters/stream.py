@@ -38,7 +38,7 @@ class Stream:
         kind: the format.
         selection: which boxes.
         layout: how they are laid out.
-        media_mode: what becomes of the images.
+        media_mode: what is done with the images.
         found: by the first pass.
         folder: of the export, while it grows.
         counts: filled on the way.
@@ -120,7 +120,7 @@ class Stream:
     def _placed(self, image: ImageBoxes, boxes: tuple[ScoredBox, ...]) -> ExportImage:
         """Write the image into the export; returns what the writer needs to know of it."""
         if leaves_root(image.file):
-            raise ItemError(f"it lies outside {self.root}")
+            raise ItemError(f"it is outside {self.root}")
         source = self.root / image.file
         size_wh = image.boxes[0].size_wh if image.boxes else read_header(source).size_wh
         header = media.look_at(source, size_wh, self.media_mode, self.counts.media)

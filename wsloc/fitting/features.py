@@ -37,7 +37,7 @@ class FeatureTask:
     """Which features, and how they are computed.
 
     Attributes:
-        backbone: its network lies on ``device``.
+        backbone: its network is on ``device``.
         images: N images.
         views: ``whole``, or ``mirror`` for the whole image and its mirror image.
         batch_size: images in a batch.

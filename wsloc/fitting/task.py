@@ -34,7 +34,7 @@ class ClassifierTask:
     Attributes:
         settings: of the training.
         compute: device, precision, batch size, seed.
-        backbone: its network lies on ``device``.
+        backbone: its network is on ``device``.
         examples: the images, those held out among them.
         held_out: bool ``(N,)``.
         loss: of the class scores.

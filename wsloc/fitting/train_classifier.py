@@ -56,7 +56,7 @@ def train_classifier(
     Args:
         config: all settings.
         command: the words of the command line, for the manifest.
-        announce: is told what is trained, and where, before the first image.
+        announce: called with what is trained, and where, before the first image.
         progress: shows the progress over features, steps and tests.
 
     Raises:

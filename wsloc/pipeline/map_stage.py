@@ -1,7 +1,7 @@
 """Second stage: views of images to the device, and maps back to their images.
 
 A batch holds views of one size and is always filled up to the batch size, so that a view's map has the same bytes
-whatever its companions are.
+whatever else is in its batch.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def with_best_classes(
 
 
 def maps_of(stage: MapStage, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
-    """The maps of what each image is asked for.
+    """The maps of the classes that each image is asked for.
 
     The classes of an image share a row where the method makes their maps from the same passes, or where every image
     has the same number of classes: one forward pass, a backward pass each. Else each class has a row of its own: a

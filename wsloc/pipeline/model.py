@@ -32,7 +32,7 @@ from wsloc.saliency import BoundMethod, MethodContext, bind_method
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundModel:
-    """A network that can be asked for maps.
+    """A network that computes maps.
 
     Attributes:
         classifier: the network and what it expects.

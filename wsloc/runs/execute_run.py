@@ -212,7 +212,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package lies in; None for an installed package."""
+    """The commit of the checkout that contains the package; None for an installed package."""
     package = Path(__file__).resolve().parents[1]
     if not (package.parent / ".git").exists():
         return None

@@ -1,6 +1,6 @@
 """Saliency maps on disk: those of a run, and those of other tools.
 
-A run's maps lie in numbered archives, ``maps/NNNNNN.npz``, one per part of the run, each with the entries
+A run's maps are in numbered archives, ``maps/NNNNNN.npz``, one per part of the run, each with the entries
 ``IMAGE/CLASS.npy``: the mean over the views over the whole image, not smoothed, NaN where undecided. ``np.load`` reads
 them; unzipped, they are a folder of maps as other tools write it. Features of layers are likewise in ``features/``.
 The contract of wsolevaluation (Choe et al. 2020) is one ``IMAGE.npy`` per image, 224 x 224 in [0, 1].

@@ -15,7 +15,7 @@ class PairBatch:
     Attributes:
         images: float32 ``(N, C, H, W)``, normalized, on the scorer's device.
         image_index: int64 ``(P,)``, which image each pair means; several pairs may mean the same one. It and the
-            classes lie on the device of the images.
+            classes are on the device of the images.
         classes: int64 ``(P,)``, which class of the scorer.
         seeds: one 31-bit seed per pair, for methods that draw noise; empty for zeros.
     """
@@ -26,11 +26,11 @@ class PairBatch:
     seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the lengths disagree, or an index lies on another device than the images."""
+        """Raises ValueError if the lengths disagree, or an index is on another device than the images."""
         if len(self.classes) != len(self) or len(self.seeds) not in (0, len(self)):
             raise ValueError(f"{len(self)} pairs, but {len(self.classes)} classes and {len(self.seeds)} seeds")
         if not self.image_index.device == self.classes.device == self.images.device:
-            raise ValueError("image_index and classes must lie on the device of the images")
+            raise ValueError("image_index and classes must be on the device of the images")
 
     def __len__(self) -> int:
         """P, the number of pairs."""

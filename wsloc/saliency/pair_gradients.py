@@ -40,7 +40,7 @@ def pair_gradients(
             gradients = torch.autograd.grad(scores[pairs].sum(), inputs, retain_graph=number < last, allow_unused=True)
         if any(gradient is None for gradient in gradients):
             raise UserError(
-                "The score does not depend on a layer that is read (it lies above what is asked for, or in another "
+                "The score does not depend on a layer that is read (it is above the target, or in another "
                 "branch); name a layer below with `cam_layers`."
             )
         yield pairs, tuple(gradient[image_index[pairs]] for gradient in gradients if gradient is not None)

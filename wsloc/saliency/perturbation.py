@@ -37,7 +37,7 @@ def scores_of_versions(
     scores = torch.empty((len(batch), versions), device=device)
     with scoring_mode(scorer.network), torch.no_grad():
         for chunk in torch.split(rows, len(batch.images)) if len(rows) else ():
-            # A short batch is filled up, so that the same bytes come out whatever else it holds.
+            # A short batch is padded, so that a version has the same bytes whatever else is in its batch.
             image, version = chunk[torch.arange(len(batch.images), device=device).clamp(max=len(chunk) - 1)].T
             logits = scorer.logits(change(image, version))
             pair, row = (batch.image_index[:, None] == chunk[:, 0]).nonzero(as_tuple=True)

@@ -14,7 +14,7 @@ DEMO_CLASSES: tuple[str, ...] = ("astronaut", "cameraman", "cat", "cup", "motorc
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Where one object lies in one sample picture.
+    """Where one object is in one sample picture.
 
     Attributes:
         name: class of the object.

@@ -1,4 +1,4 @@
-"""scikit-image's sample pictures, as they lie in its installed package."""
+"""scikit-image's sample pictures, from its installed package."""
 
 from __future__ import annotations
 
