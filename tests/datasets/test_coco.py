@@ -320,7 +320,7 @@ def test_missing_folders_files_and_images_are_a_users_error(tmp_path: Path) -> N
         open_coco(tmp_path, "val2017", tmp_path / "other.json")
     for file in (tmp_path / "val2017").iterdir():
         file.unlink()
-    with pytest.raises(UserError, match=r"None of the 3 images of .* \(such as 000000000042\.jpg\) lies in .*; `root`"):
+    with pytest.raises(UserError, match=r"None of the 3 images of .* \(such as 000000000042\.jpg\) is in .*; `root`"):
         open_coco(tmp_path, "val2017", path)
 
 
