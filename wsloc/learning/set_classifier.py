@@ -1,0 +1,209 @@
+"""The refiner ``pixel-classifier``: maps of what the whole set says, in place of what each image alone says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wsloc.config import RefinementSettings
+from wsloc.errors import ItemError, UserError
+from wsloc.learning.feature_layers import choose_layers
+from wsloc.learning.hypercolumns import Moments, Projection, dimensions_of, hypercolumns
+from wsloc.learning.pixel_classifier import BACKGROUND, UNKNOWN, PixelClassifier, Positions, fit, without_classes
+from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.refine_stage import RefinerKind, Stream
+from wsloc.seeding import stable_hash
+from wsloc.segmentation import make_seeds, working_map
+from wsloc.segmentation.seeds import BACKGROUND as BACKGROUND_SEED
+from wsloc.segmentation.seeds import FOREGROUND as FOREGROUND_SEED
+
+FOREGROUND_QUANTILE, BACKGROUND_QUANTILE = 0.95, 0.30
+"""Of a map, for its first labels: the quantiles of Simonyan et al. 2013."""
+SMOOTHING = 0.02
+"""Sigma of the Gaussian that smooths a map before, as a fraction of its longer side."""
+POSITIONS = 200
+"""Positions sampled per image."""
+MAX_POSITIONS = 3_000_000
+"""Positions of the whole set; larger sets give fewer per image, so that memory stays below 2 GB."""
+VARIANCE_POSITIONS = 60
+"""Positions per image for the principal components."""
+HALF_TRUST = 10
+"""Number of images of a class at which its own classifier counts as much as that of objects in general."""
+
+
+@dataclass(frozen=True, eq=False)
+class SetClassifier:
+    """A fitted refiner.
+
+    Attributes:
+        projections: by layer.
+        classes: of the classes in ``counts``.
+        objects: of objects in general, for classes of few images.
+        counts: images that each class was learned from.
+    """
+
+    projections: Mapping[str, Projection]
+    classes: PixelClassifier
+    objects: PixelClassifier
+    counts: Mapping[str, int]
+
+    def __call__(self, image: ImageMaps) -> ImageMaps:
+        """The image with the probability of each of its classes at each position, in [0, 1], as maps.
+
+        Raises:
+            ItemError: if its features are not finite.
+        """
+        columns = hypercolumns(image.features, self.projections)
+        if not columns.isfinite().all():
+            raise ItemError("the network's features are not finite")
+        vectors, size_hw = columns.flatten(1).T, columns.shape[1:]
+        general = self.objects.probabilities(vectors, torch.ones(2, dtype=torch.bool))[:, 1]
+        allowed = _allowed([name for name in image.maps if name in self.counts], list(self.counts))
+        own = self.classes.probabilities(vectors, allowed)
+        names = list(self.counts)
+
+        def refined(name: str) -> NDArray[np.float32]:
+            if name not in self.counts:
+                values = general
+            else:
+                trust = self.counts[name] / (self.counts[name] + HALF_TRUST)
+                values = own[:, 1 + names.index(name)] ** trust * general ** (1 - trust)
+            return values.reshape(size_hw).numpy()
+
+        return replace(image, maps={name: refined(name) for name in image.maps})
+
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write everything to a safetensors file."""
+        tensors = {"classes.weight": self.classes.weight, "classes.bias": self.classes.bias}
+        tensors |= {"objects.weight": self.objects.weight, "objects.bias": self.objects.bias}
+        for layer, projection in self.projections.items():
+            tensors |= {f"mean/{layer}": projection.mean, f"basis/{layer}": projection.basis.contiguous()}
+        own = {"layers": json.dumps(list(self.projections)), "counts": json.dumps(dict(self.counts))}
+        save_file(tensors, path, {**metadata, **own})
+
+
+def load(path: Path) -> SetClassifier:
+    """Read back what :meth:`SetClassifier.save` wrote.
+
+    Raises:
+        UserError: if the file is damaged, or another refiner's.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            layers, counts = json.loads(metadata["layers"]), json.loads(metadata["counts"])
+            return SetClassifier(
+                {layer: Projection(file.get_tensor(f"mean/{layer}"), file.get_tensor(f"basis/{layer}")) for layer in layers},
+                PixelClassifier(file.get_tensor("classes.weight"), file.get_tensor("classes.bias")),
+                PixelClassifier(file.get_tensor("objects.weight"), file.get_tensor("objects.bias")),
+                counts,
+            )
+    except Exception as error:
+        raise UserError(f"{path} is not a fitted pixel classifier: {error}") from error
+
+
+def fit_set(stream: Stream, _settings: RefinementSettings, seed: int) -> SetClassifier:
+    """Learn from a set in two passes: one for the principal components, one for a sample of positions.
+
+    Raises:
+        UserError: if the maps name no object or no background.
+    """
+    projections, counts = _first_pass(stream, seed)
+    positions = _second_pass(stream, projections, counts, seed)
+    if not (positions.labels > BACKGROUND).any() or not (positions.labels == BACKGROUND).any():
+        raise UserError("No map of the set tells object from background, so that nothing can be learned from it.")
+    return SetClassifier(projections, fit(positions, seed), fit(without_classes(positions), seed), counts)
+
+
+def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[str, int]]:
+    """The principal components of each layer, and the number of images of each class."""
+    moments: dict[str, Moments] = {}
+    counts: dict[str, int] = {}
+    for image in _usable(stream):
+        for layer, features in image.features.items():
+            vectors = features.reshape(len(features), -1).T
+            chosen = _draw(len(vectors), VARIANCE_POSITIONS, seed, image)
+            moments.setdefault(layer, Moments()).add(vectors[chosen])
+        for name in image.maps:
+            counts[name] = counts.get(name, 0) + 1
+    if not moments:
+        raise UserError("No image has a map and finite features, so that nothing can be learned from the set.")
+    dimensions = dimensions_of(list(moments))
+    return {layer: own.projection(dimensions[layer]) for layer, own in moments.items()}, dict(sorted(counts.items()))
+
+
+def _second_pass(
+    stream: Stream, projections: Mapping[str, Projection], counts: Mapping[str, int], seed: int
+) -> Positions:
+    """A sample of the positions of all images, labeled by the images' own maps."""
+    names = list(counts)
+    vectors, labels, of_image, allowed = [], [], [], []
+    # Each image has a class at least, so that their sum bounds the number of images.
+    per_image = max(1, min(POSITIONS, MAX_POSITIONS // sum(counts.values())))
+    for index, image in enumerate(_usable(stream)):
+        columns = hypercolumns(image.features, projections)
+        own = map_labels(image, (columns.shape[1], columns.shape[2]), names, seed)
+        chosen = _draw(own.numel(), per_image, seed, image)
+        vectors.append(columns.flatten(1).T[chosen].half())
+        labels.append(own.flatten()[chosen])
+        of_image.append(torch.full((len(chosen),), index))
+        allowed.append(_allowed(image.maps, names))
+    return Positions(torch.cat(vectors), torch.cat(labels), torch.cat(of_image), torch.stack(allowed))
+
+
+def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str], seed: int) -> Tensor:
+    """What the maps of an image say of its positions.
+
+    Returns:
+        Int64 ``size_hw``: the class whose map is above its quantile, and most so where several are; background where
+        all maps are below theirs; else unknown. All unknown where no map is usable.
+    """
+    label, strength = torch.full(size_hw, UNKNOWN), np.zeros(size_hw, dtype=np.float32)
+    background = torch.ones(size_hw, dtype=torch.bool)
+    usable = False
+    for name, saliency in image.maps.items():
+        try:
+            values = working_map(saliency, size_hw, SMOOTHING)
+        except ItemError:
+            continue
+        usable = True
+        seeds = make_seeds(
+            values, FOREGROUND_QUANTILE, BACKGROUND_QUANTILE, stable_hash(seed, image.read.image.image_id, name)
+        )
+        stronger = (seeds == FOREGROUND_SEED) & (values > strength)
+        label[torch.from_numpy(stronger)] = 1 + names.index(name)
+        strength = np.where(stronger, values, strength)
+        background &= torch.from_numpy(seeds == BACKGROUND_SEED)
+    if usable:
+        label[background] = BACKGROUND
+    return label
+
+
+def _usable(stream: Stream) -> Iterator[ImageMaps]:
+    return (
+        image
+        for image in stream()
+        if image.maps and all(np.isfinite(features).all() for features in image.features.values())
+    )
+
+
+def _allowed(shown: Mapping[str, object] | list[str], names: list[str]) -> Tensor:
+    return torch.tensor([True, *(name in shown for name in names)])
+
+
+def _draw(count: int, wanted: int, seed: int, image: ImageMaps) -> Tensor:
+    """Some of the indices of an image, the same in every pass."""
+    generator = torch.Generator().manual_seed(stable_hash(seed, image.read.image.image_id, "positions"))
+    return torch.randperm(count, generator=generator)[:wanted]
+
+
+PIXEL_CLASSIFIER = RefinerKind(fit_set, load, choose_layers)
