@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -132,6 +132,11 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
         return make_config(LocalizeConfig, named | given)
     except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
+
+
+def settings_of_runs(folders: Sequence[Path], **moved: Path | None) -> list[LocalizeConfig]:
+    """The same for runs on one data set; what has moved is told once, for the first of them."""
+    return [settings_of_run(folder, **(moved if index == 0 else {})) for index, folder in enumerate(folders)]
 
 
 def _typed(group: type[Any], name: str, value: Any) -> Any:

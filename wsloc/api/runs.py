@@ -10,7 +10,7 @@ from typing import Any
 
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
-from wsloc.config_files import settings_of_run
+from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.datasets import open_dataset
 from wsloc.errors import UserError, counted
 from wsloc.evaluation import Evaluation
@@ -159,7 +159,7 @@ def report(
     """
     folders = [Path(runs)] if isinstance(runs, str | os.PathLike) else [Path(run) for run in runs]
     contents = [read_run(folder) for folder in folders]
-    configs = [settings_of_run(folder) for folder in folders]
+    configs = settings_of_runs(folders)
     page = Path(out) if out is not None else folders[0] / "report.html"
     if len(contents) > 1:
         written = page_of_runs(contents, configs, gallery, progress)

@@ -16,7 +16,7 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require
-from wsloc.config_files import settings_of_run
+from wsloc.config_files import settings_of_runs
 from wsloc.errors import counted
 
 if TYPE_CHECKING:
@@ -59,11 +59,8 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
-    first, *others = config.runs
-    settings = [
-        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks).data,
-        *(settings_of_run(path).data for path in others),
-    ]
+    configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
+    settings = [of_run.data for of_run in configs]
     _, truth = common_truth(runs, settings)
     comparison = compare([contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)], truth, bar)
     for letter, contents in zip(_LETTERS, runs, strict=False):

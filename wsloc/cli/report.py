@@ -14,7 +14,7 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require, require_range
-from wsloc.config_files import settings_of_run
+from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
@@ -93,9 +93,5 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
 def _page_of_comparison(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
     from wsloc.reporting.writing import page_of_runs
 
-    first, *others = (contents.path for contents in runs)
-    configs = [
-        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks),
-        *(settings_of_run(path) for path in others),
-    ]
+    configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
     return page_of_runs(runs, configs, config.gallery, bar)
