@@ -60,7 +60,7 @@ def learn_over_set(
         pass
     labels = {name for image in dataset.images for name in image.labels}
     reasons = {name: why for name in sorted(labels) if (why := localizer.maps.why_no_map(name))}
-    stored = StoredMaps(spool, any(not image.labels for image in dataset.images), localizer.maps.layers, reasons)
+    stored = StoredMaps(spool, localizer.maps.layers, reasons)
     fitted = folder / FITTED
     if not fitted.exists():
 
