@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import tyro
 import yaml
 
 from wsloc.config import LocalizeConfig
-from wsloc.errors import UserError, one_line
+from wsloc.errors import UserError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,8 +42,7 @@ def make_config(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     changed: dict[Any, dict[str, Any]] = {group: {} for group in (kind, *groups.values())}
     for name, value in settings.items():
         if name not in owner:
-            close = difflib.get_close_matches(name, owner, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(owner))}."
+            hint = did_you_mean(name, owner, f"there are {', '.join(sorted(owner))}.")
             raise UserError(f"There is no setting {name!r}; {hint}")
         changed[owner[name]][name] = _typed(owner[name], name, value)
     made = {name: group(**changed[group]) for name, group in groups.items()}
@@ -149,9 +147,8 @@ def _typed(group: type[Any], name: str, value: Any) -> Any:
         return tuple(value)
     choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
     if isinstance(value, str) and choices and value not in choices:
-        close = difflib.get_close_matches(value, choices, n=1)
-        suggestion = f"; did you mean {close[0]}?" if close else "."
-        raise UserError(f"`{name}` must be one of {', '.join(choices)}, not {value!r}{suggestion}")
+        close = did_you_mean(value, choices)
+        raise UserError(f"`{name}` must be one of {', '.join(choices)}, not {value!r}{f'; {close}' if close else '.'}")
     return value
 
 

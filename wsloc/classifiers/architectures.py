@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import nn
 from wsloc.classifiers.checkpoint import load_checkpoint
 from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.errors import UserError
+from wsloc.errors import UserError, did_you_mean
 from wsloc.plugins import import_named, users_code
 
 
@@ -75,10 +74,7 @@ def _build_demo() -> Architecture:
 def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Architecture:
     names = torchvision.models.list_models(module=torchvision.models)
     if arch not in names:
-        close = difflib.get_close_matches(arch, names, n=1)
-        hint = (
-            f"did you mean {close[0]}?" if close else "give a torchvision name, timm:NAME or package.module:function."
-        )
+        hint = did_you_mean(arch, names, "give a torchvision name, timm:NAME or package.module:function.")
         raise UserError(f"There is no network {arch!r} in torchvision; {hint}")
     entry = torchvision.models.get_model_weights(arch).DEFAULT
     if pretrained:
@@ -110,8 +106,8 @@ def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Archite
     import timm
 
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1)
-        raise UserError(f"There is no network {name!r} in timm" + (f"; did you mean {close[0]}?" if close else "."))
+        close = did_you_mean(name, timm.list_models())
+        raise UserError(f"There is no network {name!r} in timm{f'; {close}' if close else '.'}")
     settings: dict[str, Any] = {"num_classes": num_outputs} if num_outputs else {}
     with _fetching(f"timm's weights of {name}"):
         network = timm.create_model(name, pretrained=pretrained, **settings)

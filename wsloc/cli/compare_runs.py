@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,16 +81,13 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
 
 def _write_csv(path: Path, comparison: Comparison) -> None:
     from wsloc.files.atomic import write_atomic
+    from wsloc.files.csv_lines import csv_lines
 
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     sides = ("x0", "y0", "x1", "y1")
-    writer.writerow(
-        ["image", "class", "object_fraction", "objects"]
-        + [f"{what}_{name}" for name in comparison.names for what in ("iou", *sides)]
-    )
+    of_runs = [f"{what}_{name}" for name in comparison.names for what in ("iou", *sides)]
+    rows: list[list[object]] = [["image", "class", "object_fraction", "objects", *of_runs]]
     for item in comparison.items:
-        of_runs = zip(item.ious, item.boxes_xyxy, strict=True)
-        found = [value for iou, box in of_runs for value in (iou, *(box or [""] * len(sides)))]
-        writer.writerow([item.image_id, item.class_name, item.object_fraction, item.objects, *found])
-    write_atomic(path, table.getvalue())
+        answers = zip(item.ious, item.boxes_xyxy, strict=True)
+        found = [value for iou, box in answers for value in (iou, *(box or [""] * len(sides)))]
+        rows.append([item.image_id, item.class_name, item.object_fraction, item.objects, *found])
+    write_atomic(path, csv_lines(rows))

@@ -41,6 +41,7 @@ from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import write_summary
 from wsloc.pipeline.results import ImageResult
 from wsloc.progress import Progress, silent
+from wsloc.records import first_boxes
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import RunFolder, read_manifest
 from wsloc.training.training_folder import finish_training
@@ -235,10 +236,9 @@ def _as_run(
 def _read_back(task: SelfTrainingTask, path: Path, index: int) -> Round:
     """A round that an earlier process finished."""
     contents = read_run(path)
-    boxes = {(record.image_id, record.class_name): record for record in contents.localizations}
     told = contents.manifest
     problems = told["problems"] + told["counts"]["images_without_truth"]
-    return Round(index, told["found"], boxes, _judge(task, contents), problems)
+    return Round(index, told["found"], first_boxes(contents.localizations), _judge(task, contents), problems)
 
 
 def _judge(task: SelfTrainingTask, contents: RunContents) -> JudgedRun:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsloc.evaluation.judging import Judged, TrueBoxes
 from wsloc.evaluation.pairing import best_matches, boxes_of
-from wsloc.records import Box
+from wsloc.records import Box, first_boxes
 
 BINS = 20
 
@@ -63,11 +63,7 @@ def iou_histogram(judged: Judged) -> IouHistogram:
 def box_errors(true: TrueBoxes, localizations: Iterable[Box]) -> BoxErrors:
     """Errors of the boxes of a run; of several components of an item the largest alone."""
     index_of = true.items.index_of()
-    of_item = {
-        index_of[record.image_id, record.class_name]: record
-        for record in localizations
-        if record.index == 0 and (record.image_id, record.class_name) in index_of
-    }
+    of_item = {index_of[pair]: box for pair, box in first_boxes(localizations).items() if pair in index_of}
     own = np.flatnonzero(true.item >= 0)
     items = sorted(of_item)
     boxes = boxes_of([of_item[item] for item in items])

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.evaluation import wsol
-from wsloc.evaluation.items import Items, ItemValues, Pair, items_of
+from wsloc.evaluation.items import Items, ItemValues, items_of
 from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
 from wsloc.progress import Progress, silent
-from wsloc.records import Box, TrueMasks
+from wsloc.records import Box, Pair, TrueMasks, first_boxes
 from wsloc.run_lengths import decode
 
 
@@ -66,11 +66,8 @@ def judge_masks(
     Returns:
         None if no image has a mask of a class that is asked for, and none is damaged.
     """
-    rles = {
-        (record.image_id, record.class_name): record.mask_rle
-        for record in localizations
-        if record.index == 0 and record.mask_rle is not None
-    }
+    found_boxes = first_boxes(localizations)
+    rles = {pair: box.mask_rle for pair, box in found_boxes.items() if box.mask_rle is not None}
     found: list[Pair] = []
     iou: list[float] = []
     pixels: list[NDArray[np.int32]] = []

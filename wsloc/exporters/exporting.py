@@ -21,6 +21,7 @@ from wsloc.exporters.stream import Stream
 from wsloc.progress import Progress, silent
 from wsloc.registries import FORMATS
 from wsloc.runs.read_run import open_records, read_run_manifest
+from wsloc.runs.run_folder import read_config_text
 
 
 def export_run(
@@ -156,15 +157,11 @@ def _info(run: Path, manifest: dict[str, Any]) -> dict[str, object]:
 
 
 def _run_fields(run: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    try:
-        config = (run / "config.yaml").read_text(encoding="utf-8")
-    except OSError:
-        config = None
     return {
         "name": run.resolve().name,
         "complete": bool(manifest.get("complete", False)),
         "commit": manifest.get("commit"),
         "versions": manifest.get("versions"),
         "dataset_fingerprint": manifest.get("dataset_fingerprint"),
-        "config": yaml.safe_load(config) if config else None,
+        "config": yaml.safe_load(read_config_text(run)),
     }

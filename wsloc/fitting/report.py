@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from torch import nn
 from wsloc.classifiers.checkpoint import checkpoint_bytes
 from wsloc.evaluation.table import format_interval
 from wsloc.files.atomic import write_atomic
+from wsloc.files.csv_lines import csv_lines
 from wsloc.fitting.classifier_folder import CHECKPOINT
 from wsloc.fitting.scoring import ScoredImages, Scores, score_images
 from wsloc.fitting.task import ClassifierTask
@@ -109,14 +108,10 @@ def _rows(task: ClassifierTask, figures: Mapping[str, Scores]) -> list[dict[str,
     return rows
 
 
-def _classes_csv(task: ClassifierTask, figures: Mapping[str, Scores]) -> str:
+def _classes_csv(task: ClassifierTask, figures: Mapping[str, Scores]) -> Iterator[str]:
     rows = _rows(task, figures)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
     # A class that no image of a set shows has no average precision there.
-    writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_lines([rows[0], *(["" if value != value else value for value in row.values()] for row in rows)])
 
 
 def _title(name: str) -> str:

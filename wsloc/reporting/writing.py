@@ -14,8 +14,9 @@ from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, common_truth
 from wsloc.pipeline.threads import available_cores
 from wsloc.progress import Progress, silent
+from wsloc.records import Pair
 from wsloc.reporting.comparison_report import build_comparison_report
-from wsloc.reporting.gallery import GalleryItem, Pair
+from wsloc.reporting.gallery import GalleryItem
 from wsloc.reporting.page import comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos

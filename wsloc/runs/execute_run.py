@@ -19,8 +19,9 @@ from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
 from wsloc.pipeline.threads import ThreadPlan, applied
+from wsloc.records import Pair
 from wsloc.runs.choose_folder import open_run_folder
-from wsloc.runs.kept_pictures import PICTURES, Pair, add_pictures, choose_pictured
+from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
