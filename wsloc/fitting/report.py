@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from wsloc.classifiers.checkpoint import checkpoint_bytes
+from wsloc.classifiers.checkpoint import save_checkpoint
 from wsloc.evaluation.table import format_interval
 from wsloc.files.atomic import write_atomic
 from wsloc.files.csv_lines import csv_lines
@@ -60,7 +60,7 @@ def write_outcome(folder: Path, task: ClassifierTask, outcome: Outcome) -> dict[
         UserError: if the disk is full.
     """
     figures = outcome.figures()
-    write_atomic(folder / CHECKPOINT, checkpoint_bytes(outcome.network, task.info()))
+    save_checkpoint(folder / CHECKPOINT, outcome.network, task.info())
     write_atomic(folder / "classes.csv", _classes_csv(task, figures))
     metrics = {"best_epoch": outcome.best_epoch, "epochs": len(outcome.history)} | {
         name: {
