@@ -18,11 +18,12 @@ from wsloc.classifiers import Classifier, check_network, load_classifier, make_s
 from wsloc.config import LocalizeConfig, SaliencySettings
 from wsloc.datasets import Dataset, asked_classes
 from wsloc.errors import ItemError, UserError
-from wsloc.pipeline import Failed, Runner, applied, localize_images, make_localizer, plan_threads
+from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
 from wsloc.progress import Progress, silent
 from wsloc.records import AskedClasses
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.seeding import stable_hash
+from wsloc.threads import applied, plan_threads
 
 
 def localize(

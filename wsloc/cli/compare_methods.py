@@ -119,9 +119,10 @@ def run(config: CompareMethodsConfig, _command: Sequence[str]) -> int:
     out = free_output(config.out or Path(f"{config.image.stem}-methods.png"), overwrite=config.overwrite)
     if out.resolve() == config.image.resolve():
         raise UserError(f"{out} is the image itself; give another --out.")
+    from wsloc.devices import choose_device
     from wsloc.files.atomic import write_picture
     from wsloc.images import read_image
-    from wsloc.pipeline import applied, choose_device, plan_threads
+    from wsloc.threads import applied, plan_threads
 
     try:
         image_rgb = read_image(config.image)

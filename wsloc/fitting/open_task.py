@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from wsloc.config import ComputeSettings, DataSettings
 from wsloc.datasets.registry import kind_of, open_images
+from wsloc.devices import choose_device
 from wsloc.errors import UserError, listed
 from wsloc.fitting.backbone import open_backbone
 from wsloc.fitting.examples import (
@@ -19,7 +20,6 @@ from wsloc.fitting.examples import (
 )
 from wsloc.fitting.fitting_settings import FittingSettings
 from wsloc.fitting.task import ClassifierTask
-from wsloc.pipeline import choose_device
 
 
 def with_training_split(data: DataSettings) -> DataSettings:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from wsloc.errors import ItemError
 from wsloc.images import read_image
-from wsloc.pipeline.ordered import ordered_map
+from wsloc.ordered import ordered_map
 from wsloc.records import ImageRecord, Pair
 from wsloc.visualization.layers import shrink
 

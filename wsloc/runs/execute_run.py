@@ -18,13 +18,13 @@ from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
-from wsloc.pipeline.threads import ThreadPlan, applied
 from wsloc.records import Pair
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
+from wsloc.threads import ThreadPlan, applied
 from wsloc.versions import package_versions, source_commit
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")

@@ -15,11 +15,11 @@ from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
 from wsloc.pipeline.runner import Runner
-from wsloc.pipeline.threads import ThreadPlan, applied
 from wsloc.progress import Progress, silent
 from wsloc.runs.execute_run import Run
 from wsloc.runs.map_store import FEATURES, MAPS, add_features, add_maps
 from wsloc.runs.stored_maps import StoredMaps
+from wsloc.threads import ThreadPlan, applied
 
 FITTED = "refiner.safetensors"
 """File of a run that holds what its refiner learned."""
