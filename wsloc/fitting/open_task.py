@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wsloc.config import ComputeSettings, DataSettings
-from wsloc.datasets.registry import kind_of, open_images
+from wsloc.datasets.registry import chosen_labels, kind_of, open_images
 from wsloc.devices import choose_device
 from wsloc.errors import UserError, listed
 from wsloc.fitting.backbone import open_backbone
@@ -13,7 +13,6 @@ from wsloc.fitting.examples import (
     Examples,
     check_trainable,
     choose_loss,
-    chosen_labels,
     for_loss,
     hold_out,
     make_examples,
