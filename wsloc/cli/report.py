@@ -51,13 +51,18 @@ class ReportConfig:
 
 def run(config: ReportConfig, _command: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    from wsloc.reporting.writing import write_page
+    from wsloc.reporting.writing import page_of_runs, write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
     free_output(out, overwrite=True)
-    write_page(out, *(_page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)))
+    if len(runs) == 1:
+        page = _page_of_one(runs[0], config)
+    else:
+        configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
+        page = page_of_runs(runs, configs, config.gallery, bar)
+    write_page(out, *page)
     print_report(out)
     return 0
 
@@ -88,10 +93,3 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
     return page_of_run(judged, settings, dataset, config.gallery, progress=bar)
-
-
-def _page_of_comparison(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
-    from wsloc.reporting.writing import page_of_runs
-
-    configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
-    return page_of_runs(runs, configs, config.gallery, bar)

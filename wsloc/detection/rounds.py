@@ -173,7 +173,8 @@ def _fold(
     """Train on the other folds and relocalize this one; the images that could not be read, and the new boxes."""
     seed = task.config.training.seed
     part = training_part(boxed, fold, task.config.folds, seed)
-    _require_boxes(part, fold)
+    if not any(len(image.boxes_xyxy) for image in part.images):
+        raise UserError(f"There is no box outside fold {fold + 1}; give fewer `folds`.")
     title = f"round {index}" + (f", fold {fold + 1}" if task.config.folds > 1 else "")
     folder = path if task.config.folds == 1 else path / f"fold-{fold + 1}"
     settings = of_fold(task.config.training, index, fold)
@@ -207,11 +208,6 @@ def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> Boxed
     return from_localizations(
         dataset, before.values(), boxed.class_names, drop_empty=task.config.drop_empty, without=without
     )
-
-
-def _require_boxes(part: BoxedImages, fold: int) -> None:
-    if not any(len(boxed.boxes_xyxy) for boxed in part.images):
-        raise UserError(f"There is no box outside fold {fold + 1}; give fewer `folds`.")
 
 
 def _as_run(
