@@ -20,6 +20,7 @@ from wsloc.config import (
     SaliencySettings,
     optional,
     require,
+    require_above,
     require_range,
 )
 from wsloc.errors import ItemError, UserError
@@ -97,8 +98,7 @@ class CompareMethodsConfig:
         require_range(self, "alpha", 0, 1)
         require_range(self, "columns", 1, 100)
         require_range(self, "tile", 32, 2048, unit=" pixels")
-        percentile = self.top_percentile
-        require(0 < percentile <= 100, f"--top-percentile must be above 0 and at most 100, not {percentile}.")
+        require_above(self, "top_percentile", 0, 100)
         require(
             self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
             f"--out must end in .png, .jpg or .webp, not {self.out}.",
