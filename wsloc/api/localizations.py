@@ -14,7 +14,7 @@ from PIL import Image
 
 from wsloc import boxes
 from wsloc.errors import ItemError, UserError, counted
-from wsloc.images import read_image
+from wsloc.images import read_image, scaled_wh
 from wsloc.pipeline import ImageResult
 from wsloc.records import BoxRecord, Failure, ImageRecord
 from wsloc.run_lengths import decode_at
@@ -133,7 +133,7 @@ class Localizations:
         except ItemError:
             return None
         zoom = _SHOWN_SIDE / max(rgb.shape[:2])
-        size_wh = (max(1, round(rgb.shape[1] * zoom)), max(1, round(rgb.shape[0] * zoom)))
+        size_wh = scaled_wh((rgb.shape[1], rgb.shape[0]), _SHOWN_SIDE)
         interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
         shown = np.asarray(cv2.resize(rgb, size_wh, interpolation=interpolation), dtype=np.uint8)
         own = self.of_image(index)
