@@ -19,8 +19,9 @@ from wsloc.evaluation import BASELINES, METRICS, estimate
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import Localizer, applied, localize_images, make_localizer, plan_threads
+from wsloc.pipeline import Localizer, localize_images, make_localizer
 from wsloc.records import BoxRecord
+from wsloc.threads import applied, plan_threads
 
 SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
 

@@ -35,12 +35,13 @@ from wsloc.evaluation.items import judged_items, mean_over_classes
 from wsloc.evaluation.judging import TrueBoxes, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.pointing import judge_points
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import Failed, Localizer, Runner, applied, make_localizer, plan_threads
+from wsloc.ordered import ordered_map
+from wsloc.pipeline import Failed, Localizer, Runner, make_localizer
 from wsloc.pipeline.cut_stage import cut_maps
 from wsloc.pipeline.map_stage import ImageMaps
-from wsloc.pipeline.ordered import ordered_map
 from wsloc.records import Localization
 from wsloc.segmentation import working_map
+from wsloc.threads import applied, plan_threads
 
 NETWORKS = ("densenet121", "squeezenet1_0")
 CHEAP = (

@@ -34,10 +34,11 @@ from wsloc.errors import ItemError
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, half_difference, judge_boxes, kept_curve, overall, rank
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import ItemResult, applied, localize_images, make_localizer, plan_threads
+from wsloc.pipeline import ItemResult, localize_images, make_localizer
 from wsloc.records import GroundTruth, Localization
 from wsloc.seeding import stable_hash
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
+from wsloc.threads import applied, plan_threads
 
 SHIFTED_SEEDS = ((0.975, 0.45), (0.90, 0.15))
 """Foreground and background quantiles: both fewer foreground and more background than the default, and the reverse."""

@@ -11,7 +11,7 @@ from wsloc.config import ComputeSettings, DataSettings
 from wsloc.fitting.fit import fit
 from wsloc.fitting.fitting_settings import FittingSettings
 from wsloc.fitting.open_task import open_task
-from wsloc.pipeline.threads import ThreadPlan, applied, available_cores
+from wsloc.threads import ThreadPlan, applied, available_cores
 
 SHIPPED = Path(wsloc.classifiers.__path__[0]) / "weights" / "demo.safetensors"
 SETTINGS = FittingSettings(

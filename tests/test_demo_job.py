@@ -20,8 +20,9 @@ from wsloc.evaluation import estimate
 from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import judge_localizations, true_boxes
-from wsloc.pipeline import Localizer, applied, localize_images, make_localizer, plan_threads
+from wsloc.pipeline import Localizer, localize_images, make_localizer
 from wsloc.records import ImageRecord, Localization
+from wsloc.threads import applied, plan_threads
 
 REPOSITORY = Path(__file__).parents[1]
 

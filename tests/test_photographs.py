@@ -15,8 +15,9 @@ from wsloc import boxes
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import asked_classes, open_dataset, read_ground_truth
-from wsloc.pipeline import Runner, applied, make_localizer, plan_threads
+from wsloc.pipeline import Runner, make_localizer
 from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.threads import applied, plan_threads
 
 NETWORKS = ["squeezenet1_0", "mobilenet_v2", "densenet121"]
 

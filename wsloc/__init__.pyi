@@ -12,7 +12,7 @@ from .api.runs import run as run
 from .api.training import detect as detect
 from .api.training import train_classifier as train_classifier
 from .api.training import train_detector as train_detector
-from .classifiers.load import Classifier as Classifier
+from .classifiers.classifier import Classifier as Classifier
 from .classifiers.load import load_classifier as load_classifier
 from .classifiers.outputs import resolve_label_map as resolve_label_map
 from .classifiers.preprocessing import Preprocessing as Preprocessing

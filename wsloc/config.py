@@ -53,6 +53,18 @@ def require_range(settings: object, name: str, low: float, high: float | None = 
         raise UserError(f"`{name}` must {limits}, not {value}.")
 
 
+def require_above(settings: object, name: str, low: float, high: float | None = None) -> None:
+    """A setting that is None, or above ``low`` and at most ``high`` (None: without a limit).
+
+    Raises:
+        UserError: if it is anything else.
+    """
+    value = getattr(settings, name)
+    if value is not None and not low < value <= (value if high is None else high):
+        at_most = "" if high is None else f" and at most {high}"
+        raise UserError(f"`{name}` must be above {low}{at_most}, not {value}.")
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """Which images, and which classes in them."""
@@ -207,7 +219,7 @@ class SaliencySettings:
         counts = "smoothgrad_samples", "integrated_steps", "occlusion_patch", "rise_masks", "rise_grid"
         for name in (*counts, "score_cam_channels"):
             require_range(self, name, 1)
-        require(self.smoothgrad_noise > 0, f"`smoothgrad_noise` must be above 0, not {self.smoothgrad_noise}.")
+        require_above(self, "smoothgrad_noise", 0)
         require(
             1 <= self.occlusion_stride <= self.occlusion_patch,
             "`occlusion_stride` must be between 1 and `occlusion_patch`, so that no pixel is left out, not "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -13,7 +12,7 @@ import tyro
 import yaml
 
 from wsloc.config import LocalizeConfig
-from wsloc.errors import UserError, one_line
+from wsloc.errors import UserError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,8 +42,7 @@ def make_config(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     changed: dict[Any, dict[str, Any]] = {group: {} for group in (kind, *groups.values())}
     for name, value in settings.items():
         if name not in owner:
-            close = difflib.get_close_matches(name, owner, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(owner))}."
+            hint = did_you_mean(name, owner, f"there are {', '.join(sorted(owner))}.")
             raise UserError(f"There is no setting {name!r}; {hint}")
         changed[owner[name]][name] = _typed(owner[name], name, value)
     made = {name: group(**changed[group]) for name, group in groups.items()}
@@ -134,6 +132,11 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
 
 
+def settings_of_runs(folders: Sequence[Path], **moved: Path | None) -> list[LocalizeConfig]:
+    """The same for runs on one data set; what has moved is told once, for the first of them."""
+    return [settings_of_run(folder, **(moved if index == 0 else {})) for index, folder in enumerate(folders)]
+
+
 def _typed(group: type[Any], name: str, value: Any) -> Any:
     """A value from a file, or a person, in the type of its setting."""
     hint = typing.get_type_hints(group)[name]
@@ -144,9 +147,8 @@ def _typed(group: type[Any], name: str, value: Any) -> Any:
         return tuple(value)
     choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
     if isinstance(value, str) and choices and value not in choices:
-        close = difflib.get_close_matches(value, choices, n=1)
-        suggestion = f"; did you mean {close[0]}?" if close else "."
-        raise UserError(f"`{name}` must be one of {', '.join(choices)}, not {value!r}{suggestion}")
+        close = did_you_mean(value, choices)
+        raise UserError(f"`{name}` must be one of {', '.join(choices)}, not {value!r}{f'; {close}' if close else '.'}")
     return value
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -33,6 +34,12 @@ def one_line(error: Exception) -> str:
 def listed(names: Sequence[str], max_names: int) -> str:
     """``a, b, c``, or ``a, b, ...`` if there are more than ``max_names``."""
     return ", ".join(names[:max_names]) + (", ..." if len(names) > max_names else "")
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """``did you mean NAME?`` with the known name that is nearest to a wrong one; something else where none is near."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def counted(count: int, noun: str) -> str:

@@ -49,6 +49,12 @@ class ImageHeader:
         return (height, width) if self.orientation in (5, 6, 7, 8) else (width, height)
 
 
+def scaled_wh(size_wh: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """Width and height with the longer one brought to so many pixels, and none below one."""
+    zoom = longer_side / max(size_wh)
+    return max(1, round(size_wh[0] * zoom)), max(1, round(size_wh[1] * zoom))
+
+
 def read_header(path: Path | bytes) -> ImageHeader:
     """Size and orientation of an image file, or of its bytes, without decoding it.
 

@@ -9,19 +9,19 @@ from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
 from wsloc.config_files import to_yaml
 from wsloc.datasets import Dataset, asked_classes, open_dataset
+from wsloc.devices import choose_device
 from wsloc.errors import UserError
 from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import RunSummary, write_summary
-from wsloc.pipeline import Localizer, make_localizer, plan_threads
-from wsloc.pipeline.model import choose_device
+from wsloc.pipeline import Localizer, make_localizer
 from wsloc.pipeline.refine_stage import RefinerKind
-from wsloc.pipeline.threads import ThreadPlan
 from wsloc.progress import Progress, silent
 from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run, execute, finish, open_run
 from wsloc.runs.learn_over_set import discard_spool, learn_over_set
 from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
+from wsloc.threads import ThreadPlan, plan_threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from wsloc.errors import UserError, one_line
+from wsloc.errors import UserError, did_you_mean, one_line
 
 T = TypeVar("T")
 PLUGIN = "package.module:function"
@@ -72,8 +71,8 @@ class Registry(MutableMapping[str, T]):
         """
         if name in self or all(name.partition(":")):
             return
-        close = difflib.get_close_matches(str(name), self, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        close = did_you_mean(name, self)
+        hint = f" ({close})" if close else ""
         raise UserError(f"There is no {self.what} {name!r}{hint}; choose {', '.join(self)}, or {PLUGIN}.")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from wsloc.errors import UserError
 Source = Path | bytes | NDArray[np.uint8]
 BoxXyxy = tuple[float, float, float, float]
 """Half-open, 0-based, pixels of the image after EXIF transposition."""
+Pair = tuple[str, str]
+"""Image id and class name."""
 SCORES = ("probability", "quality")
 """What boxes can be sorted by."""
 
@@ -131,6 +133,14 @@ class Box(Protocol):
 
     def score_by(self, name: str) -> float:
         """The score of that name, one of :data:`SCORES`."""
+
+
+AnyBox = TypeVar("AnyBox", bound=Box)
+
+
+def first_boxes(boxes: Iterable[AnyBox]) -> dict[Pair, AnyBox]:
+    """The one box that counts for its (image, class) pair: the largest component, or the best detection."""
+    return {(box.image_id, box.class_name): box for box in boxes if box.index == 0}
 
 
 @dataclass(frozen=True, slots=True)

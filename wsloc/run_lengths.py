@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_masks
@@ -36,6 +37,16 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     if runs is None:
         raise ItemError("the run lengths of its mask are damaged: they do not fill the image")
     return expand(runs, (height, width))
+
+
+def decode_at(mask_rle: Mapping[str, Any], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """The same mask, which covers the whole image at any resolution, at the image's by the nearest pixel.
+
+    Raises:
+        ItemError: as :func:`decode`.
+    """
+    resized = cv2.resize(decode(mask_rle).view(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized.astype(bool)
 
 
 def read_counts(counts: object, pixels: int) -> NDArray[np.int64] | None:

@@ -8,15 +8,14 @@ from safetensors.torch import save_file
 
 import wsloc.classifiers
 from wsloc.classifiers.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.errors import UserError
 
 INFO = CheckpointInfo(
     arch="small_cnn",
     class_names=("cat", "Tür"),
-    input_size_hw=(112, 96),
-    mean=(0.5, 0.4, 0.3),
-    std=(0.25, 0.2, 0.1),
+    preprocessing=Preprocessing((112, 96), (0.5, 0.4, 0.3), (0.25, 0.2, 0.1)),
     activation="sigmoid",
 )
 
@@ -34,8 +33,8 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def _metadata(**changes: object) -> dict[str, str]:
-    fields = {name: getattr(INFO, name) for name in INFO.__slots__}
-    return {"wsloc": json.dumps(fields | changes)}
+    fields = {"arch": "small_cnn", "class_names": ["cat"], "input_size_hw": [112, 96], "activation": "sigmoid"}
+    return {"wsloc": json.dumps(fields | {"mean": [0.5], "std": [0.25]} | changes)}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_shipped_weights_fit_the_network() -> None:
     tensors, info = load_checkpoint(path)
     network = SmallCNN(len(info.class_names)).eval()
     network.load_state_dict(tensors)
-    assert network(torch.zeros(1, 3, *info.input_size_hw)).shape == (1, len(info.class_names))
+    assert network(torch.zeros(1, 3, *info.preprocessing.input_size_hw)).shape == (1, len(info.class_names))
     assert replace(info, class_names=()) == CheckpointInfo(
-        "small_cnn", (), (112, 112), (0.45, 0.45, 0.45), (0.25, 0.25, 0.25), "sigmoid"
+        "small_cnn", (), Preprocessing((112, 112), (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)), "sigmoid"
     )

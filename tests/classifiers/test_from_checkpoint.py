@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import wsloc.classifiers
 from wsloc.classifiers.checkpoint import CheckpointInfo, checkpoint_bytes, load_checkpoint, save_checkpoint
 from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.outputs import resolve_label_map
+from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError
 
 SHIPPED = Path(wsloc.classifiers.__path__[0]) / "weights" / "demo.safetensors"
-INFO = CheckpointInfo(
-    "small_cnn", ("cat", "dog"), (48, 64), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), "sigmoid", "short-side", "BICUBIC"
-)
+PREPROCESSING = Preprocessing((48, 64), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), "short-side", Image.Resampling.BICUBIC)
+INFO = CheckpointInfo("small_cnn", ("cat", "dog"), PREPROCESSING, "sigmoid")
 
 
 @pytest.fixture
@@ -32,9 +33,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_everything_comes_from_the_file(checkpoint: Path) -> None:
     classifier = load_classifier(ClassifierSettings(checkpoint=checkpoint))
-    preprocessing = classifier.preprocessing
-    assert (preprocessing.input_size_hw, preprocessing.mean, preprocessing.std) == ((48, 64), INFO.mean, INFO.std)
-    assert (preprocessing.resize, preprocessing.resample) == ("short-side", Image.Resampling.BICUBIC)
+    assert classifier.preprocessing == PREPROCESSING
     assert (classifier.output_names, classifier.activation) == (("cat", "dog"), "sigmoid")
     torch.manual_seed(0)
     images = torch.randn((2, 3, 48, 64), generator=torch.Generator().manual_seed(1))
@@ -74,7 +73,9 @@ def test_the_shipped_weights_are_a_checkpoint_too_and_keep_their_bytes() -> None
     ],
 )
 def test_contradictions_are_a_users_error(tmp_path: Path, changes: dict[str, object], message: str) -> None:
-    save_checkpoint(tmp_path / "net.safetensors", SmallCNN(2), replace(INFO, **changes))  # type: ignore[arg-type]
+    written = {"arch": "small_cnn", "class_names": ["cat", "dog"], "input_size_hw": [48, 64], "activation": "sigmoid"}
+    written |= {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "resize": "short-side", "resample": "BICUBIC"}
+    save_file(SmallCNN(2).state_dict(), tmp_path / "net.safetensors", {"wsloc": json.dumps(written | changes)})
     with pytest.raises(UserError, match=message) as raised:
         load_classifier(ClassifierSettings(checkpoint=tmp_path / "net.safetensors"))
     assert "\n" not in str(raised.value)

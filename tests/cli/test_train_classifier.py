@@ -95,7 +95,7 @@ def test_trained_and_used_without_any_other_flag(
 
     _, info = load_checkpoint(voc / "out/net/classifier.safetensors")
     assert info.class_names == ("blue", "green", "red")
-    assert (info.arch, info.activation, info.input_size_hw) == ("small_cnn", "sigmoid", (32, 32))
+    assert (info.arch, info.activation, info.preprocessing.input_size_hw) == ("small_cnn", "sigmoid", (32, 32))
     metrics = json.loads((voc / "out/net/metrics.json").read_text())
     assert metrics["test"]["images"] == 9
     assert 0 <= metrics["test"]["mAP"]["low"] <= metrics["test"]["mAP"]["value"] <= 1

@@ -159,7 +159,7 @@ def test_an_image_that_is_no_image_is_told(capsys: pytest.CaptureFixture[str]) -
         ("--boxes-from train --epochs 0", "--epochs must be at least 1"),
         ("--boxes-from train --resume --overwrite", "exclude each other"),
         ("--boxes-from train --backbone gone.pth", "gone.pth do not exist"),
-        ("--boxes-from train --seed -1", "--seed must not be negative"),
+        ("--boxes-from train --seed -1", "--seed must be at least 0, not -1"),
         ("--boxes-from train --test-dataset folder --test-root test", "the test set has no green, red"),
         (
             "--boxes-from train --test-dataset folder --test-root train --test-labels train/labels.csv "

@@ -9,7 +9,7 @@ import wsloc.classifiers
 from wsloc import boxes
 from wsloc.boxes import mask_box
 from wsloc.classifiers.checkpoint import load_checkpoint
-from wsloc.classifiers.preprocessing import Preprocessing, whole
+from wsloc.classifiers.preprocessing import whole
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.datasets.dataset import Dataset
 from wsloc.datasets.demo import (
@@ -190,9 +190,8 @@ def test_shipped_weights_know_the_classes(tmp_path: Path) -> None:
     assert info.class_names == DEMO_CLASSES
     network = SmallCNN(len(DEMO_CLASSES)).eval()
     network.load_state_dict(tensors)
-    preprocessing = Preprocessing(info.input_size_hw, info.mean, info.std)
     records = open_demo(tmp_path / "demo", "test").images
-    inputs = torch.stack([whole(read_image(record.path), preprocessing).views[0].pixels for record in records])
+    inputs = torch.stack([whole(read_image(record.path), info.preprocessing).views[0].pixels for record in records])
     present = np.array([[name in record.labels for name in DEMO_CLASSES] for record in records])
     with torch.inference_mode():
         scores = network(inputs).numpy()

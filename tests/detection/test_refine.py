@@ -111,12 +111,12 @@ def test_one_that_raises_keeps_the_box(tmp_path: Path) -> None:
 def test_it_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_refiner.py").write_text("def whole(image, box, mask):\n    return [0, 0, *image.shape[1::-1]]\n")
+    (tmp_path / "whole_refiner.py").write_text("def whole(image, box, mask):\n    return [0, 0, *image.shape[1::-1]]\n")
     (tmp_path / "my_broken_refiner.py").write_text("import no_such_package\n")
-    assert refined(record(), IMAGE, load_refine("my_refiner:whole")).box_xyxy == (0, 0, 60, 40)
+    assert refined(record(), IMAGE, load_refine("whole_refiner:whole")).box_xyxy == (0, 0, 60, 40)
     for name, sentence in {
-        "my_refiner": "must be given as package.module:function",
-        "my_refiner:part": "has no function part",
+        "whole_refiner": "must be given as package.module:function",
+        "whole_refiner:part": "has no function part",
         "my_broken_refiner:f": "cannot be imported from .* No module named 'no_such_package'",
     }.items():
         with pytest.raises(UserError, match=sentence):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,32 +62,22 @@ def _record(index: int, image: ImageLike) -> ImageRecord:
     return ImageRecord(str(path), str(path), path)
 
 
-def classifier_of(
-    model: nn.Module | Classifier,
-    class_names: Sequence[str] | None = None,
-    *,
-    activation: Literal["softmax", "sigmoid"] = "softmax",
-    input_size: int = 224,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    resize: Literal["squash", "short-side"] = "squash",
-) -> Classifier:
-    """A network in memory, with what is known about it.
+def classifier_in_memory(
+    model: object, class_names: Sequence[str] | None, settings: ClassifierSettings
+) -> Classifier | None:
+    """The network that was passed in, with what is known about it; None for one that is to be loaded.
 
     Args:
-        model: maps float32 ``(N, C, H, W)``, normalized, to logits ``(N, outputs)``.
+        model: maps float32 ``(N, C, H, W)``, normalized, to logits ``(N, outputs)``; or a name or a file.
         class_names: of its outputs, in their order.
-        activation: what turns its logits into probabilities.
-        input_size: side of its input in pixels.
-        mean: of the normalization, for values in [0, 1]; one number for a gray network; ImageNet's by default.
-        std: likewise.
-        resize: how a whole image is brought to the input size, see :class:`~wsloc.classifiers.Preprocessing`.
+        settings: its input, 224 pixels and ImageNet's normalization by default, and the activation of its outputs.
     """
-    if isinstance(model, Classifier):
-        return model
-    preprocessing = adjusted(Preprocessing((input_size, input_size)), mean, std, None, resize)
+    if isinstance(model, Classifier) or not isinstance(model, nn.Module):
+        return model if isinstance(model, Classifier) else None
+    size = settings.input_size or 224
+    preprocessing = adjusted(Preprocessing((size, size)), settings.mean, settings.std, None, settings.resize)
     names = None if class_names is None else tuple(class_names)
-    return Classifier(model, preprocessing, names, activation, type(model).__name__.lower())
+    return Classifier(model, preprocessing, names, settings.activation or "softmax", type(model).__name__.lower())
 
 
 def config_of(model: str | os.PathLike[str] | nn.Module | Classifier, settings: dict[str, Any]) -> LocalizeConfig:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsloc import boxes, run_lengths
+from wsloc import boxes
 from wsloc.errors import ItemError, UserError, counted
-from wsloc.images import read_image
+from wsloc.images import read_image, scaled_wh
 from wsloc.pipeline import ImageResult
-from wsloc.records import Box, BoxRecord, Failure, ImageRecord
+from wsloc.records import BoxRecord, Failure, ImageRecord
+from wsloc.run_lengths import decode_at
 from wsloc.visualization.heatmap import draw_boxes, overlay_mask
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Localizations:
     @property
     def masks(self) -> tuple[NDArray[np.bool_] | None, ...]:
         """N masks, each bool ``(H, W)`` of its image's size; None if a box has none."""
-        return tuple(map(_mask, self.records))
+        return tuple(
+            None if record.mask_rle is None else decode_at(record.mask_rle, record.size_wh) for record in self.records
+        )
 
     def of_image(self, index: int) -> Localizations:
         """The boxes of one of the images."""
@@ -130,7 +133,7 @@ class Localizations:
         except ItemError:
             return None
         zoom = _SHOWN_SIDE / max(rgb.shape[:2])
-        size_wh = (max(1, round(rgb.shape[1] * zoom)), max(1, round(rgb.shape[0] * zoom)))
+        size_wh = scaled_wh((rgb.shape[1], rgb.shape[0]), _SHOWN_SIDE)
         interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
         shown = np.asarray(cv2.resize(rgb, size_wh, interpolation=interpolation), dtype=np.uint8)
         own = self.of_image(index)
@@ -147,13 +150,6 @@ def collect(images: tuple[ImageRecord, ...], results: Iterable[ImageResult], min
     found = (record for item in items for record in item.localizations)
     kept = tuple(record for record in found if record.score_by("quality") >= min_score)
     return Localizations(images, kept, tuple(item.failure for item in items if item.failure is not None))
-
-
-def _mask(record: Box) -> NDArray[np.bool_] | None:
-    if record.mask_rle is None:
-        return None
-    mask = run_lengths.decode(record.mask_rle).astype(np.uint8)
-    return np.asarray(cv2.resize(mask, record.size_wh, interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
 
 def _side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

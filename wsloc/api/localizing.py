@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, overload
 
@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wsloc.api.inputs import Classes, ImageLike, classifier_of, config_of, records_of
+from wsloc.api.inputs import Classes, ImageLike, classifier_in_memory, config_of, records_of
 from wsloc.api.localizations import Localizations, collect
 from wsloc.classifiers import Classifier, check_network, load_classifier, make_scorer
-from wsloc.config import LocalizeConfig, SaliencySettings
+from wsloc.config import ClassifierSettings, SaliencySettings
 from wsloc.datasets import Dataset, asked_classes
 from wsloc.errors import ItemError, UserError
-from wsloc.pipeline import Failed, Runner, applied, localize_images, make_localizer, plan_threads
+from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
 from wsloc.progress import Progress, silent
 from wsloc.records import AskedClasses
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.seeding import stable_hash
+from wsloc.threads import applied, plan_threads
 
 
 def localize(
@@ -57,7 +58,7 @@ def localize(
     """
     config = config_of(model, {"method": method, "segmenter": segmenter, **settings})
     records = records_of(images, classes)
-    own = _classifier_in_memory(model, class_names, config)
+    own = classifier_in_memory(model, class_names, config.classifier)
     if not any(record.labels for record in records) and config.data.targets == "labels":
         config = replace(config, data=replace(config.data, targets="top1"))
     if isinstance(images, Dataset) and classes is None:
@@ -113,11 +114,9 @@ def saliency_map(
     """
     config = config_of(model, {"method": method, **settings})
     if isinstance(image, Tensor):
-        asked = (
-            classifier_of(model) if isinstance(model, nn.Module | Classifier) else load_classifier(config.classifier)
-        )
+        asked = classifier_in_memory(model, None, ClassifierSettings()) or load_classifier(config.classifier)
         return _maps_of_batch(asked, image, target, config.saliency, config.compute.seed)
-    own = _classifier_in_memory(model, None, config)
+    own = classifier_in_memory(model, None, config.classifier)
     localizer = make_localizer(config, () if isinstance(target, int) else (target,), own)
     known = tuple(localizer.model.class_index)
     if isinstance(target, int) and not 0 <= target < len(known):
@@ -146,21 +145,3 @@ def _maps_of_batch(
     every = torch.arange(len(batch), device=batch.device)
     seeds = tuple(stable_hash(seed, str(number), "") for number in range(len(batch)))
     return bound.compute(PairBatch(batch, every, torch.zeros_like(every), seeds)).maps
-
-
-def _classifier_in_memory(
-    model: object, class_names: Sequence[str] | None, config: LocalizeConfig
-) -> Classifier | None:
-    """The network that was passed in, with what the settings say about it; None for one that is to be loaded."""
-    if not isinstance(model, nn.Module | Classifier):
-        return None
-    of_network = config.classifier
-    return classifier_of(
-        model,
-        class_names,
-        activation=of_network.activation or "softmax",
-        input_size=of_network.input_size or 224,
-        mean=of_network.mean,
-        std=of_network.std,
-        resize=of_network.resize or "squash",
-    )

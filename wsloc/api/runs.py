@@ -10,7 +10,7 @@ from typing import Any
 
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
-from wsloc.config_files import settings_of_run
+from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.datasets import open_dataset
 from wsloc.errors import UserError, counted
 from wsloc.evaluation import Evaluation
@@ -20,13 +20,13 @@ from wsloc.evaluation.table import format_evaluation
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.exporters.exporting import export_run
 from wsloc.exporters.formats import Export
-from wsloc.exporters.source import open_source
+from wsloc.exporters.source import source_of_run
 from wsloc.judging.judged_run import judge_run
 from wsloc.main_job import run_main_job
 from wsloc.progress import Progress, silent
 from wsloc.records import Box, BoxRecord, Failure, GroundTruth
 from wsloc.reporting.writing import MAX_ITEMS, page_of_run, page_of_runs, write_page
-from wsloc.runs.read_run import read_run, read_run_manifest
+from wsloc.runs.read_run import read_run
 
 PathLike = str | os.PathLike[str]
 
@@ -126,9 +126,9 @@ def export(
     folder = Path(run)
     return export_run(
         folder,
-        open_source(settings_of_run(folder).data, None, read_run_manifest(folder)),
+        source_of_run(folder),
         format,
-        Path(out) if out is not None else folder / "exports" / format.replace(":", "-"),
+        None if out is None else Path(out),
         SelectionSettings(**{name: value for name, value in settings.items() if name in selection}),
         LayoutSettings(**{name: value for name, value in settings.items() if name in layout}),
         overwrite=overwrite,
@@ -159,7 +159,7 @@ def report(
     """
     folders = [Path(runs)] if isinstance(runs, str | os.PathLike) else [Path(run) for run in runs]
     contents = [read_run(folder) for folder in folders]
-    configs = [settings_of_run(folder) for folder in folders]
+    configs = settings_of_runs(folders)
     page = Path(out) if out is not None else folders[0] / "report.html"
     if len(contents) > 1:
         written = page_of_runs(contents, configs, gallery, progress)

@@ -16,11 +16,12 @@ from wsloc.detection.checkpoint import load_detector
 from wsloc.detection.configs import DetectConfig, TrainDetectorConfig
 from wsloc.detection.inference import detect as detections
 from wsloc.detection.learner import plan_training
+from wsloc.devices import choose_device
 from wsloc.errors import UserError
 from wsloc.fitting import train_classifier as classifiers
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
-from wsloc.pipeline import applied, choose_device
 from wsloc.progress import Progress, silent
+from wsloc.threads import applied
 
 PathLike = str | os.PathLike[str]
 

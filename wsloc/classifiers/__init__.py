@@ -1,7 +1,8 @@
 """Classifiers: networks, their weights, what goes into them and what their outputs mean."""
 
+from wsloc.classifiers.classifier import Classifier
 from wsloc.classifiers.labelmap import LabelMap, load_label_map
-from wsloc.classifiers.load import Classifier, load_classifier
+from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.outputs import resolve_label_map
 from wsloc.classifiers.preprocessing import Preprocessing, View, Views
 from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode

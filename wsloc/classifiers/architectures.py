@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 import torchvision
 from PIL import Image
 from torch import nn
 
 from wsloc.classifiers.checkpoint import load_checkpoint
+from wsloc.classifiers.classifier import Classifier
 from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from wsloc.classifiers.small_cnn import SmallCNN
-from wsloc.errors import UserError
+from wsloc.errors import UserError, did_you_mean
 from wsloc.plugins import import_named, users_code
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Architecture:
-    """A network as it was built, and what is known about it without reading a weights file.
-
-    Attributes:
-        network: on the CPU.
-        preprocessing: what its weights were trained with; defaults where that is unknown.
-        output_names: one for each output, or None.
-        activation: what turns its outputs into probabilities.
-    """
-
-    network: nn.Module
-    preprocessing: Preprocessing
-    output_names: tuple[str, ...] | None
-    activation: Literal["softmax", "sigmoid"]
-
-
-def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) -> Architecture:
-    """The network that ``arch`` names.
+def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) -> Classifier:
+    """The network that ``arch`` names, on the CPU, with the preprocessing that its weights were trained with, if known.
 
     Args:
         arch: ``demo``, ``small_cnn`` (the demo's network without its weights), ``timm:NAME``,
@@ -54,7 +36,7 @@ def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) 
     if arch == "demo":
         return _build_demo()
     if arch == "small_cnn":
-        return Architecture(SmallCNN(num_outputs or 2), Preprocessing((112, 112)), None, "softmax")
+        return Classifier(SmallCNN(num_outputs or 2), Preprocessing((112, 112)), None, "softmax", arch)
     if arch.startswith("timm:"):
         return _build_timm(arch.removeprefix("timm:"), pretrained, num_outputs)
     if ":" in arch:
@@ -62,23 +44,18 @@ def build_architecture(arch: str, *, pretrained: bool, num_outputs: int | None) 
     return _build_torchvision(arch, pretrained, num_outputs)
 
 
-def _build_demo() -> Architecture:
+def _build_demo() -> Classifier:
     with resources.as_file(resources.files("wsloc") / "classifiers" / "weights" / "demo.safetensors") as path:
         state, info = load_checkpoint(path)
-    network = SmallCNN(len(info.class_names), len(info.mean))
+    network = SmallCNN(len(info.class_names), info.preprocessing.channels)
     network.load_state_dict(state)
-    return Architecture(
-        network, Preprocessing(info.input_size_hw, info.mean, info.std), info.class_names, info.activation
-    )
+    return Classifier(network, info.preprocessing, info.class_names, info.activation, "demo")
 
 
-def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Architecture:
+def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Classifier:
     names = torchvision.models.list_models(module=torchvision.models)
     if arch not in names:
-        close = difflib.get_close_matches(arch, names, n=1)
-        hint = (
-            f"did you mean {close[0]}?" if close else "give a torchvision name, timm:NAME or package.module:function."
-        )
+        hint = did_you_mean(arch, names, "give a torchvision name, timm:NAME or package.module:function.")
         raise UserError(f"There is no network {arch!r} in torchvision; {hint}")
     entry = torchvision.models.get_model_weights(arch).DEFAULT
     if pretrained:
@@ -100,18 +77,19 @@ def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> 
         std,
         resample=Image.Resampling[preset.interpolation.name],
     )
-    names_known = num_outputs in (None, len(entry.meta["categories"]))
-    return Architecture(network, preprocessing, tuple(entry.meta["categories"]) if names_known else None, "softmax")
+    categories = tuple(entry.meta["categories"])
+    names = categories if num_outputs in (None, len(categories)) else None
+    return Classifier(network, preprocessing, names, "softmax", arch)
 
 
-def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Architecture:
+def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Classifier:
     if importlib.util.find_spec("timm") is None:
         raise UserError(f"`arch='timm:{name}'` needs the package timm; install it with: pip install 'wsloc[timm]'.")
     import timm
 
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1)
-        raise UserError(f"There is no network {name!r} in timm" + (f"; did you mean {close[0]}?" if close else "."))
+        close = did_you_mean(name, timm.list_models())
+        raise UserError(f"There is no network {name!r} in timm{f'; {close}' if close else '.'}")
     settings: dict[str, Any] = {"num_classes": num_outputs} if num_outputs else {}
     with _fetching(f"timm's weights of {name}"):
         network = timm.create_model(name, pretrained=pretrained, **settings)
@@ -124,10 +102,10 @@ def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Archite
     )
     imagenet = tuple(torchvision.models.get_model_weights("resnet50").DEFAULT.meta["categories"])
     names = imagenet if config.get("num_classes") == len(imagenet) and num_outputs is None else None
-    return Architecture(network, preprocessing, names, "softmax")
+    return Classifier(network, preprocessing, names, "softmax", f"timm:{name}")
 
 
-def _build_own(arch: str) -> Architecture:
+def _build_own(arch: str) -> Classifier:
     build = import_named(arch, "network")
     with users_code("network", arch):
         network = build()
@@ -135,7 +113,7 @@ def _build_own(arch: str) -> Architecture:
         raise UserError(f"The network {arch} must return an nn.Module, not {type(network).__name__}.")
     gray = _first_convolution_channels(network) == 1
     preprocessing = Preprocessing((224, 224), (0.5,) if gray else IMAGENET_MEAN, (0.5,) if gray else IMAGENET_STD)
-    return Architecture(network, preprocessing, None, "softmax")
+    return Classifier(network, preprocessing, None, "softmax", arch)
 
 
 def _first_convolution_channels(network: nn.Module) -> int | None:

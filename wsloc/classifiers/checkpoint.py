@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.errors import UserError
+from wsloc.files.atomic import write_atomic
 
 _METADATA_KEY = "wsloc"
+_USUAL_RESIZE, _USUAL_FILTER = "squash", "BILINEAR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +27,36 @@ class CheckpointInfo:
     Attributes:
         arch: name of the architecture.
         class_names: name of each output.
-        input_size_hw: height and width of the network's input in pixels.
-        mean: what is subtracted from each channel of an image in [0, 1].
-        std: what each channel is then divided by.
+        preprocessing: how an image becomes its input.
         activation: what turns the scores into probabilities.
-        resize: as in :class:`~wsloc.classifiers.preprocessing.Preprocessing`.
-        resample: name of a Pillow filter.
     """
 
     arch: str
     class_names: tuple[str, ...]
-    input_size_hw: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     activation: Literal["softmax", "sigmoid"]
-    resize: Literal["squash", "short-side"] = "squash"
-    resample: str = "BILINEAR"
 
 
 def save_checkpoint(path: Path, network: nn.Module, info: CheckpointInfo) -> None:
-    """Writes the network's parameters and buffers, with ``info`` as JSON in the file's metadata.
+    """Write the network's parameters and buffers, with ``info`` as JSON in the file's metadata.
 
-    The file appears under its name only when it is complete.
+    Raises:
+        UserError: if the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(checkpoint_bytes(network, info))
-    partial.replace(path)
+    write_atomic(path, checkpoint_bytes(network, info))
 
 
 def checkpoint_bytes(network: nn.Module, info: CheckpointInfo) -> bytes:
     """What :func:`save_checkpoint` writes; the same network and info give the same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    # Defaults are left out, so that files from before a field existed keep their bytes.
-    defaults = {field.name: field.default for field in fields(info) if field.default is not MISSING}
-    written = {key: value for key, value in asdict(info).items() if key not in defaults or value != defaults[key]}
+    own = info.preprocessing
+    written: dict[str, object] = {"arch": info.arch, "class_names": info.class_names}
+    written |= {"input_size_hw": own.input_size_hw, "mean": own.mean, "std": own.std, "activation": info.activation}
+    # What is usual is left out: files from before these fields were there keep their bytes.
+    if own.resize != _USUAL_RESIZE:
+        written["resize"] = own.resize
+    if own.resample.name != _USUAL_FILTER:
+        written["resample"] = own.resample.name
     return bytes(save(tensors, metadata={_METADATA_KEY: json.dumps(written)}))
 
 
@@ -89,29 +88,24 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
 def _parse_info(text: str, path: Path) -> CheckpointInfo:
     try:
         written = json.loads(text)
-        height, width = written["input_size_hw"]
-        info = CheckpointInfo(
-            arch=str(written["arch"]),
-            class_names=tuple(map(str, written["class_names"])),
-            input_size_hw=(int(height), int(width)),
-            mean=tuple(map(float, written["mean"])),
-            std=tuple(map(float, written["std"])),
-            activation=written["activation"],
-            resize=written.get("resize", "squash"),
-            resample=str(written.get("resample", "BILINEAR")),
-        )
+        arch, class_names = str(written["arch"]), tuple(map(str, written["class_names"]))
+        height, width = map(int, written["input_size_hw"])
+        mean, std = (tuple(map(float, written[name])) for name in ("mean", "std"))
+        activation, resize = written["activation"], written.get("resize", _USUAL_RESIZE)
+        resample = str(written.get("resample", _USUAL_FILTER))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"the wsloc metadata of {path} cannot be read: {error!r}") from error
-    if info.activation not in ("softmax", "sigmoid"):
-        raise UserError(f"{path} names the activation {info.activation!r}: wsloc knows softmax and sigmoid")
-    if info.resize not in ("squash", "short-side") or info.resample not in Image.Resampling.__members__:
+    if activation not in ("softmax", "sigmoid"):
+        raise UserError(f"{path} names the activation {activation!r}: wsloc knows softmax and sigmoid")
+    if resize not in ("squash", "short-side") or resample not in Image.Resampling.__members__:
         raise UserError(
-            f"{path} resizes images by {info.resize!r} and {info.resample!r}: wsloc knows squash and short-side, and "
+            f"{path} resizes images by {resize!r} and {resample!r}: wsloc knows squash and short-side, and "
             "Pillow's filters"
         )
-    if not info.class_names or len(info.mean) != len(info.std) or len(info.mean) not in (1, 3):
+    if not class_names or len(mean) != len(std) or len(mean) not in (1, 3):
         raise UserError(
-            f"{path} has {len(info.class_names)} classes, {len(info.mean)} means and {len(info.std)} standard "
-            "deviations: it needs a class, and one or three of the others"
+            f"{path} has {len(class_names)} classes, {len(mean)} means and {len(std)} standard deviations: it needs a "
+            "class, and one or three of the others"
         )
-    return info
+    preprocessing = Preprocessing((height, width), mean, std, resize, Image.Resampling[resample])
+    return CheckpointInfo(arch, class_names, preprocessing, activation)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from wsloc.classifiers.architectures import Architecture, build_architecture
+from wsloc.classifiers.architectures import build_architecture
 from wsloc.classifiers.checkpoint import load_checkpoint
+from wsloc.classifiers.classifier import Classifier
 from wsloc.classifiers.pooled_head import PooledLinear, head_name, remove_head
-from wsloc.classifiers.preprocessing import Preprocessing, adjusted
+from wsloc.classifiers.preprocessing import adjusted
 from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError, listed, one_line
@@ -24,27 +23,6 @@ from wsloc.errors import UserError, listed, one_line
 _MAX_KEYS_NAMED = 3
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys under which training scripts put the state dict into their checkpoint."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Classifier:
-    """A network that is ready to use.
-
-    Attributes:
-        network: maps float32 ``(N, C, H, W)``, normalized, to ``(N, outputs)``.
-        preprocessing: how an image becomes its input.
-        output_names: one for each output, or None.
-        activation: what turns its outputs into probabilities.
-        name: short, for run folders and tables.
-        trained_here: whether it is a checkpoint of wsloc, whose classes are those of a data set.
-    """
-
-    network: nn.Module
-    preprocessing: Preprocessing
-    output_names: tuple[str, ...] | None
-    activation: Literal["softmax", "sigmoid"]
-    name: str
-    trained_here: bool = False
 
 
 def load_classifier(settings: ClassifierSettings) -> Classifier:
@@ -56,34 +34,27 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
     """
     names = _read_names(settings.classes_file) if settings.classes_file else None
     if settings.checkpoint is not None:
-        arch, built = build_from_checkpoint(settings.checkpoint, settings.arch)
-        arch += "-trained"
+        built = build_from_checkpoint(settings.checkpoint, settings.arch)
     else:
-        arch = settings.arch
-        built = build_architecture(arch, pretrained=settings.weights is None, num_outputs=len(names) if names else None)
+        num_outputs = len(names) if names else None
+        built = build_architecture(settings.arch, pretrained=settings.weights is None, num_outputs=num_outputs)
         if settings.weights is not None:
-            load_weights(built.network, settings.weights, arch)
+            load_weights(built.network, settings.weights, settings.arch)
     preprocessing = adjusted(built.preprocessing, settings.mean, settings.std, settings.input_size, settings.resize)
     if settings.layer is not None:
-        return Classifier(
-            network=UnitActivity(built.network, settings.layer, settings.unit),
-            preprocessing=preprocessing,
-            output_names=(settings.unit_name,),
-            activation="softmax",
-            name=_plain(f"{arch} {settings.unit_name}"),
-        )
-    return Classifier(
-        network=built.network,
+        unit, name = UnitActivity(built.network, settings.layer, settings.unit), settings.unit_name
+        return Classifier(unit, preprocessing, (name,), "softmax", _plain(f"{built.name} {name}"))
+    return replace(
+        built,
         preprocessing=preprocessing,
         output_names=names or built.output_names,
         activation=settings.activation or built.activation,
-        name=_plain(arch),
-        trained_here=settings.checkpoint is not None,
+        name=_plain(built.name),
     )
 
 
-def build_from_checkpoint(path: Path, allowed_arch: str = "") -> tuple[str, Architecture]:
-    """The network of a checkpoint that wsloc's training wrote, and what it is called.
+def build_from_checkpoint(path: Path, allowed_arch: str = "") -> Classifier:
+    """The network of a checkpoint that wsloc's training wrote.
 
     Args:
         path: of the safetensors file.
@@ -109,8 +80,8 @@ def build_from_checkpoint(path: Path, allowed_arch: str = "") -> tuple[str, Arch
             f"The weights of the checkpoint {path} do not fit a {info.arch} with {len(info.class_names)} classes "
             f"({one_line(error)[:150]}); train it again."
         ) from error
-    preprocessing = Preprocessing(info.input_size_hw, info.mean, info.std, info.resize, Image.Resampling[info.resample])
-    return info.arch, Architecture(built.network, preprocessing, info.class_names, info.activation)
+    name = f"{info.arch}-trained"
+    return Classifier(built.network, info.preprocessing, info.class_names, info.activation, name, trained_here=True)
 
 
 def _plain(name: str) -> str:

@@ -6,7 +6,6 @@ class-model visualization take them as they take a classifier.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wsloc.classifiers.grid import as_grid
-from wsloc.errors import UserError
+from wsloc.errors import UserError, did_you_mean
 
 
 class ScalarTargets(nn.Module):
@@ -122,8 +121,5 @@ def full_name(network: nn.Module, name: str) -> str:
         return fitting[0]
     if fitting:
         raise UserError(f"The layer {name!r} may be any of {', '.join(fitting[:3])}; give the whole name.")
-    close = difflib.get_close_matches(name, names, n=1)
     outermost = ", ".join(own for own in names if "." not in own)
-    raise UserError(
-        f"The network has no layer {name!r}; " + (f"did you mean {close[0]}?" if close else f"it has {outermost}.")
-    )
+    raise UserError(f"The network has no layer {name!r}; {did_you_mean(name, names, f'it has {outermost}.')}")

@@ -20,6 +20,7 @@ from wsloc.config import (
     SaliencySettings,
     optional,
     require,
+    require_above,
     require_range,
 )
 from wsloc.errors import ItemError, UserError
@@ -97,8 +98,7 @@ class CompareMethodsConfig:
         require_range(self, "alpha", 0, 1)
         require_range(self, "columns", 1, 100)
         require_range(self, "tile", 32, 2048, unit=" pixels")
-        percentile = self.top_percentile
-        require(0 < percentile <= 100, f"--top-percentile must be above 0 and at most 100, not {percentile}.")
+        require_above(self, "top_percentile", 0, 100)
         require(
             self.out is None or self.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"),
             f"--out must end in .png, .jpg or .webp, not {self.out}.",
@@ -119,18 +119,24 @@ def run(config: CompareMethodsConfig, _command: Sequence[str]) -> int:
     out = free_output(config.out or Path(f"{config.image.stem}-methods.png"), overwrite=config.overwrite)
     if out.resolve() == config.image.resolve():
         raise UserError(f"{out} is the image itself; give another --out.")
+    import numpy as np
+    from PIL import Image
+
+    from wsloc.devices import choose_device
     from wsloc.files.atomic import write_picture
-    from wsloc.images import read_image
-    from wsloc.pipeline import applied, choose_device, plan_threads
+    from wsloc.images import read_image, scaled_wh
+    from wsloc.threads import applied, plan_threads
 
     try:
         image_rgb = read_image(config.image)
     except ItemError as error:
         raise UserError(f"{error}.") from error
+    tile_wh = scaled_wh((image_rgb.shape[1], image_rgb.shape[0]), config.tile)
     with applied(plan_threads(choose_device(config.compute.device), config.compute.workers)):
         localizer, read = _open(config)
-        answers = _ask_all(config, localizer, read, _tile_wh(image_rgb, config.tile))
-    write_picture(out, _sheet(config, read.class_names, image_rgb, answers))
+        answers = _ask_all(config, localizer, read, tile_wh)
+    photograph = np.asarray(Image.fromarray(image_rgb).resize(tile_wh, Image.Resampling.LANCZOS))
+    write_picture(out, _sheet(config, read.class_names, photograph, answers))
     print(f"{localizer.model.classifier.name}: {len(answers.maps)} maps of {config.image}")
     for (method, class_name), reason in answers.reasons.items():
         print(f"  no map by {method} of {class_name}: {reason}")
@@ -217,23 +223,11 @@ def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadIma
     return replace(stage, model=model, batch_size=stage.batch_size if fills_batches else min(rows, stage.batch_size))
 
 
-def _tile_wh(image_rgb: NDArray[np.uint8], longer_side: int) -> tuple[int, int]:
-    height, width = image_rgb.shape[:2]
-    zoom = longer_side / max(height, width)
-    return max(1, round(width * zoom)), max(1, round(height * zoom))
-
-
 def _sheet(
-    config: CompareMethodsConfig, class_names: Sequence[str], image_rgb: NDArray[np.uint8], answers: _Answers
+    config: CompareMethodsConfig, class_names: Sequence[str], photograph: NDArray[np.uint8], answers: _Answers
 ) -> NDArray[np.uint8]:
     """A block for each class: the photograph, then the map of each method."""
-    import numpy as np
-    from PIL import Image
-
     from wsloc.visualization import STYLES, Block, Tile, contact_sheet, stretch_map
-
-    tile_wh = _tile_wh(image_rgb, config.tile)
-    photograph = np.asarray(Image.fromarray(image_rgb).resize(tile_wh, Image.Resampling.LANCZOS))
 
     def tile(name: str, class_name: str) -> Tile:
         if (name, class_name) not in answers.maps:
@@ -248,7 +242,7 @@ def _sheet(
         # The activation of a unit is not a probability.
         note = _shown(probability) if probability is not None and config.classifier.layer is None else ""
         blocks.append(Block(class_name, note, (Tile("image", photograph), *maps)))
-    return contact_sheet(blocks, tile_wh, config.columns)
+    return contact_sheet(blocks, (photograph.shape[1], photograph.shape[0]), config.columns)
 
 
 def _shown(probability: float) -> str:

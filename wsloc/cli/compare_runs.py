@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require
-from wsloc.config_files import settings_of_run
+from wsloc.config_files import settings_of_runs
 from wsloc.errors import counted
 
 if TYPE_CHECKING:
@@ -59,11 +57,8 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
-    first, *others = config.runs
-    settings = [
-        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks).data,
-        *(settings_of_run(path).data for path in others),
-    ]
+    configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
+    settings = [of_run.data for of_run in configs]
     _, truth = common_truth(runs, settings)
     comparison = compare([contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)], truth, bar)
     for letter, contents in zip(_LETTERS, runs, strict=False):
@@ -86,16 +81,13 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
 
 def _write_csv(path: Path, comparison: Comparison) -> None:
     from wsloc.files.atomic import write_atomic
+    from wsloc.files.csv_lines import csv_lines
 
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     sides = ("x0", "y0", "x1", "y1")
-    writer.writerow(
-        ["image", "class", "object_fraction", "objects"]
-        + [f"{what}_{name}" for name in comparison.names for what in ("iou", *sides)]
-    )
+    of_runs = [f"{what}_{name}" for name in comparison.names for what in ("iou", *sides)]
+    rows: list[list[object]] = [["image", "class", "object_fraction", "objects", *of_runs]]
     for item in comparison.items:
-        of_runs = zip(item.ious, item.boxes_xyxy, strict=True)
-        found = [value for iou, box in of_runs for value in (iou, *(box or [""] * len(sides)))]
-        writer.writerow([item.image_id, item.class_name, item.object_fraction, item.objects, *found])
-    write_atomic(path, table.getvalue())
+        answers = zip(item.ious, item.boxes_xyxy, strict=True)
+        found = [value for iou, box in answers for value in (iou, *(box or [""] * len(sides)))]
+        rows.append([item.image_id, item.class_name, item.object_fraction, item.objects, *found])
+    write_atomic(path, csv_lines(rows))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
-from wsloc.cli.outputs import print_next
+from wsloc.cli.outputs import begun, print_next
 from wsloc.detection.configs import DetectConfig
 
 
@@ -18,7 +18,7 @@ def run(config: DetectConfig, command: Sequence[str]) -> int:
     from wsloc.detection.detect import run_detection
 
     def announce(folder: Path) -> None:
-        print(f"{'Resuming' if config.output.resume else 'Writing'} {folder}", file=sys.stderr)
+        print(begun(folder, config.output), file=sys.stderr)
 
     found = run_detection(config, command, announce, kept_bar)
     print(with_flags(found.text))

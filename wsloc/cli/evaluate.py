@@ -15,7 +15,7 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import flag_of, with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.cli.parse import parse
-from wsloc.config import DataSettings, LocalizeConfig, optional, require
+from wsloc.config import DataSettings, LocalizeConfig, optional, require_range
 from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 
@@ -54,7 +54,7 @@ class EvaluateConfig:
     data: DataSettings = field(default_factory=DataSettings)
 
     def __post_init__(self) -> None:
-        require(self.insertion_deletion >= 0, "--insertion-deletion must be at least 0.")
+        require_range(self, "insertion_deletion", 0)
 
 
 def read_config(arguments: Sequence[str]) -> EvaluateConfig:

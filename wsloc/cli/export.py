@@ -13,7 +13,6 @@ from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import print_next
 from wsloc.config import one_of, optional
-from wsloc.config_files import settings_of_run
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.registries import FORMATS
 
@@ -46,16 +45,14 @@ class ExportConfig:
 def run(config: ExportConfig, _command: Sequence[str]) -> int:
     """Export, and print what was left out and what to type next. Returns 1 if an image could not be used, else 0."""
     from wsloc.exporters.exporting import export_run
-    from wsloc.exporters.source import open_source
+    from wsloc.exporters.source import source_of_run
     from wsloc.exporters.stream import PROBLEMS
-    from wsloc.runs.read_run import read_run_manifest
 
-    settings = settings_of_run(config.run).data
     export = export_run(
         config.run,
-        open_source(settings, config.root, read_run_manifest(config.run)),
+        source_of_run(config.run, config.root),
         config.format,
-        config.out or config.run / "exports" / config.format.replace(":", "-"),
+        config.out,
         config.selection,
         config.layout,
         overwrite=config.overwrite,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wsloc.cli.bars import bar, kept_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.options import parse_localize as read_config
-from wsloc.cli.outputs import print_next
+from wsloc.cli.outputs import begun, print_next
 from wsloc.cli.report import print_report
 from wsloc.config import LocalizeConfig, OutputSettings
 
@@ -47,14 +47,14 @@ def run(config: LocalizeConfig, command: Sequence[str]) -> int:
     return status
 
 
-def _announce(begun: Begun) -> None:
-    config, dataset = begun.config, begun.dataset
+def _announce(job: Begun) -> None:
+    config, dataset = job.config, job.dataset
     items = sum(len(image.labels) for image in dataset.images)
     asked = f"{items} items" if config.data.targets == "labels" else f"{config.data.targets} classes"
     print(
-        f"{dataset.name}: {len(dataset.images)} images, {asked}; {_source(config, begun.localizer)}, "
+        f"{dataset.name}: {len(dataset.images)} images, {asked}; {_source(config, job.localizer)}, "
         f"{config.segmentation.segmenter}.\n"
-        f"{'Resuming' if config.output.resume else 'Writing'} {begun.run.folder.path}",
+        f"{begun(job.run.folder.path, config.output)}",
         file=sys.stderr,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import io
 import operator
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 
 from wsloc.cli.flags import with_flags
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
-from wsloc.errors import UserError
+from wsloc.errors import UserError, did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb == "--completion" and others in (["bash"], ["zsh"]):
         print(_completion(*others))
         return 0
-    close = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f"did you mean {close[0]}?" if close else "wsloc --help lists the verbs."
+    hint = did_you_mean(verb, VERBS, "wsloc --help lists the verbs.")
     print(f"wsloc: there is no verb {verb!r}; {hint}" if verb else _help(), file=sys.stderr)
     return 2
 

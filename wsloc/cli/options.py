@@ -7,7 +7,6 @@ file is a list of flags, read by the same parser: each key becomes its flag.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -17,7 +16,7 @@ from wsloc.cli.flags import flag_of
 from wsloc.cli.parse import parse
 from wsloc.config import LocalizeConfig, MapKind
 from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run
-from wsloc.errors import UserError
+from wsloc.errors import UserError, did_you_mean
 from wsloc.registries import DATASETS
 
 
@@ -106,8 +105,7 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
     known = [key for key in flatten(default) if key not in OF_ONE_CALL]
     for key in settings:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "wsloc localize --help lists the settings."
+            hint = did_you_mean(key, known, "wsloc localize --help lists the settings.")
             raise UserError(f"{path}: unknown setting {key!r}; {hint}")
     arguments = [word for key, value in settings.items() for word in _as_flags(path, key, value)]
     try:

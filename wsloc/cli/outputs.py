@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsloc.config import FolderSettings
 from wsloc.errors import UserError
 
 _TITLE_WIDTH = 22
@@ -30,6 +31,11 @@ def free_output(path: Path, *, overwrite: bool, flag: str = "--out", make_folder
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists; give another {flag}, or --overwrite to replace it.")
     return path
+
+
+def begun(folder: Path, output: FolderSettings) -> str:
+    """The line that tells where a run is written, or goes on."""
+    return f"{'Resuming' if output.resume else 'Writing'} {folder}"
 
 
 def print_next(commands: Sequence[tuple[str, str]]) -> None:

@@ -14,7 +14,7 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require, require_range
-from wsloc.config_files import settings_of_run
+from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,13 +51,18 @@ class ReportConfig:
 
 def run(config: ReportConfig, _command: Sequence[str]) -> int:
     """Write the page and its text. Returns 0."""
-    from wsloc.reporting.writing import write_page
+    from wsloc.reporting.writing import page_of_runs, write_page
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
     out = config.out or (runs[0].path / "report.html" if len(runs) == 1 else Path("report.html"))
     free_output(out, overwrite=True)
-    write_page(out, *(_page_of_one(runs[0], config) if len(runs) == 1 else _page_of_comparison(runs, config)))
+    if len(runs) == 1:
+        page = _page_of_one(runs[0], config)
+    else:
+        configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
+        page = page_of_runs(runs, configs, config.gallery, bar)
+    write_page(out, *page)
     print_report(out)
     return 0
 
@@ -88,14 +93,3 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         print(f"wsloc: {with_flags(sentence)}", file=sys.stderr)
         judged = JudgedRun(contents, None, None, sentence)
     return page_of_run(judged, settings, dataset, config.gallery, progress=bar)
-
-
-def _page_of_comparison(runs: Sequence[RunContents], config: ReportConfig) -> tuple[str, str]:
-    from wsloc.reporting.writing import page_of_runs
-
-    first, *others = (contents.path for contents in runs)
-    configs = [
-        settings_of_run(first, root=config.root, boxes=config.boxes, masks=config.masks),
-        *(settings_of_run(path) for path in others),
-    ]
-    return page_of_runs(runs, configs, config.gallery, bar)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.outputs import print_next
+from wsloc.cli.outputs import begun, print_next
 from wsloc.detection.configs import SelfTrainConfig
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
     from wsloc.detection.self_train import run_self_training
 
     def announce(folder: Path) -> None:
-        print(f"{'Resuming' if config.output.resume else 'Writing'} {folder}", file=sys.stderr)
+        print(begun(folder, config.output), file=sys.stderr)
 
     trained = run_self_training(config, command, announce, training_bar)
     _print_rounds(trained.path, trained.figures, readable=trained.readable)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.flags import flag_of, with_flags
-from wsloc.cli.outputs import print_next
+from wsloc.cli.outputs import begun, print_next
 from wsloc.config import DataSettings
 from wsloc.config_files import OF_ONE_CALL
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
@@ -26,7 +26,7 @@ def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
     from wsloc.fitting.train_classifier import train_classifier
 
     def announce(task: ClassifierTask, folder: Path) -> None:
-        print(_announcement(task, folder, config.output.resume), file=sys.stderr)
+        print(f"{_announcement(task)}\n{begun(folder, config.output)}", file=sys.stderr)
 
     trained = train_classifier(config, command, announce, training_bar)
     print(with_flags(format_outcome(trained.task, trained.outcome, trained.figures)))
@@ -36,7 +36,7 @@ def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
     return 1 if trained.outcome.problems else 0
 
 
-def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
+def _announcement(task: ClassifierTask) -> str:
     held, count = int(task.held_out.sum()), len(task.examples.images)
     trained = "all layers" if task.settings.fine_tune else "a linear head on frozen features"
     lines = [
@@ -50,7 +50,7 @@ def _announcement(task: ClassifierTask, folder: Path, resumed: bool) -> str:
             lines.append(
                 f"{examples.left_out} {what} show none of the classes and are left out; --loss bce would use them."
             )
-    return "\n".join([*lines, f"{'Resuming' if resumed else 'Writing'} {folder}"])
+    return "\n".join(lines)
 
 
 def next_command(config: TrainClassifierConfig, checkpoint: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.outputs import print_next
+from wsloc.cli.outputs import begun, print_next
 from wsloc.detection.configs import TrainDetectorConfig
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path) -> None
     empty = f", {counts['empty']} of them without a box" if counts["empty"] else ""
     print(
         f"{counts['boxes']} boxes{ignored} of {len(labels.boxed.class_names)} classes on {counts['images']} "
-        f"images{empty}; {config.detector.arch}.\n{'Resuming' if config.output.resume else 'Writing'} {folder}",
+        f"images{empty}; {config.detector.arch}.\n{begun(folder, config.output)}",
         file=sys.stderr,
     )
 

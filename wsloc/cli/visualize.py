@@ -75,7 +75,8 @@ def run(config: VisualizeConfig, _command: Sequence[str]) -> int:
     if config.out is not None and config.out.exists():
         raise UserError(f"{config.out} exists; give another --out.")
     from wsloc.classifiers import load_classifier
-    from wsloc.pipeline import applied, choose_device, plan_threads
+    from wsloc.devices import choose_device
+    from wsloc.threads import applied, plan_threads
 
     device = choose_device(config.device)
     with applied(plan_threads(device, 0)):

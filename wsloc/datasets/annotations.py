@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from wsloc.boxes import Boxes
 from wsloc.datasets.dataset import GroundTruthSet
+from wsloc.datasets.frames import Frame, place_boxes
 from wsloc.errors import ItemError
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
@@ -29,12 +30,31 @@ class Annotation:
     problems: Sequence[str] = ()
 
 
-def truth_without_difficult(
-    image: ImageRecord, boxes_xyxy: Boxes, class_names: Sequence[str], header: ImageHeader
-) -> GroundTruth:
-    """The truth of a data set that marks no object as difficult."""
-    difficult = np.zeros(len(class_names), dtype=bool)
-    return GroundTruth(image.image_id, boxes_xyxy, tuple(class_names), difficult, header.size_wh)
+def place_annotation(
+    image: ImageRecord,
+    boxes_xyxy: ArrayLike,
+    names: Sequence[str],
+    header: ImageHeader,
+    frame: Frame,
+    tolerance: float = 0.0,
+    difficult: Sequence[bool] | None = None,
+) -> Annotation:
+    """The annotation of an image from boxes in their own frame, placed by :func:`wsloc.datasets.frames.place_boxes`.
+
+    Args:
+        image: that is annotated.
+        boxes_xyxy: ``(N, 4)``, half-open, finite.
+        names: N class names.
+        header: of the image file.
+        frame: of the boxes.
+        tolerance: pixels by which a box may reach over the border without being a problem.
+        difficult: N flags; None for a data set that marks no object so.
+    """
+    placed = place_boxes(boxes_xyxy, names, frame, tolerance)
+    flags = np.zeros(len(names), dtype=bool) if difficult is None else np.array(difficult, dtype=bool)
+    kept = tuple(names[index] for index in placed.kept)
+    truth = GroundTruth(image.image_id, placed.boxes_xyxy, kept, flags[placed.kept], header.size_wh)
+    return Annotation(truth, frame.is_certain, placed.problems)
 
 
 def read_annotations(

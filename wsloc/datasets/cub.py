@@ -19,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
+from wsloc.datasets.annotations import Annotation, place_annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, place_boxes, size_text, turn_masks
+from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.tables import (
     find_folder,
     read_rows,
+    read_table,
     repeated,
-    require_columns,
     require_inside,
     strangers,
     whole_number,
@@ -111,22 +111,16 @@ def read_cub_ground_truth(dataset: Dataset) -> GroundTruthSet:
         if file not in class_of or file not in box_of:
             raise ItemError("bounding_boxes.txt has no box of it, or image_class_labels.txt no label")
         header = header_of(image.path, None)
-        frame = frame_of(None, header)
         x, y, width, height = box_of[file]
         box = (x, y, x + width + 1, y + height + 1)
-        placed = place_boxes([box], [class_of[file]], frame, tolerance=1)
-        names = [class_of[file]] * len(placed.kept)
-        truth = truth_without_difficult(image, placed.boxes_xyxy, names, header)
-        return Annotation(truth, frame.is_certain, placed.problems)
+        return place_annotation(image, [box], [class_of[file]], header, frame_of(None, header), tolerance=1)
 
     truth = read_annotations(dataset.images, read, lambda image: image.image_id, bad_rows)
     return replace(truth, read_masks=_mask_reader(folder, dataset, class_of))
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
-    rows = read_rows(path, max_columns=2)
-    require_columns(path, rows, 2, "number value")
-    return [(row[0], row[1]) for row in rows]
+    return [(row[0], row[1]) for row in read_table(path, 2, "number value", max_columns=2)]
 
 
 def _read_names(folder: Path) -> _Names:

@@ -24,7 +24,17 @@ import numpy as np
 
 from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
-from wsloc.datasets.tables import Rows, find_folder, is_there, one_of, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.tables import (
+    Rows,
+    find_folder,
+    is_there,
+    one_of,
+    read_rows,
+    read_table,
+    repeated,
+    require_inside,
+    strangers,
+)
 from wsloc.datasets.voc_xml import read_xml
 from wsloc.errors import UserError
 from wsloc.images import IMAGE_SUFFIXES
@@ -128,10 +138,8 @@ def _class_names(folder: Path) -> dict[str, str]:
     if path is None:
         return {}
     names = {}
-    for row in read_rows(path, max_columns=2):
-        if len(row) != 2:
-            raise UserError(f"{path} must hold rows 'n01440764 tench, Tinca tinca', not {' '.join(row)!r}.")
-        names[row[0]] = f"{row[0]} {row[1].partition(',')[0].strip()}"
+    for wnid, called in read_table(path, 2, "n01440764 tench, Tinca tinca", max_columns=2):
+        names[wnid] = f"{wnid} {called.partition(',')[0].strip()}"
     return names
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from wsloc.boxes import as_boxes, mask_box
 from wsloc.config import DataSettings
-from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
+from wsloc.datasets.annotations import Annotation, place_annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
-from wsloc.datasets.frames import Frame, place_boxes, size_text, turn_masks
+from wsloc.datasets.frames import Frame, size_text, turn_masks
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.own_images import is_header, open_class_folders, open_labeled_images, read_csv
 from wsloc.datasets.tables import is_there, leaves, strangers
@@ -149,17 +149,15 @@ def mask_place(class_name: str, file: str) -> Path:
 def _boxes_of(image: ImageRecord, rows: BoxRows) -> Annotation:
     header = read_header(image.path)
     names = [name for name, _ in rows.of_image[image.image_id]]
-    given = as_boxes([box for _, box in rows.of_image[image.image_id]])
-    placed = place_boxes(given, names, Frame(header.size_wh, 1))
-    kept = [names[index] for index in placed.kept]
-    return Annotation(truth_without_difficult(image, placed.boxes_xyxy, kept, header), problems=placed.problems)
+    boxes_xyxy = as_boxes([box for _, box in rows.of_image[image.image_id]])
+    return place_annotation(image, boxes_xyxy, names, header, Frame(header.size_wh, 1))
 
 
 def _boxes_around(image: ImageRecord, true: TrueMasks) -> Annotation:
     found = [(name, mask_box(mask)) for name, mask in zip(true.class_names, true.masks, strict=True) if mask.any()]
     boxes_xyxy = as_boxes([box for _, box in found])
-    names = [name for name, _ in found]
-    return Annotation(truth_without_difficult(image, boxes_xyxy, names, read_header(image.path)))
+    header = read_header(image.path)
+    return place_annotation(image, boxes_xyxy, [name for name, _ in found], header, Frame(header.size_wh, 1))
 
 
 def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: ImageHeader) -> TrueMasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,16 +72,27 @@ def _with_items(dataset: Dataset, settings: DataSettings) -> Dataset:
         raise UserError(
             "The images have no labels; give `labels`, `class_name`, or `targets='top5'` for the classifier's own."
         )
-    if unknown := [name for name in settings.classes if name not in dataset.class_names]:
-        raise UserError(
-            f"`classes`: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
-        )
-    chosen = frozenset(settings.classes or dataset.class_names)
-    dataset = _relabeled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
+    dataset = chosen_labels(dataset, settings.classes)
     images = tuple(image for image in dataset.images if image.labels)
     if not images:
         raise UserError(f"No image is labeled {' or '.join(settings.classes)}; choose other `classes`.")
     return replace(dataset, images=images)
+
+
+def chosen_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The data set with labels of some classes alone, or as it is where none is named; all images stay.
+
+    Raises:
+        UserError: if the data set has no such class.
+    """
+    if not classes:
+        return dataset
+    if unknown := [name for name in classes if name not in dataset.class_names]:
+        raise UserError(
+            f"`classes`: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
+        )
+    chosen = frozenset(classes)
+    return _relabeled(dataset, lambda labels: tuple(label for label in labels if label in chosen))
 
 
 def read_ground_truth(settings: DataSettings, dataset: Dataset) -> GroundTruthSet | None:

@@ -35,15 +35,17 @@ def read_rows(path: Path, separator: str | None = None, max_columns: int = -1) -
     return [[field.strip() for field in line.strip().split(separator, splits)] for line in lines if line.strip()]
 
 
-def require_columns(path: Path, rows: Rows, count: int, example: str) -> None:
-    """Refuse a table with a row that is too short or too long.
+def read_table(path: Path, columns: int, example: str, separator: str | None = None, max_columns: int = -1) -> Rows:
+    """The rows of a text table that all have so many columns; else as :func:`read_rows`.
 
     Raises:
-        UserError: naming the row.
+        UserError: also naming a row that is too short or too long, beside the example of a right one.
     """
+    rows = read_rows(path, separator, max_columns)
     for row in rows:
-        if len(row) != count:
+        if len(row) != columns:
             raise UserError(f"{path} must hold rows '{example}', not {' '.join(row)!r}.")
+    return rows
 
 
 def whole_number(path: Path, text: str) -> int:

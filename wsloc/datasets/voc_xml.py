@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from wsloc.datasets.annotations import Annotation
-from wsloc.datasets.frames import frame_of, header_of, place_boxes
+from wsloc.datasets.annotations import Annotation, place_annotation
+from wsloc.datasets.frames import frame_of, header_of
 from wsloc.errors import ItemError
-from wsloc.records import GroundTruth, ImageRecord
+from wsloc.records import ImageRecord
 
 Corners = tuple[float, float, float, float]
 """``xmin, ymin, xmax, ymax``."""
@@ -87,17 +87,8 @@ def read_xml(
     elements = root.findall("object")
     names = [(element.findtext("name") or "").strip() for element in elements]
     given = [half_open(_read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
-    placed = place_boxes(given, names, frame, tolerance)
-    kept = [elements[index] for index in placed.kept]
-    difficult = [(element.findtext("difficult") or "0").strip() == "1" for element in kept]
-    truth = GroundTruth(
-        image.image_id,
-        placed.boxes_xyxy,
-        tuple(names[index] for index in placed.kept),
-        np.array(difficult, dtype=bool),
-        header.size_wh,
-    )
-    return Annotation(truth, frame.is_certain, placed.problems)
+    difficult = [(element.findtext("difficult") or "0").strip() == "1" for element in elements]
+    return place_annotation(image, given, names, header, frame, tolerance, difficult)
 
 
 def _read_corners(element: ElementTree.Element, name: str) -> Corners:

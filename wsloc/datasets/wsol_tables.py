@@ -26,15 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
-from wsloc.datasets.annotations import Annotation, read_annotations, truth_without_difficult
+from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.tables import (
     leaves,
     read_rows,
+    read_table,
     repeated,
-    require_columns,
     require_folder,
     require_inside,
     strangers,
@@ -42,7 +42,7 @@ from wsloc.datasets.tables import (
 )
 from wsloc.errors import ItemError, UserError
 from wsloc.images import ImageHeader, read_header
-from wsloc.records import ImageRecord, TrueMasks
+from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
 IntBox = tuple[int, int, int, int]
 
@@ -103,15 +103,12 @@ def read_wsol_tables(folder: Path) -> WsolTables:
     """
     image_ids = tuple(dict.fromkeys(row[0] for row in read_rows(folder / "image_ids.txt", ",")))
     path = folder / "class_labels.txt"
-    rows = read_rows(path, ",")
-    require_columns(path, rows, 2, "image,class number")
-    labels = {row[0]: whole_number(path, row[1]) for row in rows}
+    labels = {row[0]: whole_number(path, row[1]) for row in read_table(path, 2, "image,class number", ",")}
     if negative := [number for number in labels.values() if number < 0]:
         raise UserError(f"{path} holds the class number {negative[0]}; they start at 0.")
     sizes: dict[str, tuple[int, int]] = {}
     if (path := folder / "image_sizes.txt").is_file():
-        rows = read_rows(path, ",")
-        require_columns(path, rows, 3, "image,width,height")
+        rows = read_table(path, 3, "image,width,height", ",")
         sizes = {row[0]: (whole_number(path, row[1]), whole_number(path, row[2])) for row in rows}
     found: dict[str, tuple[IntBox, ...]] = {}
     mask_files: dict[str, tuple[str, ...]] = {}
@@ -238,7 +235,8 @@ def _annotation_of(tables: WsolTables, image: ImageRecord, dataset: Dataset) -> 
     sentences += ["a box reaches over the border, and was kept as it is" for _ in range(int(over.sum()))]
     half_open = boxes.apply_exif_orientation(half_open, frame.size_wh, frame.orientation)
     name = dataset.class_names[tables.labels[image_id]]
-    truth = truth_without_difficult(image, half_open, (name,) * len(half_open), header)
+    difficult = np.zeros(len(half_open), dtype=bool)
+    truth = GroundTruth(image_id, half_open, (name,) * len(half_open), difficult, header.size_wh)
     # Without boxes there is nothing whose frame could be mistaken.
     return Annotation(truth, frame.is_certain or not given, sentences)
 

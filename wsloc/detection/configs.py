@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import DataSettings, FolderSettings, optional, require
+from wsloc.config import DataSettings, FolderSettings, optional, require, require_range
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
 
@@ -122,9 +122,9 @@ class SelfTrainConfig:
 
     def __post_init__(self) -> None:
         require(self.boxes_from != TRUTH, "Self-training starts from pseudo-boxes, not truth: give a run or an export.")
-        require(self.rounds >= 1, f"`rounds` must be at least 1, not {self.rounds}.")
-        require(1 <= self.folds <= 20, f"`folds` must be between 1 and 20, not {self.folds}.")
-        require(0 <= self.min_score <= 1, f"`min_score` must be between 0 and 1, not {self.min_score}.")
+        require_range(self, "rounds", 1)
+        require_range(self, "folds", 1, 20)
+        require_range(self, "min_score", 0, 1)
 
 
 @dataclass(frozen=True)
@@ -152,4 +152,4 @@ class DetectConfig:
     output: FolderSettings = field(default_factory=FolderSettings)
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"`batch_size` must be at least 1, not {self.batch_size}.")
+        require_range(self, "batch_size", 1)

@@ -13,9 +13,10 @@ from wsloc.detection.configs import DetectConfig
 from wsloc.detection.detector_folder import data_yaml
 from wsloc.detection.learner import plan_training
 from wsloc.detection.testing import MAX_TOP, Tested, judge_detector
-from wsloc.pipeline import applied, choose_device
+from wsloc.devices import choose_device
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
+from wsloc.threads import applied
 from wsloc.training.training_folder import machine_identity, training_manifest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from wsloc.config import one_of, optional, require
+from wsloc.config import one_of, optional, require, require_above, require_range
 from wsloc.registries import DETECTORS
 
 
@@ -23,10 +23,7 @@ class DetectorSettings:
 
     def __post_init__(self) -> None:
         DETECTORS.require(self.arch)
-        require(
-            self.image_size is None or 64 <= self.image_size <= 2048,
-            f"`image_size` must be between 64 and 2048 pixels, not {self.image_size}.",
-        )
+        require_range(self, "image_size", 64, 2048, unit=" pixels")
         require(
             self.image_size is None or not self.arch.startswith("ssdlite320"),
             f"{self.arch} always uses images of 320 x 320 pixels; leave out `image_size`.",
@@ -63,19 +60,9 @@ class TrainingSettings:
     """seed of the initial weights, the order of the images, and their augmentation (>= 0)"""
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, f"`seed` must not be negative, not {self.seed}.")
-        for name in ("epochs", "batch_size"):
-            require(getattr(self, name) >= 1, f"`{name}` must be at least 1.")
-        require(
-            self.learning_rate is None or self.learning_rate > 0,
-            f"`learning_rate` must be above 0, not {self.learning_rate}.",
-        )
+        for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("weight_decay", 0), ("warmup_steps", 0)):
+            require_range(self, name, least)
+        require_above(self, "learning_rate", 0)
         require(0 <= self.momentum < 1, f"`momentum` must be at least 0 and below 1, not {self.momentum}.")
-        require(self.weight_decay >= 0, f"`weight_decay` must be at least 0, not {self.weight_decay}.")
-        require(
-            self.warmup_steps is None or self.warmup_steps >= 0,
-            f"`warmup_steps` must be at least 0, not {self.warmup_steps}.",
-        )
         for name in ("zoom", "gain"):
-            value = getattr(self, name)
-            require(0 <= value <= 0.9, f"`{name}` must be between 0 and 0.9, not {value}.")
+            require_range(self, name, 0, 0.9)

@@ -16,7 +16,7 @@ from wsloc import boxes
 from wsloc.detection.learner import as_input
 from wsloc.errors import ItemError
 from wsloc.images import read_image
-from wsloc.pipeline.ordered import ordered_map
+from wsloc.ordered import ordered_map
 from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import Detection, Failure, ImageRecord
 

@@ -13,7 +13,7 @@ from wsloc.detection.data import BoxedImages, from_localizations, from_truth, la
 from wsloc.detection.inference import detection
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
-from wsloc.records import BoxRecord
+from wsloc.records import BoxRecord, Pair, first_boxes
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import read_manifest
 
@@ -142,16 +142,15 @@ def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False
     return Labels(from_truth(own, truth, own.class_names, drop_empty=drop_empty), own, None)
 
 
-def boxes_by_item(labels: Labels) -> tuple[dict[tuple[str, str], BoxRecord], dict[str, str]]:
+def boxes_by_item(labels: Labels) -> tuple[dict[Pair, BoxRecord], dict[str, str]]:
     """One box for each item that has one: that of the run, or the first of the class in the export.
 
     Returns:
         The boxes by image id and class name, and by its id why an image cannot be read, whose boxes are then left out.
     """
     if labels.run is not None:
-        records = (record for record in labels.run.localizations if record.index == 0)
-        return {(record.image_id, record.class_name): record for record in records}, {}
-    found: dict[tuple[str, str], BoxRecord] = {}
+        return first_boxes(labels.run.localizations), {}
+    found: dict[Pair, BoxRecord] = {}
     unread: dict[str, str] = {}
     for boxed in labels.boxed.images:
         try:

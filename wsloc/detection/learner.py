@@ -19,9 +19,9 @@ from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.detection.models import Architecture, build_detector
 from wsloc.errors import UserError
 from wsloc.images import read_image
-from wsloc.pipeline.threads import ThreadPlan, available_cores
 from wsloc.progress import Progress, silent
 from wsloc.registries import DETECTORS
+from wsloc.threads import ThreadPlan, available_cores
 from wsloc.training.history import EpochRecord
 from wsloc.training.loop import Plan, Trainer, resume, train
 from wsloc.training.read_batches import read_batches, shuffled_batches

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from wsloc import boxes
 from wsloc.errors import ItemError
 from wsloc.plugins import import_named, named_error
 from wsloc.records import BoxRecord, Localization
-from wsloc.run_lengths import decode
+from wsloc.run_lengths import decode_at
 
 Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
 
@@ -51,8 +50,9 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
         ItemError: if the refiner raises, or gives neither a box nor a mask with anything in it.
     """
     height, width = image_rgb.shape[:2]
+    mask = None if record.mask_rle is None else decode_at(record.mask_rle, (width, height))
     try:
-        answer = refine(image_rgb, np.array(record.box_xyxy), mask_of(record, (width, height)))
+        answer = refine(image_rgb, np.array(record.box_xyxy), mask)
     except Exception as error:  # the user's own code may raise anything
         raise ItemError(f"the refiner raised {named_error(error)}") from error
     if answer is None:
@@ -67,10 +67,9 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
         inside = found.astype(bool)
         if found.dtype.kind == "f" and not np.array_equal(inside, found):
             raise ItemError("the refiner returned a mask of numbers other than 0 and 1; compare it with a threshold")
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        if not len(rows):
+        if not inside.any():
             raise ItemError("the refiner returned an empty mask")
-        found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+        found = np.array(boxes.mask_box(inside), dtype=np.float64)
     if found.shape != (4,):
         raise ItemError(
             f"the refiner returned an array of shape {found.shape}, neither a box (4,) nor a mask ({height}, {width})"
@@ -83,16 +82,3 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
     if isinstance(record, Localization):
         record = replace(record, mask_rle=None)
     return replace(record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined")
-
-
-def mask_of(record: BoxRecord, size_wh: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """The mask of a record at the size of its image, bool ``(H, W)``; None if it has none.
-
-    Raises:
-        ItemError: if it is damaged.
-    """
-    if record.mask_rle is None:
-        return None
-    mask = decode(record.mask_rle).view(np.uint8)
-    whole: NDArray[np.bool_] = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
-    return whole

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from wsloc.detection.rounds import Round
 from wsloc.evaluation import METRICS, Estimate, estimate
 from wsloc.evaluation.summary import RUN
 from wsloc.files.atomic import write_atomic
+from wsloc.files.csv_lines import csv_lines
 
 HEADLINE = "CorLoc class-wise"
 """The metric that tells the best round."""
@@ -53,14 +52,12 @@ def round_figures(rounds: Sequence[Round]) -> list[RoundFigures]:
 
 def write_figures(path: Path, figures: Sequence[RoundFigures]) -> None:
     """Write the figures as CSV, a row for each round; of each metric the value and the ends of its interval."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     names = [f"{name}{end}" for name in figures[0].metrics for end in ("", " low", " high")]
-    writer.writerow(["round", "boxes", "found", *names])
+    rows: list[list[object]] = [["round", "boxes", "found", *names]]
     for own in figures:
         values = [value for metric in own.metrics.values() for value in (metric.value, metric.low, metric.high)]
-        writer.writerow([own.index, own.boxes, own.found, *values])
-    write_atomic(path, table.getvalue())
+        rows.append([own.index, own.boxes, own.found, *values])
+    write_atomic(path, csv_lines(rows))
 
 
 def best_round(figures: Sequence[RoundFigures]) -> int | None:

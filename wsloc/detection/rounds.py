@@ -41,6 +41,7 @@ from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import write_summary
 from wsloc.pipeline.results import ImageResult
 from wsloc.progress import Progress, silent
+from wsloc.records import first_boxes
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import RunFolder, read_manifest
 from wsloc.training.training_folder import finish_training
@@ -172,7 +173,8 @@ def _fold(
     """Train on the other folds and relocalize this one; the images that could not be read, and the new boxes."""
     seed = task.config.training.seed
     part = training_part(boxed, fold, task.config.folds, seed)
-    _require_boxes(part, fold)
+    if not any(len(image.boxes_xyxy) for image in part.images):
+        raise UserError(f"There is no box outside fold {fold + 1}; give fewer `folds`.")
     title = f"round {index}" + (f", fold {fold + 1}" if task.config.folds > 1 else "")
     folder = path if task.config.folds == 1 else path / f"fold-{fold + 1}"
     settings = of_fold(task.config.training, index, fold)
@@ -208,11 +210,6 @@ def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> Boxed
     )
 
 
-def _require_boxes(part: BoxedImages, fold: int) -> None:
-    if not any(len(boxed.boxes_xyxy) for boxed in part.images):
-        raise UserError(f"There is no box outside fold {fold + 1}; give fewer `folds`.")
-
-
 def _as_run(
     task: SelfTrainingTask, path: Path, index: int, results: Sequence[ImageResult], found: int, problems: Sequence[str]
 ) -> Round:
@@ -235,10 +232,9 @@ def _as_run(
 def _read_back(task: SelfTrainingTask, path: Path, index: int) -> Round:
     """A round that an earlier process finished."""
     contents = read_run(path)
-    boxes = {(record.image_id, record.class_name): record for record in contents.localizations}
     manifest = contents.manifest
     problems = manifest["problems"] + manifest["counts"]["images_without_truth"]
-    return Round(index, manifest["found"], boxes, _judge(task, contents), problems)
+    return Round(index, manifest["found"], first_boxes(contents.localizations), _judge(task, contents), problems)
 
 
 def _judge(task: SelfTrainingTask, contents: RunContents) -> JudgedRun:

@@ -14,9 +14,10 @@ from wsloc.detection.models import require_backbone
 from wsloc.detection.refine import load_refine
 from wsloc.detection.round_figures import RoundFigures, round_figures, write_figures
 from wsloc.detection.rounds import SelfTrainingTask, self_train
-from wsloc.pipeline import applied, choose_device
+from wsloc.devices import choose_device
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
+from wsloc.threads import applied
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,10 +23,10 @@ from wsloc.detection.refine import Refine, refined
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult
-from wsloc.records import BoxRecord, Failure, ImageRecord
+from wsloc.records import BoxRecord, Failure, ImageRecord, Pair, first_boxes
 from wsloc.seeding import stable_hash
 
-Boxes = Mapping[tuple[str, str], BoxRecord]
+Boxes = Mapping[Pair, BoxRecord]
 """The box of an item, by image id and class name."""
 
 
@@ -145,14 +145,9 @@ def refine_image(
     return replace(result, items=tuple(items)), tuple(problems)
 
 
-def boxes_of(results: Iterable[ImageResult]) -> dict[tuple[str, str], BoxRecord]:
+def boxes_of(results: Iterable[ImageResult]) -> dict[Pair, BoxRecord]:
     """The boxes by item."""
-    return {
-        (record.image_id, record.class_name): record
-        for result in results
-        for item in result.items
-        for record in item.localizations
-    }
+    return first_boxes(record for result in results for item in result.items for record in item.localizations)
 
 
 def _item(image: ImageRecord, class_name: str, record: BoxRecord | None, unread: str) -> ItemResult:

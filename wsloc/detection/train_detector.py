@@ -15,10 +15,11 @@ from wsloc.detection.labels import Labels, open_labels
 from wsloc.detection.learner import fit_detector, plan_training
 from wsloc.detection.models import require_backbone
 from wsloc.detection.testing import Tested, judge_detector, open_test
+from wsloc.devices import choose_device
 from wsloc.errors import counted
-from wsloc.pipeline import applied, choose_device
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
+from wsloc.threads import applied
 from wsloc.training.training_folder import finish_training
 
 

@@ -11,7 +11,7 @@ nothing differs, one falls below 0.05 on average.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from wsloc.evaluation.items import Items, ItemValues, judged_items, mean_over_it
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.evaluation.object_groups import count_groups, largest_fraction, object_counts, size_groups
 from wsloc.progress import Progress, silent
-from wsloc.records import Box, BoxXyxy, GroundTruth
+from wsloc.records import Box, BoxXyxy, GroundTruth, first_boxes
 
 MIN_ITEMS = 10
 """On fewer items no run is called better by an interval."""
@@ -284,15 +284,19 @@ def _class_row(corloc: Row, kept: NDArray[np.bool_], hits: Sequence[NDArray[np.f
 
 
 def _item_rows(true: TrueBoxes, judged: Sequence[Judged], contenders: Sequence[Contender]) -> tuple[ItemRow, ...]:
-    found = [_largest_boxes(contender.localizations) for contender in contenders]
+    found = [
+        {pair: box.box_xyxy for pair, box in first_boxes(contender.localizations).items()} for contender in contenders
+    ]
     ious = np.stack([run.iou for run in judged], axis=1).tolist()
     return tuple(
-        ItemRow(*pair, of_image, objects, tuple(of_runs), tuple(boxes_of.get(pair) for boxes_of in found))
+        ItemRow(
+            *pair,
+            of_image,
+            objects,
+            tuple(of_runs),
+            tuple(boxes_of.get(pair) for boxes_of in found),
+        )
         for pair, of_image, objects, of_runs in zip(
             true.items.pairs(), largest_fraction(true).tolist(), object_counts(true).tolist(), ious, strict=True
         )
     )
-
-
-def _largest_boxes(localizations: Iterable[Box]) -> dict[tuple[str, str], BoxXyxy]:
-    return {(record.image_id, record.class_name): record.box_xyxy for record in localizations if record.index == 0}

@@ -38,21 +38,7 @@ def comparison_tables(comparison: Comparison, run: int) -> list[Table]:
                 for row in comparison.metrics
             ],
         ),
-        Table(
-            "CorLoc by class",
-            "Alone: items that one run finds and the other does not; p: McNemar's exact test,\n"
-            f"not corrected for {len(comparison.classes)} classes, and better where p < {_P_LIMIT}.",
-            ("class", *head, f"{first} alone", f"{other} alone", "p", ""),
-            [
-                (
-                    *_cells(scored.corloc, run),
-                    *map(str, scored.found_alone[run - 1]),
-                    _format_p(scored.p_values[run - 1]),
-                    _better_by_p(scored, run, names),
-                )
-                for scored in comparison.classes
-            ],
-        ),
+        _class_table(comparison, run, head),
         *(
             Table(
                 f"Items found (IoU > 0.5), {by}",
@@ -66,6 +52,25 @@ def comparison_tables(comparison: Comparison, run: int) -> list[Table]:
             )
         ),
     ]
+
+
+def _class_table(comparison: Comparison, run: int, head: tuple[str, ...]) -> Table:
+    names = comparison.names
+    return Table(
+        "CorLoc by class",
+        "Alone: items that one run finds and the other does not; p: McNemar's exact test,\n"
+        f"not corrected for {len(comparison.classes)} classes, and better where p < {_P_LIMIT}.",
+        ("class", *head, f"{names[0]} alone", f"{names[run]} alone", "p", ""),
+        [
+            (
+                *_cells(scored.corloc, run),
+                *map(str, scored.found_alone[run - 1]),
+                _format_p(scored.p_values[run - 1]),
+                _better_by_p(scored, run, names),
+            )
+            for scored in comparison.classes
+        ],
+    )
 
 
 def changed_items_table(comparison: Comparison, run: int, count: int) -> Table:

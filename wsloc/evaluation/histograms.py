@@ -1,4 +1,4 @@
-"""How far boxes are off, as arrays for plots: an IoU histogram, and errors of size, aspect and sides."""
+"""How far boxes are off, as arrays for plots: an IoU histogram, and errors of size and aspect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsloc.evaluation.judging import Judged, TrueBoxes
 from wsloc.evaluation.pairing import best_matches, boxes_of
-from wsloc.records import Box
+from wsloc.records import Box, first_boxes
 
 BINS = 20
 
@@ -41,14 +41,11 @@ class BoxErrors:
         item: int64 ``(N,)``, index of the item, ascending.
         log2_area: float64 ``(N,)``: of predicted over true area; 1 is twice too large.
         log2_aspect: float64 ``(N,)``: of predicted over true width by height; 1 is twice too wide for its height.
-        sides: float64 ``(N, 4)``: how far left, upper, right and lower side lie outside the true box, over its width
-            or height; negative inside.
     """
 
     item: NDArray[np.int64]
     log2_area: NDArray[np.float64]
     log2_aspect: NDArray[np.float64]
-    sides: NDArray[np.float64]
 
 
 def iou_histogram(judged: Judged) -> IouHistogram:
@@ -63,11 +60,7 @@ def iou_histogram(judged: Judged) -> IouHistogram:
 def box_errors(true: TrueBoxes, localizations: Iterable[Box]) -> BoxErrors:
     """Errors of the boxes of a run; of several components of an item the largest alone."""
     index_of = true.items.index_of()
-    of_item = {
-        index_of[record.image_id, record.class_name]: record
-        for record in localizations
-        if record.index == 0 and (record.image_id, record.class_name) in index_of
-    }
+    of_item = {index_of[pair]: box for pair, box in first_boxes(localizations).items() if pair in index_of}
     own = np.flatnonzero(true.item >= 0)
     items = sorted(of_item)
     boxes = boxes_of([of_item[item] for item in items])
@@ -76,10 +69,4 @@ def box_errors(true: TrueBoxes, localizations: Iterable[Box]) -> BoxErrors:
     found, target = boxes[touches], true.boxes_xyxy[own[match.true[touches]]]
     found_wh, target_wh = found[:, 2:] - found[:, :2], target[:, 2:] - target[:, :2]
     ratio = np.log2(found_wh / target_wh)
-    outside = np.concatenate([target[:, :2] - found[:, :2], found[:, 2:] - target[:, 2:]], axis=1)
-    return BoxErrors(
-        np.array(items, dtype=np.int64)[touches],
-        ratio.sum(axis=1),
-        ratio[:, 0] - ratio[:, 1],
-        outside / np.tile(target_wh, 2),
-    )
+    return BoxErrors(np.array(items, dtype=np.int64)[touches], ratio.sum(axis=1), ratio[:, 0] - ratio[:, 1])

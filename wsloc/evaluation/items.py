@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.records import GroundTruth
-
-Pair = tuple[str, str]
-"""Image id and class name."""
+from wsloc.records import GroundTruth, Pair
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -73,17 +73,11 @@ class KeptCurve:
         fraction: float64 ``(S,)``, in (0, 1], ascending to 1.
         precision: float64 ``(S,)``: mean value of the boxes kept; the last is that of all.
         best: float64 ``(N,)``: the precision that the best possible order has with 1, 2, ... N boxes kept.
-        area: of the score.
-        best_area: of the best possible order.
-        gain: area minus the precision of all boxes, the area of a random order.
     """
 
     fraction: NDArray[np.float64]
     precision: NDArray[np.float64]
     best: NDArray[np.float64]
-    area: float
-    best_area: float
-    gain: float
 
 
 def judge_boxes(
@@ -131,18 +125,10 @@ def rank(judged: JudgedBoxes, scores: NDArray[np.float64], values: NDArray[np.fl
 
 def kept_curve(judged: JudgedBoxes, scores: NDArray[np.float64], values: NDArray[np.float64]) -> KeptCurve:
     """The curve of a score; arguments as of :func:`rank`."""
-    ranking, best = rank(judged, scores, values), rank(judged, values, values)
-    once = np.ones((1, judged.images))
-    count, total = _steps(once, ranking)
+    count, total = _steps(np.ones((1, judged.images)), rank(judged, scores, values))
     kept = np.cumsum(count[0])
-    return KeptCurve(
-        kept / kept[-1],
-        np.cumsum(total[0]) / kept,
-        np.cumsum(best.values) / np.arange(1, len(best.values) + 1),
-        float(area(once, ranking)[0]),
-        float(area(once, best)[0]),
-        float(gain(once, ranking)[0]),
-    )
+    best = rank(judged, values, values).values
+    return KeptCurve(kept / kept[-1], np.cumsum(total[0]) / kept, np.cumsum(best) / np.arange(1, len(best) + 1))
 
 
 def overall(weights: NDArray[np.float64], ranking: Ranking) -> NDArray[np.float64]:

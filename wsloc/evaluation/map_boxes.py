@@ -16,6 +16,7 @@ from wsloc.evaluation.judging import TrueBoxes
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.pointing import energy_inside, highest_point, judge_points
 from wsloc.progress import Progress, silent
+from wsloc.records import Pair
 
 Protocol = Literal["wsloc", "wsol"]
 """``wsloc``: exact geometry at the map's resolution; ``wsol``: the arithmetic of the code of Choe et al. 2020."""
@@ -60,7 +61,7 @@ def judge_maps(
     thresholds, curve_of_map = _CURVES[protocol]
     largest, best = (np.zeros((len(items), len(thresholds)), dtype=np.float32) for _ in range(2))
     energy = np.zeros(len(items))
-    points: dict[tuple[str, str], tuple[float, float]] = {}
+    points: dict[Pair, tuple[float, float]] = {}
     without_map = []
     order = np.argsort(true.item, kind="stable")
     starts = np.searchsorted(true.item[order], np.arange(len(items) + 1))

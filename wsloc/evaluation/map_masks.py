@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError, MissingMaskError
 from wsloc.evaluation import wsol
-from wsloc.evaluation.items import Items, ItemValues, Pair, items_of
+from wsloc.evaluation.items import Items, ItemValues, items_of
 from wsloc.evaluation.map_boxes import Protocol
 from wsloc.evaluation.map_source import Map, MapOf
 from wsloc.evaluation.pxap import BINS, ScoreHistograms, score_histograms, scores_at, wsol_mask
 from wsloc.progress import Progress, silent
-from wsloc.records import Box, TrueMasks
-from wsloc.run_lengths import decode
+from wsloc.records import Box, Pair, TrueMasks, first_boxes
+from wsloc.run_lengths import decode_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,39 +65,26 @@ def judge_masks(
     Returns:
         None if no image has a mask of a class that is asked for, and none is damaged.
     """
-    rles = {
-        (record.image_id, record.class_name): record.mask_rle
-        for record in localizations
-        if record.index == 0 and record.mask_rle is not None
-    }
+    found_boxes = first_boxes(localizations)
+    rles = {pair: box.mask_rle for pair, box in found_boxes.items() if box.mask_rle is not None}
     found: list[Pair] = []
     iou: list[float] = []
     pixels: list[NDArray[np.int32]] = []
     without_map: list[int] = []
     problems: list[str] = []
-    for image_id in progress(image_ids, "masks", "image"):
+    for pair, own, ignored in _true_masks(progress(image_ids, "masks", "image"), read_masks, problems):
+        if pairs is not None and pair not in pairs:
+            continue
+        if map_of is not None:
+            if (saliency := map_of(*pair)) is None:
+                without_map.append(len(found))
+            pixels.append(_histograms(saliency, np.asarray(own.any(axis=0)), ignored, protocol))
         try:
-            truth = read_masks(image_id)
-        except MissingMaskError:
-            continue
+            iou.append(mask_iou(rles[pair], own) if pair in rles else 0.0)
         except ItemError as error:
-            problems.append(f"{image_id}: {error}")
-            continue
-        for class_name in sorted(set(truth.class_names)):
-            pair = image_id, class_name
-            if pairs is not None and pair not in pairs:
-                continue
-            own = truth.masks[[name == class_name for name in truth.class_names]]
-            if map_of is not None:
-                if (saliency := map_of(*pair)) is None:
-                    without_map.append(len(found))
-                pixels.append(_histograms(saliency, np.asarray(own.any(axis=0)), truth.ignored, protocol))
-            try:
-                iou.append(mask_iou(rles[pair], own) if pair in rles else 0.0)
-            except ItemError as error:
-                iou.append(0.0)
-                problems.append(f"{image_id}, {class_name}: {error}")
-            found.append(pair)
+            iou.append(0.0)
+            problems.append(f"{', '.join(pair)}: {error}")
+        found.append(pair)
     if not found and not problems:
         return None
     items = items_of(found)
@@ -107,6 +93,23 @@ def judge_masks(
     histograms = None if map_of is None else _by_image(items, np.array(pixels))
     values = ItemValues(items, np.array(iou)) if rles else None
     return JudgedMasks(items, histograms, values, tuple(without_map), tuple(problems))
+
+
+def _true_masks(
+    image_ids: Iterable[str], read_masks: Callable[[str], TrueMasks], problems: list[str]
+) -> Iterator[tuple[Pair, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Each item of the images with its true masks ``(M, H, W)`` and the pixels to be ignored ``(H, W)``."""
+    for image_id in image_ids:
+        try:
+            truth = read_masks(image_id)
+        except MissingMaskError:
+            continue
+        except ItemError as error:
+            problems.append(f"{image_id}: {error}")
+            continue
+        for class_name in sorted(set(truth.class_names)):
+            own = [name == class_name for name in truth.class_names]
+            yield (image_id, class_name), truth.masks[own], truth.ignored
 
 
 def mask_iou(mask_rle: Mapping[str, Any], true_masks: NDArray[np.bool_]) -> float:
@@ -121,8 +124,7 @@ def mask_iou(mask_rle: Mapping[str, Any], true_masks: NDArray[np.bool_]) -> floa
         ItemError: if the run lengths are damaged.
     """
     height, width = true_masks.shape[1:]
-    decoded = decode(mask_rle).view(np.uint8)
-    mask = cv2.resize(decoded, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    mask = decode_at(mask_rle, (width, height))
     shared = (mask & true_masks).sum(axis=(1, 2))
     either = (mask | true_masks).sum(axis=(1, 2))
     return float((shared / np.maximum(either, 1)).max())

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
-from wsloc.evaluation.items import Pair
-from wsloc.records import Box, GroundTruth
+from wsloc.records import Box, GroundTruth, Pair
 
 
 @dataclass(frozen=True, slots=True, eq=False)

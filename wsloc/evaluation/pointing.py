@@ -17,12 +17,13 @@ from wsloc import boxes
 from wsloc.evaluation.items import ItemValues
 from wsloc.evaluation.judging import TrueBoxes
 from wsloc.evaluation.map_source import Map, filled
+from wsloc.records import Pair
 
 TOLERANCE = 15.0
 """Pixels of the original image."""
 
 
-def judge_points(true: TrueBoxes, points_xy: Mapping[tuple[str, str], tuple[float, float]]) -> ItemValues:
+def judge_points(true: TrueBoxes, points_xy: Mapping[Pair, tuple[float, float]]) -> ItemValues:
     """Which items are hit; :func:`~wsloc.evaluation.items.mean_over_classes` of it is the pointing game.
 
     Args:

@@ -26,6 +26,7 @@ from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_
 from wsloc.records import Box, GroundTruth
 
 IOU_THRESHOLD = 0.5
+"""The least IoU of a hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,6 @@ def voc_ap(
     localizations: Iterable[Box],
     score_of: Callable[[Box], float],
     class_names: Sequence[str] | None = None,
-    iou_threshold: float = IOU_THRESHOLD,
 ) -> VocAp | None:
     """Average precision of boxes, all components of an item among them.
 
@@ -71,7 +71,6 @@ def voc_ap(
         localizations: boxes on other images are left out.
         score_of: how certain a box is; NaN comes last.
         class_names: only these classes; None for all.
-        iou_threshold: minimum IoU of a hit.
 
     Returns:
         Classes by name; one without a true box that is not difficult is left out. None if no class is left.
@@ -86,11 +85,11 @@ def voc_ap(
     found = [record for record in localizations if record.class_name in class_index and record.image_id in truth]
     boxes_xyxy, keys = boxes_of(found), [(record.image_id, record.class_name) for record in found]
     match = best_matches(boxes_xyxy, keys, objects.boxes_xyxy, objects.keys)
-    in_crowd = largest_fraction_inside(boxes_xyxy, keys, crowds_of(truth)) >= iou_threshold
+    in_crowd = largest_fraction_inside(boxes_xyxy, keys, crowds_of(truth)) >= IOU_THRESHOLD
     scores = np.array([score_of(record) for record in found], dtype=np.float64)
 
     order = np.argsort(-scores, kind="stable")
-    near = match.iou >= iou_threshold
+    near = match.iou >= IOU_THRESHOLD
     ignored = np.zeros(len(found), dtype=bool)
     ignored[near] = objects.difficult[match.true[near]]
     hit = np.zeros(len(found), dtype=bool)

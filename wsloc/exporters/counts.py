@@ -51,25 +51,14 @@ class Counts:
         """Count a box that is not exported."""
         self.classes.setdefault(record.class_name, ClassCounts()).left_out[reason] += 1
 
-    def boxes(self) -> int:
-        """All boxes to learn from."""
-        return sum(counts.boxes for counts in self.classes.values())
-
-    def ignored(self) -> int:
-        """All regions to ignore."""
-        return sum(counts.ignored for counts in self.classes.values())
-
-    def boxes_left_out(self) -> Counter[str]:
-        """Of all classes, by reason."""
-        return sum((counts.left_out for counts in self.classes.values()), Counter())
-
     def as_fields(self) -> dict[str, Any]:
         """For the manifest, in a fixed order."""
+        classes = self.classes.values()
         return {
             "images": dict(self.images),
-            "boxes": self.boxes(),
-            "ignored": self.ignored(),
-            "boxes_left_out": _sorted(self.boxes_left_out()),
+            "boxes": sum(counts.boxes for counts in classes),
+            "ignored": sum(counts.ignored for counts in classes),
+            "boxes_left_out": _sorted(sum((counts.left_out for counts in classes), Counter())),
             "boxes_fixed": _sorted(self.boxes_fixed),
             "images_left_out": _sorted(self.images_left_out),
             "media": _sorted(self.media),

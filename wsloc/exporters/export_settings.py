@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from wsloc.config import optional, require
+from wsloc.config import optional, require, require_above, require_range
 
 Media = Literal["copy", "hardlink", "none"]
 Outline = Literal["polygons", "boxes", "rle", "none"]
@@ -37,18 +37,10 @@ class SelectionSettings:
     """also write images without a box, as background"""
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("min_score", self.min_score),
-            ("ignore_below", self.ignore_below),
-            ("min_area", self.min_area),
-            ("nms", self.nms),
-        ):
-            require(value is None or 0 <= value <= 1, f"`{name}` must be between 0 and 1, not {value}.")
-        require(0 < self.top_fraction <= 1, f"`top_fraction` must be above 0 and at most 1, not {self.top_fraction}.")
-        require(
-            self.boxes_per_class is None or self.boxes_per_class >= 1,
-            f"`boxes_per_class` must be at least 1, not {self.boxes_per_class}.",
-        )
+        for name in ("min_score", "ignore_below", "min_area", "nms"):
+            require_range(self, name, 0, 1)
+        require_above(self, "top_fraction", 0, 1)
+        require_range(self, "boxes_per_class", 1)
         require(
             self.ignore_below is None or self.uncertain == "ignore",
             "`ignore_below` selects boxes for `uncertain='ignore'`: give both, or `min_score` to drop them.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from wsloc.exporters.stream import Stream
 from wsloc.progress import Progress, silent
 from wsloc.registries import FORMATS
 from wsloc.runs.read_run import open_records, read_run_manifest
+from wsloc.runs.run_folder import read_config_text
 
 
 def export_run(
     run: Path,
     source: Source,
     format_name: str,
-    out: Path,
+    out: Path | None = None,
     selection: SelectionSettings | None = None,
     layout: LayoutSettings | None = None,
     *,
@@ -44,7 +46,7 @@ def export_run(
         run: its folder.
         source: its data set.
         format_name: one of :data:`wsloc.registries.FORMATS`.
-        out: folder to write.
+        out: folder to write; None for ``exports/FORMAT`` in that of the run.
         selection: which boxes; None for all.
         layout: how they are laid out; None for what is usual with the format.
         overwrite: replace an export in ``out``.
@@ -54,6 +56,7 @@ def export_run(
         UserError: if there is nothing to export, the settings do not fit the format, no image is there, or ``out``
             cannot be written.
     """
+    out = out or run / "exports" / format_name.replace(":", "-")
     selection, layout = selection or SelectionSettings(), layout or LayoutSettings()
     kind: Format = FORMATS[format_name]
     media_mode = layout.media or kind.media
@@ -69,16 +72,11 @@ def export_run(
         if media_mode != "none":
             for split in context.splits:
                 (folder / kind.image_folders[split]).mkdir(parents=True, exist_ok=True)
-        warnings = list(kind.write(folder, stream.images(), context))
+        warnings = kind.write(folder, stream.images(), context)
         if not counts.images:
             raise UserError(_no_image(run, source, counts, stream.problem))
-        if not run_manifest.get("complete"):
-            warnings.append("The run is unfinished: only the images of its finished parts were exported.")
-        if VAL in context.splits and not (counts.images[TRAIN] and counts.images[VAL]):
-            warnings.append("One of the splits has no image; give another `val_fraction`.")
         folders = {
-            split: source.root.resolve() if media_mode == "none" else kind.image_folders[split]
-            for split in context.splits
+            split: context.root if media_mode == "none" else kind.image_folders[split] for split in context.splits
         }
         manifest = {
             "format_version": FORMAT_VERSION,
@@ -90,12 +88,19 @@ def export_run(
             # Where the images are: relative to the export, or where the data set is.
             "image_folders": {split: relative.as_posix() for split, relative in folders.items()},
             "counts": counts.as_fields(),
-            "warnings": [*counts.warnings(), *warnings],
+            "warnings": [*counts.warnings(), *warnings, *_missing_parts(run_manifest, context, counts)],
             "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return Export(out, manifest, {split: out / relative for split, relative in folders.items()})
+
+
+def _missing_parts(run_manifest: dict[str, Any], context: WriterContext, counts: Counts) -> Iterator[str]:
+    if not run_manifest.get("complete"):
+        yield "The run is unfinished: only the images of its finished parts were exported."
+    if VAL in context.splits and not (counts.images[TRAIN] and counts.images[VAL]):
+        yield "One of the splits has no image; give another `val_fraction`."
 
 
 def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
@@ -156,15 +161,11 @@ def _info(run: Path, manifest: dict[str, Any]) -> dict[str, object]:
 
 
 def _run_fields(run: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    try:
-        config = (run / "config.yaml").read_text(encoding="utf-8")
-    except OSError:
-        config = None
     return {
         "name": run.resolve().name,
         "complete": bool(manifest.get("complete", False)),
         "commit": manifest.get("commit"),
         "versions": manifest.get("versions"),
         "dataset_fingerprint": manifest.get("dataset_fingerprint"),
-        "config": yaml.safe_load(config) if config else None,
+        "config": yaml.safe_load(read_config_text(run)),
     }

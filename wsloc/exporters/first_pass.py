@@ -49,7 +49,7 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
     failed: set[str] = set()
     reasons: Counter[str] = Counter()
     scores: dict[str, array[float]] = {}
-    numeric, failures, images = True, 0, 0
+    numeric, images = True, 0
     for image in iter_images(records):
         selected = sort_out(image, settings)
         class_names.update(record.class_name for record in image.boxes)
@@ -57,12 +57,11 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
         for box in selected.kept:
             scores.setdefault(box.record.class_name, array("d")).append(box.score)
         images += 1
-        failures += image.failed
         if image.failed:
             failed.add(image.image_id)
         numeric = numeric and _is_number(image.image_id)
     if not class_names and not reasons:
-        raise UserError(f"{run} has no box to export: all of its {failures} images failed; failures.jsonl says why.")
+        raise UserError(f"{run} has no box to export: all of its {len(failed)} images failed; failures.jsonl says why.")
     if not scores:
         reason, count = reasons.most_common(1)[0]
         raise UserError(

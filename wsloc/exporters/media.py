@@ -21,7 +21,6 @@ from wsloc.images import ImageHeader, open_image, read_header
 COPIED = "copied"
 LINKED = "linked"
 UPRIGHT = "written upright"
-LEFT = "left in place"
 MISSING = "not there"
 TURNED = "left in place with an EXIF orientation"
 NOT_LINKED = "copied, for they cannot be linked"

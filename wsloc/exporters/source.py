@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.config import DataSettings
+from wsloc.config_files import settings_of_run
 from wsloc.datasets.registry import open_images
 from wsloc.errors import UserError
+from wsloc.runs.read_run import read_run_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,15 @@ class Source:
     root: Path
     class_names: tuple[str, ...] = ()
     category_ids: tuple[int, ...] | None = None
+
+
+def source_of_run(run: Path, root: Path | None = None) -> Source:
+    """The source of a run by its folder; else as :func:`open_source`.
+
+    Raises:
+        UserError: also if the folder is no run that can be read.
+    """
+    return open_source(settings_of_run(run).data, root, read_run_manifest(run))
 
 
 def open_source(settings: DataSettings, root: Path | None = None, manifest: Mapping[str, Any] | None = None) -> Source:

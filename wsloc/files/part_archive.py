@@ -112,9 +112,9 @@ class ArchiveReader:
             try:
                 with zipfile.ZipFile(path) as archive:
                     index = archive.read(_INDEX)
-                # Names may hold what splitlines() takes for the end of a line.
-                lines = index.decode(errors="surrogateescape").split("\n")
-                rows = [json.loads(line) for line in lines if line]
+                # Names may hold what splitlines() takes for the end of a line. Parsed together, rows share their keys.
+                lines = filter(None, index.decode(errors="surrogateescape").split("\n"))
+                rows = json.loads(f"[{','.join(lines)}]")
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise UserError(f"{path} is damaged ({error}); run it again.") from error
             self.rows += rows

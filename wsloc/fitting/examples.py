@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -55,24 +55,6 @@ def make_examples(dataset: Dataset, class_names: Sequence[str] | None = None) ->
     for row, image in enumerate(dataset.images):
         present[row, [index[label] for label in image.labels if label in index]] = True
     return Examples(dataset.images, names, present)
-
-
-def chosen_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The data set with labels of some classes alone, or as it is where none is named; all images stay.
-
-    Raises:
-        UserError: if the data set has no such class.
-    """
-    if not classes:
-        return dataset
-    if unknown := [name for name in classes if name not in dataset.class_names]:
-        raise UserError(
-            f"`classes`: the data set has no class {unknown[0]!r}; it has {listed(dataset.class_names, 30)}."
-        )
-    images = (
-        replace(image, labels=tuple(name for name in image.labels if name in classes)) for image in dataset.images
-    )
-    return replace(dataset, images=tuple(images))
 
 
 def for_loss(examples: Examples, loss: Loss) -> Examples:

@@ -26,7 +26,7 @@ from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.errors import ItemError, UserError
 from wsloc.fitting.backbone import Backbone
 from wsloc.images import read_image
-from wsloc.pipeline.ordered import ordered_map
+from wsloc.ordered import ordered_map
 from wsloc.progress import Progress, silent
 from wsloc.records import ImageRecord
 from wsloc.registries import VIEWS

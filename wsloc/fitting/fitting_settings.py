@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import ComputeSettings, DataSettings, FolderSettings, optional, require
+from wsloc.config import ComputeSettings, DataSettings, FolderSettings, optional, require, require_above, require_range
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,18 @@ class FittingSettings:
     def __post_init__(self) -> None:
         require(not (self.frozen and self.fine_tune), "`frozen` and `fine_tune` exclude each other: give one of them.")
         for name in ("epochs", "patience"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"`{name}` must be at least 1, not {value}.")
-        require(0 <= self.val_fraction <= 0.5, f"`val_fraction` must be between 0 and 0.5, not {self.val_fraction}.")
+            require_range(self, name, 1)
+        for name in ("val_fraction", "warmup"):
+            require_range(self, name, 0, 0.5)
         require(
             self.learning_rate is None or 0 < self.learning_rate <= 1e6,
             f"`learning_rate` must be above 0 and at most 1e6, not {self.learning_rate}.",
         )
         require(0 < self.head_factor <= 1e6, f"`head_factor` must be above 0 and at most 1e6, not {self.head_factor}.")
         require(0 <= self.weight_decay < float("inf"), f"`weight_decay` must be at least 0, not {self.weight_decay}.")
-        require(0 <= self.warmup <= 0.5, f"`warmup` must be between 0 and 0.5, not {self.warmup}.")
-        require(0 < self.crop_scale <= 1, f"`crop_scale` must be above 0 and at most 1, not {self.crop_scale}.")
-        require(0 <= self.jitter <= 0.9, f"`jitter` must be between 0 and 0.9, not {self.jitter}.")
-        require(
-            self.input_size is None or self.input_size >= 16,
-            f"`input_size` must be at least 16 pixels, not {self.input_size}.",
-        )
+        require_above(self, "crop_scale", 0, 1)
+        require_range(self, "jitter", 0, 0.9)
+        require_range(self, "input_size", 16, unit=" pixels")
         require(self.std is None or all(value > 0 for value in self.std), "`std` must hold positive numbers.")
 
     @property

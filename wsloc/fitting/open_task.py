@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wsloc.config import ComputeSettings, DataSettings
-from wsloc.datasets.registry import kind_of, open_images
+from wsloc.datasets.registry import chosen_labels, kind_of, open_images
+from wsloc.devices import choose_device
 from wsloc.errors import UserError, listed
 from wsloc.fitting.backbone import open_backbone
 from wsloc.fitting.examples import (
     Examples,
     check_trainable,
     choose_loss,
-    chosen_labels,
     for_loss,
     hold_out,
     make_examples,
 )
 from wsloc.fitting.fitting_settings import FittingSettings
 from wsloc.fitting.task import ClassifierTask
-from wsloc.pipeline import choose_device
 
 
 def with_training_split(data: DataSettings) -> DataSettings:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from wsloc.classifiers.checkpoint import checkpoint_bytes
+from wsloc.classifiers.checkpoint import save_checkpoint
 from wsloc.evaluation.table import format_interval
 from wsloc.files.atomic import write_atomic
+from wsloc.files.csv_lines import csv_lines
 from wsloc.fitting.classifier_folder import CHECKPOINT
 from wsloc.fitting.scoring import ScoredImages, Scores, score_images
 from wsloc.fitting.task import ClassifierTask
@@ -61,7 +60,7 @@ def write_outcome(folder: Path, task: ClassifierTask, outcome: Outcome) -> dict[
         UserError: if the disk is full.
     """
     figures = outcome.figures()
-    write_atomic(folder / CHECKPOINT, checkpoint_bytes(outcome.network, task.info()))
+    save_checkpoint(folder / CHECKPOINT, outcome.network, task.info())
     write_atomic(folder / "classes.csv", _classes_csv(task, figures))
     metrics = {"best_epoch": outcome.best_epoch, "epochs": len(outcome.history)} | {
         name: {
@@ -109,14 +108,10 @@ def _rows(task: ClassifierTask, figures: Mapping[str, Scores]) -> list[dict[str,
     return rows
 
 
-def _classes_csv(task: ClassifierTask, figures: Mapping[str, Scores]) -> str:
+def _classes_csv(task: ClassifierTask, figures: Mapping[str, Scores]) -> Iterator[str]:
     rows = _rows(task, figures)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
     # A class that no image of a set shows has no average precision there.
-    writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_lines([rows[0], *(["" if value != value else value for value in row.values()] for row in rows)])
 
 
 def _title(name: str) -> str:

@@ -88,12 +88,12 @@ class Scores:
     class_images: tuple[int, ...]
 
 
-def score_images(images: ScoredImages, seed: int = 0) -> Scores:
-    """All figures for at least one image; ``seed`` is that of the resampling."""
+def score_images(images: ScoredImages) -> Scores:
+    """All figures for at least one image."""
     return Scores(
         len(images),
-        estimate(mean_average_precision, images, seed=seed),
-        estimate(top1_accuracy, images, seed=seed),
+        estimate(mean_average_precision, images),
+        estimate(top1_accuracy, images),
         tuple(average_precisions(np.ones((1, len(images))), images)[0].tolist()),
         tuple(images.present.sum(axis=0).tolist()),
     )

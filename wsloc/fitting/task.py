@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -64,17 +64,8 @@ class ClassifierTask:
 
     def info(self) -> CheckpointInfo:
         """What the checkpoint says of itself."""
-        preprocessing = self.backbone.preprocessing
-        return CheckpointInfo(
-            arch=self.backbone.arch,
-            class_names=self.examples.class_names,
-            input_size_hw=preprocessing.input_size_hw,
-            mean=preprocessing.mean,
-            std=preprocessing.std,
-            activation="sigmoid" if self.loss == "bce" else "softmax",
-            resize=preprocessing.resize,
-            resample=preprocessing.resample.name,
-        )
+        activation: Literal["softmax", "sigmoid"] = "sigmoid" if self.loss == "bce" else "softmax"
+        return CheckpointInfo(self.backbone.arch, self.examples.class_names, self.backbone.preprocessing, activation)
 
 
 def head_trainer(

@@ -14,9 +14,9 @@ from wsloc.fitting.open_task import open_task
 from wsloc.fitting.report import Outcome, format_outcome, write_outcome
 from wsloc.fitting.scoring import Scores
 from wsloc.fitting.task import ClassifierTask
-from wsloc.pipeline import applied, plan_threads
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
+from wsloc.threads import applied, plan_threads
 from wsloc.training.training_folder import finish_training
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +16,8 @@ from wsloc.evaluation.comparison import Contender
 from wsloc.evaluation.judging import Judged
 from wsloc.evaluation.summary import RUN, judge_with_baselines
 from wsloc.files.atomic import write_atomic
-from wsloc.records import SCORES, BoxRecord, GroundTruth
+from wsloc.files.csv_lines import csv_lines
+from wsloc.records import SCORES, BoxRecord, GroundTruth, first_boxes
 from wsloc.runs.read_run import RunContents
 
 _ITEM_COLUMNS = ["image_id", "class_name", "iou", "rank", "probability", "quality", "fallback", "x0", "y0", "x1", "y1"]
@@ -123,10 +122,10 @@ def write_metrics(
         [scores.class_name, scores.items, scores.corloc, scores.mean_iou, *scores.baselines.values()]
         for scores in evaluation.classes
     )
-    write_atomic(folder / "metrics_per_class.csv", _csv_lines([head, *classes]))
+    write_atomic(folder / "metrics_per_class.csv", csv_lines([head, *classes]))
     if run.judged is not None:
         rows = item_rows(run.judged[RUN], run.contents.localizations)
-        write_atomic(folder / "items.csv", _csv_lines([_ITEM_COLUMNS, *rows]))
+        write_atomic(folder / "items.csv", csv_lines([_ITEM_COLUMNS, *rows]))
 
 
 def metrics_json(run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
@@ -137,7 +136,7 @@ def metrics_json(run: JudgedRun, evaluation: Evaluation, more: Mapping[str, Mapp
 
 def item_rows(judged: Judged, localizations: tuple[BoxRecord, ...]) -> Iterator[list[object]]:
     """One row for each judged item, in their order; an item without a box has an IoU of 0 and nothing more."""
-    found = {(record.image_id, record.class_name): record for record in localizations if record.index == 0}
+    found = first_boxes(localizations)
     for pair, iou in zip(judged.items.pairs(), judged.iou.tolist(), strict=True):
         record = found.get(pair)
         if record is None:
@@ -145,10 +144,3 @@ def item_rows(judged: Judged, localizations: tuple[BoxRecord, ...]) -> Iterator[
         else:
             scores = map(record.score_by, SCORES)
             yield [*pair, iou, record.rank, *scores, record.fallback or "", *record.box_xyxy]
-
-
-def _csv_lines(rows: list[list[Any]]) -> Iterator[str]:
-    for row in rows:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(row)
-        yield line.getvalue()

@@ -1,11 +1,9 @@
 """The stages joined: from images and a configuration to boxes."""
 
 from wsloc.pipeline.localizer import Localizer, localize_images, make_localizer
-from wsloc.pipeline.model import choose_device
 from wsloc.pipeline.results import ImageResult, ItemResult, Trace
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed, Stage
-from wsloc.pipeline.threads import applied, plan_threads
 
 __all__ = [
     "Failed",
@@ -15,9 +13,6 @@ __all__ = [
     "Runner",
     "Stage",
     "Trace",
-    "applied",
-    "choose_device",
     "localize_images",
     "make_localizer",
-    "plan_threads",
 ]

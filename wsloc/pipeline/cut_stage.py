@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from wsloc import boxes, run_lengths
 from wsloc.config import SegmentationSettings
+from wsloc.devices import choose_device
 from wsloc.errors import ItemError
 from wsloc.pipeline.map_stage import ImageMaps
-from wsloc.pipeline.model import choose_device
 from wsloc.pipeline.read_stage import ReadImage
 from wsloc.pipeline.results import ImageResult, ItemResult, Trace
 from wsloc.pipeline.runner import Runner, fan_out

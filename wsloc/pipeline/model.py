@@ -24,6 +24,7 @@ from wsloc.classifiers import (
 from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, ComputeSettings, SaliencySettings
+from wsloc.devices import choose_device
 from wsloc.errors import UserError
 from wsloc.records import AskedClasses
 from wsloc.registries import VIEWS
@@ -119,20 +120,6 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that the settings name; ``auto`` takes CUDA or MPS if there is one.
-
-    Raises:
-        UserError: if it is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if not available[name]:
-        raise UserError(f"`device={name!r}`: there is no such device; use `device='auto'` or `device='cpu'`.")
-    return torch.device(name)
 
 
 def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]], device: torch.device) -> int:

@@ -11,11 +11,8 @@ import numpy as np
 
 from wsloc.evaluation.summary import RUN
 from wsloc.judging.judged_run import JudgedRun
-from wsloc.records import BoxRecord, BoxXyxy, Failure, GroundTruth
+from wsloc.records import BoxRecord, BoxXyxy, Failure, GroundTruth, Pair
 
-Box = BoxXyxy
-Pair = tuple[str, str]
-"""Image id and class name."""
 State = Literal["box", "fallback", "failed", "missing"]
 
 
@@ -46,8 +43,8 @@ class GalleryItem:
     iou: float | None
     probability: float | None
     quality: float | None
-    boxes_xyxy: tuple[Box, ...]
-    true_xyxy: tuple[Box, ...]
+    boxes_xyxy: tuple[BoxXyxy, ...]
+    true_xyxy: tuple[BoxXyxy, ...]
     difficult: tuple[bool, ...]
     size_wh: tuple[int, int] | None
     reason: str
@@ -112,12 +109,12 @@ def _item(
 
 def true_boxes_of(
     truth: GroundTruth | None, class_name: str
-) -> tuple[tuple[Box, ...], tuple[bool, ...], tuple[int, int] | None]:
+) -> tuple[tuple[BoxXyxy, ...], tuple[bool, ...], tuple[int, int] | None]:
     """True boxes of a class in an image, which of them are difficult, and the image's size; nothing without truth."""
     if truth is None:
         return (), (), None
     own = [index for index, name in enumerate(truth.class_names) if name == class_name]
-    boxes: list[Box] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in truth.boxes_xyxy[own].tolist()]
+    boxes: list[BoxXyxy] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in truth.boxes_xyxy[own].tolist()]
     return tuple(boxes), tuple(bool(truth.difficult[index]) for index in own), truth.size_wh
 
 

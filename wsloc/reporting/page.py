@@ -13,8 +13,9 @@ from wsloc.errors import counted
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
 from wsloc.evaluation.table import format_interval, format_percent
+from wsloc.records import BoxXyxy
 from wsloc.reporting.comparison_report import ComparisonReport, run_color
-from wsloc.reporting.gallery import Box, GalleryItem
+from wsloc.reporting.gallery import GalleryItem
 from wsloc.reporting.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
 from wsloc.reporting.run_pictures import Pictures
 
@@ -127,7 +128,7 @@ def _item_fields(item: GalleryItem, pictures: Pictures) -> dict[str, Any]:
     }
 
 
-def _box_fields(run: int, box: Box) -> dict[str, Any]:
+def _box_fields(run: int, box: BoxXyxy) -> dict[str, Any]:
     return {"run": run, "box": _box(box)}
 
 

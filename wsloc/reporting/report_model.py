@@ -20,11 +20,13 @@ from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.judging.run_summary import FailureGroup, group_failures, orientation_notes
 from wsloc.progress import Progress, silent
+from wsloc.records import Pair
 from wsloc.reporting.charts import Chart
 from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
-from wsloc.reporting.gallery import GalleryItem, Pair, choose, gallery_items
+from wsloc.reporting.gallery import GalleryItem, choose, gallery_items
 from wsloc.reporting.run_pictures import Pictures
 from wsloc.reporting.summary_rows import SummaryRow, is_detector, run_rows, subtitle, version_rows
+from wsloc.runs.run_folder import read_config_text
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
 DETECTOR_HEADLINE = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
@@ -122,7 +124,7 @@ def build_run_report(
         },
         summary_rows=run_rows(contents, config),
         versions=version_rows(contents),
-        config_yaml=_text_of(contents.path / "config.yaml"),
+        config_yaml=read_config_text(contents.path),
         evaluation=evaluation,
         average_precision=precision,
         detector=is_detector(contents),
@@ -228,10 +230,3 @@ def _corloc_of(evaluation: Evaluation, name: str) -> float:
 
 def _named(classes: Sequence[ClassScores]) -> str:
     return " and ".join(f"{scores.class_name} ({100 * scores.corloc:.0f} %)" for scores in classes)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

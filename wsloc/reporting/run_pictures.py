@@ -15,9 +15,8 @@ from PIL import Image
 
 from wsloc.errors import ItemError
 from wsloc.images import read_image
-from wsloc.pipeline.ordered import ordered_map
-from wsloc.records import ImageRecord
-from wsloc.reporting.gallery import Pair
+from wsloc.ordered import ordered_map
+from wsloc.records import ImageRecord, Pair
 from wsloc.visualization.layers import shrink
 
 PAGE_BYTES = 15_000_000

@@ -12,10 +12,10 @@ from wsloc.datasets import Dataset
 from wsloc.evaluation.summary import Evaluation
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, common_truth
-from wsloc.pipeline.threads import available_cores
 from wsloc.progress import Progress, silent
+from wsloc.records import Pair
 from wsloc.reporting.comparison_report import build_comparison_report
-from wsloc.reporting.gallery import GalleryItem, Pair
+from wsloc.reporting.gallery import GalleryItem
 from wsloc.reporting.page import comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
@@ -23,6 +23,7 @@ from wsloc.reporting.text import comparison_text, run_text
 from wsloc.runs.kept_pictures import MAX_ITEMS as KEPT_ITEMS
 from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
+from wsloc.threads import available_cores
 
 MAX_ITEMS = 200
 """Items of a gallery by default."""

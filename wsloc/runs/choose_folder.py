@@ -10,7 +10,7 @@ from pathlib import Path
 from wsloc.config import FolderSettings
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
-from wsloc.runs.run_folder import LOCK, SCHEMA_VERSION, RunFolder, read_manifest
+from wsloc.runs.run_folder import LOCK, SCHEMA_VERSION, RunFolder, read_config_text, read_manifest
 
 _RUNS = Path("runs")
 """The parent of folders that the user has not named."""
@@ -106,7 +106,7 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
         unfinished = [
             path.parent
             for path in _RUNS.glob("*/manifest.json")
-            if _is_unfinished(path.parent) and _config_of(path.parent) == config_yaml
+            if _is_unfinished(path.parent) and read_config_text(path.parent) == config_yaml
         ]
         if not unfinished:
             raise UserError(
@@ -120,11 +120,11 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
         raise UserError(
             f"{out} is of another version of wsloc, and only that can resume it; `overwrite=True` runs it again."
         )
-    if _config_of(out) != config_yaml:
+    if read_config_text(out) != config_yaml:
         remedy = "give the same settings as before, or another `out` without `resume=True`."
         if takes_config:
             remedy = f"give `config={str(out / 'config.yaml')!r}` to resume it."
-        raise UserError(f"{out} has another configuration: {_difference(_config_of(out), config_yaml)}; {remedy}")
+        raise UserError(f"{out} has another configuration: {_difference(read_config_text(out), config_yaml)}; {remedy}")
     if not _is_unfinished(out):
         raise UserError(f"{out} is complete, there is nothing to resume; `overwrite=True` runs it again.")
     if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
@@ -137,13 +137,6 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
 def _is_unfinished(path: Path) -> bool:
     manifest = read_manifest(path)
     return manifest is not None and not manifest.get("complete", False)
-
-
-def _config_of(path: Path) -> str:
-    try:
-        return (path / "config.yaml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _difference(theirs: str, ours: str) -> str:

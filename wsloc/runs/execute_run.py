@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,14 @@ from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
-from wsloc.pipeline.threads import ThreadPlan, applied
+from wsloc.records import Pair
 from wsloc.runs.choose_folder import open_run_folder
-from wsloc.runs.kept_pictures import PICTURES, Pair, add_pictures, choose_pictured
+from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
+from wsloc.threads import ThreadPlan, applied
+from wsloc.versions import package_versions, source_commit
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
 
@@ -90,7 +89,9 @@ def open_run(
         "complete": False,
         "command": list(command),
         **identity,
-        **_environment(),
+        "versions": package_versions(_PACKAGES),
+        "commit": source_commit(),
+        "platform": sys.platform,
         "images": len(dataset.images),
         "without_substitute": localizer.maps.without_substitute(),
         # What an export needs of the data set, so that it need not be opened for that.
@@ -199,30 +200,3 @@ def finish(run: Run, counts: Mapping[str, int]) -> None:
 def _without_traces(result: ImageResult) -> ImageResult:
     """The records alone: a part of results must not hold the arrays of all its images."""
     return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
-
-
-def _environment() -> dict[str, Any]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {"versions": versions, "commit": _commit(), "platform": sys.platform}
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that contains the package; None for an installed package."""
-    package = Path(__file__).resolve().parents[1]
-    if not (package.parent / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(package), "rev-parse", "--verify", "-q", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None

@@ -11,15 +11,12 @@ from wsloc.errors import ItemError
 from wsloc.files.names import safe_name, safe_path
 from wsloc.files.part_archive import ArchiveReader, ArchiveWriter
 from wsloc.pipeline.results import ImageResult
-from wsloc.records import ImageRecord
+from wsloc.records import ImageRecord, Pair
 from wsloc.visualization.layers import encode_layers
 
 PICTURES = "pictures"
 """Folder of a run that holds them, one archive per part."""
 MAX_ITEMS = 200
-
-Pair = tuple[str, str]
-"""Image id and class name."""
 
 
 def choose_pictured(images: Sequence[ImageRecord], max_items: int = MAX_ITEMS) -> frozenset[Pair]:

@@ -15,11 +15,11 @@ from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
 from wsloc.pipeline.runner import Runner
-from wsloc.pipeline.threads import ThreadPlan, applied
 from wsloc.progress import Progress, silent
 from wsloc.runs.execute_run import Run
 from wsloc.runs.map_store import FEATURES, MAPS, add_features, add_maps
 from wsloc.runs.stored_maps import StoredMaps
+from wsloc.threads import ThreadPlan, applied
 
 FITTED = "refiner.safetensors"
 """File of a run that holds what its refiner learned."""
@@ -60,7 +60,7 @@ def learn_over_set(
         pass
     labels = {name for image in dataset.images for name in image.labels}
     reasons = {name: why for name in sorted(labels) if (why := localizer.maps.why_no_map(name))}
-    stored = StoredMaps(spool, any(not image.labels for image in dataset.images), localizer.maps.layers, reasons)
+    stored = StoredMaps(spool, localizer.maps.layers, reasons)
     fitted = folder / FITTED
     if not fitted.exists():
 

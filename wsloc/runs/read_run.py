@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError
-from wsloc.records import SCORES, BoxRecord, Failure, with_scores
+from wsloc.records import SCORES, BoxRecord, Failure, Pair, with_scores
 from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, upgraded
 from wsloc.runs.run_folder import read_manifest
 
@@ -56,7 +56,7 @@ def read_run(path: Path) -> RunContents:
     """
     manifest = read_run_manifest(path)
     found: dict[tuple[str, str, int], BoxRecord] = {}
-    failed: dict[tuple[str, str], Failure] = {}
+    failed: dict[Pair, Failure] = {}
     twice = no_box = no_score = 0
     for record in open_records(path):
         if isinstance(record, Failure):

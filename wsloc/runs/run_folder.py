@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     # Reading a run back must not load torch.
     from wsloc.pipeline.results import ImageResult
 
-__all__ = ["LOCK", "SCHEMA_VERSION", "RunFolder", "read_manifest"]
+__all__ = ["LOCK", "SCHEMA_VERSION", "RunFolder", "read_config_text", "read_manifest"]
 
 LOCK = ".lock"
 
@@ -106,6 +106,14 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) else None
+
+
+def read_config_text(path: Path) -> str:
+    """The settings of a run as its folder holds them; empty where they cannot be read."""
+    try:
+        return (path / "config.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _records(result: ImageResult) -> Iterator[BoxRecord | Failure]:

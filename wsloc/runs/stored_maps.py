@@ -24,15 +24,15 @@ from wsloc.runs.read_run import read_run, read_run_manifest
 class StoredMaps:
     """Gives images the maps that a run kept, and the features where it kept any.
 
+    The classes of an image without labels are those that the run found to be the classifier's best.
+
     Attributes:
         run: its folder.
-        top_k: whether the run looked for the classifier's best classes, which the store then tells.
         layers: whose features the maps come with.
         reasons: why classes have no map, by name, as the network's label map said.
     """
 
     run: Path
-    top_k: bool = False
     layers: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     name: str = "saliency"
@@ -80,7 +80,7 @@ class StoredMaps:
     def _looked_up(self, image: ReadImage) -> ImageMaps | Failed:
         image_id = image.image.image_id
         rows = self.saved.rows.get(image_id, {})
-        if self.top_k:
+        if not image.class_names:
             image = replace(image, class_names=tuple(rows))
         names = [name for name in image.class_names if name in rows]
         try:
@@ -106,7 +106,7 @@ def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
     reasons = {failure.class_name: failure.reason for failure in contents.failures if failure.stage == "saliency"}
     return Localizer(
         ReadStage(config.segmentation.working_size, None, None),
-        StoredMaps(run, config.data.targets != "labels", reasons=reasons),
+        StoredMaps(run, reasons=reasons),
         bound_cut(config),
         window=2 * config.compute.batch_size,
     )

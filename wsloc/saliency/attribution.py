@@ -1,4 +1,9 @@
-"""The input and output of a saliency method."""
+"""The input and output of a saliency method.
+
+A method is a function ``method(scorer, batch, ...) -> Attribution``: ``scorer`` is the network and its label map,
+``batch`` the images and the pairs, and the classes of one image share its forward passes. The docstrings of the methods
+tell what else they take.
+"""
 
 from __future__ import annotations
 

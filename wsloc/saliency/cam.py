@@ -26,8 +26,6 @@ def cam(scorer: Scorer, batch: PairBatch, layer: Layer | None = None) -> Attribu
     """``relu(sum_k w_ck A_k)``, enlarged to the images.
 
     Args:
-        scorer: network and label map.
-        batch: the images and the pairs; classes of one image share its forward pass.
         layer: what :func:`find_cam_layer` found; None to find it now.
 
     Raises:

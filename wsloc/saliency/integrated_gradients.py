@@ -16,8 +16,6 @@ def integrated_gradients(scorer: Scorer, batch: PairBatch, *, steps: int = 32) -
     """``|sum_k I_k mean_t w_k(t I)|`` along the straight way from the zero (mean) image to I.
 
     Args:
-        scorer: network and label map.
-        batch: the images and the pairs; classes of one image share its forward passes.
         steps: points t on the way, the midpoints of equal intervals (>= 1).
     """
     total = torch.zeros_like(batch.images.detach()[batch.image_index])

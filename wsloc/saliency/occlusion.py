@@ -27,8 +27,6 @@ def occlusion(
     """``relu`` of the mean fall of S_c over all patches that cover a pixel.
 
     Args:
-        scorer: network and label map.
-        batch: the images and the pairs; classes of one image share its forward passes.
         patch: side in pixels of the network's input (>= 1).
         stride: step in pixels (>= 1, at most the patch).
         fill: what hides the patch: the mean of the training data, the image's own mean color, or the blurred image.

@@ -55,8 +55,6 @@ def deconvnet(scorer: Scorer, batch: PairBatch, *, checked: bool = False) -> Att
     """``max_k |R_k|`` by the DeconvNet's rule (Zeiler, Fergus 2014, arXiv 1311.2901).
 
     Args:
-        scorer: here and below, the network and label map.
-        batch: the images and the pairs; classes of one image share its forward pass.
         checked: whether the network has passed :func:`~wsloc.saliency.linearity.refuse_hidden_nonlinearities`, which is
             called if not.
 

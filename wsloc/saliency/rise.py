@@ -27,8 +27,6 @@ def rise(
     """``sum_m p_c(I * m) m / (masks * fraction)``, p_c the probability of the class.
 
     Args:
-        scorer: network and label map.
-        batch: the images and the pairs; classes of one image share its forward passes.
         masks: random masks, the same ones for every image (>= 1).
         grid: cells of a mask along each side before it is enlarged (>= 1).
         fraction: probability that a cell is kept, between 0 and 1.

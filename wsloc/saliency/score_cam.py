@@ -26,8 +26,6 @@ def score_cam(
     """``relu(sum_k a_k A_k)`` with a the softmax over k of S_c(I * A_k), each A_k enlarged and brought to [0, 1].
 
     Args:
-        scorer: network and label map.
-        batch: the images and the pairs; classes of one image share its forward passes.
         layer: where to read features; None to find it now.
         channels: take the channels that vary most over the image, so many; None for all of them.
 

@@ -22,8 +22,6 @@ def smoothgrad(scorer: Scorer, batch: PairBatch, *, samples: int = 25, noise: fl
     """``max_k |mean_n w_k(I + e_n)|``, the noise e_n normal, drawn from each pair's own seed.
 
     Args:
-        scorer: network and label map.
-        batch: the images, the pairs and their seeds.
         samples: noisy copies of each image (>= 1).
         noise: standard deviation of the noise, as a fraction of the range of the image's values.
     """

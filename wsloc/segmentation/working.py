@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError
+from wsloc.images import scaled_wh
 
 
 def working_image(image_rgb: NDArray[np.uint8], working_size: int) -> NDArray[np.uint8]:
     """The image ``(H, W, 3)`` with its longer side brought to ``working_size`` pixels, never enlarged."""
     height, width = image_rgb.shape[:2]
-    zoom = working_size / max(height, width)
-    if zoom >= 1:
+    if working_size >= max(height, width):
         return image_rgb
-    size_wh = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    size_wh = scaled_wh((width, height), working_size)
     return np.asarray(cv2.resize(image_rgb, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

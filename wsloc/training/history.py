@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from wsloc.files.csv_lines import csv_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,9 @@ class EpochRecord:
 
 def history_csv(history: Sequence[EpochRecord]) -> str:
     """The epochs as a table, one per line."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     names = list(dict.fromkeys(name for record in history for name in record.values))
-    writer.writerow(["epoch", "images", "learning_rate", "train_loss", "val_loss", *names])
+    rows: list[list[object]] = [["epoch", "images", "learning_rate", "train_loss", "val_loss", *names]]
     for record in history:
         own = (record.epoch, record.images, record.learning_rate, record.train_loss, record.val_loss)
-        writer.writerow([*own, *(record.values.get(name, 0.0) for name in names)])
-    return table.getvalue()
+        rows.append([*own, *(record.values.get(name, 0.0) for name in names)])
+    return "".join(csv_lines(rows))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError
-from wsloc.pipeline.ordered import ordered_map
+from wsloc.ordered import ordered_map
 
 Rows = NDArray[np.int64]
 """Indices of images, int64 ``(B,)``."""

@@ -11,9 +11,7 @@ Everything but the manifest has the same bytes for any number of workers and any
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ import torch
 from wsloc.devices import device_name
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
 from wsloc.training.loop import STATE
+from wsloc.versions import package_versions
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "pillow")
 
@@ -46,9 +45,8 @@ def training_manifest(
         identity: what a resumed training must share.
         facts: anything else worth knowing.
     """
-    versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES}
     head = {"schema_version": SCHEMA_VERSION, "kind": kind, "complete": False, "command": list(command)}
-    return {**head, **identity, **facts, "versions": versions}
+    return {**head, **identity, **facts, "versions": package_versions(_PACKAGES)}
 
 
 def finish_training(folder: RunFolder, manifest: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsloc.images import scaled_wh
 from wsloc.visualization.heatmap import SEED_COLORS, color_map, stretch_map
 
 _LAYER_SIDE = 160
@@ -75,11 +76,9 @@ def shrink(
     picture: Image.Image, longer_side: int, resample: Image.Resampling, reducing_gap: float | None = None
 ) -> Image.Image:
     """The picture with its longer side brought to so many pixels, never enlarged; see ``Image.resize``."""
-    zoom = longer_side / max(picture.size)
-    if zoom >= 1:
+    if longer_side >= max(picture.size):
         return picture
-    width, height = (max(1, round(side * zoom)) for side in picture.size)
-    return picture.resize((width, height), resample, reducing_gap=reducing_gap)
+    return picture.resize(scaled_wh(picture.size, longer_side), resample, reducing_gap=reducing_gap)
 
 
 def _webp(picture: Image.Image, quality: int, *, lossless: bool = False) -> bytes:

@@ -27,16 +27,15 @@ class ThreadPlan:
     workers: int
 
 
-def plan_threads(device: torch.device, workers: int | None = None, cores: int | None = None) -> ThreadPlan:
+def plan_threads(device: torch.device, workers: int | None = None) -> ThreadPlan:
     """Divide the cores: half for a network on the CPU (or OMP_NUM_THREADS, if less), one for a
     network elsewhere, the rest for workers.
 
     Args:
         device: where the network computes.
         workers: an upper bound; None for as many as there are cores left.
-        cores: of this process; detected if None.
     """
-    cores = cores or available_cores()
+    cores = available_cores()
     network = max(1, min(cores // 2, torch.get_num_threads())) if device.type == "cpu" else 1
     left = cores - network
     return ThreadPlan(network, left if workers is None else min(workers, left))
