@@ -18,7 +18,7 @@ import tyro
 
 from wsloc.errors import UserError
 from wsloc.plugins import Registry
-from wsloc.registries import DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS
+from wsloc.registries import DATASETS, FORMATS, METHODS, REFINERS, SEGMENTERS, VIEWS
 
 Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]
@@ -232,7 +232,7 @@ class SaliencySettings:
 class RefinementSettings:
     """A step between maps and cut that learns over the whole set."""
 
-    refiner: Annotated[str | None, optional("NAME", "none")] = None
+    refiner: Annotated[str | None, one_of(REFINERS, "none")] = None
     """improves each map with what it learns from the maps of all images: package.module:NAME"""
     feature_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")

@@ -31,6 +31,7 @@ VIEWS: Registry[Any] = Registry(
         "mirror": "wsloc.classifiers.preprocessing:mirror",
         "ten-crop": "wsloc.classifiers.preprocessing:ten_crop",
         "multi-scale": "wsloc.classifiers.preprocessing:multi_scale",
+        "large": "wsloc.classifiers.preprocessing:large",
     },
 )
 METHODS: Registry[Any] = Registry(
@@ -65,7 +66,11 @@ SEGMENTERS: Registry[Any] = Registry(
         "threshold": "wsloc.segmentation.segment:bind_threshold",
     },
 )
-REFINERS: Registry[Any] = Registry("refiner", {}, needs="fit")
+REFINERS: Registry[Any] = Registry(
+    "refiner",
+    {"pixel-classifier": "wsloc.learning.set_classifier:PIXEL_CLASSIFIER"},
+    needs="fit",
+)
 FORMATS: Registry[Any] = Registry(
     "export format",
     {

@@ -23,6 +23,9 @@ _SIZE_STEP = 16
 _SCALED_STEP = 8
 SCALES = (0.75, 1.25)
 """Of the other whole images of ``multi-scale``."""
+LARGE_RATIO = 10 / 7
+"""Of the sides of ``large`` to the input size: 320 pixels for 224."""
+_LARGE_STEP, _LARGE_MAX_ASPECT = 32, 2
 MAX_ASPECT = 8
 """Longer over shorter side beyond which the aspect is not kept, since the network's input would be endless."""
 
@@ -129,6 +132,19 @@ def multi_scale(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> V
         for height, width in sizes
     ]
     return _with_mirrored(Views(base.frame_hw, (*base.views, *others)))
+
+
+def large(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
+    """Two views: the whole image at 10/7 of the input size, its aspect kept up to 2 to 1, and its mirror image.
+
+    Positions are finer than at the input size, and objects have their natural shape.
+    """
+    shorter = min(image_rgb.shape[:2])
+    height, width = (
+        _LARGE_STEP * max(1, round(min(side / shorter, _LARGE_MAX_ASPECT) * own * LARGE_RATIO / _LARGE_STEP))
+        for side, own in zip(image_rgb.shape[:2], preprocessing.input_size_hw, strict=True)
+    )
+    return _with_mirrored(Views((height, width), (_whole_view(image_rgb, preprocessing, (height, width)),)))
 
 
 def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:

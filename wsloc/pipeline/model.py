@@ -123,15 +123,19 @@ class Model:
 
 
 def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]], device: torch.device) -> int:
-    """The number of the network's outputs, once it has taken an input of each shape."""
+    """The number of the network's outputs, once it has taken an input of its usual shape and of each other."""
     scorer = make_scorer(classifier.network, [[0]], device=device)
-    num_outputs = check_network(scorer, shapes[0])
-    for shape in shapes[1:]:
+    own = classifier.preprocessing
+    usual = (own.channels, *own.input_size_hw)
+    num_outputs = check_network(scorer, usual)
+    for shape in shapes:
         try:
-            check_network(scorer, shape)
+            if shape != usual:
+                check_network(scorer, shape)
         except UserError as error:
             raise UserError(
-                f"{classifier.name} takes inputs of one size only; use `resize='squash'`, not `views='multi-scale'`."
+                f"{classifier.name} takes inputs of one size only; use `resize='squash'` and `views='whole'` or "
+                "`views='mirror'`."
             ) from error
     return num_outputs
 

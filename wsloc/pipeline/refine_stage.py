@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from torch import Tensor
+
+from wsloc.classifiers.scorer import Scorer
 from wsloc.config import RefinementSettings
 from wsloc.errors import ItemError
 from wsloc.pipeline.map_stage import ImageMaps
@@ -26,8 +29,8 @@ class Refiner(Protocol):
             ItemError: if it has none for this image.
         """
 
-    def save(self, path: Path) -> None:
-        """Write what was learned to a safetensors file."""
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write what was learned to a safetensors file, with ``metadata`` among its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,12 @@ class RefinerKind:
     Attributes:
         fit: learns from any number of passes over the set; seeded.
         load: reads back what :meth:`Refiner.save` wrote.
-        layers: modules whose features it wants, given the settings.
+        layers: modules of a network whose features it wants, given an example of its input, ``(1, C, H, W)``.
     """
 
     fit: Callable[[Stream, RefinementSettings, int], Refiner]
     load: Callable[[Path], Refiner]
-    layers: Callable[[RefinementSettings], tuple[str, ...]]
+    layers: Callable[[Scorer, Tensor], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
