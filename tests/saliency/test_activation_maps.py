@@ -499,6 +499,14 @@ def test_features_as_a_grid(features: Tensor, size_hw: tuple[int, int]) -> None:
     assert torch.equal(as_grid(features, size_hw), _grid())
 
 
+def test_channels_that_happen_to_fit_the_image_stay_channels() -> None:
+    # 256 channels to 142 rows is nearly 1.8 to 1, as 576 x 320 pixels are; 142 x 78 cells are not exactly.
+    features = torch.zeros(1, 256, 142, 78)
+    assert as_grid(features, (576, 320)).shape == (1, 256, 142, 78)
+    assert as_grid(torch.zeros(1, 7, 7, 768), (224, 224)).shape == (1, 768, 7, 7)
+    assert as_grid(torch.zeros(1, 20, 10, 96), (640, 320)).shape == (1, 96, 20, 10)
+
+
 @pytest.mark.parametrize("prefix", [0, 1, 2, 5])
 @pytest.mark.parametrize(
     ("grid_hw", "size_hw"),

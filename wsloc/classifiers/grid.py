@@ -26,10 +26,15 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
     """
     height, width = image_hw
     if features.ndim == 4:
-        first, last = (
-            abs(math.log(sides[0] * width / (sides[1] * height))) for sides in (features.shape[2:], features.shape[1:3])
-        )
-        return features if first <= last else features.permute(0, 3, 1, 2)
+        _, first, second, third = features.shape
+        # Sides are rounded to whole cells. Where both readings fit the image, that of more channels is meant.
+        fits = [abs(h * width - w * height) <= max(height, width) for h, w in ((second, third), (first, second))]
+        if all(fits):
+            channels_first = first >= third
+        else:
+            off = [abs(math.log(h * width / (w * height))) for h, w in ((second, third), (first, second))]
+            channels_first = off[0] <= off[1]
+        return features if channels_first else features.permute(0, 3, 1, 2)
     if features.ndim == 3:
         for prefix in range(min(_MAX_PREFIX_TOKENS, features.shape[1] - 1)):
             grid_h = math.isqrt((features.shape[1] - prefix) * height // width)
