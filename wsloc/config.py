@@ -182,7 +182,8 @@ class SaliencySettings:
     combine: Combination = "product"
     """how the maps of two methods are combined (mean: each map is divided by its maximum first)"""
     views: Annotated[str, one_of(VIEWS)] = "whole"
-    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, or multi-scale"""
+    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, multi-scale, or
+    large (10/7 of the input size, the aspect kept, and the mirror image)"""
     maps: Annotated[Path | None, optional("RUN", "none")] = None
     """cut the maps that this run saved (save_maps) again, without a network; its settings become the defaults"""
     cam_layers: Annotated[
@@ -233,11 +234,21 @@ class RefinementSettings:
     """A step between maps and cut that learns over the whole set."""
 
     refiner: Annotated[str | None, one_of(REFINERS, "none")] = None
-    """improves each map with what it learns from the maps of all images: package.module:NAME"""
+    """improves the maps with what it learns from the whole set: pixel-classifier; or the refiner.safetensors of an
+    earlier run, to use what that learned"""
     feature_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
     ] = ()
     """layers whose features the refiner reads, named as in named_modules()"""
+
+    def __post_init__(self) -> None:
+        if self.refiner is not None and not self.fitted:
+            REFINERS.require(self.refiner)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the refiner is one that an earlier run fitted."""
+        return self.refiner is not None and self.refiner.endswith(".safetensors")
 
 
 @dataclass(frozen=True)
@@ -350,7 +361,10 @@ class LocalizeConfig:
     """Localize every labeled class of every image, and evaluate the boxes if there is ground truth."""
 
     config: Annotated[Path | None, optional("FILE", "none")] = None
-    """YAML file of settings; it overrides configs/DATASET.yaml, and flags override it"""
+    """YAML file of settings; it overrides configs/DATASET.yaml and the preset, and flags override it"""
+    preset: Literal["fast", "default", "best"] = "default"
+    """settings from configs/PRESET.yaml: default (map, seeds, GrabCut, largest component), fast (a smaller cut), or
+    best (learns over the whole set first)"""
     data: DataSettings = field(default_factory=DataSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)

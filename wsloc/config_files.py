@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
-OF_ONE_CALL = frozenset({"config", "out", "resume", "overwrite", "workers", "download", "report", "export"})
+OF_ONE_CALL = frozenset({"config", "preset", "out", "resume", "overwrite", "workers", "download", "report", "export"})
 """Settings that no file may contain and that do not distinguish two configurations."""
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
 """What files of version 0.1.0 call settings, and what they are called now."""

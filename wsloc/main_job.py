@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
 
 from wsloc.classifiers import Classifier
-from wsloc.config import LocalizeConfig
+from wsloc.config import LocalizeConfig, RefinementSettings
 from wsloc.config_files import to_yaml
 from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.devices import choose_device
@@ -18,7 +22,7 @@ from wsloc.pipeline.refine_stage import RefinerKind
 from wsloc.progress import Progress, silent
 from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run, execute, finish, open_run
-from wsloc.runs.learn_over_set import discard_spool, learn_over_set
+from wsloc.runs.learn_over_set import discard_spool, learn_over_set, read_metadata, with_fitted
 from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
 from wsloc.threads import ThreadPlan, plan_threads
@@ -67,23 +71,35 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
         if config.refinement.refiner is not None:
             raise UserError("`maps` and `refiner` exclude each other: a refiner needs the network's features.")
         return make_recutter(config, config.saliency.maps)
-    layers: tuple[str, ...] = ()
-    if config.refinement.refiner is not None:
-        kind: RefinerKind = REFINERS[config.refinement.refiner]
-        layers = config.refinement.feature_layers or kind.layers(config.refinement)
-    return make_localizer(config, asked_classes(config.data, dataset), classifier, layers)
+    localizer = make_localizer(config, asked_classes(config.data, dataset), classifier)
+    return localizer if config.refinement.refiner is None else _for_refiner(config.refinement, localizer, dataset)
+
+
+def _for_refiner(settings: RefinementSettings, localizer: Localizer, dataset: Dataset) -> Localizer:
+    """The stages with the features that a refiner reads, and with the refiner itself where it is fitted already."""
+    assert settings.refiner is not None
+    if settings.fitted:
+        path = Path(settings.refiner)
+        layers = tuple(json.loads(read_metadata(path)["layers"]))
+        return with_fitted(replace(localizer, maps=replace(localizer.network, layers=layers)), path)
+    kind: RefinerKind = REFINERS[settings.refiner]
+    if len(dataset.images) < kind.min_images:
+        raise UserError(
+            f"{settings.refiner} learns from {kind.min_images} images or more, but there are {len(dataset.images)}; "
+            "use `preset='default'`, or the refiner of a run on more images of the same classes."
+        )
+    scorer, own = localizer.model.scorer, localizer.model.classifier.preprocessing
+    example = torch.zeros(1, own.channels, *own.input_size_hw, device=scorer.device)
+    layers = settings.feature_layers or kind.layers(scorer, example)
+    return replace(localizer, maps=replace(localizer.network, layers=layers))
 
 
 def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
     """The stages; with a refiner, once it has learned over the set."""
-    refinement, run = begun.config.refinement, begun.run
-    if refinement.refiner is None or len(run.done) == len(run.parts):
+    settings, run, seed = begun.config.refinement, begun.run, begun.config.compute.seed
+    if settings.refiner is None or settings.fitted or len(run.done) == len(run.parts):
         return begun.localizer
-    kind: RefinerKind = REFINERS[refinement.refiner]
-    seed = begun.config.compute.seed
-    return learn_over_set(
-        run, begun.localizer, begun.dataset, begun.plan, kind, refinement, seed=seed, progress=progress
-    )
+    return learn_over_set(run, begun.localizer, begun.dataset, begun.plan, settings, seed=seed, progress=progress)
 
 
 def conclude(begun: Begun) -> Finished:

@@ -1,7 +1,7 @@
 """From flags and YAML files to a configuration.
 
-Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``--maps RUN`` < ``--config FILE`` < flags. A YAML
-file is a list of flags, read by the same parser: each key becomes its flag.
+Precedence: defaults in the code < ``configs/<dataset>.yaml`` < ``configs/<preset>.yaml`` < ``--maps RUN`` <
+``--config FILE`` < flags. A YAML file is a list of flags, read by the same parser: each key becomes its flag.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     file, maps = _value_of("--config", arguments), _value_of("--maps", arguments)
     dataset = _value_of("--dataset", arguments) or (read_yaml(Path(file)).get("dataset") if file else None)
     config = LocalizeConfig()
-    if isinstance(dataset, str) and dataset in DATASETS and (shipped := shipped_config(dataset)):
-        config = _layer(shipped, config)
+    for name in (dataset if dataset in DATASETS else None, _value_of("--preset", arguments)):
+        if isinstance(name, str) and (shipped := shipped_config(name)):
+            config = _layer(shipped, config)
     if maps:
         settings = settings_of_run(Path(maps))
         config = dataclasses.replace(settings, refinement=config.refinement, output=config.output)

@@ -86,7 +86,7 @@ def fit(positions: Positions, seed: int) -> PixelClassifier:
         labels = torch.cat(
             [
                 _labels(classifier.probabilities(positions.vectors[part], positions.allowed[positions.image[part]]))
-                for part in torch.arange(len(labels)).split(_CHUNK)
+                for part in torch.split(torch.arange(len(labels)), _CHUNK)
             ]
         )
     return classifier
@@ -134,10 +134,10 @@ def _learn(vectors: Tensor, labels: Tensor, num_outputs: int, generator: torch.G
     steps = EPOCHS * -(-len(labels) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(labels), generator=generator).split(BATCH_SIZE):
+        for batch in torch.split(torch.randperm(len(labels), generator=generator), BATCH_SIZE):
             loss = F.cross_entropy(F.linear(vectors[batch].float(), *joined()), labels[batch])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     weight, bias = joined()

@@ -36,6 +36,8 @@ MAX_POSITIONS = 3_000_000
 """Positions of the whole set; larger sets give fewer per image, so that memory stays below 2 GB."""
 VARIANCE_POSITIONS = 60
 """Positions per image for the principal components."""
+MIN_IMAGES = 40
+"""Of fewer, each image alone knows more than the set, see docs/experiments.md."""
 HALF_TRUST = 10
 """Number of images of a class at which its own classifier counts as much as that of objects in general."""
 
@@ -102,7 +104,10 @@ def load(path: Path) -> SetClassifier:
             metadata = file.metadata()
             layers, counts = json.loads(metadata["layers"]), json.loads(metadata["counts"])
             return SetClassifier(
-                {layer: Projection(file.get_tensor(f"mean/{layer}"), file.get_tensor(f"basis/{layer}")) for layer in layers},
+                {
+                    layer: Projection(file.get_tensor(f"mean/{layer}"), file.get_tensor(f"basis/{layer}"))
+                    for layer in layers
+                },
                 PixelClassifier(file.get_tensor("classes.weight"), file.get_tensor("classes.bias")),
                 PixelClassifier(file.get_tensor("objects.weight"), file.get_tensor("objects.bias")),
                 counts,
@@ -206,4 +211,4 @@ def _draw(count: int, wanted: int, seed: int, image: ImageMaps) -> Tensor:
     return torch.randperm(count, generator=generator)[:wanted]
 
 
-PIXEL_CLASSIFIER = RefinerKind(fit_set, load, choose_layers)
+PIXEL_CLASSIFIER = RefinerKind(fit_set, load, choose_layers, MIN_IMAGES)

@@ -40,12 +40,14 @@ class RefinerKind:
     Attributes:
         fit: learns from any number of passes over the set; seeded.
         load: reads back what :meth:`Refiner.save` wrote.
+        min_images: fewer images are too few to learn from.
         layers: modules of a network whose features it wants, given an example of its input, ``(1, C, H, W)``.
     """
 
     fit: Callable[[Stream, RefinementSettings, int], Refiner]
     load: Callable[[Path], Refiner]
     layers: Callable[[Scorer, Tensor], tuple[str, ...]]
+    min_images: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from wsloc.config import RefinementSettings
 from wsloc.datasets import Dataset
+from wsloc.errors import UserError, one_line
 from wsloc.files.part_archive import ArchiveWriter, archive_path
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
-from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
+from wsloc.pipeline.refine_stage import RefineStage
 from wsloc.pipeline.runner import Runner
 from wsloc.progress import Progress, silent
+from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run
 from wsloc.runs.map_store import FEATURES, MAPS, add_features, add_maps
 from wsloc.runs.stored_maps import StoredMaps
@@ -32,7 +37,6 @@ def learn_over_set(
     localizer: Localizer,
     dataset: Dataset,
     plan: ThreadPlan,
-    kind: RefinerKind,
     settings: RefinementSettings,
     *,
     seed: int,
@@ -47,15 +51,15 @@ def learn_over_set(
         localizer: the stages that ask the network, for features of the refiner's layers, too.
         dataset: the images.
         plan: how the cores are divided.
-        kind: of refiner.
-        settings: of the refiner.
+        settings: the refiner, not yet fitted.
         seed: of the run.
         progress: shows the progress over the images.
 
     Raises:
-        UserError: if no image has a map.
+        UserError: if nothing can be learned from the set.
     """
-    folder, spool = run.folder.path, run.folder.path / SPOOL
+    folder, spool, name = run.folder.path, run.folder.path / SPOOL, settings.refiner
+    assert name is not None
     for _ in progress(_store(run, localizer, dataset, plan), "maps", "image", len(dataset.images)):
         pass
     labels = {name for image in dataset.images for name in image.labels}
@@ -71,10 +75,50 @@ def learn_over_set(
                 yield from (image for image in images if isinstance(image, ImageMaps) and image.maps)
 
         temporary = fitted.with_name(f"{FITTED}.tmp")
-        kind.fit(stream, settings, seed).save(temporary)
+        # The threads of the plan, since sums over another number of threads round differently.
+        with applied(plan):
+            REFINERS[name].fit(stream, settings, seed).save(temporary, _metadata(name, localizer))
         temporary.replace(fitted)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
-    return replace(localizer, maps=stored, refine=RefineStage(kind.load(fitted)))
+    return with_fitted(replace(localizer, maps=stored), fitted)
+
+
+def with_fitted(localizer: Localizer, path: Path) -> Localizer:
+    """The stages with a refiner that was fitted before.
+
+    Raises:
+        UserError: if the file is missing, damaged, or of another network than the maps.
+    """
+    kept = read_metadata(path)
+    own = localizer.maps.identity()
+    if kept["network_sha256"] != own["network_sha256"]:
+        raise UserError(
+            f"{path} was learned from features of {kept['network']}, with other weights than those of "
+            f"{own['network']}; give the same network, or fit the refiner again."
+        )
+    return replace(localizer, refine=RefineStage(REFINERS[kept["refiner"]].load(path)))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the file of a fitted refiner says about itself: ``refiner``, ``layers`` (JSON), ``network``, its hash.
+
+    Raises:
+        UserError: if the file is missing or damaged, or says nothing.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"The refiner {path} cannot be read: {one_line(error)}.") from error
+    if not {"refiner", "layers", "network", "network_sha256"} <= metadata.keys():
+        raise UserError(f"{path} is not a fitted refiner; use the {FITTED} of a run with `refiner`.")
+    return metadata
+
+
+def _metadata(name: str, localizer: Localizer) -> dict[str, str]:
+    own = localizer.maps.identity()
+    layers = json.dumps(list(localizer.maps.layers))
+    return {"refiner": name, "layers": layers, "network": own["network"], "network_sha256": own["network_sha256"]}
 
 
 def _store(run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan) -> Iterator[None]:
