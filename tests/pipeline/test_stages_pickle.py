@@ -127,7 +127,7 @@ class Doubled:
     def __call__(self, image: ImageMaps) -> ImageMaps:
         return replace(image, maps={name: self.factor * values for name, values in image.maps.items()})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         raise NotImplementedError
 
 

@@ -56,8 +56,8 @@ class ClassMeans:
         maps = {name: (scale * values * self.learned[name]).astype(np.float32) for name, values in image.maps.items()}
         return replace(image, maps=maps)
 
-    def save(self, path):
-        save_file(self.learned, path)
+    def save(self, path, metadata):
+        save_file(self.learned, path, metadata)
 
 
 def fit(stream, settings, seed):
@@ -77,7 +77,7 @@ def fit(stream, settings, seed):
     return ClassMeans({name: values / counts.get(name, 1) for name, values in learned.items()})
 
 
-KIND = RefinerKind(fit, lambda path: ClassMeans(load_file(path)), lambda _settings: ("body.3",))
+KIND = RefinerKind(fit, lambda path: ClassMeans(load_file(path)), lambda _scorer, _example: ("body.3",))
 '''
 DYING = """
     def forward(self, images):

@@ -22,7 +22,8 @@ OBJECT_ABOVE, BACKGROUND_BELOW = 0.7, 0.3
 """Probabilities beyond which a position is labeled."""
 PER_IMAGE = 50
 """Maximum number of object positions, and of background positions, that an image gives to a round."""
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 5, 1024, 4e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 240, 1024, 4e-3
+"""Of the optimizer, in a round. It stops early on purpose: once converged, it believes every error of the labels."""
 WEIGHT_DECAY = 0.3
 """Of the scores of background and of objects in general."""
 CLASS_WEIGHT_DECAY = 15.0
@@ -71,31 +72,31 @@ class PixelClassifier:
         return scores.masked_fill(~allowed, -torch.inf).softmax(dim=1)
 
 
-def fit(positions: Positions, seed: int) -> PixelClassifier:
+def fit(positions: Positions, seed: int) -> tuple[PixelClassifier, PixelClassifier]:
     """Learn, label anew, and learn again.
 
     Args:
-        positions: of many images.
+        positions: of many images; some of background, some of a class.
         seed: of the order in which positions are seen.
+
+    Returns:
+        A classifier of the classes, and one of objects in general (K = 1), which learns from the last labels.
     """
     generator = torch.Generator().manual_seed(seed)
     labels = positions.labels
     for _ in range(ROUNDS):
         chosen = _balanced(labels, positions.image, generator)
-        classifier = _learn(positions.vectors[chosen], labels[chosen], positions.allowed.shape[1], generator)
+        if not 0 < (labels[chosen] == BACKGROUND).sum() < len(chosen):
+            break  # Nothing is sure anymore.
+        vectors, learned = positions.vectors[chosen], labels[chosen]
+        classifier = _learn(vectors, learned, positions.allowed.shape[1], generator)
         labels = torch.cat(
             [
                 _labels(classifier.probabilities(positions.vectors[part], positions.allowed[positions.image[part]]))
                 for part in torch.split(torch.arange(len(labels)), _CHUNK)
             ]
         )
-    return classifier
-
-
-def without_classes(positions: Positions) -> Positions:
-    """The same with one class alone: an object of any class."""
-    both = torch.ones(len(positions.allowed), 2, dtype=torch.bool)
-    return Positions(positions.vectors, positions.labels.clamp(max=1), positions.image, both)
+    return classifier, _learn(vectors, learned.clamp(max=1), 2, generator)
 
 
 def _balanced(labels: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
@@ -113,10 +114,7 @@ def _balanced(labels: Tensor, image: Tensor, generator: torch.Generator) -> Tens
 
 
 def _learn(vectors: Tensor, labels: Tensor, num_outputs: int, generator: torch.Generator) -> PixelClassifier:
-    """A softmax regression; a class's weights are those of objects in general plus a strongly decayed part of its own.
-
-    The optimizer stops early on purpose: a converged one believes every error of the labels.
-    """
+    """Softmax regression; a class's weights are those of objects in general plus a strongly decayed part of its own."""
     dimensions = vectors.shape[1]
     shared, shared_bias = torch.zeros(2, dimensions), torch.zeros(2)
     own, own_bias = torch.zeros(num_outputs - 1, dimensions), torch.zeros(num_outputs - 1)
@@ -131,15 +129,14 @@ def _learn(vectors: Tensor, labels: Tensor, num_outputs: int, generator: torch.G
         {"params": [own, own_bias], "weight_decay": CLASS_WEIGHT_DECAY},
     ]
     optimizer = torch.optim.AdamW(groups)
-    steps = EPOCHS * -(-len(labels) // BATCH_SIZE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps)
-    for _ in range(EPOCHS):
-        for batch in torch.split(torch.randperm(len(labels), generator=generator), BATCH_SIZE):
-            loss = F.cross_entropy(F.linear(vectors[batch].float(), *joined()), labels[batch])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, STEPS)
+    for _ in range(STEPS):
+        batch = torch.randint(len(labels), (BATCH_SIZE,), generator=generator)
+        loss = F.cross_entropy(F.linear(vectors[batch].float(), *joined()), labels[batch])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
     weight, bias = joined()
     return PixelClassifier(weight.detach(), bias.detach())
 

@@ -18,7 +18,7 @@ from wsloc.config import RefinementSettings
 from wsloc.errors import ItemError, UserError
 from wsloc.learning.feature_layers import choose_layers
 from wsloc.learning.hypercolumns import Moments, Projection, dimensions_of, hypercolumns
-from wsloc.learning.pixel_classifier import BACKGROUND, UNKNOWN, PixelClassifier, Positions, fit, without_classes
+from wsloc.learning.pixel_classifier import BACKGROUND, UNKNOWN, PixelClassifier, Positions, fit
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import RefinerKind, Stream
 from wsloc.seeding import stable_hash
@@ -126,7 +126,7 @@ def fit_set(stream: Stream, _settings: RefinementSettings, seed: int) -> SetClas
     positions = _second_pass(stream, projections, counts, seed)
     if not (positions.labels > BACKGROUND).any() or not (positions.labels == BACKGROUND).any():
         raise UserError("No map of the set tells object from background, so that nothing can be learned from it.")
-    return SetClassifier(projections, fit(positions, seed), fit(without_classes(positions), seed), counts)
+    return SetClassifier(projections, *fit(positions, seed), counts)
 
 
 def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[str, int]]:
