@@ -102,7 +102,7 @@ def test_changed_images_are_not_mixed_into_an_unfinished_run(
     with (tiny / "labels.csv").open("a") as file:
         file.write("00.png,blue\n")
     assert run_verb("localize", [*tiny_flags, "--checkpoint-every", "8", "--out", "run", "--resume"]) == 2
-    assert "begun with another dataset fingerprint" in capsys.readouterr().err
+    assert "started with another dataset fingerprint" in capsys.readouterr().err
 
 
 def test_a_run_folder_in_use_is_left_alone(
