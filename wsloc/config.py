@@ -182,8 +182,8 @@ class SaliencySettings:
     combine: Combination = "product"
     """how the maps of two methods are combined (mean: each map is divided by its maximum first)"""
     views: Annotated[str, one_of(VIEWS)] = "whole"
-    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, multi-scale, or
-    large (10/7 of the input size, the aspect kept, and the mirror image)"""
+    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, multi-scale,
+    large (10/7 of the input size, its aspect kept), or large-mirror"""
     maps: Annotated[Path | None, optional("RUN", "none")] = None
     """cut the maps that this run saved (save_maps) again, without a network; its settings become the defaults"""
     cam_layers: Annotated[

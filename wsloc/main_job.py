@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +79,7 @@ def _for_refiner(settings: RefinementSettings, localizer: Localizer, dataset: Da
     assert settings.refiner is not None
     if settings.fitted:
         path = Path(settings.refiner)
-        layers = tuple(json.loads(read_metadata(path)["layers"]))
+        layers = tuple(read_metadata(path)["layers"])
         return with_fitted(replace(localizer, maps=replace(localizer.network, layers=layers)), path)
     kind: RefinerKind = REFINERS[settings.refiner]
     if len(dataset.images) < kind.min_images:

@@ -32,6 +32,7 @@ VIEWS: Registry[Any] = Registry(
         "ten-crop": "wsloc.classifiers.preprocessing:ten_crop",
         "multi-scale": "wsloc.classifiers.preprocessing:multi_scale",
         "large": "wsloc.classifiers.preprocessing:large",
+        "large-mirror": "wsloc.classifiers.preprocessing:large_mirror",
     },
 )
 METHODS: Registry[Any] = Registry(

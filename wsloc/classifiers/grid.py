@@ -27,13 +27,16 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
     height, width = image_hw
     if features.ndim == 4:
         _, first, second, third = features.shape
-        # Sides are rounded to whole cells. Where both readings fit the image, that of more channels is meant.
-        fits = [abs(h * width - w * height) <= max(height, width) for h, w in ((second, third), (first, second))]
-        if all(fits):
+        # How far each reading's cells are from the image's aspect.
+        off_first, off_last = (abs(h * width - w * height) for h, w in ((second, third), (first, second)))
+        # Sides are rounded to whole cells. Where both readings fit within that, the one of more channels is meant.
+        if 0 < off_first <= max(height, width) >= off_last:
             channels_first = first >= third
         else:
-            off = [abs(math.log(h * width / (w * height))) for h, w in ((second, third), (first, second))]
-            channels_first = off[0] <= off[1]
+            off_first, off_last = (
+                abs(math.log(h * width / (w * height))) for h, w in ((second, third), (first, second))
+            )
+            channels_first = off_first <= off_last
         return features if channels_first else features.permute(0, 3, 1, 2)
     if features.ndim == 3:
         for prefix in range(min(_MAX_PREFIX_TOKENS, features.shape[1] - 1)):

@@ -135,7 +135,7 @@ def multi_scale(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> V
 
 
 def large(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
-    """Two views: the whole image at 10/7 of the input size, its aspect kept up to 2 to 1, and its mirror image.
+    """One view: the whole image at 10/7 of the input size, its aspect kept up to 2 to 1.
 
     Positions are finer than at the input size, and objects have their natural shape.
     """
@@ -144,7 +144,12 @@ def large(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
         _LARGE_STEP * max(1, round(min(side / shorter, _LARGE_MAX_ASPECT) * own * LARGE_RATIO / _LARGE_STEP))
         for side, own in zip(image_rgb.shape[:2], preprocessing.input_size_hw, strict=True)
     )
-    return _with_mirrored(Views((height, width), (_whole_view(image_rgb, preprocessing, (height, width)),)))
+    return Views((height, width), (_whole_view(image_rgb, preprocessing, (height, width)),))
+
+
+def large_mirror(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:
+    """Two views: the same and its mirror image."""
+    return _with_mirrored(large(image_rgb, preprocessing))
 
 
 def ten_crop(image_rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Views:

@@ -89,8 +89,10 @@ class SetClassifier:
         tensors |= {"objects.weight": self.objects.weight, "objects.bias": self.objects.bias}
         for layer, projection in self.projections.items():
             tensors |= {f"mean/{layer}": projection.mean, f"basis/{layer}": projection.basis.contiguous()}
-        own = {"layers": json.dumps(list(self.projections)), "counts": json.dumps(dict(self.counts))}
-        save_file(tensors, path, {**metadata, **own})
+        tensors["counts"] = torch.tensor(list(self.counts.values()))
+        names = json.dumps({"layers": list(self.projections), "classes": list(self.counts)}).encode()
+        tensors["names"] = torch.frombuffer(bytearray(names), dtype=torch.uint8)
+        save_file(tensors, path, dict(metadata))
 
 
 def load(path: Path) -> SetClassifier:
@@ -101,16 +103,15 @@ def load(path: Path) -> SetClassifier:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            layers, counts = json.loads(metadata["layers"]), json.loads(metadata["counts"])
+            names = json.loads(bytes(file.get_tensor("names").tolist()))
             return SetClassifier(
                 {
                     layer: Projection(file.get_tensor(f"mean/{layer}"), file.get_tensor(f"basis/{layer}"))
-                    for layer in layers
+                    for layer in names["layers"]
                 },
                 PixelClassifier(file.get_tensor("classes.weight"), file.get_tensor("classes.bias")),
                 PixelClassifier(file.get_tensor("objects.weight"), file.get_tensor("objects.bias")),
-                counts,
+                dict(zip(names["classes"], file.get_tensor("counts").tolist(), strict=True)),
             )
     except Exception as error:
         raise UserError(f"{path} is not a fitted pixel classifier: {error}") from error

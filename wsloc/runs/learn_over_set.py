@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -28,6 +29,8 @@ from wsloc.threads import ThreadPlan, applied
 
 FITTED = "refiner.safetensors"
 """File of a run that holds what its refiner learned."""
+ABOUT = "about"
+"""Entry of its metadata that says what it was learned from, as JSON."""
 SPOOL = "spool"
 """Folder of a run for the maps and features that the refiner learns from; removed when the run is complete."""
 
@@ -80,7 +83,7 @@ def learn_over_set(
             REFINERS[name].fit(stream, settings, seed).save(temporary, _metadata(name, localizer))
         temporary.replace(fitted)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
-    return with_fitted(replace(localizer, maps=stored), fitted)
+    return replace(with_fitted(localizer, fitted), maps=stored)
 
 
 def with_fitted(localizer: Localizer, path: Path) -> Localizer:
@@ -99,26 +102,28 @@ def with_fitted(localizer: Localizer, path: Path) -> Localizer:
     return replace(localizer, refine=RefineStage(REFINERS[kept["refiner"]].load(path)))
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What the file of a fitted refiner says about itself: ``refiner``, ``layers`` (JSON), ``network``, its hash.
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What the file of a fitted refiner says about itself: ``refiner``, ``layers``, ``network``, ``network_sha256``.
 
     Raises:
         UserError: if the file is missing or damaged, or says nothing.
     """
     try:
         with safe_open(path, "np") as file:
-            metadata: dict[str, str] = file.metadata() or {}
+            kept = (file.metadata() or {}).get(ABOUT)
     except (OSError, SafetensorError) as error:
         raise UserError(f"The refiner {path} cannot be read: {one_line(error)}.") from error
-    if not {"refiner", "layers", "network", "network_sha256"} <= metadata.keys():
+    if kept is None:
         raise UserError(f"{path} is not a fitted refiner; use the {FITTED} of a run with `refiner`.")
-    return metadata
+    about: dict[str, Any] = json.loads(kept)
+    return about
 
 
 def _metadata(name: str, localizer: Localizer) -> dict[str, str]:
     own = localizer.maps.identity()
-    layers = json.dumps(list(localizer.maps.layers))
-    return {"refiner": name, "layers": layers, "network": own["network"], "network_sha256": own["network_sha256"]}
+    about = {"refiner": name, "layers": list(localizer.maps.layers)}
+    # One entry alone: safetensors writes several in random order.
+    return {ABOUT: json.dumps(about | {key: own[key] for key in ("network", "network_sha256")})}
 
 
 def _store(run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan) -> Iterator[None]:

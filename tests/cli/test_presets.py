@@ -1,0 +1,125 @@
+"""``--preset``, and the refiner that ``best`` learns: on the command line, again, and on other images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from wsloc.cli.main import run_verb
+from wsloc.cli.options import parse_localize, shipped_config
+from wsloc.config_files import flatten, read_yaml
+from wsloc.registries import REFINERS
+
+BEST = ["--preset", "best"]
+
+
+def settings(*flags: str) -> dict[str, object]:
+    return {key: value for key, value in flatten(parse_localize(flags)).items() if key != "preset"}
+
+
+def test_default_is_the_default() -> None:
+    assert settings("--dataset", "voc", "--preset", "default") == settings("--dataset", "voc")
+
+
+@pytest.mark.parametrize("preset", ["fast", "best"])
+def test_a_preset_is_its_file(preset: str) -> None:
+    file = shipped_config(preset)
+    assert file is not None
+    found, plain = settings("--preset", preset), settings()
+    assert {key: found[key] for key in found if found[key] != plain[key]} == read_yaml(file)
+
+
+def test_flags_and_files_override_a_preset_and_a_preset_the_data_set(tmp_path: Path) -> None:
+    assert settings("--dataset", "demo")["smoothing"] == 0.03
+    assert settings("--dataset", "demo", *BEST)["smoothing"] == 0
+    assert settings(*BEST, "--threshold", "0.5", "--views", "mirror")["threshold"] == 0.5
+    (tmp_path / "own.yaml").write_text("threshold: 0.4\n")
+    merged = settings(*BEST, "--config", str(tmp_path / "own.yaml"), "--batch-size", "7")
+    assert (merged["threshold"], merged["refiner"], merged["batch_size"]) == (0.4, "pixel-classifier", 7)
+
+
+def test_a_wrong_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("localize", ["--dataset", "demo", "--preset", "bets"]) == 2
+    assert "best" in capsys.readouterr().err
+
+
+def files(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in ("localizations.jsonl", "refiner.safetensors")}
+
+
+def test_best_learns_and_gives_the_same_bytes_for_any_number_of_workers(tiny: Path, tiny_flags: list[str]) -> None:
+    for name, workers in (("first", "0"), ("again", "2")):
+        assert run_verb("localize", [*tiny_flags, *BEST, "--workers", workers, "--out", name]) == 0
+    assert files(tiny / "first") == files(tiny / "again")
+    assert len(files(tiny / "first")["localizations.jsonl"].splitlines()) == 79
+    assert not (tiny / "first" / "spool").exists()
+
+
+def test_what_was_learned_serves_other_images(tiny: Path, tiny_flags: list[str]) -> None:
+    assert run_verb("localize", [*tiny_flags, *BEST, "--out", "run"]) == 0
+    shutil.copy(tiny / "run" / "refiner.safetensors", tiny / "mine.safetensors")
+    (tiny / "forward-passes.txt").unlink()
+    flags = [*tiny_flags, *BEST, "--refiner", "mine.safetensors", "--limit", "3", "--out", "later"]
+    assert run_verb("localize", flags) == 0
+    # The same three images as in the set, so the same boxes; and nothing is learned or stored.
+    lines = [(tiny / name / "localizations.jsonl").read_bytes().splitlines() for name in ("run", "later")]
+    assert lines[1] == lines[0][: len(lines[1])]
+    assert len(lines[1]) == 6
+    assert not (tiny / "later" / "refiner.safetensors").exists()
+    assert not (tiny / "later" / "spool").exists()
+
+
+def test_a_refiner_of_another_network_is_refused(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tinynet  # type: ignore[import-not-found]
+    import torch
+
+    assert run_verb("localize", [*tiny_flags, *BEST, "--out", "run"]) == 0
+    torch.save({name: value + 0.1 for name, value in tinynet.make().state_dict().items()}, tiny / "tinynet.pth")
+    flags = [*tiny_flags, *BEST, "--refiner", "run/refiner.safetensors", "--out", "other"]
+    assert run_verb("localize", flags) == 2
+    assert "give the same network, or fit the refiner again" in capsys.readouterr().err
+    assert not (tiny / "other").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--limit", "39"], "pixel-classifier learns from 40 images or more, but there are 39; use --preset default"),
+        (["--refiner", "missing.safetensors"], "missing.safetensors cannot be read"),
+        (["--refiner", "photos/00.png.safetensors"], "00.png.safetensors cannot be read"),
+        (["--refiner", "empty.safetensors"], "empty.safetensors is not a fitted refiner"),
+        (["--refiner", "pixel"], "There is no refiner 'pixel'"),
+        (["--feature-layers", "body.99"], "body.99"),
+    ],
+)
+def test_bad_settings_are_a_sentence(
+    tiny_flags: list[str], more: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    shutil.copy("photos/00.png", "photos/00.png.safetensors")
+    save_file({"a": torch.zeros(1)}, "empty.safetensors")
+    capsys.readouterr()
+    assert run_verb("localize", [*tiny_flags, *BEST, *more, "--out", "run"]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_layers_are_kept_with_what_was_learned(tiny_flags: list[str]) -> None:
+    from safetensors import safe_open
+
+    layers = ["body.0", "body.3"]
+    assert run_verb("localize", [*tiny_flags, *BEST, "--feature-layers", *layers, "--out", "run"]) == 0
+    with safe_open("run/refiner.safetensors", "np") as file:
+        about = json.loads(file.metadata()["about"])
+    assert (about["refiner"], about["layers"], about["network"]) == ("pixel-classifier", layers, "tinynet-make")
+    assert about["refiner"] in REFINERS
