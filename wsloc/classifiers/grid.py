@@ -27,16 +27,13 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
     height, width = image_hw
     if features.ndim == 4:
         _, first, second, third = features.shape
-        # How far each reading's cells are from the image's aspect.
-        off_first, off_last = (abs(h * width - w * height) for h, w in ((second, third), (first, second)))
+        readings = (second, third), (first, second)
+        # How far each reading's cells are from the image's aspect, in cells times pixels and as a ratio.
+        as_first, as_last = (abs(h * width - w * height) for h, w in readings)
+        ratio_first, ratio_last = (abs(math.log(h * width / (w * height))) for h, w in readings)
         # Sides are rounded to whole cells. Where both readings fit within that, the one of more channels is meant.
-        if 0 < off_first <= max(height, width) >= off_last:
-            channels_first = first >= third
-        else:
-            off_first, off_last = (
-                abs(math.log(h * width / (w * height))) for h, w in ((second, third), (first, second))
-            )
-            channels_first = off_first <= off_last
+        ambiguous = 0 < as_first <= max(height, width) >= as_last
+        channels_first = first >= third if ambiguous else ratio_first <= ratio_last
         return features if channels_first else features.permute(0, 3, 1, 2)
     if features.ndim == 3:
         for prefix in range(min(_MAX_PREFIX_TOKENS, features.shape[1] - 1)):
