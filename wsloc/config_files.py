@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import tyro
 import yaml
 
+import wsloc
 from wsloc.config import LocalizeConfig
 from wsloc.errors import UserError, did_you_mean, one_line
 
@@ -29,11 +30,13 @@ _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_ar
 def make_config(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     """The configuration of a verb from some of its settings, whatever group they belong to; others have their defaults.
 
-    Paths may be text, tuples may be lists.
+    Paths may be text, tuples may be lists. A preset gives the settings that are not given.
 
     Raises:
         UserError: if there is no such setting, or a value is out of its range.
     """
+    if (file := shipped_config(str(settings["preset"])) if "preset" in settings else None) is not None:
+        settings = read_yaml(file) | dict(settings)
     groups: dict[str, Any] = {
         field.name: field.default_factory for field in dataclasses.fields(kind) if _is_group(field)
     }
@@ -58,6 +61,14 @@ def _own_settings(group: Any) -> list[str]:
     hints = typing.get_type_hints(group, include_extras=True)
     fixed = {name for name, hint in hints.items() if tyro.conf.Fixed in getattr(hint, "__metadata__", ())}
     return [field.name for field in dataclasses.fields(group) if field.name not in fixed | {"config"}]
+
+
+def shipped_config(name: str) -> Path | None:
+    """The YAML file of that name that comes with the package, or None."""
+    package = Path(wsloc.__file__).parent
+    # A wheel has the files inside the package, a checkout has them next to it.
+    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def flatten(config: Any) -> dict[str, Any]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import torch
 
 from wsloc.classifiers import Classifier
-from wsloc.config import LocalizeConfig, RefinementSettings
+from wsloc.config import LocalizeConfig
 from wsloc.config_files import to_yaml
 from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.devices import choose_device
@@ -17,11 +14,9 @@ from wsloc.errors import UserError
 from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import RunSummary, write_summary
 from wsloc.pipeline import Localizer, make_localizer
-from wsloc.pipeline.refine_stage import RefinerKind
 from wsloc.progress import Progress, silent
-from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run, execute, finish, open_run
-from wsloc.runs.learn_over_set import discard_spool, learn_over_set, read_metadata, with_fitted
+from wsloc.runs.learn_over_set import discard_spool, for_refiner, learn_over_set
 from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
 from wsloc.threads import ThreadPlan, plan_threads
@@ -71,26 +66,9 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
             raise UserError("`maps` and `refiner` exclude each other: a refiner needs the network's features.")
         return make_recutter(config, config.saliency.maps)
     localizer = make_localizer(config, asked_classes(config.data, dataset), classifier)
-    return localizer if config.refinement.refiner is None else _for_refiner(config.refinement, localizer, dataset)
-
-
-def _for_refiner(settings: RefinementSettings, localizer: Localizer, dataset: Dataset) -> Localizer:
-    """The stages with the features that a refiner reads, and with the refiner itself where it is fitted already."""
-    assert settings.refiner is not None
-    if settings.fitted:
-        path = Path(settings.refiner)
-        layers = tuple(read_metadata(path)["layers"])
-        return with_fitted(replace(localizer, maps=replace(localizer.network, layers=layers)), path)
-    kind: RefinerKind = REFINERS[settings.refiner]
-    if len(dataset.images) < kind.min_images:
-        raise UserError(
-            f"{settings.refiner} learns from {kind.min_images} images or more, but there are {len(dataset.images)}; "
-            "use `preset='default'`, or the refiner of a run on more images of the same classes."
-        )
-    scorer, own = localizer.model.scorer, localizer.model.classifier.preprocessing
-    example = torch.zeros(1, own.channels, *own.input_size_hw, device=scorer.device)
-    layers = settings.feature_layers or kind.layers(scorer, example)
-    return replace(localizer, maps=replace(localizer.network, layers=layers))
+    if config.refinement.refiner is None:
+        return localizer
+    return for_refiner(config.refinement, localizer, len(dataset.images))
 
 
 def _with_refiner(begun: Begun, progress: Progress) -> Localizer:

@@ -149,7 +149,8 @@ def test_gray_networks(name: str) -> None:
     assert preprocessing.channels == 1
     views = VIEWS[name](image, preprocessing)
     assert {view.pixels.shape[0] for view in views.views} == {1}
-    assert views.views[0].pixels.shape == (1, 56, 56)
+    side = 64 if name.startswith("large") else 56
+    assert views.views[0].pixels.shape == (1, side, side)
     if name == "whole":
         reference = T.Compose([T.Grayscale(), T.Resize((56, 56)), T.ToTensor(), T.Normalize((0.4,), (0.2,))])
         assert torch.allclose(views.views[0].pixels, reference(Image.fromarray(image)), atol=1e-6)
@@ -167,10 +168,35 @@ def test_the_image_is_not_changed_and_views_share_no_pixels_with_it(name: str) -
 @pytest.mark.parametrize(("image_hw", "refused"), [((10, 80), False), ((10, 81), True), ((81, 10), True)])
 def test_the_aspect_of_a_thin_image_is_not_kept(image_hw: tuple[int, int], refused: bool) -> None:
     """8 x 20000 px would become 224 x 560000 px."""
-    for make_views in VIEWS.values():
+    for name, make_views in VIEWS.items():
+        if name.startswith("large"):
+            continue  # They squash what is longer than 2 to 1.
         if refused:
             with pytest.raises(ItemError, match=r"more than 8 to 1; it needs `resize='squash'`"):
                 make_views(_image(*image_hw), Preprocessing((16, 16), resize="short-side"))
             assert make_views(_image(*image_hw), Preprocessing((16, 16)))
         else:
             assert make_views(_image(*image_hw), Preprocessing((16, 16), resize="short-side"))
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "size_hw"),
+    [
+        ((100, 100), (320, 320)),
+        # 320 x 500 / 375 = 426.7, to a multiple of 32.
+        ((375, 500), (320, 416)),
+        ((500, 375), (416, 320)),
+        ((10, 1000), (320, 640)),
+        ((1, 1), (320, 320)),
+    ],
+)
+def test_large_views(image_hw: tuple[int, int], size_hw: tuple[int, int]) -> None:
+    image = _image(*image_hw)
+    (view,) = VIEWS["large"](image, Preprocessing((224, 224))).views
+    assert view.pixels.shape == (3, *size_hw)
+    assert (view.part_xyxy, view.mirrored) == ((0, 0, size_hw[1], size_hw[0]), False)
+    both = VIEWS["large-mirror"](image, Preprocessing((224, 224)))
+    assert both.frame_hw == size_hw
+    assert torch.equal(both.views[0].pixels, view.pixels)
+    assert torch.equal(both.views[1].pixels, view.pixels.flip(-1))
+    assert both.views[1].mirrored

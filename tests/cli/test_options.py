@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 
 import wsloc
 from wsloc.cli.main import main, run_verb
-from wsloc.cli.options import parse_localize, shipped_config
+from wsloc.cli.options import parse_localize
 from wsloc.cli.verbs import VERBS
 from wsloc.config import (
     LocalizeConfig,
 )
-from wsloc.config_files import OF_ONE_CALL, flatten, to_yaml
+from wsloc.config_files import OF_ONE_CALL, flatten, shipped_config, to_yaml
 from wsloc.errors import UserError
 from wsloc.plugins import Registry
 from wsloc.registries import DATASETS, FORMATS, METHODS, SEGMENTERS, VIEWS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-GROUPS = [field for field in dataclasses.fields(LocalizeConfig) if field.name != "config"]
+GROUPS = [field for field in dataclasses.fields(LocalizeConfig) if field.name not in ("config", "preset")]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_flag_is_judged_together_with_the_file(file: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_file_parses(path: Path) -> None:
     config = parse_localize(["--config", str(path)])
-    for key, value in yaml.safe_load(path.read_text()).items():
+    for key, value in (yaml.safe_load(path.read_text()) or {}).items():
         assert flatten(config)[key] == value
 
 
@@ -342,7 +342,8 @@ def test_a_unit_stands_where_a_class_would(file: Path) -> None:
 def test_flag_names_are_unique_over_all_groups() -> None:
     names = [field.name for group in GROUPS for field in dataclasses.fields(group.default_factory)]  # type: ignore[arg-type]
     assert len(names) == len(set(names))
-    assert len(flatten(LocalizeConfig())) == len(names) + 1
+    # And the two that name files of settings.
+    assert len(flatten(LocalizeConfig())) == len(names) + 2
     assert set(flatten(LocalizeConfig())) >= OF_ONE_CALL
     assert all(dataclasses.is_dataclass(get_type_hints(LocalizeConfig)[group.name]) for group in GROUPS)
 

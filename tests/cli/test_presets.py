@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from wsloc.cli.main import run_verb
-from wsloc.cli.options import parse_localize, shipped_config
-from wsloc.config_files import flatten, read_yaml
+from wsloc.cli.options import parse_localize
+from wsloc.config import LocalizeConfig
+from wsloc.config_files import flatten, make_config, read_yaml, shipped_config
+from wsloc.errors import UserError
 from wsloc.registries import REFINERS
 
 BEST = ["--preset", "best"]
@@ -39,6 +41,14 @@ def test_flags_and_files_override_a_preset_and_a_preset_the_data_set(tmp_path: P
     (tmp_path / "own.yaml").write_text("threshold: 0.4\n")
     merged = settings(*BEST, "--config", str(tmp_path / "own.yaml"), "--batch-size", "7")
     assert (merged["threshold"], merged["refiner"], merged["batch_size"]) == (0.4, "pixel-classifier", 7)
+
+
+def test_a_preset_from_python() -> None:
+    config = make_config(LocalizeConfig, {"preset": "best", "dataset": "demo", "threshold": 0.5})
+    expected = parse_localize([*BEST, "--dataset", "demo", "--threshold", "0.5", "--arch", "resnet50"])
+    assert config == expected
+    with pytest.raises(UserError, match="`preset` must be one of fast, default, best"):
+        make_config(LocalizeConfig, {"preset": "bets"})
 
 
 def test_a_wrong_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from wsloc.errors import ItemError, UserError
 from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
 from wsloc.progress import Progress, silent
 from wsloc.records import AskedClasses
+from wsloc.runs.learn_over_set import for_refiner
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.seeding import stable_hash
 from wsloc.threads import applied, plan_threads
@@ -66,6 +67,13 @@ def localize(
     else:
         asked = AskedClasses(tuple(dict.fromkeys(label for record in records for label in record.labels)))
     localizer = make_localizer(config, asked, own)
+    if config.refinement.refiner is not None:
+        if not config.refinement.fitted:
+            raise UserError(
+                "A refiner learns over a whole set: fit it with wsloc.run, then give its file as `refiner`, such as "
+                "'RUN/refiner.safetensors'."
+            )
+        localizer = for_refiner(config.refinement, localizer, len(records))
     plan = plan_threads(localizer.model.scorer.device, config.compute.workers)
     with applied(plan) as pool:
         return collect(records, progress(localize_images(localizer, records, pool), "boxes", "image", len(records)))

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import wsloc
 from wsloc.cli.flags import flag_of
 from wsloc.cli.parse import parse
 from wsloc.config import LocalizeConfig, MapKind
-from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run
+from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run, shipped_config
 from wsloc.errors import UserError, did_you_mean
 from wsloc.registries import DATASETS
 
@@ -53,14 +52,6 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if name == flag and (equals or not following.startswith("-")):
             found = value if equals else following
     return found
-
-
-def shipped_config(name: str) -> Path | None:
-    """The YAML file of that name that comes with the package, or None."""
-    package = Path(wsloc.__file__).parent
-    # A wheel has the files inside the package, a checkout has them next to it.
-    candidates = (package / "configs" / f"{name}.yaml", package.parent / "configs" / f"{name}.yaml")
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _refuse_other_maps(config: LocalizeConfig) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from wsloc.config import RefinementSettings
@@ -18,7 +19,7 @@ from wsloc.errors import UserError, one_line
 from wsloc.files.part_archive import ArchiveWriter, archive_path
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
-from wsloc.pipeline.refine_stage import RefineStage
+from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
 from wsloc.pipeline.runner import Runner
 from wsloc.progress import Progress, silent
 from wsloc.registries import REFINERS
@@ -33,6 +34,34 @@ ABOUT = "about"
 """Entry of its metadata that says what it was learned from, as JSON."""
 SPOOL = "spool"
 """Folder of a run for the maps and features that the refiner learns from; removed when the run is complete."""
+
+
+def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: int) -> Localizer:
+    """The stages with the features that a refiner reads, and with the refiner itself if it is fitted already.
+
+    Args:
+        settings: they name a refiner.
+        localizer: the stages without one.
+        num_images: of the set.
+
+    Raises:
+        UserError: if there is no such refiner, it is of another network, or the set is too small for it.
+    """
+    assert settings.refiner is not None
+    if settings.fitted:
+        path = Path(settings.refiner)
+        layers = tuple(read_metadata(path)["layers"])
+        return with_fitted(replace(localizer, maps=replace(localizer.network, layers=layers)), path)
+    kind: RefinerKind = REFINERS[settings.refiner]
+    if num_images < kind.min_images:
+        raise UserError(
+            f"{settings.refiner} learns from {kind.min_images} images or more, but there are {num_images}; use "
+            "`preset='default'`, or the refiner of a run on more images of the same classes."
+        )
+    scorer, own = localizer.model.scorer, localizer.model.classifier.preprocessing
+    example = torch.zeros(1, own.channels, *own.input_size_hw, device=scorer.device)
+    layers = settings.feature_layers or kind.layers(scorer, example)
+    return replace(localizer, maps=replace(localizer.network, layers=layers))
 
 
 def learn_over_set(
