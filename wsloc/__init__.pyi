@@ -30,6 +30,7 @@ from .config import OutputSettings as OutputSettings
 from .config import RefinementSettings as RefinementSettings
 from .config import SaliencySettings as SaliencySettings
 from .config import SegmentationSettings as SegmentationSettings
+from .config_files import make_config as make_config
 from .datasets.dataset import Dataset as Dataset
 from .datasets.dataset import GroundTruthSet as GroundTruthSet
 from .datasets.registry import open_dataset as open_dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -133,3 +134,20 @@ def test_the_layers_are_kept_with_what_was_learned(tiny_flags: list[str]) -> Non
         about = json.loads(file.metadata()["about"])
     assert (about["refiner"], about["layers"], about["network"]) == ("pixel-classifier", layers, "tinynet-make")
     assert about["refiner"] in REFINERS
+
+
+def test_a_run_ends_with_the_command_that_finds_more(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb("localize", [*tiny_flags, "--out", "first run", "--overwrite"]) == 0
+    said = capsys.readouterr().out
+    (line,) = [line for line in said.splitlines() if "--preset best" in line]
+    words = shlex.split(line)
+    assert words[:3] == ["more", "right", "boxes"]
+    assert words[3:5] == ["wsloc", "localize"]
+    assert "--out" not in words
+    assert run_verb("localize", [*words[5:], "--out", "better"]) == 0
+    assert (tiny / "better" / "refiner.safetensors").exists()
+    assert "--preset best" not in capsys.readouterr().out
+    assert run_verb("localize", [*tiny_flags, "--limit", "39", "--out", "few"]) == 0
+    assert "--preset best learns over the set, but from 40 images or more." in capsys.readouterr().out

@@ -13,7 +13,7 @@ from wsloc.cli.flags import with_flags
 from wsloc.cli.options import parse_localize as read_config
 from wsloc.cli.outputs import begun, print_next
 from wsloc.cli.report import print_report
-from wsloc.config import LocalizeConfig, OutputSettings
+from wsloc.config import LocalizeConfig
 
 if TYPE_CHECKING:
     from wsloc.main_job import Begun
@@ -25,6 +25,7 @@ __all__ = ["LocalizeConfig", "read_config", "run"]
 def run(config: LocalizeConfig, command: Sequence[str]) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
     # Imported here, so that --help and a misspelled flag answer before torch is loaded.
+    from wsloc.learning.set_classifier import MIN_IMAGES
     from wsloc.main_job import run_main_job
 
     done = run_main_job(config, command, announce=_announce, progress=kept_bar)
@@ -37,7 +38,10 @@ def run(config: LocalizeConfig, command: Sequence[str]) -> int:
         out, evaluation = folder / "report.html", done.summary.evaluation
         write_page(out, *page_of_run(done.judged, config, done.dataset, evaluation=evaluation, progress=bar))
         print_report(out)
-    print_next(_next_commands(folder, config.output))
+    too_few = len(done.dataset.images) < MIN_IMAGES
+    print_next(_next_commands(folder, config, [] if too_few else command))
+    if config.refinement.refiner is None and too_few:
+        print(f"--preset best learns over the set, but from {MIN_IMAGES} images or more.")
     status = 1 if counts["failures"] or counts["images_without_truth"] else 0
     if config.output.export:
         from wsloc.cli import export
@@ -67,14 +71,33 @@ def _source(config: LocalizeConfig, localizer: Localizer) -> str:
     return f"{model.classifier.name}, {localizer.cut.method} ({cost}) on {model.scorer.device}"
 
 
-def _next_commands(folder: Path, output: OutputSettings) -> list[tuple[str, str]]:
+def _next_commands(folder: Path, whole: LocalizeConfig, command: Sequence[str]) -> list[tuple[str, str]]:
+    """What to type next; ``command`` is what was typed, or nothing if the set is too small to learn from."""
+    output = whole.output
     quoted = shlex.quote(str(folder))
     config = shlex.quote(str(folder / "config.yaml"))
     report = ("an HTML page", f"wsloc report {quoted}")
     look = ("pictures of 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
     source = f"--maps {quoted}" if output.save_maps in ("float32", "float16") else f"--config {config}"
+    learned = whole.refinement.refiner is not None or whole.saliency.maps is not None
+    best = (
+        []
+        if learned or not command
+        else [("more right boxes", f"{shlex.join(_without_folder(command))} --preset best")]
+    )
     rest = [
         ("another segmenter", f"wsloc localize {source} --segmenter graphcut-2013"),
         ("the boxes", f"head -n 3 {shlex.quote(str(folder / 'localizations.jsonl'))}"),
     ]
-    return [*([] if output.report else [report]), *([] if output.overlays else [look]), *rest]
+    return [*best, *([] if output.report else [report]), *([] if output.overlays else [look]), *rest]
+
+
+def _without_folder(command: Sequence[str]) -> list[str]:
+    """The words of a command that do not say where its results go."""
+    words, kept = iter(command), []
+    for word in words:
+        if word in ("--out", "--preset"):
+            next(words, None)
+        elif word not in ("--overwrite", "--resume") and not word.startswith(("--out=", "--preset=")):
+            kept.append(word)
+    return kept
