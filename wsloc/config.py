@@ -256,7 +256,8 @@ class SegmentationSettings:
     """How the map becomes a mask and the mask becomes a box."""
 
     segmenter: Annotated[str, one_of(SEGMENTERS)] = "grabcut"
-    """grabcut (iterated), graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
+    """grabcut (iterated), grabcut-by-value (seeds by the map's values, not by their ranks), graphcut-2013 (one
+    cut, as Simonyan et al.), or threshold (no cut)"""
     foreground_quantile: float = 0.95
     """pixels above this quantile of the map are foreground seeds (0 to 1)"""
     background_quantile: float = 0.30
@@ -271,8 +272,13 @@ class SegmentationSettings:
     """graphcut-2013: pixels above this quantile are clamped to foreground (0 to 1)"""
     clamp_background_quantile: float = 0.005
     """graphcut-2013: pixels below this quantile are clamped to background (0 to 1)"""
+    foreground_value: float = 0.9
+    """grabcut-by-value: pixels above this fraction of the map's maximum are foreground seeds (0 to 1)"""
+    background_value: float = 0.1
+    """grabcut-by-value: pixels below this fraction of the map's maximum are background seeds (0 to 1)"""
     threshold: float = 0.25
-    """threshold: fraction of the map's maximum above which a pixel is foreground (0 to 1)"""
+    """threshold, grabcut-by-value: fraction of the map's maximum above which a pixel is (probable) foreground (0 to
+    1)"""
     components: int = 1
     """maximum number of connected components that become boxes, largest first (>= 1)"""
     component_area_fraction: float = 0.01
@@ -289,6 +295,11 @@ class SegmentationSettings:
             0 <= self.clamp_background_quantile < self.clamp_foreground_quantile <= 1,
             "`clamp_background_quantile` must be below `clamp_foreground_quantile`, both from 0 to 1, not "
             f"{self.clamp_background_quantile} and {self.clamp_foreground_quantile}.",
+        )
+        require(
+            0 <= self.background_value < self.foreground_value <= 1,
+            "`background_value` must be below `foreground_value`, both from 0 to 1, not "
+            f"{self.background_value} and {self.foreground_value}.",
         )
         require_range(self, "smoothing", 0, 0.2)
         require_range(self, "working_size", 32, 4096, unit=" pixels")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from wsloc.segmentation import make_seeds
+from wsloc.segmentation import make_seeds, value_seeds
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
 NAN = float("nan")
@@ -141,3 +141,10 @@ def test_positive_and_negative_zero_are_one_value() -> None:
     saliency[0, 0] = 1
     positive = make_seeds(np.abs(saliency), 0.95, 0.3, seed=0)
     assert np.array_equal(make_seeds(saliency, 0.95, 0.3, seed=0), positive)
+
+
+def test_seeds_by_value_by_hand() -> None:
+    saliency = np.array([[0.0, 0.1, 0.11, 0.5], [0.6, 0.61, 0.9, 0.91], [1.0, np.nan, 0.05, 0.3]], dtype=np.float32)
+    expected = [[0, 2, 2, 2], [2, 3, 3, 1], [1, 2, 0, 2]]
+    # 0.1 and 0.9 as float32 lie just above 0.1 and just below 0.9.
+    assert value_seeds(saliency, 0.9, 0.1, 0.6).tolist() == expected

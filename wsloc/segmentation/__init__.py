@@ -3,7 +3,7 @@
 from wsloc.segmentation.components import Component, largest_components
 from wsloc.segmentation.graphcut import fit_color_models, grabcut, graphcut_2013
 from wsloc.segmentation.quality import agreement
-from wsloc.segmentation.seeds import make_seeds
+from wsloc.segmentation.seeds import make_seeds, value_seeds
 from wsloc.segmentation.segment import CutInput, Segmentation, Segmenter, one_by_one
 from wsloc.segmentation.working import working_image, working_map
 
@@ -19,6 +19,7 @@ __all__ = [
     "largest_components",
     "make_seeds",
     "one_by_one",
+    "value_seeds",
     "working_image",
     "working_map",
 ]

@@ -54,6 +54,26 @@ def make_seeds(
     return trimap
 
 
+def value_seeds(
+    saliency: NDArray[np.float32], foreground_value: float, background_value: float, threshold: float
+) -> NDArray[np.uint8]:
+    """The trimap of a map whose values mean something by themselves, such as probabilities.
+
+    Args:
+        saliency: float32 ``(H, W)`` in [0, 1]; NaN where undecided.
+        foreground_value: pixels above it are foreground seeds.
+        background_value: pixels below it are background seeds.
+        threshold: of the others, those above it are probable foreground.
+
+    Returns:
+        uint8 ``(H, W)`` in OpenCV's codes; probable background where undecided.
+    """
+    trimap = np.where(saliency > threshold, PROBABLE_FOREGROUND, PROBABLE_BACKGROUND).astype(np.uint8)
+    trimap[saliency > foreground_value] = FOREGROUND
+    trimap[saliency < background_value] = BACKGROUND
+    return trimap
+
+
 def _hashed(index: NDArray[np.intp], seed: int) -> NDArray[np.uint32]:
     """The finalizer of MurmurHash3: a permutation of the 32-bit integers, the same on every machine."""
     mixed = index.astype(np.uint32) ^ np.uint32(seed)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError, one_line
 from wsloc.segmentation.graphcut import grabcut, graphcut_2013
-from wsloc.segmentation.seeds import make_seeds
+from wsloc.segmentation.seeds import make_seeds, value_seeds
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +96,12 @@ def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmen
     return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
 
 
+def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) -> Segmentation:
+    """Seeds where the map is sure by its values, not by their ranks; then iterated GrabCut."""
+    trimap = value_seeds(item.saliency, settings.foreground_value, settings.background_value, settings.threshold)
+    return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
+
+
 def segment_by_graphcut_2013(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
     trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
@@ -116,5 +122,6 @@ def _binder(segment: SegmentItem) -> BindSegmenter:
 
 
 bind_grabcut = _binder(segment_by_grabcut)
+bind_grabcut_by_value = _binder(segment_by_grabcut_by_value)
 bind_graphcut_2013 = _binder(segment_by_graphcut_2013)
 bind_threshold = _binder(segment_by_threshold)
