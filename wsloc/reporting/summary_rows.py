@@ -35,12 +35,14 @@ def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[Summ
         rows += [
             SummaryRow("Network", network_line(config)),
             SummaryRow("Saliency", method_name(config.saliency) + _views(config)),
+            SummaryRow("Refiner", config.refinement.refiner or ""),
             SummaryRow("Segmenter", config.segmentation.segmenter),
         ]
     rows += [
         SummaryRow("Images", f"{manifest['images']:,}" if isinstance(manifest.get("images"), int) else ""),
         SummaryRow("Device", str(manifest.get("device", ""))),
         SummaryRow("Duration", _duration_line(timing)),
+        SummaryRow("Learning", _learning_line(manifest)),
         SummaryRow("Commit", str(manifest.get("commit") or ""), code=True),
         SummaryRow("Command", shlex.join(map(str, manifest.get("command", ()))), code=True),
     ]
@@ -130,6 +132,11 @@ def duration(seconds: float) -> str:
 def _views(config: LocalizeConfig) -> str:
     views = config.saliency.views
     return "" if views == "whole" else f", views {views}"
+
+
+def _learning_line(manifest: dict[str, Any]) -> str:
+    seconds = manifest.get("learning_seconds")
+    return f"{duration(seconds)} before that" if isinstance(seconds, int | float) else ""
 
 
 def _duration_line(timing: dict[str, Any]) -> str:

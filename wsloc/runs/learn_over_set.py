@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +80,7 @@ def learn_over_set(
     Both phases resume: a stored part is not computed again, and a fitted refiner is loaded.
 
     Args:
-        run: as opened.
+        run: as opened; its manifest gets the seconds.
         localizer: the stages that ask the network, for features of the refiner's layers, too.
         dataset: the images.
         plan: how the cores are divided.
@@ -90,6 +91,7 @@ def learn_over_set(
     Raises:
         UserError: if nothing can be learned from the set.
     """
+    start = time.perf_counter()
     folder, spool, name = run.folder.path, run.folder.path / SPOOL, settings.refiner
     assert name is not None
     for _ in progress(_store(run, localizer, dataset, plan), "maps", "image", len(dataset.images)):
@@ -111,6 +113,7 @@ def learn_over_set(
         with applied(plan):
             REFINERS[name].fit(stream, settings, seed).save(temporary, _metadata(name, localizer))
         temporary.replace(fitted)
+    run.manifest["learning_seconds"] = round(time.perf_counter() - start, 3)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
     return replace(with_fitted(localizer, fitted), maps=stored)
 

@@ -1,0 +1,113 @@
+"""The table of docs/benchmarks.md on what learning over the set gains: ``--preset default`` and ``best``.
+
+Runs what is missing on VOC12-animals-920 (a killed benchmark resumes), all labels of all images, and writes the table
+into docs/benchmarks.md between its markers.
+
+    python scripts/benchmark_best.py --root data --split trainval --weights-dir weights
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from benchmark_runs import finished, weights_flags
+from benchmark_voc import CLASSES, LISTS, NETWORKS, add_data_flags
+from markdown_page import fill
+from numpy.typing import NDArray
+
+from wsloc.cli.options import parse_localize
+from wsloc.datasets import open_dataset, read_ground_truth
+from wsloc.evaluation import BASELINES, estimate
+from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise, per_class_corloc
+from wsloc.evaluation.items import judged_items
+from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
+from wsloc.evaluation.object_groups import count_groups, size_groups
+from wsloc.evaluation.table import format_interval
+from wsloc.records import GroundTruth
+from wsloc.runs.read_run import read_run
+
+PRESETS = ("default", "best")
+Groups = dict[str, NDArray[np.bool_]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_flags(parser)
+    parser.set_defaults(runs=Path("runs/benchmark-best"))
+    options = parser.parse_args()
+    table = make_table(options, read_truth(options))
+    fill("benchmark_best", table)
+    print(table)
+    return 0
+
+
+def data_flags(options: argparse.Namespace) -> list[str]:
+    return [
+        *("--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", options.split),
+        *("--ids", str(LISTS / "val.txt")),
+    ]  # fmt: skip
+
+
+def read_truth(options: argparse.Namespace) -> dict[str, GroundTruth]:
+    config = parse_localize(data_flags(options))
+    truth = read_ground_truth(config.data, open_dataset(config.data))
+    assert truth is not None
+    return truth.images
+
+
+def run(options: argparse.Namespace, network: str, preset: str) -> Path:
+    flags = [*data_flags(options), "--arch", network, "--preset", preset]
+    return finished(options.runs / f"{network}-{preset}", "localize", [*flags, *weights_flags(options, network)])
+
+
+def make_table(options: argparse.Namespace, truth: dict[str, GroundTruth]) -> str:
+    six = true_boxes(judged_items(truth, CLASSES), truth)
+    everything = tuple(sorted({name for boxes in truth.values() for name in boxes.class_names}))
+    whole = true_boxes(judged_items(truth, everything), truth)
+    groups = groups_of(six)
+    heads = [*CLASSES, "class-wise, six", "gain", "class-wise, all 20", *groups, "mean IoU"]
+    lines = [f"| network | preset | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
+    center = judge_baseline(six, BASELINES["center box"])
+    lines.append(row("none", "center box", center, None, judge_baseline(whole, BASELINES["center box"]), groups))
+    for network in NETWORKS:
+        before = None
+        for preset in PRESETS:
+            folder = run(options, network, preset)
+            boxes = read_run(folder).localizations
+            judged = judge_localizations(six, boxes)
+            overall = judge_localizations(whole, boxes)
+            lines.append(row(network, preset, judged, before, overall, groups))
+            before = judged
+    head = (
+        f"{len(six.items)} items of six classes, {len(whole.items)} of all, in {len(whole.items.image_ids)} images of "
+    )
+    return "\n".join([f"{head}val. Percent; 95 % bootstrap intervals over images.", "", *lines])
+
+
+def groups_of(true: TrueBoxes) -> Groups:
+    sizes, counts = size_groups(true), count_groups(true)
+    return {f"{name} ({group.sum()})": group for name, group in (*counts.items(), *sizes.items())}
+
+
+def row(
+    network: str,
+    label: str,
+    judged: Judged,
+    before: Judged | None,
+    overall: Judged,
+    groups: Groups,
+) -> str:
+    values = [f"{100 * value:.0f}" for value in per_class_corloc(judged)]
+    values.append(format_interval(estimate(class_wise, judged)))
+    values.append("" if before is None else format_interval(estimate(class_wise, judged, before)))
+    values.append(format_interval(estimate(class_wise, overall)))
+    values += [f"{100 * np.mean(judged.iou[group] > IOU_THRESHOLD):.0f}" for group in groups.values()]
+    values += [f"{100 * np.mean(judged.iou):.1f}"]
+    return f"| {network} | {label} | {' | '.join(values)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
