@@ -123,18 +123,20 @@ def fit_set(stream: Stream, _settings: RefinementSettings, seed: int) -> SetClas
     Raises:
         UserError: if the maps name no object or no background.
     """
-    projections, counts = _first_pass(stream, seed)
-    positions = _second_pass(stream, projections, counts, seed)
+    projections, counts, num_images = _first_pass(stream, seed)
+    positions = _second_pass(stream, projections, list(counts), num_images, seed)
     if not (positions.labels > BACKGROUND).any() or not (positions.labels == BACKGROUND).any():
         raise UserError("No map of the set tells object from background, so that nothing can be learned from it.")
     return SetClassifier(projections, *fit(positions, seed), counts)
 
 
-def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[str, int]]:
-    """The principal components of each layer, and the number of images of each class."""
+def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[str, int], int]:
+    """The principal components of each layer, the number of images of each class, and of all images."""
     moments: dict[str, Moments] = {}
     counts: dict[str, int] = {}
+    num_images = 0
     for image in _usable(stream):
+        num_images += 1
         for layer, features in image.features.items():
             vectors = features.reshape(len(features), -1).T
             chosen = _draw(len(vectors), VARIANCE_POSITIONS, seed, image)
@@ -144,26 +146,31 @@ def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[
     if not moments:
         raise UserError("No image has a map and finite features, so that nothing can be learned from the set.")
     dimensions = dimensions_of(list(moments))
-    return {layer: own.projection(dimensions[layer]) for layer, own in moments.items()}, dict(sorted(counts.items()))
+    projections = {layer: own.projection(dimensions[layer]) for layer, own in moments.items()}
+    return projections, dict(sorted(counts.items())), num_images
 
 
 def _second_pass(
-    stream: Stream, projections: Mapping[str, Projection], counts: Mapping[str, int], seed: int
+    stream: Stream, projections: Mapping[str, Projection], names: list[str], num_images: int, seed: int
 ) -> Positions:
     """A sample of the positions of all images, labeled by the images' own maps."""
-    names = list(counts)
-    vectors, labels, of_image, allowed = [], [], [], []
-    # Each image has a class at least, so that their sum bounds the number of images.
-    per_image = max(1, min(POSITIONS, MAX_POSITIONS // sum(counts.values())))
+    per_image = max(1, min(POSITIONS, MAX_POSITIONS // num_images))
+    # Joined in place: a list of tensors would need the memory twice.
+    dimensions = sum(own.basis.shape[1] for own in projections.values())
+    vectors = torch.empty(per_image * num_images, dimensions, dtype=torch.float16)
+    labels, of_image = torch.empty(2, len(vectors), dtype=torch.int64)
+    allowed = torch.empty(num_images, 1 + len(names), dtype=torch.bool)
+    filled = 0
     for index, image in enumerate(_usable(stream)):
         columns = hypercolumns(image.features, projections)
         own = map_labels(image, (columns.shape[1], columns.shape[2]), names, seed)
         chosen = _draw(own.numel(), per_image, seed, image)
-        vectors.append(columns.flatten(1).T[chosen].half())
-        labels.append(own.flatten()[chosen])
-        of_image.append(torch.full((len(chosen),), index))
-        allowed.append(_allowed(image.maps, names))
-    return Positions(torch.cat(vectors), torch.cat(labels), torch.cat(of_image), torch.stack(allowed))
+        part = slice(filled, filled := filled + len(chosen))
+        vectors[part] = columns.flatten(1).T[chosen].half()
+        labels[part] = own.flatten()[chosen]
+        of_image[part] = index
+        allowed[index] = _allowed(image.maps, names)
+    return Positions(vectors[:filled], labels[:filled], of_image[:filled], allowed)
 
 
 def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str], seed: int) -> Tensor:
