@@ -53,6 +53,11 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
     Raises:
         UserError: if anything is wrong with any of them.
     """
+    if config.preset == "best" and config.refinement.refiner is None:
+        raise UserError(
+            "`preset='best'` was named without its settings; make the configuration with "
+            "wsloc.make_config(wsloc.LocalizeConfig, {'preset': 'best', ...})."
+        )
     dataset = open_dataset(config.data)
     localizer = _stages(config, dataset, classifier)
     plan = plan_threads(choose_device(config.compute.device), config.compute.workers)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import wsloc
 from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.config import LocalizeConfig
@@ -50,6 +51,11 @@ def test_a_preset_from_python() -> None:
     assert config == expected
     with pytest.raises(UserError, match="`preset` must be one of fast, default, best"):
         make_config(LocalizeConfig, {"preset": "bets"})
+
+
+def test_a_preset_without_its_settings_is_refused() -> None:
+    with pytest.raises(UserError, match="was named without its settings"):
+        wsloc.run(LocalizeConfig(preset="best"))
 
 
 def test_a_wrong_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from wsloc.config import RefinementSettings
@@ -92,7 +92,8 @@ class SetClassifier:
         tensors["counts"] = torch.tensor(list(self.counts.values()))
         names = json.dumps({"layers": list(self.projections), "classes": list(self.counts)}).encode()
         tensors["names"] = torch.frombuffer(bytearray(names), dtype=torch.uint8)
-        save_file(tensors, path, dict(metadata))
+        # safetensors itself would make a file that no one else may read.
+        path.write_bytes(save(tensors, dict(metadata)))
 
 
 def load(path: Path) -> SetClassifier:
