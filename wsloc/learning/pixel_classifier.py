@@ -72,15 +72,12 @@ class PixelClassifier:
         return scores.masked_fill(~allowed, -torch.inf).softmax(dim=1)
 
 
-def fit(positions: Positions, seed: int) -> tuple[PixelClassifier, PixelClassifier]:
+def fit(positions: Positions, seed: int) -> PixelClassifier:
     """Learn, label anew, and learn again.
 
     Args:
         positions: of many images; some of background, some of a class.
         seed: of the order in which positions are seen.
-
-    Returns:
-        A classifier of the classes, and one of objects in general (K = 1), which learns from the last labels.
     """
     generator = torch.Generator().manual_seed(seed)
     labels = positions.labels
@@ -88,15 +85,14 @@ def fit(positions: Positions, seed: int) -> tuple[PixelClassifier, PixelClassifi
         chosen = _balanced(labels, positions.image, generator)
         if not 0 < (labels[chosen] == BACKGROUND).sum() < len(chosen):
             break  # Nothing is sure anymore.
-        vectors, learned = positions.vectors[chosen], labels[chosen]
-        classifier = _learn(vectors, learned, positions.allowed.shape[1], generator)
+        classifier = _learn(positions.vectors[chosen], labels[chosen], positions.allowed.shape[1], generator)
         labels = torch.cat(
             [
                 _labels(classifier.probabilities(positions.vectors[part], positions.allowed[positions.image[part]]))
                 for part in torch.split(torch.arange(len(labels)), _CHUNK)
             ]
         )
-    return classifier, _learn(vectors, learned.clamp(max=1), 2, generator)
+    return classifier
 
 
 def _balanced(labels: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:

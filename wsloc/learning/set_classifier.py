@@ -39,7 +39,9 @@ VARIANCE_POSITIONS = 60
 MIN_IMAGES = 40
 """Of fewer, each image alone knows more than the set, see docs/experiments.md."""
 HALF_TRUST = 10
-"""Number of images of a class at which its own classifier counts as much as that of objects in general."""
+"""Number of images of a class at which its classifier counts as much as an image's own map."""
+RANK_SMOOTHING = 0.03
+"""Sigma of the Gaussian that smooths the ranks of an image's own map, as a fraction of its longer side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +50,18 @@ class SetClassifier:
 
     Attributes:
         projections: by layer.
-        classes: of the classes in ``counts``.
-        objects: of objects in general, for classes of few images.
+        classifier: of the classes in ``counts``.
         counts: images that each class was learned from.
     """
 
     projections: Mapping[str, Projection]
-    classes: PixelClassifier
-    objects: PixelClassifier
+    classifier: PixelClassifier
     counts: Mapping[str, int]
 
     def __call__(self, image: ImageMaps) -> ImageMaps:
         """The image with the probability of each of its classes at each position, in [0, 1], as maps.
+
+        A class of few images is mixed with the image's own map, one that was never seen has that alone.
 
         Raises:
             ItemError: if its features are not finite.
@@ -67,26 +69,20 @@ class SetClassifier:
         columns = hypercolumns(image.features, self.projections)
         if not columns.isfinite().all():
             raise ItemError("the network's features are not finite")
-        vectors, size_hw = columns.flatten(1).T, columns.shape[1:]
-        general = self.objects.probabilities(vectors, torch.ones(2, dtype=torch.bool))[:, 1]
-        allowed = _allowed([name for name in image.maps if name in self.counts], list(self.counts))
-        own = self.classes.probabilities(vectors, allowed)
-        names = list(self.counts)
-
-        def refined(name: str) -> NDArray[np.float32]:
-            if name not in self.counts:
-                values = general
-            else:
+        names, size_hw = list(self.counts), (columns.shape[1], columns.shape[2])
+        probabilities = self.classifier.probabilities(columns.flatten(1).T, _allowed(image.maps, names))
+        maps = {}
+        for name, saliency in image.maps.items():
+            maps[name] = own = _ranks(saliency, size_hw)
+            if name in self.counts:
                 trust = self.counts[name] / (self.counts[name] + HALF_TRUST)
-                values = own[:, 1 + names.index(name)] ** trust * general ** (1 - trust)
-            return values.reshape(size_hw).numpy()
-
-        return replace(image, maps={name: refined(name) for name in image.maps})
+                learned = probabilities[:, 1 + names.index(name)].reshape(size_hw).numpy()
+                maps[name] = learned**trust * own ** (1 - trust)
+        return replace(image, maps=maps)
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write everything to a safetensors file."""
-        tensors = {"classes.weight": self.classes.weight, "classes.bias": self.classes.bias}
-        tensors |= {"objects.weight": self.objects.weight, "objects.bias": self.objects.bias}
+        tensors = {"weight": self.classifier.weight, "bias": self.classifier.bias}
         for layer, projection in self.projections.items():
             tensors |= {f"mean/{layer}": projection.mean, f"basis/{layer}": projection.basis.contiguous()}
         tensors["counts"] = torch.tensor(list(self.counts.values()))
@@ -110,8 +106,7 @@ def load(path: Path) -> SetClassifier:
                     layer: Projection(file.get_tensor(f"mean/{layer}"), file.get_tensor(f"basis/{layer}"))
                     for layer in names["layers"]
                 },
-                PixelClassifier(file.get_tensor("classes.weight"), file.get_tensor("classes.bias")),
-                PixelClassifier(file.get_tensor("objects.weight"), file.get_tensor("objects.bias")),
+                PixelClassifier(file.get_tensor("weight"), file.get_tensor("bias")),
                 dict(zip(names["classes"], file.get_tensor("counts").tolist(), strict=True)),
             )
     except Exception as error:
@@ -128,7 +123,7 @@ def fit_set(stream: Stream, _settings: RefinementSettings, seed: int) -> SetClas
     positions = _second_pass(stream, projections, list(counts), num_images, seed)
     if not (positions.labels > BACKGROUND).any() or not (positions.labels == BACKGROUND).any():
         raise UserError("No map of the set tells object from background, so that nothing can be learned from it.")
-    return SetClassifier(projections, *fit(positions, seed), counts)
+    return SetClassifier(projections, fit(positions, seed), counts)
 
 
 def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[str, int], int]:
@@ -200,6 +195,19 @@ def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str], see
     if usable:
         label[background] = BACKGROUND
     return label
+
+
+def _ranks(saliency: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """The fraction of positions below each one in an image's own map, in [0, 1]; ones if the map is not usable."""
+    try:
+        values = working_map(saliency, size_hw, SMOOTHING)
+        ordered = np.sort(values, axis=None)
+        # Equal values share their mean rank.
+        below, up_to = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+        ranks = ((below + up_to) / (2 * values.size)).astype(np.float32)
+        return working_map(ranks, size_hw, RANK_SMOOTHING)
+    except ItemError:
+        return np.ones(size_hw, dtype=np.float32)
 
 
 def _usable(stream: Stream) -> Iterator[ImageMaps]:
