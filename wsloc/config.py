@@ -239,11 +239,12 @@ class RefinementSettings:
     feature_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
     ] = ()
-    """layers whose features the refiner reads, named as in named_modules()"""
+    """layers whose features the refiner reads, named as in named_modules(), finest first"""
 
     def __post_init__(self) -> None:
         if self.refiner is not None and not self.fitted:
             REFINERS.require(self.refiner)
+        require(self.refiner is not None or not self.feature_layers, "`feature_layers` is only for a `refiner`.")
 
     @property
     def fitted(self) -> bool:

@@ -71,6 +71,15 @@ def shipped_config(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def preset_is_used(config: LocalizeConfig) -> bool:
+    """Whether the preset of a configuration does anything: it learns if it should, and some setting of it holds."""
+    file = shipped_config(config.preset)
+    wanted, settings = {} if file is None else read_yaml(file), flatten(config)
+    if "refiner" in wanted:
+        return settings["refiner"] is not None
+    return not wanted or any(settings[key] == value for key, value in wanted.items())
+
+
 def flatten(config: Any) -> dict[str, Any]:
     """All settings of a verb by the keys of files."""
     flat: dict[str, Any] = {}

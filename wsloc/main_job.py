@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
-from wsloc.config_files import to_yaml
+from wsloc.config_files import preset_is_used, to_yaml
 from wsloc.datasets import Dataset, asked_classes, open_dataset
 from wsloc.devices import choose_device
 from wsloc.errors import UserError
@@ -53,10 +53,10 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
     Raises:
         UserError: if anything is wrong with any of them.
     """
-    if config.preset == "best" and config.refinement.refiner is None:
+    if not preset_is_used(config):
         raise UserError(
-            "`preset='best'` was named without its settings; make the configuration with "
-            "wsloc.make_config(wsloc.LocalizeConfig, {'preset': 'best', ...})."
+            f"`preset={config.preset!r}` is overridden by other settings; leave out `config`, or in Python make the "
+            "configuration with wsloc.make_config."
         )
     dataset = open_dataset(config.data)
     localizer = _stages(config, dataset, classifier)

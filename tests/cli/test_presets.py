@@ -18,6 +18,7 @@ from wsloc.errors import UserError
 from wsloc.registries import REFINERS
 
 BEST = ["--preset", "best"]
+BEST_FILE = str(shipped_config("best"))
 
 
 def settings(*flags: str) -> dict[str, object]:
@@ -54,8 +55,9 @@ def test_a_preset_from_python() -> None:
 
 
 def test_a_preset_without_its_settings_is_refused() -> None:
-    with pytest.raises(UserError, match="was named without its settings"):
-        wsloc.run(LocalizeConfig(preset="best"))
+    for preset in ("fast", "best"):
+        with pytest.raises(UserError, match="is overridden by other settings"):
+            wsloc.run(LocalizeConfig(preset=preset))  # type: ignore[arg-type]
 
 
 def test_a_wrong_preset(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +115,11 @@ def test_a_refiner_of_another_network_is_refused(
         (["--refiner", "empty.safetensors"], "empty.safetensors is not a fitted refiner"),
         (["--refiner", "pixel"], "There is no refiner 'pixel'"),
         (["--feature-layers", "body.99"], "body.99"),
+        (["--feature-layers", "body.7"], "have no place in an image"),
+        (["--views", "ten-crop", "--resize", "short-side"], "choose other --views than ten-crop"),
+        (["--refiner", "about.safetensors"], "about.safetensors is not a fitted refiner"),
+        (["--maps", "run"], "--maps and --preset exclude each other"),
+        (["--config", "default.yaml"], "--preset best is overridden by other settings"),
     ],
 )
 def test_bad_settings_are_a_sentence(
@@ -123,11 +130,15 @@ def test_bad_settings_are_a_sentence(
 
     shutil.copy("photos/00.png", "photos/00.png.safetensors")
     save_file({"a": torch.zeros(1)}, "empty.safetensors")
+    save_file({"a": torch.zeros(1)}, "about.safetensors", {"about": "{}"})
+    default = {key: value for key, value in flatten(LocalizeConfig()).items() if key in read_yaml(Path(BEST_FILE))}
+    Path("default.yaml").write_text(json.dumps(default))
     capsys.readouterr()
     assert run_verb("localize", [*tiny_flags, *BEST, *more, "--out", "run"]) == 2
     said = capsys.readouterr().err
     assert sentence in said
     assert "Traceback" not in said
+    assert not Path("run").exists()
 
 
 @pytest.mark.usefixtures("tiny")
@@ -157,3 +168,61 @@ def test_a_run_ends_with_the_command_that_finds_more(
     assert "--preset best" not in capsys.readouterr().out
     assert run_verb("localize", [*tiny_flags, "--limit", "39", "--out", "few"]) == 0
     assert "--preset best learns over the set, but from 40 images or more." in capsys.readouterr().out
+
+
+def test_the_commands_after_a_learned_run_use_what_was_learned(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb("localize", [*tiny_flags, *BEST, "--out", "a run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    for title in ("pictures of 20 images", "another segmenter"):
+        (line,) = [line for line in said if title in line]
+        words = shlex.split(line.split("wsloc localize")[1])
+        assert run_verb("localize", [*words, "--out", title]) == 0
+        assert not (tiny / title / "refiner.safetensors").exists()
+    assert run_verb("localize", ["--config", "a run/config.yaml", "--refiner", "a run/refiner.safetensors",
+                                 "--feature-layers", "body.0", "--out", "b"]) == 2  # fmt: skip
+    assert "leave out --feature-layers" in capsys.readouterr().err
+
+
+def test_an_image_whose_class_has_no_output_is_a_failure_alone(tiny: Path, tiny_flags: list[str]) -> None:
+    (tiny / "labels.csv").write_text((tiny / "labels.csv").read_text().replace("03.png,red", "03.png,unicorn"))
+    lines = ["classes:", "  red: 0", "  green: 1", "  blue: 2", "  unicorn: {relation: none, note: too rare}"]
+    (tiny / "map.yaml").write_text("\n".join(lines) + "\n")
+    assert run_verb("localize", [*tiny_flags, *BEST, "--label-map", "map.yaml", "--out", "run"]) == 1
+    failures = (tiny / "run" / "failures.jsonl").read_text().splitlines()
+    assert len(failures) == 1
+    assert json.loads(failures[0])["class_name"] == "unicorn"
+
+
+def test_a_run_is_not_resumed_with_another_refiner(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in ("0", "1"):
+        assert run_verb("localize", [*tiny_flags, *BEST, "--seed", seed, "--out", f"seed{seed}"]) == 0
+    shutil.copy("seed0/refiner.safetensors", "mine.safetensors")
+    flags = [*tiny_flags, *BEST, "--refiner", "mine.safetensors", "--out", "run"]
+    assert run_verb("localize", flags) == 0
+    manifest = json.loads((tiny / "run" / "manifest.json").read_text())
+    (tiny / "run" / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
+    shutil.copy("seed1/refiner.safetensors", "mine.safetensors")
+    assert run_verb("localize", [*flags, "--resume"]) == 2
+    assert "started with another refiner" in capsys.readouterr().err
+
+
+def test_from_python_what_was_learned_cuts_as_the_preset_does(tiny: Path, tiny_flags: list[str]) -> None:
+    import tinynet
+    import torch
+
+    assert run_verb("localize", [*tiny_flags, *BEST, "--out", "run"]) == 0
+    network = tinynet.make()
+    network.load_state_dict(torch.load(tiny / "tinynet.pth"))
+    given = {"model": network, "class_names": ("red", "green", "blue"), "input_size": 32, "working_size": 48}
+    found = wsloc.localize(
+        [tiny / "photos" / "00.png"], "red", preset="best", refiner="run/refiner.safetensors", **given
+    )
+    assert {record.segmenter for record in found.records} == {"grabcut-by-value"}
+    with pytest.raises(UserError, match=r"fit it with wsloc\.run"):
+        wsloc.localize([tiny / "photos" / "00.png"], "red", preset="best", **given)
+    with pytest.raises(UserError, match="a saliency map is that of the network alone"):
+        wsloc.saliency_map(network, tiny / "photos" / "00.png", 0, preset="best")

@@ -135,7 +135,7 @@ class Doubled:
 def test_the_refine_stage(opened: tuple[Localizer, tuple[ImageRecord, ...]]) -> None:
     localizer, images = opened
     maps = maps_of(localizer.network, read_images(localizer, images))
-    again = copied(RefineStage(Doubled(2)))
+    again = copied(RefineStage(Doubled(2), ""))
     for ours, theirs in zip(again(maps), maps, strict=True):
         for name, values in theirs.maps.items():
             assert np.array_equal(ours.maps[name], 2 * values)

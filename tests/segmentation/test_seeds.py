@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from wsloc.segmentation import make_seeds, value_seeds
+from wsloc.config import SegmentationSettings
+from wsloc.segmentation import CutInput, make_seeds, value_seeds
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
+from wsloc.segmentation.segment import segment_by_grabcut_by_value
 
 NAN = float("nan")
 
@@ -148,3 +150,13 @@ def test_seeds_by_value_by_hand() -> None:
     expected = [[0, 2, 2, 2], [2, 3, 3, 1], [1, 2, 0, 2]]
     # 0.1 and 0.9 as float32 lie just above 0.1 and just below 0.9.
     assert value_seeds(saliency, 0.9, 0.1, 0.6).tolist() == expected
+
+
+@pytest.mark.parametrize(("low", "high", "count"), [(0.65, 1.0, 400), (0.0, 0.05, 1)])
+def test_a_map_that_is_sure_everywhere_needs_no_cut(low: float, high: float, count: int) -> None:
+    """A close-up that fills the image; and a single sure pixel."""
+    saliency = np.linspace(low, high, 400, dtype=np.float32).reshape(20, 20)
+    saliency[-1, -1] = 1
+    given = CutInput(np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8), saliency, 0)
+    cut = segment_by_grabcut_by_value(given, SegmentationSettings(threshold=0.6))
+    assert cut.mask.sum() == count

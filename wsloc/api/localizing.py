@@ -32,8 +32,8 @@ def localize(
     classes: Classes = None,
     *,
     model: str | os.PathLike[str] | nn.Module | Classifier = "resnet50",
-    method: str = "gradient",
-    segmenter: str = "grabcut",
+    method: str | None = None,
+    segmenter: str | None = None,
     class_names: tuple[str, ...] | None = None,
     progress: Progress = silent,
     **settings: Any,
@@ -46,8 +46,8 @@ def localize(
             None for the labels of a data set, and for the classifier's best class in other images.
         model: name of a network (torchvision's, ``timm:NAME``, ``demo``), file of a checkpoint that wsloc trained, or
             a network in memory.
-        method: saliency method.
-        segmenter: what turns a map into a mask.
+        method: saliency method, gradient by default.
+        segmenter: what turns a map into a mask, GrabCut by default.
         class_names: of a network in memory, the names of its outputs.
         progress: shows the progress over the images.
         settings: any other setting of :class:`wsloc.LocalizeConfig` by its name, such as ``views="mirror"``,
@@ -57,7 +57,8 @@ def localize(
         UserError: if anything is wrong with the network, the classes or the settings. A bad image is a failure of the
             result, not an exception.
     """
-    config = config_of(model, {"method": method, "segmenter": segmenter, **settings})
+    chosen = {"method": method, "segmenter": segmenter}
+    config = config_of(model, {**{name: value for name, value in chosen.items() if value is not None}, **settings})
     records = records_of(images, classes)
     own = classifier_in_memory(model, class_names, config.classifier)
     if not any(record.labels for record in records) and config.data.targets == "labels":
@@ -121,6 +122,8 @@ def saliency_map(
         ItemError: if the image cannot be read.
     """
     config = config_of(model, {"method": method, **settings})
+    if config.refinement.refiner is not None:
+        raise UserError("`refiner` is for wsloc.localize and wsloc.run; a saliency map is that of the network alone.")
     if isinstance(image, Tensor):
         asked = classifier_in_memory(model, None, ClassifierSettings()) or load_classifier(config.classifier)
         return _maps_of_batch(asked, image, target, config.saliency, config.compute.seed)

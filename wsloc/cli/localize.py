@@ -77,14 +77,15 @@ def _next_commands(folder: Path, whole: LocalizeConfig, command: Sequence[str]) 
     quoted = shlex.quote(str(folder))
     config = shlex.quote(str(folder / "config.yaml"))
     report = ("an HTML page", f"wsloc report {quoted}")
-    look = ("pictures of 20 images", f"wsloc localize --config {config} --limit 20 --overlays 20")
-    source = f"--maps {quoted}" if output.save_maps in ("float32", "float16") else f"--config {config}"
-    learned = whole.refinement.refiner is not None or whole.saliency.maps is not None
-    best = (
-        []
-        if learned or not command
-        else [("more right boxes", f"{shlex.join(_without_folder(command))} --preset best")]
-    )
+    again = f"--config {config}"
+    if whole.refinement.refiner is not None and not whole.refinement.fitted:
+        again += f" --refiner {shlex.quote(str(folder / 'refiner.safetensors'))}"
+    look = ("pictures of 20 images", f"wsloc localize {again} --limit 20 --overlays 20")
+    source = f"--maps {quoted}" if output.save_maps in ("float32", "float16") else again
+    # Files and views of one's own would override the preset.
+    own = {"--config", "--maps", "--views"} & {word.partition("=")[0] for word in command}
+    better = whole.refinement.refiner is None and command and not own
+    best = [("more right boxes", f"{shlex.join(_without_folder(command))} --preset best")] if better else []
     rest = [
         ("another segmenter", f"wsloc localize {source} --segmenter graphcut-2013"),
         ("the boxes", f"head -n 3 {shlex.quote(str(folder / 'localizations.jsonl'))}"),

@@ -31,6 +31,8 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     file, maps = _value_of("--config", arguments), _value_of("--maps", arguments)
     dataset = _value_of("--dataset", arguments) or (read_yaml(Path(file)).get("dataset") if file else None)
     config = LocalizeConfig()
+    if maps and _value_of("--preset", arguments) not in (None, "default"):
+        raise UserError("`maps` and `preset` exclude each other: the maps have the settings of their run.")
     for name in (dataset if dataset in DATASETS else None, _value_of("--preset", arguments)):
         if isinstance(name, str) and (shipped := shipped_config(name)):
             config = _layer(shipped, config)
@@ -96,6 +98,8 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
     settings = read_yaml(path)
     known = [key for key in flatten(default) if key not in OF_ONE_CALL]
     for key in settings:
+        if key == "preset":
+            raise UserError(f"{path}: `preset` is for the command line alone.")
         if key not in known:
             hint = did_you_mean(key, known, "wsloc localize --help lists the settings.")
             raise UserError(f"{path}: unknown setting {key!r}; {hint}")

@@ -33,9 +33,9 @@ class _Output:
 def choose_layers(scorer: Scorer, example: Tensor) -> tuple[str, ...]:
     """The layers of a hypercolumn (Hariharan et al. 2015): fine ones for place, coarse ones for meaning.
 
-    The last output at each of the network's three coarsest strides: that of a whole stage rather than of a part of
-    it, so that a residual sum is read and not one of its terms. A network of fewer strides (a vision transformer has
-    one) is read at equal steps through its blocks.
+    The last output at each of the network's three coarsest strides (or fewer): that of a whole stage rather than of a
+    part of it, so that a residual sum is read and not one of its terms. A network of one stride, such as a vision
+    transformer, is read at equal steps through its blocks.
 
     Args:
         scorer: the network.
@@ -56,7 +56,7 @@ def choose_layers(scorer: Scorer, example: Tensor) -> tuple[str, ...]:
             "No module of the network gives features on a grid over the image; name them by `feature_layers`."
         )
     coarsest = sorted(of_stride)[-LAYERS:]
-    if len(coarsest) == LAYERS:
+    if len(coarsest) > 1:
         chosen = [_last_whole(of_stride[stride]) for stride in coarsest]
     else:
         blocks = _blocks(of_stride[coarsest[-1]])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wsloc.config import RefinementSettings
 from wsloc.errors import ItemError, UserError
+from wsloc.files.atomic import write_atomic
 from wsloc.learning.feature_layers import choose_layers
 from wsloc.learning.hypercolumns import Moments, Projection, dimensions_of, hypercolumns
 from wsloc.learning.pixel_classifier import BACKGROUND, UNKNOWN, PixelClassifier, Positions, fit
@@ -88,8 +89,7 @@ class SetClassifier:
         tensors["counts"] = torch.tensor(list(self.counts.values()))
         names = json.dumps({"layers": list(self.projections), "classes": list(self.counts)}).encode()
         tensors["names"] = torch.frombuffer(bytearray(names), dtype=torch.uint8)
-        # safetensors itself would make a file that no one else may read.
-        path.write_bytes(save(tensors, dict(metadata)))
+        write_atomic(path, save(tensors, dict(metadata)))
 
 
 def load(path: Path) -> SetClassifier:

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wsloc.classifiers import Views
+from wsloc.classifiers import View, Views
 from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.targets import find_module
 from wsloc.errors import UserError
 
 Found = Callable[[], dict[str, Tensor]]
+_MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @contextlib.contextmanager
@@ -36,6 +37,8 @@ def watched_features(network: nn.Module, images: Tensor, layers: Sequence[str]) 
     Raises:
         UserError: if there is no such layer; the function, if a layer did not run or gave no grid over the image.
     """
+    if layers and isinstance(network, torch.jit.ScriptModule):
+        raise UserError("The network is scripted, so its layers cannot be watched; give it as Python code.")
     kept: dict[str, Tensor] = {}
     watching = False
 
@@ -80,13 +83,27 @@ def average_features(views: Views, features: Sequence[Tensor]) -> NDArray[np.flo
     Raises:
         UserError: if no view shows the whole frame.
     """
+    require_whole_view(views)
     whole = [
         of_view.flip(-1) if view.mirrored else of_view
         for view, of_view in zip(views.views, features, strict=True)
-        if tuple(view.pixels.shape[1:]) == views.frame_hw
+        if _is_whole(view, views)
     ]
-    if not whole:
+    # What float16 cannot hold is its largest value.
+    return torch.stack(whole).mean(dim=0).clamp(-_MAX_FLOAT16, _MAX_FLOAT16).numpy().astype(np.float16)
+
+
+def require_whole_view(views: Views) -> None:
+    """Refuse views of parts alone.
+
+    Raises:
+        UserError: if no view shows the whole frame at its own scale.
+    """
+    if not any(_is_whole(view, views) for view in views.views):
         raise UserError(
-            "Features are wanted of the whole image, but no view shows it; choose other views than ten-crop."
+            "Features are wanted of the whole image, but no view shows it; choose other `views` than ten-crop."
         )
-    return torch.stack(whole).mean(dim=0).numpy().astype(np.float16)
+
+
+def _is_whole(view: View, views: Views) -> bool:
+    return tuple(view.pixels.shape[1:]) == views.frame_hw

@@ -52,9 +52,15 @@ class RefinerKind:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RefineStage:
-    """Gives images the maps of a fitted refiner."""
+    """Gives images the maps of a fitted refiner.
+
+    Attributes:
+        refiner: the refiner.
+        fingerprint: of its file.
+    """
 
     refiner: Refiner
+    fingerprint: str
     name: str = "refine"
     batch_size: int = 1
     on_device: bool = False
@@ -67,6 +73,8 @@ class RefineStage:
         return [self._refined(image) for image in images]
 
     def _refined(self, image: ImageMaps) -> ImageMaps | Failed:
+        if not image.maps:
+            return image  # Nothing was asked of the network, so there are no features either; the cut says why.
         try:
             return self.refiner(image)
         except ItemError as error:

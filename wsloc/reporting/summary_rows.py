@@ -42,7 +42,7 @@ def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[Summ
         SummaryRow("Images", f"{manifest['images']:,}" if isinstance(manifest.get("images"), int) else ""),
         SummaryRow("Device", str(manifest.get("device", ""))),
         SummaryRow("Duration", _duration_line(timing)),
-        SummaryRow("Learning", _learning_line(manifest)),
+        SummaryRow("Maps and learning", _learning_line(manifest)),
         SummaryRow("Commit", str(manifest.get("commit") or ""), code=True),
         SummaryRow("Command", shlex.join(map(str, manifest.get("command", ()))), code=True),
     ]

@@ -74,6 +74,7 @@ def open_run(
         "dataset_fingerprint": dataset.fingerprint(),
         **localizer.maps.identity(),
         "network_threads": plan.network,
+        **({"refiner_sha256": localizer.refine.fingerprint} if localizer.refine else {}),
     }
     folder = open_run_folder(
         settings,

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from wsloc.classifiers.preprocessing import MakeViews
+from wsloc.classifiers.scorer import scoring_mode
 from wsloc.config import RefinementSettings
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError, one_line
 from wsloc.files.part_archive import ArchiveWriter, archive_path
+from wsloc.pipeline.features import require_whole_view, watched_features
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
 from wsloc.pipeline.runner import Runner
 from wsloc.progress import Progress, silent
-from wsloc.registries import REFINERS
+from wsloc.registries import REFINERS, VIEWS
 from wsloc.runs.execute_run import Run
 from wsloc.runs.map_store import FEATURES, MAPS, add_features, add_maps
 from wsloc.runs.stored_maps import StoredMaps
@@ -52,6 +58,8 @@ def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: 
     if settings.fitted:
         path = Path(settings.refiner)
         layers = tuple(read_metadata(path)["layers"])
+        if settings.feature_layers not in ((), layers):
+            raise UserError(f"{path} was learned from the layers {', '.join(layers)}; leave out `feature_layers`.")
         return with_fitted(replace(localizer, maps=replace(localizer.network, layers=layers)), path)
     kind: RefinerKind = REFINERS[settings.refiner]
     if num_images < kind.min_images:
@@ -62,7 +70,19 @@ def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: 
     scorer, own = localizer.model.scorer, localizer.model.classifier.preprocessing
     example = torch.zeros(1, own.channels, *own.input_size_hw, device=scorer.device)
     layers = settings.feature_layers or kind.layers(scorer, example)
+    _check_features(localizer, layers, example)
     return replace(localizer, maps=replace(localizer.network, layers=layers))
+
+
+def _check_features(localizer: Localizer, layers: Sequence[str], example: Tensor) -> None:
+    """Refuse layers and views that give no features of the whole image, before the first one."""
+    scorer, preprocessing = localizer.model.scorer, localizer.model.classifier.preprocessing
+    with scoring_mode(scorer.network), torch.no_grad(), watched_features(scorer.network, example, layers) as features:
+        scorer.logits(example)
+        features()
+    assert localizer.read.views is not None
+    make_views: MakeViews = VIEWS[localizer.read.views]
+    require_whole_view(make_views(np.zeros((64, 96, 3), dtype=np.uint8), preprocessing))
 
 
 def learn_over_set(
@@ -131,7 +151,8 @@ def with_fitted(localizer: Localizer, path: Path) -> Localizer:
             f"{path} was learned from features of {kept['network']}, with other weights than those of "
             f"{own['network']}; give the same network, or fit the refiner again."
         )
-    return replace(localizer, refine=RefineStage(REFINERS[kept["refiner"]].load(path)))
+    fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(localizer, refine=RefineStage(REFINERS[kept["refiner"]].load(path), fingerprint))
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -145,9 +166,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
             kept = (file.metadata() or {}).get(ABOUT)
     except (OSError, SafetensorError) as error:
         raise UserError(f"The refiner {path} cannot be read: {one_line(error)}.") from error
-    if kept is None:
+    about: Any = None
+    with contextlib.suppress(ValueError):
+        about = json.loads(kept or "")
+    if not isinstance(about, dict) or not {"refiner", "layers", "network", "network_sha256"} <= about.keys():
         raise UserError(f"{path} is not a fitted refiner; use the {FITTED} of a run with `refiner`.")
-    about: dict[str, Any] = json.loads(kept)
     return about
 
 

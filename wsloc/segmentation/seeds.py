@@ -57,10 +57,10 @@ def make_seeds(
 def value_seeds(
     saliency: NDArray[np.float32], foreground_value: float, background_value: float, threshold: float
 ) -> NDArray[np.uint8]:
-    """The trimap of a map whose values mean something by themselves, such as probabilities.
+    """The trimap of a map whose values can be compared, such as probabilities.
 
     Args:
-        saliency: float32 ``(H, W)`` in [0, 1]; NaN where undecided.
+        saliency: float32 ``(H, W)``, >= 0, maximum 1; NaN where undecided.
         foreground_value: pixels above it are foreground seeds.
         background_value: pixels below it are background seeds.
         threshold: of the others, those above it are probable foreground.

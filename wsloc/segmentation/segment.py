@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError, one_line
-from wsloc.segmentation.graphcut import grabcut, graphcut_2013
-from wsloc.segmentation.seeds import make_seeds, value_seeds
+from wsloc.segmentation.graphcut import GMM_COMPONENTS, grabcut, graphcut_2013
+from wsloc.segmentation.seeds import FOREGROUND, PROBABLE_FOREGROUND, make_seeds, value_seeds
 
 if TYPE_CHECKING:
     import torch
@@ -97,8 +97,15 @@ def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmen
 
 
 def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) -> Segmentation:
-    """Seeds where the map is sure by its values, not by their ranks; then iterated GrabCut."""
+    """Seeds where the map is sure by its values, not by their ranks; then iterated GrabCut.
+
+    Where one side has too few pixels for a color model, as on a close-up that fills the image, there is nothing to
+    cut: the mask is the probable foreground.
+    """
     trimap = value_seeds(item.saliency, settings.foreground_value, settings.background_value, settings.threshold)
+    foreground = np.isin(trimap, (FOREGROUND, PROBABLE_FOREGROUND))
+    if min(foreground.sum(), (~foreground).sum()) < GMM_COMPONENTS:
+        return Segmentation(foreground, trimap)
     return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
 
 
