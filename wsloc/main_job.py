@@ -16,7 +16,8 @@ from wsloc.judging.run_summary import RunSummary, write_summary
 from wsloc.pipeline import Localizer, make_localizer
 from wsloc.progress import Progress, silent
 from wsloc.runs.execute_run import Run, execute, finish, open_run
-from wsloc.runs.learn_over_set import discard_spool, for_refiner, learn_over_set
+from wsloc.runs.fitted_refiner import for_refiner
+from wsloc.runs.learn_over_set import discard_spool, learn_over_set
 from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
 from wsloc.threads import ThreadPlan, plan_threads

@@ -21,7 +21,7 @@ from wsloc.errors import ItemError, UserError
 from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
 from wsloc.progress import Progress, silent
 from wsloc.records import AskedClasses
-from wsloc.runs.learn_over_set import for_refiner
+from wsloc.runs.fitted_refiner import for_refiner
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.seeding import stable_hash
 from wsloc.threads import applied, plan_threads
