@@ -83,7 +83,7 @@ def test_views_of_another_scale_are_left_out(tiny_flags: list[str]) -> None:
 
 def test_crops_show_no_whole_image(tiny_flags: list[str]) -> None:
     dataset, localizer = opened([*tiny_flags, *FAST, "--views", "ten-crop"])
-    with pytest.raises(UserError, match="no view shows it; choose other views than ten-crop"):
+    with pytest.raises(UserError, match="no view shows it; choose other `views` than ten-crop"):
         computed(localizer, dataset)
 
 

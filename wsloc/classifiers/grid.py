@@ -10,6 +10,8 @@ from torch import Tensor
 from wsloc.errors import UserError
 
 _MAX_PREFIX_TOKENS = 16
+_NEARLY = 0.02
+"""Logarithm of the ratio of two aspects."""
 
 
 def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
@@ -27,13 +29,11 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
     height, width = image_hw
     if features.ndim == 4:
         _, first, second, third = features.shape
-        readings = (second, third), (first, second)
-        # How far each reading's cells are from the image's aspect, in cells times pixels and as a ratio.
-        as_first, as_last = (abs(h * width - w * height) for h, w in readings)
-        ratio_first, ratio_last = (abs(math.log(h * width / (w * height))) for h, w in readings)
-        # Sides are rounded to whole cells. Where both readings fit within that, the one of more channels is meant.
-        ambiguous = 0 < as_first <= max(height, width) >= as_last
-        channels_first = first >= third if ambiguous else ratio_first <= ratio_last
+        # How far each reading's cells are from the image's aspect.
+        off_first, off_last = (abs(math.log(h * width / (w * height))) for h, w in ((second, third), (first, second)))
+        # Sides are rounded to whole cells. Where both readings fit nearly, the one of more channels is meant.
+        ambiguous = 0 < off_first < _NEARLY > off_last
+        channels_first = first >= third if ambiguous else off_first <= off_last
         return features if channels_first else features.permute(0, 3, 1, 2)
     if features.ndim == 3:
         for prefix in range(min(_MAX_PREFIX_TOKENS, features.shape[1] - 1)):
