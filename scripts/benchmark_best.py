@@ -36,6 +36,7 @@ Groups = dict[str, NDArray[np.bool_]]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_flags(parser)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, help="torchvision names (default: all three)")
     parser.set_defaults(runs=Path("runs/benchmark-best"))
     options = parser.parse_args()
     table = make_table(options, read_truth(options))
@@ -72,7 +73,7 @@ def make_table(options: argparse.Namespace, truth: dict[str, GroundTruth]) -> st
     lines = [f"| network | preset | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
     center = judge_baseline(six, BASELINES["center box"])
     lines.append(row("none", "center box", center, None, judge_baseline(whole, BASELINES["center box"]), groups))
-    for network in NETWORKS:
+    for network in options.networks:
         before = None
         for preset in PRESETS:
             folder = run(options, network, preset)
