@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from benchmark_runs import finished, weights_flags
-from benchmark_voc import CLASSES, LISTS, NETWORKS, add_data_flags
+from benchmark_voc import CLASSES, NETWORKS, add_data_flags, data_flags, read_truth
 from markdown_page import fill
 from numpy.typing import NDArray
 
-from wsloc.cli.options import parse_localize
-from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, estimate
 from wsloc.evaluation.corloc import IOU_THRESHOLD, class_wise, per_class_corloc
 from wsloc.evaluation.items import judged_items
@@ -39,28 +37,14 @@ def main() -> int:
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="torchvision names (default: all three)")
     parser.set_defaults(runs=Path("runs/benchmark-best"))
     options = parser.parse_args()
-    table = make_table(options, read_truth(options))
+    table = make_table(options, read_truth(options, "val", classes=()))
     fill("benchmark_best", table)
     print(table)
     return 0
 
 
-def data_flags(options: argparse.Namespace) -> list[str]:
-    return [
-        *("--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", options.split),
-        *("--ids", str(LISTS / "val.txt")),
-    ]  # fmt: skip
-
-
-def read_truth(options: argparse.Namespace) -> dict[str, GroundTruth]:
-    config = parse_localize(data_flags(options))
-    truth = read_ground_truth(config.data, open_dataset(config.data))
-    assert truth is not None
-    return truth.images
-
-
 def run(options: argparse.Namespace, network: str, preset: str) -> Path:
-    flags = [*data_flags(options), "--arch", network, "--preset", preset]
+    flags = [*data_flags(options, "val", classes=()), "--arch", network, "--preset", preset]
     return finished(options.runs / f"{network}-{preset}", "localize", [*flags, *weights_flags(options, network)])
 
 

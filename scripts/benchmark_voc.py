@@ -78,15 +78,16 @@ def run(options: argparse.Namespace, network: str, part: str, segmenter: str, th
     return finished(folder, "localize", [*flags, *weights_flags(options, network)])
 
 
-def data_flags(options: argparse.Namespace, part: str) -> list[str]:
+def data_flags(options: argparse.Namespace, part: str, classes: Sequence[str] = CLASSES) -> list[str]:
+    """The images of a part; no classes for all of them."""
     return [
         *("--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", options.split),
-        *("--ids", str(LISTS / f"{part}.txt"), "--classes", *CLASSES),
+        *("--ids", str(LISTS / f"{part}.txt"), *(["--classes", *classes] if classes else [])),
     ]  # fmt: skip
 
 
-def read_truth(options: argparse.Namespace, part: str) -> dict[str, GroundTruth]:
-    config = parse_localize(data_flags(options, part))
+def read_truth(options: argparse.Namespace, part: str, classes: Sequence[str] = CLASSES) -> dict[str, GroundTruth]:
+    config = parse_localize(data_flags(options, part, classes))
     truth = read_ground_truth(config.data, open_dataset(config.data))
     assert truth is not None
     return truth.images

@@ -218,7 +218,7 @@ def _usable(stream: Stream) -> Iterator[ImageMaps]:
     )
 
 
-def _allowed(shown: Mapping[str, object] | list[str], names: list[str]) -> Tensor:
+def _allowed(shown: Mapping[str, object], names: list[str]) -> Tensor:
     return torch.tensor([True, *(name in shown for name in names)])
 
 
