@@ -70,7 +70,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "boxes at 0.5": {THRESHOLD: 0.5},
     "boxes at 0.7": {THRESHOLD: 0.7},
 }
-SIZES, DRAWS = (20, 40, 80, 160, 320), 5
+SIZES, DRAWS = (10, 20, 40, 80, 160, 320), 5
 
 
 @dataclass(frozen=True)
