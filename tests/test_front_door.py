@@ -105,6 +105,8 @@ def test_results_convert_to_supervision(image: np.ndarray, network: nn.Module) -
         ({"segmenter": "grab"}, "There is no segmenter 'grab'"),
         ({"views": "none"}, "There is no choice of views 'none'"),
         ({"smoothing": 7}, "`smoothing` must be between 0 and 0.2"),
+        ({"components": 0}, "`components` must be all or a whole number of at least 1, not 0"),
+        ({"components": "each"}, "`components` must be all or a whole number of at least 1, not 'each'"),
     ],
 )
 def test_wrong_names_are_a_sentence(
