@@ -116,6 +116,15 @@ def test_wrong_names_are_a_sentence(
         wsloc.localize(image, "red", model=network, class_names=NAMES, input_size=32, **settings)  # type: ignore[arg-type]
 
 
+def test_all_components(image: np.ndarray, network: nn.Module) -> None:
+    settings = {"model": network, "class_names": NAMES, "input_size": 32, "segmenter": "threshold", "smoothing": 0}
+    one = wsloc.localize(image, "red", **settings)
+    every = wsloc.localize(image, "red", **settings, components="all", component_area_fraction=0)
+    assert len(one) == 1 < len(every)
+    assert every.records[0].box_xyxy == one.records[0].box_xyxy
+    assert [record.index for record in every.records] == list(range(len(every)))
+
+
 @pytest.mark.parametrize("method", ["gradient", "cam", "grad-cam"])
 def test_maps_of_a_batch_are_those_of_its_images(method: str, network: nn.Module) -> None:
     batch = torch.randn((3, 3, 24, 32), generator=torch.Generator().manual_seed(1))
