@@ -105,13 +105,13 @@ def made_box(image_id: str, class_name: str, component: int = 0) -> Localization
     )
 
 
-def test_boxes_of_a_run_count_once_an_item_and_failed_images_are_left_out(tmp_path: Path) -> None:
+def test_all_components_of_a_run_are_learned_and_failed_images_are_left_out(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
     boxes = [made_box("00.png", "red"), made_box("00.png", "red", 1), made_box("01.png", "green")]
     boxes.append(made_box("01.png", "blue"))
     labels = from_localizations(dataset, boxes, CLASSES, without=["02.png"])
     assert [(boxed.image.image_id, boxed.classes.tolist()) for boxed in labels.images] == [
-        ("00.png", [1]),
+        ("00.png", [1, 1]),
         ("01.png", [2]),
     ]
     assert labels.problems == ("02.png: a labeled class has no box, so the image was left out",)

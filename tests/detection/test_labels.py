@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,13 @@ Objects = dict[str, list[tuple[str, tuple[int, int, int, int]]]]
 
 
 def write_run(path: Path, images: Path, objects: Objects, **manifest: Any) -> Path:
-    """A run of the true boxes and of a further component of the first item."""
+    """A run of the true boxes."""
     dataset, _ = as_dataset(images, objects)
     records = [
         detection(image, name, tuple(map(float, box)), 0.5, (96, 96), method="cam")
         for image in dataset.images
         for name, box in objects[image.file]
     ]
-    records.insert(1, dataclasses.replace(records[0], index=1, box_xyxy=(0.0, 0.0, 5.0, 5.0)))
     path.mkdir()
     lines = map(to_line, records)
     (path / "localizations.jsonl").write_text("".join(lines))
@@ -83,6 +81,24 @@ def test_three_sources_of_the_same_boxes(tmp_path: Path, made: tuple[Path, Objec
         assert {(files[image_id], name, record.box_xyxy) for (image_id, name), record in by_item.items()} == {
             (file, name, box) for file, own in objects.items() for name, box in own
         }
+
+
+def test_all_components_are_learned_and_the_largest_is_the_one_of_its_item(
+    tmp_path: Path, made: tuple[Path, Objects, DataSettings]
+) -> None:
+    """As an export of the same run has them: an object without a label would be learned as background."""
+    images, objects, settings = made
+    run = write_run(tmp_path / "run", images, objects)
+    records = [json.loads(line) for line in (run / "localizations.jsonl").read_text().splitlines()]
+    records.insert(1, {**records[0], "index": 1, "box_xyxy": [0.0, 0.0, 5.0, 5.0]})
+    (run / "localizations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    labels = labels_of_run(read_boxes_of_run(run), settings)
+    first = labels.boxed.images[0]
+    own = [tuple(map(float, box)) for _, box in objects["00.png"]]
+    assert [tuple(box) for box in first.boxes_xyxy.tolist()] == [own[0], (0, 0, 5, 5), *own[1:]]
+    assert first.classes[0] == first.classes[1]
+    by_item, _ = boxes_by_item(labels)
+    assert [record.box_xyxy for record in by_item.values()][: len(own)] == own
 
 
 def test_one_box_of_a_class_and_none_of_an_unreadable_image(made: tuple[Path, Objects, DataSettings]) -> None:

@@ -106,11 +106,11 @@ def from_localizations(
     drop_empty: bool = False,
     without: Iterable[str] = (),
 ) -> BoxedImages:
-    """Images with the boxes that were found on them, of each item the first alone.
+    """Images with the boxes that were found on them, all components of an item among them.
 
     Args:
         dataset: the images.
-        localizations: boxes on other images, of other classes and of further components are left out.
+        localizations: boxes on other images and of other classes are left out.
         class_names: in the order of the detector's classes.
         drop_empty: leave out images without a box.
         without: ids of images to leave out, because one of their objects has no box and would count as background.
@@ -121,7 +121,7 @@ def from_localizations(
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
     found: dict[str, list[Box]] = {image.image_id: [] for image in dataset.images}
     for record in localizations:
-        if record.index == 0 and record.class_name in index_of and record.image_id in found:
+        if record.class_name in index_of and record.image_id in found:
             found[record.image_id].append(record)
     left_out = frozenset(without)
     images = tuple(
