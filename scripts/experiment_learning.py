@@ -32,7 +32,7 @@ from wsloc.datasets import asked_classes, open_dataset
 from wsloc.devices import choose_device
 from wsloc.evaluation.corloc import IOU_THRESHOLD, per_class_corloc
 from wsloc.evaluation.items import judged_items
-from wsloc.evaluation.judging import Judged, judge_localizations, true_boxes
+from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.learning import hypercolumns, pixel_classifier, set_classifier
 from wsloc.pipeline import Localizer, localize_images, make_localizer
 from wsloc.pipeline.refine_stage import RefineStage
@@ -198,11 +198,15 @@ def learned_boxes(material: Material, seed: int, threshold: float | None) -> lis
         return [box for result in results for item in result.items for box in item.localizations]
 
 
-def judge(material: Material, boxes: Sequence[BoxRecord], classes: Sequence[str] | None = None) -> Judged:
-    """Boxes against the truth of the set's images."""
+def truth_of(material: Material, classes: Sequence[str] | None = None) -> TrueBoxes:
+    """The true boxes of the set's images."""
     own = {image.image_id: material.truth[image.image_id] for image in material.images}
-    true = true_boxes(judged_items(own, classes), own)
-    return judge_localizations(true, boxes)
+    return true_boxes(judged_items(own, classes), own)
+
+
+def judge(material: Material, boxes: Sequence[BoxRecord], classes: Sequence[str] | None = None) -> Judged:
+    """Boxes against them."""
+    return judge_localizations(truth_of(material, classes), boxes)
 
 
 def kept(path: Path, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
