@@ -1,7 +1,8 @@
 """What a detector is trained on: images with true boxes or pseudo-labels.
 
 A class is an index from 1 on; 0 is the background. Regions to be ignored are neither object nor background: crowd
-regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, and difficult objects of VOC.
+regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, difficult objects of VOC, and the
+least certain boxes of a run.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.detection.uncertain import least_certain
 from wsloc.errors import UserError, listed
-from wsloc.records import Box, GroundTruth, ImageRecord
+from wsloc.records import BoxRecord, GroundTruth, ImageRecord, Pair
 
 _MAX_NAMED = 5
 
@@ -100,39 +102,45 @@ def from_truth(
 
 def from_localizations(
     dataset: Dataset,
-    localizations: Iterable[Box],
+    localizations: Iterable[BoxRecord],
     class_names: Sequence[str],
     *,
     drop_empty: bool = False,
+    ignore_fraction: float = 0.0,
     without: Iterable[str] = (),
 ) -> BoxedImages:
     """Images with the boxes that were found on them, of each item the first alone.
+
+    An image whose boxes are all ignored has none to learn, but it is no negative there either.
 
     Args:
         dataset: the images.
         localizations: boxes on other images, of other classes and of further components are left out.
         class_names: in the order of the detector's classes.
-        drop_empty: leave out images without a box.
+        drop_empty: leave out images without a box, also those whose boxes are all ignored.
+        ignore_fraction: of the boxes of each class, the least certain first, which become ignored regions; in [0, 1).
         without: ids of images to leave out, because one of their objects has no box and would count as background.
 
     Raises:
         UserError: if no box is left.
     """
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
-    found: dict[str, list[Box]] = {image.image_id: [] for image in dataset.images}
-    for record in localizations:
-        if record.index == 0 and record.class_name in index_of and record.image_id in found:
-            found[record.image_id].append(record)
     left_out = frozenset(without)
+    found: dict[str, list[BoxRecord]] = {
+        image.image_id: [] for image in dataset.images if image.image_id not in left_out
+    }
+    used = [
+        record
+        for record in localizations
+        if record.index == 0 and record.class_name in index_of and record.image_id in found
+    ]
+    for record in used:
+        found[record.image_id].append(record)
+    ignored = least_certain(used, ignore_fraction)
     images = tuple(
-        BoxedImage(
-            image,
-            boxes.as_boxes([record.box_xyxy for record in found[image.image_id]]),
-            np.array([index_of[record.class_name] for record in found[image.image_id]], dtype=np.int64),
-            np.zeros((0, 4)),
-        )
+        _found_on(image, found[image.image_id], index_of, ignored)
         for image in dataset.images
-        if image.image_id not in left_out
+        if image.image_id in found
     )
     problems = tuple(
         f"{image.file}: a labeled class has no box, so the image was left out"
@@ -214,6 +222,19 @@ def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
 def labels_by_image(truth: Mapping[str, GroundTruth]) -> dict[str, tuple[str, ...]]:
     """The classes that each image has a box of."""
     return {image_id: tuple(dict.fromkeys(own.class_names)) for image_id, own in truth.items()}
+
+
+def _found_on(
+    image: ImageRecord, found: Sequence[BoxRecord], index_of: Mapping[str, int], ignored: frozenset[Pair]
+) -> BoxedImage:
+    learned = [record for record in found if (record.image_id, record.class_name) not in ignored]
+    rest = [record for record in found if (record.image_id, record.class_name) in ignored]
+    return BoxedImage(
+        image,
+        boxes.as_boxes([record.box_xyxy for record in learned]),
+        np.array([index_of[record.class_name] for record in learned], dtype=np.int64),
+        boxes.as_boxes([record.box_xyxy for record in rest]),
+    )
 
 
 def _boxed(record: ImageRecord, own: GroundTruth, index_of: Mapping[str, int]) -> BoxedImage:
