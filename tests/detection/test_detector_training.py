@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -137,13 +138,14 @@ def test_a_huge_gradient_moves_the_weights_no_farther_than_the_limit(labels: Box
 
 
 @pytest.mark.slow
-def test_the_default_learning_rate_stands_weights_with_folded_batch_normalization(shared: Path, tmp_path: Path) -> None:
-    """Without a limit to the gradient, the loss was no longer finite after 13 of these steps."""
+def test_the_default_learning_rate_stands_weights_with_folded_batch_normalization(shared: Path) -> None:
+    """Without a limit to the gradient, the loss was above 60 in the 11th step, and not finite in the 14th."""
     boxed = labels_of_truth(DataSettings(dataset="voc", root=shared, split="train", limit=96)).boxed
     weights = str(shared / "weights" / "mobilenet_v2.pth")
     detector = DetectorSettings("fasterrcnn_mobilenet_v2_320_fpn", weights, image_size=224)
-    found = fit_detector(tmp_path, boxed, detector, TrainingSettings(epochs=2, device="cpu"), CPU)
-    assert found.history[1].train_loss < found.history[0].train_loss < 5
+    model = build_detector(detector, boxed.class_names)
+    trainer = make_trainer(model, boxed, detector, TrainingSettings(epochs=4, device="cpu"), CPU)
+    assert max(step.loss for step in islice(loop.train(trainer), 14)) < 20
 
 
 def test_a_state_of_another_detector_is_refused(labels: BoxedImages, tmp_path: Path) -> None:
