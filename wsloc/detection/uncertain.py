@@ -12,8 +12,8 @@ def least_certain(records: Iterable[BoxRecord], fraction: float) -> frozenset[Pa
     """The items whose boxes rank lowest among the boxes of their class.
 
     Classes are ranked one by one, because the scores of one tend to lie above those of another. A box that a detector
-    found ranks above one that it did not replace, whose quality or score is on another scale; among themselves, they
-    rank by quality, or by the detector's score.
+    found ranks above one that none has replaced, whose quality is on another scale; among its kind, a box ranks by its
+    score or quality.
 
     Args:
         records: at most one box for each item.
