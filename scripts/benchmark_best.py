@@ -43,9 +43,15 @@ def main() -> int:
     return 0
 
 
-def run(options: argparse.Namespace, network: str, preset: str) -> Path:
-    flags = [*data_flags(options, "val", classes=()), "--arch", network, "--preset", preset]
-    return finished(options.runs / f"{network}-{preset}", "localize", [*flags, *weights_flags(options, network)])
+def run(options: argparse.Namespace, network: str, preset: str, part: str = "val") -> Path:
+    """The run folder of a network and preset, with its maps; computed unless it is complete."""
+    folder: Path = options.runs / f"{network}-{preset}-{part}"
+    return finished(folder, "localize", [*run_flags(options, network, preset, part), "--save-maps"])
+
+
+def run_flags(options: argparse.Namespace, network: str, preset: str, part: str) -> list[str]:
+    flags = [*data_flags(options, part, classes=()), "--arch", network, "--preset", preset]
+    return [*flags, *weights_flags(options, network)]
 
 
 def make_table(options: argparse.Namespace, truth: dict[str, GroundTruth]) -> str:

@@ -1,10 +1,11 @@
 """The quality figure of docs/benchmarks.md: which label-free score ranks boxes best, chosen on train, reported on val.
 
-Localizes all classes of VOC12-animals-920 and writes, image by image, each box with its score by every candidate, so
-that a killed benchmark resumes. Candidates see image, map, mask and probability, never a true box. Delete
-the folder --runs after a change to the code that it measures.
+Localizes all classes of VOC12-animals-920 by a preset, cuts the maps again, and writes, image by image, each box with
+its score by every candidate, so that a killed benchmark resumes. Candidates see image, map, mask and probability, never
+a true box. Delete the folder --runs after a change to the code that it measures.
 
     python scripts/benchmark_quality.py --root data --split trainval --weights-dir weights
+    python scripts/benchmark_quality.py --root data --split trainval --weights-dir weights --preset best
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_best import PRESETS, run, run_flags
 from benchmark_methods import read_records
-from benchmark_runs import weights_flags
-from benchmark_voc import LISTS, NETWORKS, add_data_flags
+from benchmark_voc import NETWORKS, add_data_flags
 from markdown_page import PAGE, fill
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -29,13 +30,15 @@ from tqdm import tqdm
 from wsloc import boxes
 from wsloc.cli.options import parse_localize
 from wsloc.config import LocalizeConfig
-from wsloc.datasets import Dataset, asked_classes, open_dataset, read_ground_truth
+from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.devices import choose_device
 from wsloc.errors import ItemError
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, half_difference, judge_boxes, kept_curve, overall, rank
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import ItemResult, localize_images, make_localizer
+from wsloc.pipeline import ItemResult, Localizer, localize_images
 from wsloc.records import GroundTruth, Localization
+from wsloc.runs.stored_maps import make_recutter
 from wsloc.seeding import stable_hash
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
 from wsloc.threads import applied, plan_threads
@@ -43,6 +46,7 @@ from wsloc.threads import applied, plan_threads
 SHIFTED_SEEDS = ((0.975, 0.45), (0.90, 0.15))
 """Foreground and background quantiles: both fewer foreground and more background than the default, and the reverse."""
 THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4)
+SPREAD_THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
 PERSON = "person"
 
 
@@ -84,6 +88,21 @@ def thresholds_iou(found: Evidence) -> float:
     return float(np.mean([mask_iou(found.mask, found.saliency > fraction * peak) for fraction in THRESHOLDS]))
 
 
+def box_stability(found: Evidence) -> float:
+    """The mean IoU with the boxes of the map at thresholds that are spread over its range."""
+    peak = found.saliency.max()
+    ious = []
+    for fraction in SPREAD_THRESHOLDS:
+        (component,) = largest_components(found.saliency > fraction * peak)
+        ious.append(boxes.paired_iou(found.box_xyxy, component.box_xyxy)[0])
+    return float(np.mean(ious))
+
+
+def filled(found: Evidence) -> float:
+    """Fraction of the box that the mask fills."""
+    return float(found.mask.sum() / boxes.area(found.box_xyxy)[0])
+
+
 def stability(found: Evidence) -> float:
     """The mean IoU with the boxes of GrabCut from shifted seeds."""
     ious = []
@@ -110,11 +129,14 @@ CANDIDATES: dict[str, Callable[[Evidence], float]] = {
     "IoU of mask and most salient pixels": most_salient_iou,
     "IoU of mask and map, over thresholds": thresholds_iou,
     "stability under shifted seeds": stability,
+    "IoU of boxes, over thresholds": box_stability,
+    "mask / box": filled,
     "cosine of map and mask": lambda found: agreement(found.saliency, found.mask),
 }
 PRODUCTS = {
     "cosine x class probability": ("cosine of map and mask", "class probability"),
     "cosine x stability": ("cosine of map and mask", "stability under shifted seeds"),
+    "IoU of boxes x mask / box": ("IoU of boxes, over thresholds", "mask / box"),
 }
 OWN = "cosine of map and mask"
 """What wsloc writes as ``quality``."""
@@ -125,15 +147,17 @@ REPORTED = (OWN, "class probability")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_flags(parser)
-    parser.set_defaults(runs=Path("runs/benchmark-quality"))
+    parser.set_defaults(runs=Path("runs/benchmark-best"))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="only these")
+    parser.add_argument("--preset", choices=PRESETS, default="default", help="how the boxes are made")
     options = parser.parse_args()
     judged = {
         (network, part): judge(options, network, part) for part in ("train", "val") for network in options.networks
     }
     text = "\n".join([*train_table(options, judged), "", *val_table(options, judged)])
-    fill("benchmark_quality", text)
-    draw(options, judged, PAGE.parent / "images" / "kept_curve.png")
+    suffix = "" if options.preset == "default" else f"_{options.preset}"
+    fill(f"benchmark_quality{suffix}", text)
+    draw(options, judged, PAGE.parent / "images" / f"kept_curve{suffix}.png")
     print(text)
     return 0
 
@@ -152,9 +176,11 @@ class Scored:
 
 def judge(options: argparse.Namespace, network: str, part: str) -> dict[str, Scored]:
     """The boxes of all classes, and those of all but person."""
-    config = config_of(options, network, part)
+    config = parse_localize(run_flags(options, network, options.preset, part))
     dataset = open_dataset(config.data)
-    records = compute(options, config, dataset, f"{network}-{part}", tuple(CANDIDATES) if part == "train" else REPORTED)
+    localizer = make_recutter(config, run(options, network, options.preset, part))
+    path = options.runs / f"quality-{network}-{options.preset}-{part}.jsonl"
+    records = compute(localizer, config, dataset, path, tuple(CANDIDATES) if part == "train" else REPORTED)
     truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     every = [item for record in records for item in record["items"]]
@@ -174,27 +200,14 @@ def scored(items: list[dict[str, Any]], truth: dict[str, GroundTruth]) -> Scored
     return Scored(judged, scores)
 
 
-def config_of(options: argparse.Namespace, network: str, part: str) -> LocalizeConfig:
-    flags = ["--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", options.split]
-    flags += ["--ids", str(LISTS / f"{part}.txt"), "--arch", network]
-    flags += weights_flags(options, network)
-    return parse_localize(flags)
-
-
 def compute(
-    options: argparse.Namespace, config: LocalizeConfig, dataset: Dataset, name: str, candidates: Sequence[str]
+    localizer: Localizer, config: LocalizeConfig, dataset: Dataset, path: Path, candidates: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One record per image, read from the file of that name or computed and appended to it."""
-    path: Path = options.runs / f"{name}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """One record per image, read from the file or computed and appended to it."""
     records = read_records(path)
     missing = dataset.images[len(records) :]
-    if not missing:
-        return records
-    localizer = make_localizer(config, asked_classes(config.data, dataset))
-    plan = plan_threads(localizer.model.scorer.device)
-    with applied(plan) as pool, path.open("a", encoding="ascii") as file:
-        for result in tqdm(localize_images(localizer, missing, pool), name, total=len(missing), unit="image"):
+    with applied(plan_threads(choose_device(config.compute.device))) as pool, path.open("a", encoding="ascii") as file:
+        for result in tqdm(localize_images(localizer, missing, pool), path.stem, total=len(missing), unit="image"):
             items = [record for item in result.items for record in records_of(item, config.compute.seed, candidates)]
             records.append({"image_id": result.image.image_id, "items": items})
             file.write(json.dumps(records[-1]) + "\n")

@@ -70,6 +70,28 @@ def test_the_command_of_the_readme(
     assert len(list((run / "overlays").glob("*.jpg"))) >= 3
 
 
+@pytest.mark.usefixtures("demo")
+def test_all_components(demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--dataset", "demo", "--root", str(demo_root), "--limit", "30", "--save-maps"]
+    assert run_verb("localize", [*flags, "--out", "one"]) == 0
+    assert run_verb("localize", ["--maps", "one", "--components", "all", "--out", "all"]) == 0
+    for run in ("one", "all"):
+        assert run_verb("evaluate", [run]) == 0
+    figures = {
+        run: {
+            name: value["value"]
+            for name, value in json.loads(Path(run, "metrics.json").read_text())["rows"][0]["metrics"].items()
+        }
+        for run in ("one", "all")
+    }
+    counts = {run: json.loads(Path(run, "manifest.json").read_text())["counts"] for run in ("one", "all")}
+    assert counts["one"]["items"] == counts["one"]["boxes"] == counts["all"]["items"] < counts["all"]["boxes"]
+    assert figures["one"]["CorLoc class-wise"] == figures["all"]["CorLoc class-wise"]
+    assert figures["one"]["box recall pooled"] <= figures["all"]["box recall pooled"]
+    assert figures["all"]["box precision pooled"] < figures["one"]["box precision pooled"]
+
+
 def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer], demo_root: Path) -> None:
     """The map of a wrong class, and that of an untrained network, are far worse than the right one."""
     dataset, localizer = demo

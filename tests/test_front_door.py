@@ -105,6 +105,8 @@ def test_results_convert_to_supervision(image: np.ndarray, network: nn.Module) -
         ({"segmenter": "grab"}, "There is no segmenter 'grab'"),
         ({"views": "none"}, "There is no choice of views 'none'"),
         ({"smoothing": 7}, "`smoothing` must be between 0 and 0.2"),
+        ({"components": 0}, "`components` must be all or a whole number of at least 1, not 0"),
+        ({"components": "each"}, "`components` must be all or a whole number of at least 1, not 'each'"),
     ],
 )
 def test_wrong_names_are_a_sentence(
@@ -112,6 +114,15 @@ def test_wrong_names_are_a_sentence(
 ) -> None:
     with pytest.raises(wsloc.UserError, match=sentence):
         wsloc.localize(image, "red", model=network, class_names=NAMES, input_size=32, **settings)  # type: ignore[arg-type]
+
+
+def test_all_components(image: np.ndarray, network: nn.Module) -> None:
+    settings = {"model": network, "class_names": NAMES, "input_size": 32, "segmenter": "threshold", "smoothing": 0}
+    one = wsloc.localize(image, "red", **settings)
+    every = wsloc.localize(image, "red", **settings, components="all", component_area_fraction=0)
+    assert len(one) == 1 < len(every)
+    assert every.records[0].box_xyxy == one.records[0].box_xyxy
+    assert [record.index for record in every.records] == list(range(len(every)))
 
 
 @pytest.mark.parametrize("method", ["gradient", "cam", "grad-cam"])

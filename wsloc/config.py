@@ -280,8 +280,8 @@ class SegmentationSettings:
     threshold: float = 0.25
     """threshold, grabcut-by-value: fraction of the map's maximum above which a pixel is (probable) foreground (0 to
     1)"""
-    components: int = 1
-    """maximum number of connected components that become boxes, largest first (>= 1)"""
+    components: Annotated[int | Literal["all"], tyro.conf.arg(metavar="N|all")] = 1
+    """maximum number of connected components that become boxes, largest first (>= 1), or all"""
     component_area_fraction: float = 0.01
     """minimum area of the second and later components, as a fraction of the image (0 to 1)"""
 
@@ -306,7 +306,10 @@ class SegmentationSettings:
         require_range(self, "working_size", 32, 4096, unit=" pixels")
         require_range(self, "cut_iterations", 1, 100)
         require(0 < self.threshold < 1, f"`threshold` must be between 0 and 1, not {self.threshold}.")
-        require_range(self, "components", 1)
+        require(
+            self.components == "all" or (isinstance(self.components, int) and self.components >= 1),
+            f"`components` must be all or a whole number of at least 1, not {self.components!r}.",
+        )
         require_range(self, "component_area_fraction", 0, 1)
 
 

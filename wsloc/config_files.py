@@ -166,7 +166,8 @@ def _typed(group: type[Any], name: str, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
-    if isinstance(value, str) and choices and value not in choices:
+    # A number or a word: its group says what is wrong with it.
+    if isinstance(value, str) and choices and int not in kinds and value not in choices:
         close = did_you_mean(value, choices)
         raise UserError(f"`{name}` must be one of {', '.join(choices)}, not {value!r}{f'; {close}' if close else '.'}")
     return value

@@ -37,6 +37,8 @@ def test_the_whole_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     found, tested = files_of("found"), files_of("trained")
     assert found["localizations.jsonl"].count(b"\n") > 4
     assert all(found[name] == tested[name] for name in ("localizations.jsonl", "items.csv", "metrics.json"))
+    assert b"CorLoc class-wise" in found["metrics.json"]
+    assert b"box recall" not in found["metrics.json"]
     manifest = json.loads(Path("found/manifest.json").read_text())
     assert manifest["complete"]
     assert manifest["images"] == 4

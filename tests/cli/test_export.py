@@ -21,8 +21,9 @@ FORMATS = ("coco", "voc", "yolo", "imagefolder", "label-studio", "cvat")
 
 @pytest.fixture
 def run(tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]) -> Path:
-    """A run over twelve images."""
-    assert run_verb("localize", [*tiny_flags, "--limit", "12", "--components", "2", "--out", "run"]) == 0
+    """A run over twelve images, with several boxes of a class on some."""
+    flags = [*tiny_flags, "--limit", "12", "--components", "all", "--component-area-fraction", "0.001"]
+    assert run_verb("localize", [*flags, "--out", "run"]) == 0
     capsys.readouterr()
     return tiny / "run"
 
@@ -37,6 +38,7 @@ def test_all_formats_and_what_to_type_next(run: Path, capsys: pytest.CaptureFixt
         "cvat": ("instances_default.json as COCO 1.0",),
     }
     count = len((run / "localizations.jsonl").read_text().splitlines())
+    assert count > json.loads((run / "manifest.json").read_text())["counts"]["items"]
     for name in FORMATS:
         assert run_verb("export", ["run", "--format", name]) == 0
         out = capsys.readouterr().out

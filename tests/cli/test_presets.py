@@ -109,7 +109,7 @@ def test_a_refiner_of_another_network_is_refused(
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--limit", "39"], "pixel-classifier learns from 40 images or more, but there are 39; use --preset default"),
+        (["--limit", "19"], "pixel-classifier learns from 20 images or more, but there are 19; use --preset default"),
         (["--refiner", "missing.safetensors"], "missing.safetensors cannot be read"),
         (["--refiner", "photos/00.png.safetensors"], "00.png.safetensors cannot be read"),
         (["--refiner", "empty.safetensors"], "empty.safetensors is not a fitted refiner"),
@@ -166,8 +166,8 @@ def test_a_run_ends_with_the_command_that_finds_more(
     assert run_verb("localize", [*words[5:], "--out", "better"]) == 0
     assert (tiny / "better" / "refiner.safetensors").exists()
     assert "--preset best" not in capsys.readouterr().out
-    assert run_verb("localize", [*tiny_flags, "--limit", "39", "--out", "few"]) == 0
-    assert "--preset best learns over the set, but from 40 images or more." in capsys.readouterr().out
+    assert run_verb("localize", [*tiny_flags, "--limit", "19", "--out", "few"]) == 0
+    assert "--preset best learns over the set, but from 20 images or more." in capsys.readouterr().out
 
 
 def test_the_commands_after_a_learned_run_use_what_was_learned(

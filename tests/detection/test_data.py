@@ -105,13 +105,13 @@ def made_box(image_id: str, class_name: str, component: int = 0, quality: float 
     )
 
 
-def test_boxes_of_a_run_count_once_an_item_and_failed_images_are_left_out(tmp_path: Path) -> None:
+def test_all_components_of_a_run_are_learned_and_failed_images_are_left_out(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
     boxes = [made_box("00.png", "red"), made_box("00.png", "red", 1), made_box("01.png", "green")]
     boxes.append(made_box("01.png", "blue"))
     labels = from_localizations(dataset, boxes, CLASSES, without=["02.png"])
     assert [(boxed.image.image_id, boxed.classes.tolist()) for boxed in labels.images] == [
-        ("00.png", [1]),
+        ("00.png", [1, 1]),
         ("01.png", [2]),
     ]
     assert labels.problems == ("02.png: a labeled class has no box, so the image was left out",)
@@ -121,20 +121,21 @@ def test_the_boxes_of_lowest_quality_are_ignored(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
     boxes = [
         made_box("00.png", "red", quality=0.3),
-        made_box("00.png", "red", 1, quality=0.0),  # a further component does not count
+        made_box("00.png", "red", 1, quality=0.0),
         made_box("00.png", "green", quality=0.2),
         made_box("01.png", "green", quality=0.1),
         made_box("02.png", "red", quality=0.4),
     ]
-    labels = from_localizations(dataset, boxes, CLASSES, ignore_fraction=0.5)
+    # Two of three red boxes, one of two green ones.
+    labels = from_localizations(dataset, boxes, CLASSES, ignore_fraction=0.67)
     box = [1.0, 2.0, 30.0, 40.0]
     assert [(boxed.classes.tolist(), boxed.ignored_xyxy.tolist()) for boxed in labels.images] == [
-        ([2], [box]),
+        ([2], [box, box]),
         ([], [box]),
         ([1], []),
     ]
-    assert labels.counts() == {"images": 3, "boxes": 2, "ignored": 2, "empty": 1}
-    dropped = from_localizations(dataset, boxes, CLASSES, ignore_fraction=0.5, drop_empty=True)
+    assert labels.counts() == {"images": 3, "boxes": 2, "ignored": 3, "empty": 1}
+    dropped = from_localizations(dataset, boxes, CLASSES, ignore_fraction=0.67, drop_empty=True)
     assert [boxed.image.image_id for boxed in dropped.images] == ["00.png", "02.png"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -30,14 +29,13 @@ Objects = dict[str, list[tuple[str, tuple[int, int, int, int]]]]
 
 
 def write_run(path: Path, images: Path, objects: Objects, **manifest: Any) -> Path:
-    """A run of the true boxes and of a further component of the first item."""
+    """A run of the true boxes."""
     dataset, _ = as_dataset(images, objects)
     records = [
         detection(image, name, tuple(map(float, box)), 0.5, (96, 96), method="cam")
         for image in dataset.images
         for name, box in objects[image.file]
     ]
-    records.insert(1, dataclasses.replace(records[0], index=1, box_xyxy=(0.0, 0.0, 5.0, 5.0)))
     path.mkdir()
     lines = map(to_line, records)
     (path / "localizations.jsonl").write_text("".join(lines))
@@ -92,6 +90,24 @@ def test_boxes_without_a_quality_cannot_be_ranked(made: tuple[Path, Objects, Dat
     for named in ("truth", str(images)):
         with pytest.raises(UserError, match=f"which {named} does not have; give the run as `boxes_from`, or export it"):
             open_labels(named, settings, drop_empty=False, ignore_fraction=0.25)
+
+
+def test_all_components_are_learned_and_the_largest_is_the_one_of_its_item(
+    tmp_path: Path, made: tuple[Path, Objects, DataSettings]
+) -> None:
+    """As an export of the same run has them: an object without a label would be learned as background."""
+    images, objects, settings = made
+    run = write_run(tmp_path / "run", images, objects)
+    records = [json.loads(line) for line in (run / "localizations.jsonl").read_text().splitlines()]
+    records.insert(1, {**records[0], "index": 1, "box_xyxy": [0.0, 0.0, 5.0, 5.0]})
+    (run / "localizations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    labels = labels_of_run(read_boxes_of_run(run), settings)
+    first = labels.boxed.images[0]
+    own = [tuple(map(float, box)) for _, box in objects["00.png"]]
+    assert [tuple(box) for box in first.boxes_xyxy.tolist()] == [own[0], (0, 0, 5, 5), *own[1:]]
+    assert first.classes[0] == first.classes[1]
+    by_item, _ = boxes_by_item(labels)
+    assert [record.box_xyxy for record in by_item.values()][: len(own)] == own
 
 
 def test_one_box_of_a_class_and_none_of_an_unreadable_image(made: tuple[Path, Objects, DataSettings]) -> None:

@@ -64,6 +64,11 @@ def test_by_hand() -> None:
             "CorLoc at IoU 0.3": (1 + 0) / 2 - (1 / 2 + 1 / 2) / 2,
             "CorLoc at IoU 0.7": (3 / 4 + 0) / 2 - (1 / 2 + 1 / 2) / 2,
             "GT-known Loc": 4 / 6 - 3 / 6,
+            # One object and at most one box per item: recall is GT-known Loc, by class and in all. Only A lacks a box.
+            "box recall class-wise": (4 / 4 + 0) / 2 - (2 / 4 + 1 / 2) / 2,
+            "box precision class-wise": (4 / 4 + 0) / 2 - (2 / 3 + 1 / 2) / 2,
+            "box recall pooled": 4 / 6 - 3 / 6,
+            "box precision pooled": 4 / 6 - 3 / 5,
         }
     )
     for row in made.metrics:

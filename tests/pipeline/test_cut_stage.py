@@ -25,7 +25,7 @@ from wsloc.pipeline.stage import Failed
 from wsloc.records import Failure, ImageRecord
 from wsloc.registries import SEGMENTERS
 from wsloc.seeding import stable_hash
-from wsloc.segmentation import CutInput, Segmentation, Segmenter
+from wsloc.segmentation import CutInput, Segmentation, Segmenter, agreement
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
 NAN = float("nan")
@@ -114,6 +114,42 @@ def test_components_in_order_of_area() -> None:
     items = _only(_stage(segmenter="threshold", smoothing=0, components=3), attributed).localizations
     assert [item.component for item in items] == [0, 1]  # the third is less than 1 % of the image
     assert [item.box_xyxy for item in items] == [(0, 0, 40, 40), (120, 48, 160, 80)]
+
+
+@pytest.mark.parametrize(("components", "areas"), [(1, [100]), (2, [100, 80]), ("all", [100, 80, 20, 12])])
+def test_as_many_components_as_asked_for(components: object, areas: list[int]) -> None:
+    saliency = _rectangle(0, 10, 0, 10) + _rectangle(12, 20, 30, 40) + _rectangle(0, 2, 20, 30)
+    saliency += _rectangle(17, 20, 0, 4) + _rectangle(19, 20, 20, 27)  # the last is less than 1 % of the image
+    stage = _stage(segmenter="threshold", smoothing=0, components=components)
+    item = _only(stage, _image_maps(saliency))
+    assert [int(coco_masks.area(record.mask_rle)) for record in item.localizations] == areas
+    assert item.trace is not None
+    assert item.trace.mask.sum() == sum(areas)
+
+
+def test_what_other_boxes_cover_does_not_lower_the_quality() -> None:
+    """Of two equal objects each has half of the map, so the cosine of the whole map with one of them is 1 / sqrt(2)."""
+    saliency = _rectangle(0, 10, 0, 10) + _rectangle(10, 20, 30, 40)
+    (alone,) = _only(_stage(segmenter="threshold", smoothing=0), _image_maps(saliency)).localizations
+    assert alone.quality == pytest.approx(0.5**0.5)
+    both = _only(_stage(segmenter="threshold", smoothing=0, components="all"), _image_maps(saliency)).localizations
+    assert [record.quality for record in both] == [1, 1]
+    # A map that is half as high on the second, and a third that no box has: 100, 50 * 2, and 20 pixels of 1.
+    saliency = _rectangle(0, 10, 0, 10) + _rectangle(10, 20, 30, 40, 0.5) + _rectangle(0, 2, 20, 30)
+    first, second = _only(_stage(segmenter="threshold", smoothing=0, components=2), _image_maps(saliency)).localizations
+    assert first.quality == pytest.approx(100 / (120**0.5 * 100**0.5))
+    assert second.quality == pytest.approx(50 / ((25 + 20) ** 0.5 * 100**0.5))
+
+
+def test_one_component_has_the_cosine_of_the_whole_map() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        saliency = generator.random((20, 40), dtype=np.float32)
+        saliency[generator.random(saliency.shape) < 0.05] = NAN
+        item = _only(_stage(segmenter="threshold", threshold=0.7), _image_maps(saliency))
+        (found,), trace = item.localizations, item.trace
+        assert trace is not None
+        assert found.quality == agreement(trace.saliency, trace.mask)
 
 
 def _nothing_found(trimap: NDArray[np.uint8]) -> Segmenter:

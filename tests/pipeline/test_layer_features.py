@@ -29,7 +29,7 @@ LAYERS = ("body.1", "body.3")
 def opened(flags: Sequence[str], layers: Sequence[str] = LAYERS) -> tuple[Dataset, Localizer]:
     config = parse_localize(flags)
     dataset = open_dataset(config.data)
-    return dataset, make_localizer(config, asked_classes(config.data, dataset), layers=layers)
+    return dataset, make_localizer(config, asked_classes(config.data, dataset)).with_layers(layers)
 
 
 def computed(localizer: Localizer, dataset: Dataset) -> list[ImageMaps]:

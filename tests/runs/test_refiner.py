@@ -116,7 +116,7 @@ def test_it_learns_from_all_maps_and_makes_better_ones(tiny: Path, flags: list[s
     # The same by hand.
     config = parse_localize(flags)
     dataset = open_dataset(config.data)
-    localizer = make_localizer(config, asked_classes(config.data, dataset), layers=("body.3",))
+    localizer = make_localizer(config, asked_classes(config.data, dataset)).with_layers(("body.3",))
     maps = [one for one in localizer.compute_maps(dataset.images, Runner()) if isinstance(one, ImageMaps)]
     assert len(maps) == 19
     scale = float(np.mean([one.features["body.3"].astype(np.float32) for one in maps]))

@@ -68,9 +68,11 @@ THREE = _mask(
         (9, 0.1, [8, 4]),
         (9, 0.11, [8]),
         (9, 1.0, [8]),  # The largest is kept whatever its area.
+        (None, 0.0, [8, 4, 1]),
+        (None, 0.1, [8, 4]),
     ],
 )
-def test_how_many(count: int, min_area_fraction: float, expected: list[int]) -> None:
+def test_how_many(count: int | None, min_area_fraction: float, expected: list[int]) -> None:
     components = largest_components(THREE, count, min_area_fraction)
     assert [int(component.mask.sum()) for component in components] == expected
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wsloc.api.inputs import Classes, ImageLike, classifier_in_memory, config_of, records_of
 from wsloc.api.localizations import Localizations, collect
 from wsloc.classifiers import Classifier, check_network, load_classifier, make_scorer
-from wsloc.config import ClassifierSettings, SaliencySettings
+from wsloc.config import SaliencySettings
 from wsloc.datasets import Dataset, asked_classes
 from wsloc.errors import ItemError, UserError
 from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
@@ -124,10 +124,10 @@ def saliency_map(
     config = config_of(model, {"method": method, **settings})
     if config.refinement.refiner is not None:
         raise UserError("`refiner` is for wsloc.localize and wsloc.run; a saliency map is that of the network alone.")
-    if isinstance(image, Tensor):
-        asked = classifier_in_memory(model, None, ClassifierSettings()) or load_classifier(config.classifier)
-        return _maps_of_batch(asked, image, target, config.saliency, config.compute.seed)
     own = classifier_in_memory(model, None, config.classifier)
+    if isinstance(image, Tensor):
+        asked = own or load_classifier(config.classifier)
+        return _maps_of_batch(asked, image, target, config.saliency, config.compute.seed)
     localizer = make_localizer(config, () if isinstance(target, int) else (target,), own)
     known = tuple(localizer.model.class_index)
     if isinstance(target, int) and not 0 <= target < len(known):

@@ -8,6 +8,7 @@ least certain boxes of a run.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
-from wsloc.detection.uncertain import least_certain
+from wsloc.detection.uncertain import by_certainty
 from wsloc.errors import UserError, listed
-from wsloc.records import BoxRecord, GroundTruth, ImageRecord, Pair
+from wsloc.records import BoxRecord, GroundTruth, ImageRecord
 
 _MAX_NAMED = 5
 
@@ -109,13 +110,13 @@ def from_localizations(
     ignore_fraction: float = 0.0,
     without: Iterable[str] = (),
 ) -> BoxedImages:
-    """Images with the boxes that were found on them, of each item the first alone.
+    """Images with the boxes that were found on them, all components of an item among them.
 
     An image whose boxes are all ignored has none to learn, but it is no negative there either.
 
     Args:
         dataset: the images.
-        localizations: boxes on other images, of other classes and of further components are left out.
+        localizations: boxes on other images and of other classes are left out.
         class_names: in the order of the detector's classes.
         drop_empty: leave out images without a box, also those whose boxes are all ignored.
         ignore_fraction: of the boxes of each class, the least certain first, which become ignored regions; in [0, 1).
@@ -126,28 +127,17 @@ def from_localizations(
     """
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
     left_out = frozenset(without)
-    found: dict[str, list[BoxRecord]] = {
-        image.image_id: [] for image in dataset.images if image.image_id not in left_out
-    }
-    used = [
-        record
-        for record in localizations
-        if record.index == 0 and record.class_name in index_of and record.image_id in found
-    ]
-    for record in used:
-        found[record.image_id].append(record)
-    ignored = least_certain(used, ignore_fraction)
-    images = tuple(
-        _found_on(image, found[image.image_id], index_of, ignored)
-        for image in dataset.images
-        if image.image_id in found
-    )
+    images = [image for image in dataset.images if image.image_id not in left_out]
+    ids = {image.image_id for image in images}
+    known = [record for record in localizations if record.class_name in index_of and record.image_id in ids]
+    certain, uncertain = map(_by_image, by_certainty(known, ignore_fraction))
+    boxed = tuple(_found_on(image, certain[image.image_id], uncertain[image.image_id], index_of) for image in images)
     problems = tuple(
         f"{image.file}: a labeled class has no box, so the image was left out"
         for image in dataset.images
         if image.image_id in left_out
     )
-    return _checked(BoxedImages(dataset.name, tuple(class_names), images, problems), drop_empty)
+    return _checked(BoxedImages(dataset.name, tuple(class_names), boxed, problems), drop_empty)
 
 
 def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTruthSet]:
@@ -224,16 +214,21 @@ def labels_by_image(truth: Mapping[str, GroundTruth]) -> dict[str, tuple[str, ..
     return {image_id: tuple(dict.fromkeys(own.class_names)) for image_id, own in truth.items()}
 
 
+def _by_image(records: Iterable[BoxRecord]) -> defaultdict[str, list[BoxRecord]]:
+    found: defaultdict[str, list[BoxRecord]] = defaultdict(list)
+    for record in records:
+        found[record.image_id].append(record)
+    return found
+
+
 def _found_on(
-    image: ImageRecord, found: Sequence[BoxRecord], index_of: Mapping[str, int], ignored: frozenset[Pair]
+    image: ImageRecord, certain: Sequence[BoxRecord], uncertain: Sequence[BoxRecord], index_of: Mapping[str, int]
 ) -> BoxedImage:
-    learned = [record for record in found if (record.image_id, record.class_name) not in ignored]
-    rest = [record for record in found if (record.image_id, record.class_name) in ignored]
     return BoxedImage(
         image,
-        boxes.as_boxes([record.box_xyxy for record in learned]),
-        np.array([index_of[record.class_name] for record in learned], dtype=np.int64),
-        boxes.as_boxes([record.box_xyxy for record in rest]),
+        boxes.as_boxes([record.box_xyxy for record in certain]),
+        np.array([index_of[record.class_name] for record in certain], dtype=np.int64),
+        boxes.as_boxes([record.box_xyxy for record in uncertain]),
     )
 
 

@@ -85,7 +85,7 @@ def is_run(path: Path) -> bool:
 
 
 def read_boxes_of_run(path: Path) -> RunContents:
-    """A run whose boxes a detector can learn: a finished one, of one box for each item.
+    """A run whose boxes a detector can learn: a finished one, with a box for each item or with one for each component.
 
     Raises:
         UserError: if it is another one, and says which to give.
@@ -95,7 +95,7 @@ def read_boxes_of_run(path: Path) -> RunContents:
     contents = read_run(path)
     if not contents.complete:
         raise UserError(f"{path} is unfinished; finish it with `resume=True` first.")
-    if contents.manifest.get("kind") == "detector":
+    if contents.by_detector:
         raise UserError(
             f"{path} holds all that a detector found, however uncertain; export it with `format='coco'` and "
             "`min_score=0.5`, and give the export."
@@ -106,7 +106,7 @@ def read_boxes_of_run(path: Path) -> RunContents:
 def labels_of_run(
     contents: RunContents, settings: DataSettings, *, drop_empty: bool = False, ignore_fraction: float = 0.0
 ) -> Labels:
-    """The boxes of a run; images with an item that failed are left out.
+    """All boxes of a run; images with an item that failed are left out.
 
     Args:
         contents: as :func:`read_boxes_of_run` gives them.

@@ -42,6 +42,7 @@ class Contender:
         class_names: the classes that it was asked for; None for all.
         fingerprint: of the data set that it ran on.
         complete: False for a run that was killed or is still running.
+        counted: False for boxes whose number means nothing.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Contender:
     class_names: frozenset[str] | None = None
     fingerprint: str | None = None
     complete: bool = True
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def compare(
     items = _common_items(contenders, common)
     notes += _uncompared(contenders, truth, items)
     true = true_boxes(items, common)
-    judged = [judge_localizations(true, contender.localizations) for contender in contenders]
+    judged = [judge_localizations(true, run.localizations, counted=run.counted) for run in contenders]
     hits = [(run.iou > IOU_THRESHOLD).astype(np.float64) for run in judged]
     groups = {
         **{("class", name): items.class_index == k for k, name in enumerate(items.class_names)},

@@ -6,6 +6,8 @@
 - *GT-known Loc* (Zhou et al. 2016 and after): the fraction of items whose box has IoU >= 0.5, the class being given.
 - *Top-k Loc* (ILSVRC; one minus its localization error): the fraction of images for which, among the classifier's k
   best classes, there is a right one whose box has IoU >= 0.5 with a box of it.
+
+Recall and precision of all boxes are in :mod:`wsloc.evaluation.recall`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from wsloc.evaluation.bootstrap import Statistic
 from wsloc.evaluation.items import ItemValues, class_means, mean_over_classes, mean_over_items
 from wsloc.evaluation.judging import Judged
+from wsloc.evaluation.recall import precision, recall
 
 IOU_THRESHOLD = 0.5
 
@@ -77,12 +80,16 @@ METRICS: dict[str, Statistic[Judged]] = {
     "GT-known Loc": gt_known,
     "Top-1 Loc": partial(top_k, 1),
     "Top-5 Loc": partial(top_k, 5),
+    "box recall class-wise": recall,
+    "box precision class-wise": precision,
+    "box recall pooled": partial(recall, pooled=True),
+    "box precision pooled": partial(precision, pooled=True),
 }
 """The metrics of a run's summary, by name; those at IoU 0.3 and 0.7 are class-wise, as CorLoc class-wise is at 0.5."""
 
 
 def defined_metrics(runs: Iterable[Judged]) -> dict[str, Statistic[Judged]]:
-    """The metrics that are defined on all of some judged runs: Top-k Loc needs ranks."""
+    """The metrics that are defined on all of some judged runs: Top-k Loc needs ranks, recall and precision counts."""
     runs = tuple(runs)
     return {
         name: metric

@@ -99,34 +99,55 @@ def items_of(pairs: Sequence[Pair]) -> Items:
 
 
 def class_means(weights: NDArray[np.float64], items: Items, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each class's items under B weightings of the images.
+    """Mean of each class's items; arguments and result as of :func:`class_ratios`."""
+    return class_ratios(weights, items, values, np.ones(len(items)))
+
+
+def class_ratios(
+    weights: NDArray[np.float64], items: Items, parts: NDArray[np.float64], wholes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sum of parts over sum of wholes of each class's items under B weightings of the images.
 
     Args:
         weights: ``(B, I)``, at least 0.
         items: N items.
-        values: ``(N,)``.
+        parts: ``(N,)``.
+        wholes: ``(N,)``, at least 0.
 
     Returns:
-        ``(B, K)``; NaN where all images of a class weigh nothing.
+        ``(B, K)``; NaN where the wholes of a class sum to nothing.
     """
     order = np.argsort(items.class_index, kind="stable")
     starts = np.searchsorted(items.class_index[order], np.arange(len(items.class_names)))
     drawn = weights[:, items.image_index[order]]
-    count = np.add.reduceat(drawn, starts, axis=1)
-    total = np.add.reduceat(drawn * values[order], starts, axis=1)
-    means: NDArray[np.float64] = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return means
+    whole = np.add.reduceat(drawn * wholes[order], starts, axis=1)
+    part = np.add.reduceat(drawn * parts[order], starts, axis=1)
+    ratios: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return ratios
 
 
 def mean_over_classes(weights: NDArray[np.float64], judged: ItemValues) -> NDArray[np.float64]:
     """Mean over classes of their means, ``(B,)``; a class that a resample lacks is left out of its mean."""
-    by_class = class_means(weights, judged.items, judged.values)
+    return mean_of_known(class_means(weights, judged.items, judged.values))
+
+
+def mean_of_known(by_class: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the classes of ``(B, K)`` that have a value, ``(B,)``; NaN where none has."""
     known = ~np.isnan(by_class)
-    return np.asarray(np.where(known, by_class, 0).sum(axis=1) / known.sum(axis=1))
+    total, count = np.where(known, by_class, 0).sum(axis=1), known.sum(axis=1)
+    return np.asarray(np.divide(total, count, out=np.full(len(by_class), np.nan), where=count > 0))
 
 
 def mean_over_items(weights: NDArray[np.float64], judged: ItemValues) -> NDArray[np.float64]:
     """Mean over items, ``(B,)``."""
-    sums = np.bincount(judged.items.image_index, judged.values, minlength=len(judged))
-    counts = np.bincount(judged.items.image_index, minlength=len(judged))
-    return np.asarray(weights @ sums / (weights @ counts))
+    return ratio_over_items(weights, judged.items, judged.values, np.ones(len(judged.items)))
+
+
+def ratio_over_items(
+    weights: NDArray[np.float64], items: Items, parts: NDArray[np.float64], wholes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sum of parts over sum of wholes of all items, ``(B,)``; arguments as of :func:`class_ratios`."""
+    part, whole = (
+        weights @ np.bincount(items.image_index, values, minlength=len(items.image_ids)) for values in (parts, wholes)
+    )
+    return np.asarray(np.divide(part, whole, out=np.full(len(weights), np.nan), where=whole > 0))

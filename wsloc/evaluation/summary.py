@@ -86,8 +86,16 @@ def judge_with_baselines(
     localizations: Iterable[Box],
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
+    *,
+    counted: bool = True,
 ) -> dict[str, Judged] | None:
-    """The boxes of a run and of the baselines, by name, judged against the truth; arguments as in :func:`evaluate`.
+    """The boxes of a run and of the baselines, by name, judged against the truth.
+
+    Args:
+        localizations: as of :func:`evaluate`, like the next two.
+        truth: likewise.
+        class_names: likewise.
+        counted: False for boxes whose number means nothing.
 
     Returns:
         None if there is no item to judge.
@@ -96,7 +104,7 @@ def judge_with_baselines(
     if not items:
         return None
     true = true_boxes(items, truth)
-    own = judge_localizations(true, localizations)
+    own = judge_localizations(true, localizations, counted=counted)
     return {RUN: own} | {name: judge_baseline(true, make, own.rank) for name, make in BASELINES.items()}
 
 
@@ -115,7 +123,7 @@ def summarize(judged: Mapping[str, Judged], progress: Progress = silent) -> Eval
         )
         for k, (name, items) in enumerate(zip(own.items.class_names, own.items.counts(), strict=True))
     )
-    shown = defined_metrics([own])
+    shown = defined_metrics(judged.values())
     rows: dict[str, dict[str, Estimate]] = {name: {} for name in judged}
     pairs = [(name, metric) for name in judged for metric in shown]
     for name, metric in progress(pairs, "metrics", "metric"):

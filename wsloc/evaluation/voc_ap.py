@@ -1,17 +1,11 @@
 """Average precision as PASCAL VOC defines it (Everingham et al. 2010, section 4.2, and the development kit).
 
-The boxes of a class are gone through from the highest score down, equal scores in the order in which the boxes are
-given. A box is matched with the true box of its image and class with which it has the largest IoU. With an IoU of at
-least 0.5 it is a hit if it is the first on that object and a miss if not; on a difficult object it is neither; below
-0.5 it is a miss. The development kit computes areas of whole-numbered, inclusive boxes, width ``xmax - xmin + 1``:
-those of the half-open boxes here are the same.
+Boxes are matched with true boxes as :mod:`wsloc.evaluation.matching` says.
 
 - *all points* (VOC 2010 and after): the area under precision over recall, precision made to fall monotonically.
 - *11 points* (VOC 2007): the mean of that precision at recalls 0, 0.1, ... 1. Recall is compared as the whole
   numbers hits and objects. The kit's floating-point 0.3 is a little above 3 / 10, so that a class with 10 objects
   and exactly 3 hits scores less there.
-
-VOC has no crowd regions. A miss that lies to half of its area in one of its class is left out here.
 """
 
 from __future__ import annotations
@@ -22,11 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.evaluation.pairing import best_matches, boxes_of, crowds_of, largest_fraction_inside, objects_of
+from wsloc.evaluation.matching import match_one_to_one
+from wsloc.evaluation.pairing import boxes_of, crowds_of, objects_of
 from wsloc.records import Box, GroundTruth
-
-IOU_THRESHOLD = 0.5
-"""The least IoU of a hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +75,10 @@ def voc_ap(
         return None
     class_index = {name: index for index, name in enumerate(names)}
     found = [record for record in localizations if record.class_name in class_index and record.image_id in truth]
-    boxes_xyxy, keys = boxes_of(found), [(record.image_id, record.class_name) for record in found]
-    match = best_matches(boxes_xyxy, keys, objects.boxes_xyxy, objects.keys)
-    in_crowd = largest_fraction_inside(boxes_xyxy, keys, crowds_of(truth)) >= IOU_THRESHOLD
     scores = np.array([score_of(record) for record in found], dtype=np.float64)
-
+    keys = [(record.image_id, record.class_name) for record in found]
+    matched = match_one_to_one(boxes_of(found), keys, scores, objects, crowds_of(truth))
     order = np.argsort(-scores, kind="stable")
-    near = match.iou >= IOU_THRESHOLD
-    ignored = np.zeros(len(found), dtype=bool)
-    ignored[near] = objects.difficult[match.true[near]]
-    hit = np.zeros(len(found), dtype=bool)
-    candidates = order[(near & ~ignored)[order]]
-    hit[candidates[np.unique(match.true[candidates], return_index=True)[1]]] = True
-    counted = ~ignored & (hit | ~in_crowd)
 
     class_of = np.array([class_index[record.class_name] for record in found], dtype=np.int64)
     by_class = order[np.argsort(class_of[order], kind="stable")]
@@ -104,7 +87,7 @@ def voc_ap(
     counts = np.bincount(ordinary, minlength=len(names))
     classes = {}
     for name, own, count in zip(names, np.split(by_class, ends[:-1]), counts.tolist(), strict=True):
-        all_points, eleven_points = average_precisions(hit[own[counted[own]]], count)
+        all_points, eleven_points = average_precisions(matched.hit[own[matched.counted[own]]], count)
         classes[name] = ClassVocAp(count, len(own), all_points, eleven_points)
     return VocAp(
         float(np.mean([scored.all_points for scored in classes.values()])),

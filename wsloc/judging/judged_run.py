@@ -45,7 +45,12 @@ def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -
     truth = read_ground_truth(settings, dataset)
     if truth is None:
         return JudgedRun(contents, None, None, "No ground truth, so no metrics." + _way_to_truth(settings))
-    judged = judge_with_baselines(contents.localizations, reached_truth(contents, truth), classes_asked(settings))
+    judged = judge_with_baselines(
+        contents.localizations,
+        reached_truth(contents, truth),
+        classes_asked(settings),
+        counted=not contents.by_detector,
+    )
     if judged is not None:
         return JudgedRun(contents, truth, judged)
     if not contents.complete and not contents.image_ids():
@@ -78,6 +83,7 @@ def contender(name: str, contents: RunContents, settings: DataSettings) -> Conte
         None if asked is None else frozenset(asked),
         contents.manifest.get("dataset_fingerprint"),
         contents.complete,
+        not contents.by_detector,
     )
 
 

@@ -37,8 +37,8 @@ MAX_POSITIONS = 3_000_000
 """Positions of the whole set; larger sets give fewer per image, so that memory stays below 2 GB."""
 VARIANCE_POSITIONS = 60
 """Positions per image for the principal components."""
-MIN_IMAGES = 40
-"""Of fewer, each image alone knows more than the set, see docs/experiments.md."""
+MIN_IMAGES = 20
+"""Fewer were not tried enough to be trusted, see docs/experiments.md."""
 HALF_TRUST = 10
 """Number of images of a class at which its classifier counts as much as an image's own map."""
 RANK_SMOOTHING = 0.03

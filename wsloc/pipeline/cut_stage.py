@@ -115,14 +115,17 @@ class CutStage:
     def _boxes(self, pair: PairMap, given: CutInput, cut: Segmentation | ItemError) -> ItemResult | Failed:
         if isinstance(cut, ItemError):
             return Failed(pair.read.image, self.name, str(cut))
-        components, fallback = components_of(cut, self.settings.components, self.settings.component_area_fraction)
+        limit = self.settings.components
+        count = limit if isinstance(limit, int) else None
+        components, fallback = components_of(cut, count, self.settings.component_area_fraction)
         if not components:
             return Failed(pair.read.image, self.name, "the cut found no foreground, and the map gave no seeds")
+        mask = np.logical_or.reduce([component.mask for component in components])
         localizations = tuple(
-            self._localization(pair, given.saliency, component, index, fallback)
+            # What the other boxes explain says nothing against this one.
+            self._localization(pair, without(given.saliency, mask & ~component.mask), component, index, fallback)
             for index, component in enumerate(components)
         )
-        mask = np.logical_or.reduce([component.mask for component in components])
         trace = Trace(given.image_rgb, pair.saliency, given.saliency, cut.trimap, mask)
         return ItemResult(pair.class_name, localizations, trace=trace)
 
@@ -152,8 +155,13 @@ class CutStage:
         )
 
 
+def without(saliency: NDArray[np.float32], pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A map ``(H, W)`` that is undecided (NaN) at some of its pixels."""
+    return np.where(pixels, np.float32(np.nan), saliency)
+
+
 def components_of(
-    segmentation: Segmentation, count: int, min_area_fraction: float
+    segmentation: Segmentation, count: int | None, min_area_fraction: float
 ) -> tuple[tuple[Component, ...], str | None]:
     """The components of the mask; where it is empty, the largest one of the seeds, named as a fallback."""
     if segmentation.mask.any():

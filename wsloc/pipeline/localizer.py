@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from wsloc.classifiers import Classifier
@@ -77,6 +77,10 @@ class Localizer:
         """The network with its method; raises as :attr:`network`."""
         return self.network.model.bound
 
+    def with_layers(self, layers: Sequence[str]) -> Localizer:
+        """The same stages, whose maps come with the features of named modules; raises as :attr:`network`."""
+        return replace(self, maps=replace(self.network, layers=tuple(layers)))
+
     def compute_maps(self, images: Iterable[ImageRecord], runner: Runner) -> Iterator[ImageMaps | Failed]:
         """The first half: images are read and get their maps, which are refined."""
         maps = self.maps.compute(runner.run(self.read, images), runner)
@@ -91,7 +95,6 @@ def make_localizer(
     config: LocalizeConfig,
     classes: AskedClasses | Sequence[str],
     classifier: Classifier | None = None,
-    layers: Sequence[str] = (),
 ) -> Localizer:
     """Load the classifier and map classes to its outputs.
 
@@ -99,7 +102,6 @@ def make_localizer(
         config: all settings.
         classes: what will be looked for; empty for all that the classifier knows.
         classifier: your own; None to load what the configuration names.
-        layers: modules whose features the maps come with.
 
     Raises:
         UserError: if anything is wrong with the device, the network, its weights or the classes.
@@ -111,7 +113,7 @@ def make_localizer(
     cut = bound_cut(config)
     return Localizer(
         ReadStage(config.segmentation.working_size, config.saliency.views, model.bound.classifier.preprocessing),
-        MapStage(model, batch_size, seed, top_k, tuple(layers)),
+        MapStage(model, batch_size, seed, top_k),
         cut,
         window=2 * batch_size,
     )

@@ -25,7 +25,7 @@ from wsloc.reporting.charts import Chart
 from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
 from wsloc.reporting.gallery import GalleryItem, choose, gallery_items
 from wsloc.reporting.run_pictures import Pictures
-from wsloc.reporting.summary_rows import SummaryRow, is_detector, run_rows, subtitle, version_rows
+from wsloc.reporting.summary_rows import SummaryRow, run_rows, subtitle, version_rows
 from wsloc.runs.run_folder import read_config_text
 
 HEADLINE = ("CorLoc class-wise", "CorLoc image-wise", "mean IoU")
@@ -127,7 +127,7 @@ def build_run_report(
         config_yaml=read_config_text(contents.path),
         evaluation=evaluation,
         average_precision=precision,
-        detector=is_detector(contents),
+        detector=contents.by_detector,
         labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,

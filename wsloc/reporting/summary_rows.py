@@ -28,7 +28,7 @@ def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[Summ
     timing = manifest.get("timing") or {}
     rows = []
     if config is not None:
-        rows.append(SummaryRow("Data", data_line(config, by_detector=is_detector(contents))))
+        rows.append(SummaryRow("Data", data_line(config, by_detector=contents.by_detector)))
     if _is_trained(contents):
         rows += [SummaryRow("Detector", detector_name(contents)), SummaryRow("Boxes", origin_line(contents))]
     elif config is not None:
@@ -52,18 +52,13 @@ def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[Summ
 def subtitle(contents: RunContents, config: LocalizeConfig | None) -> str:
     """Data, network and method in a line, as far as they are known."""
     words = [] if config is None else [str(config.data.dataset or config.data.images or "")]
-    if is_detector(contents):
+    if contents.by_detector:
         words += ["detector", detector_name(contents)]
     elif _is_trained(contents):
         words += [f"self-training, round {contents.manifest.get('round', '?')}", detector_name(contents)]
     elif config is not None:
         words += [config.classifier.arch, config.saliency.method, config.segmentation.segmenter]
     return " · ".join(word for word in words if word)
-
-
-def is_detector(contents: RunContents) -> bool:
-    """Whether the boxes are a detector's, on images whose labels it was not given."""
-    return contents.manifest.get("kind") == "detector"
 
 
 def _is_trained(contents: RunContents) -> bool:

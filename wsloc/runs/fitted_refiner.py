@@ -48,7 +48,7 @@ def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: 
         layers = tuple(_read_about(path)["layers"])
         if settings.feature_layers not in ((), layers):
             raise UserError(f"{path} was learned from the layers {', '.join(layers)}; leave out `feature_layers`.")
-        return with_fitted(replace(localizer, maps=replace(localizer.network, layers=layers)), path)
+        return with_fitted(localizer.with_layers(layers), path)
     kind: RefinerKind = REFINERS[settings.refiner]
     if num_images < kind.min_images:
         raise UserError(
@@ -59,7 +59,7 @@ def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: 
     example = torch.zeros(1, own.channels, *own.input_size_hw, device=scorer.device)
     layers = settings.feature_layers or kind.layers(scorer, example)
     _check_features(localizer, layers, example)
-    return replace(localizer, maps=replace(localizer.network, layers=layers))
+    return localizer.with_layers(layers)
 
 
 def _check_features(localizer: Localizer, layers: Sequence[str], example: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from wsloc.datasets import Dataset
 from wsloc.files.part_archive import ArchiveWriter, archive_path
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.pipeline.refine_stage import Refiner, RefinerKind
 from wsloc.pipeline.runner import Runner
 from wsloc.progress import Progress, silent
+from wsloc.records import ImageRecord
 from wsloc.registries import REFINERS
 from wsloc.runs.execute_run import Run
 from wsloc.runs.fitted_refiner import FITTED, metadata_of, with_fitted
@@ -56,49 +58,68 @@ def learn_over_set(
     start = time.perf_counter()
     folder, spool, name = run.folder.path, run.folder.path / SPOOL, settings.refiner
     assert name is not None
-    for _ in progress(_store(run, localizer, dataset, plan), "maps", "image", len(dataset.images)):
+    images = dataset.images
+    for _ in progress(store_maps(spool, run.parts, localizer, images, plan), "maps", "image", len(images)):
         pass
-    labels = {name for image in dataset.images for name in image.labels}
+    labels = {name for image in images for name in image.labels}
     reasons = {name: why for name in sorted(labels) if (why := localizer.maps.why_no_map(name))}
-    stored = StoredMaps(spool, localizer.maps.layers, reasons)
+    maps = StoredMaps(spool, localizer.maps.layers, reasons)
+    stored = replace(localizer, read=replace(localizer.read, views=None), maps=maps)
     fitted = folder / FITTED
     if not fitted.exists():
-
-        def stream() -> Iterator[ImageMaps]:
-            with applied(plan) as pool:
-                runner = Runner(pool, localizer.window)
-                images = stored.compute(runner.run(replace(localizer.read, views=None), dataset.images), runner)
-                yield from (image for image in images if isinstance(image, ImageMaps) and image.maps)
-
         temporary = fitted.with_name(f"{FITTED}.tmp")
-        # The threads of the plan, since sums over another number of threads round differently.
-        with applied(plan):
-            REFINERS[name].fit(stream, settings, seed).save(temporary, metadata_of(name, localizer))
+        fit_stored(stored, images, plan, settings, seed).save(temporary, metadata_of(name, localizer))
         temporary.replace(fitted)
     run.manifest["learning_seconds"] = round(time.perf_counter() - start, 3)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
-    return replace(with_fitted(localizer, fitted), maps=stored)
+    return replace(stored, refine=with_fitted(localizer, fitted).refine)
 
 
-def _store(run: Run, localizer: Localizer, dataset: Dataset, plan: ThreadPlan) -> Iterator[None]:
-    """Compute and store the maps of all parts that are missing; yields once per image."""
-    spool, layers = run.folder.path / SPOOL, localizer.maps.layers
+def store_maps(
+    spool: Path, parts: Sequence[slice], localizer: Localizer, images: Sequence[ImageRecord], plan: ThreadPlan
+) -> Iterator[None]:
+    """Compute and store the maps and features of all parts that are missing; yields once per image."""
+    layers = localizer.maps.layers
     with applied(plan) as pool:
         runner = Runner(pool, localizer.window)
-        for number, part in enumerate(run.parts):
-            images = dataset.images[part]
+        for number, part in enumerate(parts):
             wanted = [spool / MAPS, *([spool / FEATURES] if layers else [])]
             if all(archive_path(store, number).exists() for store in wanted):
-                yield from (None for _ in images)
+                yield from (None for _ in images[part])
                 continue
             with contextlib.ExitStack() as stack:
                 maps, *features = [stack.enter_context(ArchiveWriter(store, number)) for store in wanted]
-                for image in localizer.compute_maps(images, runner):
+                for image in localizer.compute_maps(images[part], runner):
                     if isinstance(image, ImageMaps):
                         add_maps(maps, image, "float32")
                         for part_features in features:
                             add_features(part_features, image)
                     yield None
+
+
+def fit_stored(
+    stored: Localizer, images: Sequence[ImageRecord], plan: ThreadPlan, settings: RefinementSettings, seed: int
+) -> Refiner:
+    """Fit a refiner to images whose maps are stored.
+
+    Args:
+        stored: the stages, with maps from the store.
+        images: what is learned from.
+        plan: how the cores are divided; sums over another number of threads round differently.
+        settings: the refiner.
+        seed: of the run.
+    """
+
+    def stream() -> Iterator[ImageMaps]:
+        with applied(plan) as pool:
+            runner = Runner(pool, stored.window)
+            found = stored.maps.compute(runner.run(stored.read, images), runner)
+            yield from (image for image in found if isinstance(image, ImageMaps) and image.maps)
+
+    assert settings.refiner is not None
+    kind: RefinerKind = REFINERS[settings.refiner]
+    with applied(plan):
+        return kind.fit(stream, settings, seed)
 
 
 def discard_spool(folder: Path) -> None:

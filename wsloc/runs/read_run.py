@@ -40,6 +40,11 @@ class RunContents:
         """What tables call the run."""
         return self.path.resolve().name
 
+    @property
+    def by_detector(self) -> bool:
+        """Whether the boxes are all that a detector found, on images whose labels it was not given."""
+        return self.manifest.get("kind") == "detector"
+
     def image_ids(self) -> frozenset[str]:
         """The images that the run has a record of."""
         found = {record.image_id for record in self.localizations}

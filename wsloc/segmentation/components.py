@@ -23,13 +23,13 @@ class Component:
 
 
 def largest_components(
-    mask: NDArray[np.bool_], count: int = 1, min_area_fraction: float = 0.0
+    mask: NDArray[np.bool_], count: int | None = 1, min_area_fraction: float = 0.0
 ) -> tuple[Component, ...]:
     """The largest 8-connected components, the largest first; of equal ones the upper, then the left one first.
 
     Args:
         mask: bool ``(H, W)``.
-        count: how many at most.
+        count: how many at most; None for all.
         min_area_fraction: minimum area of the second and later ones as a fraction of ``H * W``; the
             largest is returned whatever its area.
 
