@@ -1,12 +1,14 @@
 """The section of docs/benchmarks.md on detectors of VOC photographs that learned from image-level labels.
 
-Boxes on train by a classifier, an export of them, a detector on the export and one on the true boxes of the same
-images, self-training, and with --retrain a detector on the boxes of its last round; all detectors are tested on val.
-The classifiers that may make the boxes (ImageNet's with its label map, and that of --checkpoint) are compared on train,
-and the better one's boxes are used. Runs what is missing (a killed benchmark resumes) and writes the tables into
-docs/benchmarks.md between its markers. All figures come from the folders.
+Boxes on train by a classifier, a detector on them and one on the true boxes of the same images, self-training, and with
+--retrain a detector on the boxes of its last round; all detectors are tested on val, and all but the boxes are done
+once for each of --seeds. The classifiers that may make the boxes (ImageNet's with its label map, and that of
+--checkpoint) are compared on train, and the better one's boxes are used. Runs what is missing (a killed benchmark
+resumes; other settings need another --runs) and writes the tables into docs/benchmarks.md between its markers. All
+figures come from the folders.
 
-    python scripts/benchmark_detector.py --root data --weights-dir weights --checkpoint classifier.safetensors
+    python scripts/benchmark_detector.py --root data --weights-dir weights --network mobilenet_v2 --preset best \\
+        --seeds 0 1 2 --folds 2 --ignore-fraction 0.25 --ema-decay 0.99 --retrain
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from benchmark_runs import finished, weights_flags
 from markdown_page import fill
 
-from wsloc.cli.main import run_verb
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, estimate
@@ -33,11 +35,11 @@ from wsloc.records import GroundTruth
 from wsloc.runs.read_run import read_run
 from wsloc.runs.run_folder import read_manifest
 
-NETWORK = "squeezenet1_0"
 BACKBONE = "mobilenet_v2"
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 DETECTOR = ("--arch", "fasterrcnn_mobilenet_v2_320_fpn", "--batch-size", "4")
 TRAINED_ON = {"pseudo": "pseudo-labels", "self-trained": "boxes of the last round", "truth": "true boxes"}
+RATIO = "AP50, fraction of that by true boxes"
 FIGURES = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
 
 
@@ -45,10 +47,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data"), help="folder that holds VOCdevkit")
     parser.add_argument("--weights-dir", type=Path, help="folder of NAME.pth files (default: torchvision's weights)")
+    parser.add_argument("--network", default="squeezenet1_0", help="that makes the boxes (default: squeezenet1_0)")
     parser.add_argument("--checkpoint", type=Path, help="a classifier of wsloc train-classifier on train")
+    parser.add_argument("--preset", default="default", help="of wsloc localize (default: default)")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark-detector"), help="folder of all results")
     parser.add_argument("--image-size", default="192", help="shorter side of the images in the detector (default: 192)")
     parser.add_argument("--epochs", default="6", help="of each detector (default: 6)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings (default: 0)")
+    parser.add_argument("--limit", help="only the first N images of train and of val, which must show all classes")
+    parser.add_argument("--folds", default="1", help="of self-training (default: 1)")
+    parser.add_argument("--ignore-fraction", default="0", help="of pseudo-boxes, in all trainings on them (default: 0)")
+    parser.add_argument("--ema-decay", default="0", help="in all trainings (default: 0)")
     parser.add_argument("--rounds", type=int, default=1, help="of self-training (default: 1)")
     parser.add_argument("--retrain", action="store_true", help="also test a detector of the last round's boxes")
     options = parser.parse_args()
@@ -57,18 +66,13 @@ def main() -> int:
     on_train = true_boxes(judged_items(truth, CLASSES), truth)
     made = {name: judged(on_train, boxes(options, name)) for name in classifiers(options)}
     best = max(made, key=lambda name: per_class_corloc(made[name]).mean())
-    export = exported(options, boxes(options, best))
-    detectors = {
-        "pseudo": detector(options, "pseudo", ["--boxes-from", str(export), "--classes", *CLASSES]),
-        "truth": detector(options, "truth", ["--boxes-from", "truth", *data_flags(options, "train")]),
-    }
-    rounds = self_trained(options, boxes(options, best))
-    if options.retrain:
-        detectors["self-trained"] = detector(options, "self-trained", ["--boxes-from", str(rounds[-1])])
+    trained = [trainings(options, seed, boxes(options, best)) for seed in options.seeds]
+    detectors = {name: [own[name] for own, _ in trained] for name in trained[0][0]}
     # A detector gets no labels, so it is tested on all images of val.
     on_val = read_truth([*data_flags(options, "val"), "--targets", f"top{len(CLASSES)}"])
+    rounds = [[judged(on_train, folder) for folder in folders] for _, folders in trained]
     table = [
-        *box_table(on_train, made, best, [judged(on_train, folder) for folder in rounds]),
+        *box_table(options, on_train, made, best, rounds),
         "",
         *detector_table(detectors),
         "",
@@ -80,9 +84,9 @@ def main() -> int:
 
 
 def data_flags(options: argparse.Namespace, split: str) -> list[str]:
-    return [
-        *("--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", split, "--classes", *CLASSES)
-    ]
+    limit = ["--limit", options.limit] if options.limit else []
+    data = ["--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", split]
+    return [*data, *limit, "--classes", *CLASSES]
 
 
 def read_truth(flags: list[str]) -> dict[str, GroundTruth]:
@@ -94,7 +98,7 @@ def read_truth(flags: list[str]) -> dict[str, GroundTruth]:
 
 def classifiers(options: argparse.Namespace) -> dict[str, list[str]]:
     """The flags of each classifier that can make boxes, by name."""
-    found = {"ImageNet and label map": ["--arch", NETWORK, *weights_flags(options, NETWORK)]}
+    found = {"ImageNet and label map": ["--arch", options.network, *weights_flags(options, options.network)]}
     if options.checkpoint:
         found["trained on image-level labels"] = ["--checkpoint", str(options.checkpoint)]
     return found
@@ -102,41 +106,50 @@ def classifiers(options: argparse.Namespace) -> dict[str, list[str]]:
 
 def boxes(options: argparse.Namespace, classifier: str) -> Path:
     folder = options.runs / f"boxes-{classifier.split()[0].lower()}"
-    return finished(folder, "localize", [*data_flags(options, "train"), *classifiers(options)[classifier]])
+    flags = [*data_flags(options, "train"), *classifiers(options)[classifier], "--preset", options.preset]
+    return finished(folder, "localize", flags)
 
 
-def exported(options: argparse.Namespace, run: Path) -> Path:
-    """The export, which appears whole or not at all; its images stay where they are."""
-    folder: Path = options.runs / "export"
-    flags = [str(run), "--format", "coco", "--media", "hardlink", "--segmentation", "boxes", "--out", str(folder)]
-    if not folder.exists() and run_verb("export", flags) > 1:
-        sys.exit(f"{folder} failed.")
-    return folder
+def trainings(options: argparse.Namespace, seed: int, run: Path) -> tuple[dict[str, Path], list[Path]]:
+    """The detectors of a seed by name, and the rounds of its self-training."""
+    folder, ignore = options.runs / f"seed-{seed}", ["--ignore-fraction", options.ignore_fraction]
+    flags = [*training_flags(options), "--seed", str(seed)]
+    on_val = test_flags(options)
+    sources = {
+        "pseudo": ["--boxes-from", str(run), *ignore],
+        "truth": ["--boxes-from", "truth", *data_flags(options, "train")],
+    }
+    detectors = {
+        name: finished(folder / name, "train-detector", [*source, *flags, *on_val]) for name, source in sources.items()
+    }
+    own = ["--boxes-from", str(run), *ignore, "--rounds", str(options.rounds), "--folds", options.folds]
+    path = finished(folder / "self-training", "self-train", [*own, *flags])
+    rounds = [path / f"round-{index}" for index in range(options.rounds + 1)]
+    if options.retrain:
+        last = ["--boxes-from", str(rounds[-1]), *ignore]
+        detectors["self-trained"] = finished(folder / "self-trained", "train-detector", [*last, *flags, *on_val])
+    return detectors, rounds
 
 
 def training_flags(options: argparse.Namespace) -> list[str]:
     weights = weights_flags(options, BACKBONE, "--backbone")
-    return [*DETECTOR, *weights, "--image-size", options.image_size, "--epochs", options.epochs]
+    size = ["--image-size", options.image_size, "--epochs", options.epochs, "--ema-decay", options.ema_decay]
+    return [*DETECTOR, *weights, *size]
 
 
-def detector(options: argparse.Namespace, name: str, labels: list[str]) -> Path:
+def test_flags(options: argparse.Namespace) -> list[str]:
     test = [*("--test-dataset", "voc", "--test-year", "2012", "--test-root", str(options.root))]
-    test += ["--test-split", "val", "--test-classes", *CLASSES]
-    return finished(options.runs / name, "train-detector", [*labels, *training_flags(options), *test])
-
-
-def self_trained(options: argparse.Namespace, run: Path) -> list[Path]:
-    """The folders of all rounds."""
-    flags = ["--boxes-from", str(run), *training_flags(options), "--rounds", str(options.rounds)]
-    folder = finished(options.runs / "self-training", "self-train", flags)
-    return [folder / f"round-{index}" for index in range(options.rounds + 1)]
+    limit = ["--test-limit", options.limit] if options.limit else []
+    return [*test, "--test-split", "val", *limit, "--test-classes", *CLASSES]
 
 
 def judged(true: TrueBoxes, folder: Path) -> Judged:
     return judge_localizations(true, read_run(folder).localizations)
 
 
-def box_table(true: TrueBoxes, made: dict[str, Judged], best: str, rounds: list[Judged]) -> Iterator[str]:
+def box_table(
+    options: argparse.Namespace, true: TrueBoxes, made: dict[str, Judged], best: str, rounds: list[list[Judged]]
+) -> Iterator[str]:
     yield f"Boxes on {len(true.items)} items in {len(true.items.image_ids)} images of train, given their labels:"
     yield ""
     yield (
@@ -146,9 +159,11 @@ def box_table(true: TrueBoxes, made: dict[str, Judged], best: str, rounds: list[
     for name, make_box in BASELINES.items():
         yield box_row(name, judge_baseline(true, make_box), None)
     for name, own in made.items():
-        yield box_row(f"{NETWORK}, {name}" + (" (round 0)" if name == best else ""), own, None)
-    for index, own in enumerate(rounds[1:], start=1):
-        yield box_row(f"self-training, round {index}", own, rounds[0])
+        yield box_row(f"{options.network}, {name}" + (" (round 0)" if name == best else ""), own, None)
+    for seed, of_seed in zip(options.seeds, rounds, strict=True):
+        for index, own in enumerate(of_seed[1:], start=1):
+            said = f"self-training, round {index}" + (f", seed {seed}" if len(rounds) > 1 else "")
+            yield box_row(said, own, of_seed[0])
 
 
 def box_row(name: str, own: Judged, before: Judged | None) -> str:
@@ -160,35 +175,44 @@ def box_row(name: str, own: Judged, before: Judged | None) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def detector_table(folders: dict[str, Path]) -> Iterator[str]:
-    found = {
-        name: json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["average precision"]
-        for name, folder in folders.items()
-    }
-    manifests = {name: read_manifest(folder) or {} for name, folder in folders.items()}
-    yield f"Detectors on all {manifests['truth']['images']} images of val; percent:"
+def detector_table(detectors: dict[str, list[Path]]) -> Iterator[str]:
+    found = {name: [figures(folder) for folder in folders] for name, folders in detectors.items()}
+    manifests = {name: read_manifest(folders[0]) or {} for name, folders in detectors.items()}
+    seeds = len(detectors["truth"])
+    spread = f", mean and standard deviation of {seeds} seeds" if seeds > 1 else ""
+    yield f"Detectors on all {manifests['truth']['images']} images of val; percent{spread}:"
     yield ""
-    yield "| trained on | images | boxes | " + " | ".join(FIGURES) + " | AP50, fraction of that by true boxes |"
-    yield "|---|" + "---:|" * (len(FIGURES) + 3)
-    for name in folders:
-        counts = manifests[name]["labels"]
-        cells = [
-            str(counts["images"]),
-            str(counts["boxes"]),
-            *(f"{100 * found[name][figure]:.1f}" for figure in FIGURES),
-        ]
-        cells.append(f"{found[name]['COCO AP50'] / found['truth']['COCO AP50']:.2f}")
+    yield f"| trained on | images | boxes | ignored | {' | '.join(FIGURES)} | {RATIO} |"
+    yield "|---|" + "---:|" * (len(FIGURES) + 4)
+    for name, own in found.items():
+        cells = [str(manifests[name]["labels"][what]) for what in ("images", "boxes", "ignored")]
+        cells += [mean_of([100 * figure[of] for figure in own], 1) for of in FIGURES]
+        # Seed by seed: both detectors of one saw the images in the same order.
+        pairs = zip(own, found["truth"], strict=True)
+        cells.append(mean_of([figure["COCO AP50"] / true["COCO AP50"] for figure, true in pairs], 2))
         yield f"| {TRAINED_ON[name]} | {' | '.join(cells)} |"
 
 
-def class_table(truth: dict[str, GroundTruth], folders: dict[str, Path]) -> Iterator[str]:
-    found = {name: by_class(truth, folder) for name, folder in folders.items()}
-    yield "VOC AP (all points, IoU 0.5) by class, with the number of objects; percent:"
+def figures(folder: Path) -> dict[str, float]:
+    found: dict[str, float] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["average precision"]
+    return found
+
+
+def mean_of(values: Sequence[float], digits: int) -> str:
+    """The mean, and with several values their standard deviation."""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def class_table(truth: dict[str, GroundTruth], detectors: dict[str, list[Path]]) -> Iterator[str]:
+    found = {name: [by_class(truth, folder) for folder in folders] for name, folders in detectors.items()}
+    yield "VOC AP (all points, IoU 0.5) by class, with the number of objects; percent, mean over the seeds:"
     yield ""
-    yield f"| trained on | {' | '.join(f'{name} ({own.objects})' for name, own in found['truth'].items())} |"
+    yield f"| trained on | {' | '.join(f'{name} ({own.objects})' for name, own in found['truth'][0].items())} |"
     yield "|---|" + "---:|" * len(CLASSES)
-    for name, classes in found.items():
-        yield f"| {TRAINED_ON[name]} | {' | '.join(f'{100 * own.all_points:.1f}' for own in classes.values())} |"
+    for name, seeds in found.items():
+        means = (100 * np.mean([own[of].all_points for own in seeds]) for of in CLASSES)
+        yield f"| {TRAINED_ON[name]} | {' | '.join(f'{mean:.1f}' for mean in means)} |"
 
 
 def by_class(truth: dict[str, GroundTruth], folder: Path) -> dict[str, ClassVocAp]:

@@ -17,6 +17,8 @@ BoxXyxy = tuple[float, float, float, float]
 """Half-open, 0-based, pixels of the image after EXIF transposition."""
 Pair = tuple[str, str]
 """Image id and class name."""
+DETECTED = "detector"
+"""The ``method`` of a box that a detector found."""
 SCORES = ("probability", "quality")
 """What boxes can be sorted by."""
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import cv2
 import torch
 
+_OWN_LOAD = 0.5
+"""What this process may have contributed to the load by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadPlan:
@@ -50,6 +53,23 @@ def available_cores() -> int:
     except (OSError, ValueError):
         pass  # No cgroup, or a quota of "max".
     return cores
+
+
+def warning_of_load() -> str:
+    """What to tell a user whose PyTorch threads will wait for one another; empty if there is nothing to tell.
+
+    The number of threads does not follow the load by itself, because it changes how sums round.
+    """
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    if threads == 1 or not hasattr(os, "getloadavg"):
+        return ""
+    load = os.getloadavg()[0]
+    if load + threads < cores + _OWN_LOAD:
+        return ""
+    return (
+        f"The machine is busy (load {load:.1f} on {cores} cores), so PyTorch's {threads} threads will wait for one "
+        "another; set the environment variable OMP_NUM_THREADS=1 if a step takes seconds."
+    )
 
 
 @contextlib.contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from made_splits import QUICK, TEST, entered, files_of, interrupt_at_step, interrupting, rows_of
 
@@ -64,10 +66,9 @@ def test_self_training_in_two_rounds(capsys: pytest.CaptureFixture[str]) -> None
     metrics = json.loads(Path("rounds/round-2/metrics.json").read_text())
     assert metrics["rows"][0]["metrics"]["CorLoc class-wise"]["value"] == float(rows[2]["CorLoc class-wise"])
     assert run_verb("report", ["rounds/round-0", "rounds/round-1", "rounds/round-2", "--gallery", "0"]) == 0
-    assert (
-        run_verb("train-detector", ["--boxes-from", "rounds/round-2", *QUICK, *TEST, "--epochs", "1", "--out", "last"])
-        == 0
-    )
+    last = ["--boxes-from", "rounds/round-2", "--ignore-fraction", "0.25", "--ema-decay", "0.9", "--epochs", "1"]
+    assert run_verb("train-detector", [*last, *QUICK, *TEST, "--out", "last"]) == 0
+    assert "9 boxes, 3 regions to ignore of 2 classes on 8 images" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("boxes")
@@ -80,6 +81,28 @@ def test_self_training_resumes_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> 
             resume = ["--resume"] if Path("killed").exists() else []
             assert run_verb("self-train", [*flags, "--out", "killed", *resume]) == 130
     assert run_verb("self-train", [*flags, "--out", "killed", "--resume"]) == 0
+    assert files_of("killed") == files_of("whole")
+
+
+@pytest.mark.usefixtures("boxes")
+def test_self_training_that_is_careful_with_its_boxes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All boxes have the same quality. The first two of 8 red ones and the first of 4 green ones are ignored, which are
+    all boxes of the first two images."""
+    flags = ["--boxes-from", "boxes", *QUICK, "--epochs", "2", "--rounds", "2", "--folds", "2"]
+    careful = ["--ignore-fraction", "0.25", "--ema-decay", "0.99"]
+    monkeypatch.setattr(os, "getloadavg", lambda: (9.0, 9.0, 9.0), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert run_verb("self-train", [*flags, *careful, "--out", "whole"]) == 0
+    assert capsys.readouterr().err.count("set the environment variable OMP_NUM_THREADS=1") == 1
+    manifest = json.loads(Path("whole/manifest.json").read_text())
+    assert manifest["labels"] == {"images": 8, "boxes": 9, "ignored": 3, "empty": 2}
+    with monkeypatch.context() as patched:
+        interrupt_at_step(patched, 7)
+        assert run_verb("self-train", [*flags, *careful, "--out", "killed"]) == 130
+    assert run_verb("self-train", [*flags, "--out", "killed", "--resume"]) == 2  # other settings
+    assert run_verb("self-train", [*flags, *careful, "--out", "killed", "--resume"]) == 0
     assert files_of("killed") == files_of("whole")
 
 
@@ -161,6 +184,9 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("--boxes-from boxes --backbone gone.pth", "gone.pth do not exist"),
         ("--boxes-from unfinished", "is unfinished; finish it with --resume first"),
         ("--boxes-from boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),
+        ("--boxes-from train --ignore-fraction 0.2", "which train does not have; give the run as --boxes-from, or"),
+        ("--boxes-from boxes --ignore-fraction 1", "--ignore-fraction must be at least 0 and below 1, not 1.0"),
+        ("--boxes-from boxes --ema-decay 1", "--ema-decay must be at least 0 and below 1, not 1.0"),
         ("--boxes-from empty", "folder has no box of green, red to train on"),
     ],
 )

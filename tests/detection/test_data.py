@@ -88,14 +88,14 @@ def test_an_export_on_the_images_of_its_data_set(tmp_path: Path) -> None:
         matched(replace(dataset, images=twice), other, truth)
 
 
-def made_box(image_id: str, class_name: str, component: int = 0) -> Localization:
+def made_box(image_id: str, class_name: str, component: int = 0, quality: float = 0.5) -> Localization:
     return Localization(
         image_id,
         image_id,
         class_name,
         (1.0, 2.0, 30.0, 40.0),
         0.5,
-        0.5,
+        quality,
         0.1,
         "cam",
         "grabcut",
@@ -115,6 +115,28 @@ def test_all_components_of_a_run_are_learned_and_failed_images_are_left_out(tmp_
         ("01.png", [2]),
     ]
     assert labels.problems == ("02.png: a labeled class has no box, so the image was left out",)
+
+
+def test_the_boxes_of_lowest_quality_are_ignored(tmp_path: Path) -> None:
+    dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
+    boxes = [
+        made_box("00.png", "red", quality=0.3),
+        made_box("00.png", "red", 1, quality=0.0),
+        made_box("00.png", "green", quality=0.2),
+        made_box("01.png", "green", quality=0.1),
+        made_box("02.png", "red", quality=0.4),
+    ]
+    # Two of three red boxes, one of two green ones.
+    labels = from_localizations(dataset, boxes, CLASSES, ignore_fraction=0.67)
+    box = [1.0, 2.0, 30.0, 40.0]
+    assert [(boxed.classes.tolist(), boxed.ignored_xyxy.tolist()) for boxed in labels.images] == [
+        ([2], [box, box]),
+        ([], [box]),
+        ([1], []),
+    ]
+    assert labels.counts() == {"images": 3, "boxes": 2, "ignored": 3, "empty": 1}
+    dropped = from_localizations(dataset, boxes, CLASSES, ignore_fraction=0.67, drop_empty=True)
+    assert [boxed.image.image_id for boxed in dropped.images] == ["00.png", "02.png"]
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import torch
 from made_images import CLASSES, QUICK, TINY, as_dataset, write_images
+from torch import Tensor
 
 from wsloc import boxes
+from wsloc.config import DataSettings
+from wsloc.detection.augmentation import Example
 from wsloc.detection.data import BoxedImages, from_truth
-from wsloc.detection.detector_settings import TrainingSettings
+from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.detection.inference import detect
-from wsloc.detection.learner import FittedDetector, fit_detector, make_trainer, peak_learning_rate
+from wsloc.detection.labels import labels_of_truth
+from wsloc.detection.learner import DetectorLearner, FittedDetector, fit_detector, make_trainer, peak_learning_rate
 from wsloc.detection.models import build_detector
 from wsloc.errors import UserError
 from wsloc.training import loop
@@ -63,11 +68,12 @@ def test_the_loss_falls_and_the_boxes_come_back(labels: BoxedImages, tmp_path: P
             assert boxes.iou_matrix(box, record.box_xyxy)[0, 0] > 0.6
 
 
+@pytest.mark.parametrize("decay", [0, 0.99])
 def test_a_killed_training_resumes_to_the_same_bytes(
-    labels: BoxedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labels: BoxedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay: float
 ) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_STATES", 0)
-    settings = replace(QUICK, epochs=3, zoom=0.3, gain=0.2)
+    settings = replace(QUICK, epochs=3, zoom=0.3, gain=0.2, ema_decay=decay)
     undisturbed = trained(labels, settings, tmp_path / "a")
     with pytest.raises(KeyboardInterrupt):
         trained(labels, settings, tmp_path / "b", stop=5)
@@ -114,6 +120,32 @@ def test_an_unreadable_image_is_left_out_and_named_once(labels: BoxedImages, tmp
 def test_a_loss_that_is_no_number_ends_it(labels: BoxedImages, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no longer finite in epoch 1; give a lower `learning_rate` than 1e\+09"):
         trained(labels, replace(QUICK, learning_rate=1e9, warmup_steps=0), tmp_path)
+
+
+def test_a_huge_gradient_moves_the_weights_no_farther_than_the_limit(labels: BoxedImages) -> None:
+    model = build_detector(TINY, CLASSES)
+    trainer = make_trainer(model, labels, TINY, replace(QUICK, momentum=0, weight_decay=0, warmup_steps=0), CPU)
+    before = [value.detach().clone() for value in model.parameters()]
+
+    class Huge(DetectorLearner):
+        def losses(self, batch: list[Example]) -> dict[str, Tensor]:
+            return {name: 1e6 * loss for name, loss in super().losses(batch).items()}
+
+    trainer.learner = Huge(model, labels, QUICK, CPU)
+    next(loop.train(trainer))
+    moved = [(own.detach() - old).square().sum() for own, old in zip(model.parameters(), before, strict=True)]
+    assert torch.stack(moved).sum().sqrt().item() == pytest.approx(0.01 * 10, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_default_learning_rate_stands_weights_with_folded_batch_normalization(shared: Path) -> None:
+    """Without a limit to the gradient, the loss was above 60 in the 11th step, and not finite in the 14th."""
+    boxed = labels_of_truth(DataSettings(dataset="voc", root=shared, split="train", limit=96)).boxed
+    weights = str(shared / "weights" / "mobilenet_v2.pth")
+    detector = DetectorSettings("fasterrcnn_mobilenet_v2_320_fpn", weights, image_size=224)
+    model = build_detector(detector, boxed.class_names)
+    trainer = make_trainer(model, boxed, detector, TrainingSettings(epochs=4, device="cpu"), CPU)
+    assert max(step.loss for step in islice(loop.train(trainer), 14)) < 20
 
 
 def test_a_state_of_another_detector_is_refused(labels: BoxedImages, tmp_path: Path) -> None:

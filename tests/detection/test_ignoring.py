@@ -62,6 +62,18 @@ def test_proposals_in_a_region_are_not_sampled() -> None:
     }
 
 
+def test_images_that_are_ignored_as_a_whole_have_a_loss_of_zero() -> None:
+    model = small("fasterrcnn_small_cnn").train()
+    losses = model([torch.rand(3, 64, 64)] * 2, [target([], [[-500, -500, 500, 500]]) for _ in range(2)])
+    assert {name: loss.item() for name, loss in losses.items()} == dict.fromkeys(losses, 0)
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
+    assert all(bool((p.grad == 0).all()) for p in model.parameters() if p.grad is not None)
+    # With one image that teaches something, the loss is that of this image.
+    losses = model([torch.rand(3, 64, 64)] * 2, [target([], [[-500, -500, 500, 500]]), target([[2, 2, 40, 40]], [])])
+    assert all(bool(loss.isfinite()) for loss in losses.values())
+    assert losses["loss_classifier"] > 0
+
+
 def class_gradients(arch: str, ignored: list[list[float]]) -> Tensor:
     """How much each anchor's class scores matter to the loss of a one-stage detector: ``(A,)``; and the anchors."""
     torch.manual_seed(0)

@@ -18,6 +18,7 @@ from wsloc.detection.labels import (
     labels_of_export,
     labels_of_run,
     labels_of_truth,
+    open_labels,
     read_boxes_of_run,
 )
 from wsloc.errors import UserError
@@ -81,6 +82,14 @@ def test_three_sources_of_the_same_boxes(tmp_path: Path, made: tuple[Path, Objec
         assert {(files[image_id], name, record.box_xyxy) for (image_id, name), record in by_item.items()} == {
             (file, name, box) for file, own in objects.items() for name, box in own
         }
+
+
+def test_boxes_without_a_quality_cannot_be_ranked(made: tuple[Path, Objects, DataSettings]) -> None:
+    images, objects, settings = made
+    write_coco(images / "instances_train.json", objects)
+    for named in ("truth", str(images)):
+        with pytest.raises(UserError, match=f"which {named} does not have; give the run as `boxes_from`, or export it"):
+            open_labels(named, settings, drop_empty=False, ignore_fraction=0.25)
 
 
 def test_all_components_are_learned_and_the_largest_is_the_one_of_its_item(

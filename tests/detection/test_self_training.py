@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from wsloc.detection.data import from_truth
 from wsloc.detection.inference import detection
-from wsloc.detection.self_training import fold_of, given, of_fold, relocalize, training_part
+from wsloc.detection.self_training import agreed_box, fold_of, given, of_fold, relocalize, training_part
+from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import Detection, ImageRecord
 
 CPU = torch.device("cpu")
@@ -59,6 +60,24 @@ def test_the_best_box_of_each_labeled_class_or_the_old_one(tmp_path: Path) -> No
     assert failure is not None
     assert (failure.stage, failure.class_name) == ("detect", "blue")
     assert "neither the labels nor the detector have a box of blue" in failure.reason
+
+
+def detected(name: str, box: tuple[float, float, float, float], score: float) -> Detection:
+    return detection(ImageRecord("a", "a.png", b""), name, box, score, (96, 96))
+
+
+def test_a_class_that_the_detector_does_not_see_there_keeps_its_box() -> None:
+    """Of two boxes of 10 x 10, shifted by 3, the IoU is 70 / 130 = 0.54; shifted by 4, 60 / 140 = 0.43."""
+    red = [detected("red", (0, 0, 10, 10), 0.5), detected("red", (50, 50, 60, 60), 0.4)]
+    for shift, score, agreed in ((3, 0.6, False), (4, 0.6, True), (3, 0.4, True), (3, 0.5, True)):
+        # The rival need not be the best box of its class.
+        green = [detected("green", (80, 80, 90, 90), 0.9), detected("green", (shift, 0, shift + 10, 10), score)]
+        found = ImageResult(
+            ImageRecord("a", "a.png", b""), (ItemResult("green", tuple(green)), ItemResult("red", tuple(red)))
+        )
+        assert agreed_box(found, "red") == (red[0] if agreed else None)
+        assert agreed_box(found, "green") == green[0]
+        assert agreed_box(found, "blue") is None
 
 
 def test_an_unreadable_image_keeps_its_boxes(tmp_path: Path) -> None:

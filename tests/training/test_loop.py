@@ -109,22 +109,22 @@ def test_without_held_out_images_the_last_epoch_counts() -> None:
     assert all(record.val_loss is None for record in trainer.history)
 
 
-@pytest.mark.parametrize("val_losses", [None, [4.0, 1.0, 3.0, 2.0, 5.0, 6.0]])
+@pytest.mark.parametrize(("val_losses", "decay"), [(None, 0), ([4.0, 1.0, 3.0, 2.0, 5.0, 6.0], 0), (None, 0.9)])
 @pytest.mark.parametrize("stop", [3, 12, 29])
 def test_a_killed_training_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, val_losses: list[float] | None, stop: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, val_losses: list[float] | None, decay: float, stop: int
 ) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_STATES", 0)
     (tmp_path / "a").mkdir()
-    undisturbed = trainer_of(Line(val_losses and list(val_losses)))
+    undisturbed = trainer_of(Line(val_losses and list(val_losses)), ema_decay=decay)
     list(train(undisturbed, tmp_path / "a"))
-    steps = train(trainer_of(Line(val_losses and list(val_losses))), tmp_path / "b")
+    steps = train(trainer_of(Line(val_losses and list(val_losses)), ema_decay=decay), tmp_path / "b")
     for _ in range(stop):
         next(steps)
     steps.close()  # type: ignore[attr-defined]
     torch.rand(7)  # another process has another generator
     done = stop // 5
-    again = trainer_of(Line(val_losses and val_losses[done:]))
+    again = trainer_of(Line(val_losses and val_losses[done:]), ema_decay=decay)
     resume(again, tmp_path / "b")
     assert len(again.history) == done
     list(train(again, tmp_path / "b"))
@@ -148,6 +148,39 @@ def test_a_finished_training_is_resumed_to_its_end(tmp_path: Path) -> None:
     resume(again, tmp_path)
     assert list(train(again, tmp_path)) == []
     assert weights(again) == weights(undisturbed)
+
+
+def test_a_training_ends_with_the_moving_average_of_its_weights(tmp_path: Path) -> None:
+    plain, averaged = trainer_of(Line()), trainer_of(Line(), ema_decay=0.9)
+    path = [weights(plain) for _ in train(plain)]
+    list(train(averaged, tmp_path))
+    expected: list[float] = []
+    for step, own in enumerate(path):
+        kept = min(0.9, (1 + step) / (10 + step)) if step else 0.0
+        expected = [kept * old + (1 - kept) * new for old, new in zip(expected or own, own, strict=True)]
+    assert weights(averaged) == pytest.approx(expected)
+    assert weights(averaged) != pytest.approx(weights(plain))
+    # What is learned does not depend on the average.
+    assert averaged.history == plain.history
+    again = trainer_of(Line(), ema_decay=0.9)
+    resume(again, tmp_path)
+    assert list(train(again)) == []
+    assert weights(again) == weights(averaged)
+
+
+def test_a_large_gradient_is_scaled_down() -> None:
+    """Of (y - 3 x - 1)^2 at x = 1, with weight and bias 0: both derivatives are -8, the norm is 8 times root two."""
+    for limit, moved in ((100.0, 0.8), (math.sqrt(2), 0.1)):
+        module = nn.Linear(1, 1)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.zero_()
+        learner = Line(module=module)
+        learner.batches = lambda _epoch: iter([(torch.ones(4, 1), 4)])  # type: ignore[method-assign]
+        optimizer = torch.optim.SGD(module.parameters(), 0.1)
+        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+        next(train(Trainer(learner, Plan(1, seed=0, max_gradient_norm=limit), optimizer, schedule)))
+        assert [parameter.item() for parameter in module.parameters()] == pytest.approx([moved, moved])
 
 
 class Evil:

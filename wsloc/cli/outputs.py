@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,14 @@ def free_output(path: Path, *, overwrite: bool, flag: str = "--out", make_folder
 def begun(folder: Path, output: FolderSettings) -> str:
     """The line that tells where a run is written, or goes on."""
     return f"{'Resuming' if output.resume else 'Writing'} {folder}"
+
+
+def warn_of_load() -> None:
+    """Say, before a training, that PyTorch's threads will wait for one another, if they will."""
+    from wsloc.threads import warning_of_load
+
+    if warning := warning_of_load():
+        print(f"wsloc: {warning}", file=sys.stderr)
 
 
 def print_next(commands: Sequence[tuple[str, str]]) -> None:

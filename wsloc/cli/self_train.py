@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.outputs import begun, print_next
+from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.detection.configs import SelfTrainConfig
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
 
     def announce(folder: Path) -> None:
         print(begun(folder, config.output), file=sys.stderr)
+        warn_of_load()
 
     trained = run_self_training(config, command, announce, training_bar)
     _print_rounds(trained.path, trained.figures, readable=trained.readable)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
 from wsloc.cli.flags import flag_of, with_flags
-from wsloc.cli.outputs import begun, print_next
+from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.config import DataSettings
 from wsloc.config_files import OF_ONE_CALL
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
@@ -27,6 +27,7 @@ def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
 
     def announce(task: ClassifierTask, folder: Path) -> None:
         print(f"{_announcement(task)}\n{begun(folder, config.output)}", file=sys.stderr)
+        warn_of_load()
 
     trained = train_classifier(config, command, announce, training_bar)
     print(with_flags(format_outcome(trained.task, trained.outcome, trained.figures)))

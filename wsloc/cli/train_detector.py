@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import training_bar
-from wsloc.cli.outputs import begun, print_next
+from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.detection.configs import TrainDetectorConfig
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def run(config: TrainDetectorConfig, command: Sequence[str]) -> int:
 
     def announce(labels: Labels, folder: Path) -> None:
         _announce(config, labels, folder)
+        warn_of_load()
 
     trained = train_detector(config, command, announce, training_bar)
     _print_result(trained)

@@ -88,11 +88,16 @@ class TrainDetectorConfig:
     """boxes to train on: a COCO export (folder or instances file), a run folder, or truth (together with a data set)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    ignore_fraction: float = 0.0
+    """fraction of each class's boxes, lowest quality first, that are neither object nor background (0 to below 1)"""
     drop_empty: bool = False
     """leave out images without a box; otherwise they serve as negatives"""
     data: TrainingImages = field(default_factory=TrainingImages)
     test: TestedImages = field(default_factory=TestedImages)
     output: FolderSettings = field(default_factory=FolderSettings)
+
+    def __post_init__(self) -> None:
+        _require_fraction(self.ignore_fraction)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class SelfTrainConfig:
     """a function refine(image, box, mask) of your own that improves each box (docs/training.md)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    ignore_fraction: float = 0.0
+    """fraction of each class's boxes, lowest quality first, that are neither object nor background (0 to below 1)"""
     drop_empty: bool = False
     """leave out images without a box; otherwise they serve as negatives"""
     data: TrainingImages = field(default_factory=TrainingImages)
@@ -125,6 +132,7 @@ class SelfTrainConfig:
         require_range(self, "rounds", 1)
         require_range(self, "folds", 1, 20)
         require_range(self, "min_score", 0, 1)
+        _require_fraction(self.ignore_fraction)
 
 
 @dataclass(frozen=True)
@@ -153,3 +161,7 @@ class DetectConfig:
 
     def __post_init__(self) -> None:
         require_range(self, "batch_size", 1)
+
+
+def _require_fraction(ignored: float) -> None:
+    require(0 <= ignored < 1, f"`ignore_fraction` must be at least 0 and below 1, not {ignored}.")

@@ -1,12 +1,14 @@
 """What a detector is trained on: images with true boxes or pseudo-labels.
 
 A class is an index from 1 on; 0 is the background. Regions to be ignored are neither object nor background: crowd
-regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, and difficult objects of VOC.
+regions of COCO (``iscrowd``), which is also how an export marks uncertain boxes, difficult objects of VOC, and the
+least certain boxes of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +19,9 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.detection.uncertain import by_certainty
 from wsloc.errors import UserError, listed
-from wsloc.records import Box, GroundTruth, ImageRecord
+from wsloc.records import BoxRecord, GroundTruth, ImageRecord
 
 _MAX_NAMED = 5
 
@@ -100,46 +103,41 @@ def from_truth(
 
 def from_localizations(
     dataset: Dataset,
-    localizations: Iterable[Box],
+    localizations: Iterable[BoxRecord],
     class_names: Sequence[str],
     *,
     drop_empty: bool = False,
+    ignore_fraction: float = 0.0,
     without: Iterable[str] = (),
 ) -> BoxedImages:
     """Images with the boxes that were found on them, all components of an item among them.
+
+    An image whose boxes are all ignored has none to learn, but it is no negative there either.
 
     Args:
         dataset: the images.
         localizations: boxes on other images and of other classes are left out.
         class_names: in the order of the detector's classes.
-        drop_empty: leave out images without a box.
+        drop_empty: leave out images without a box, also those whose boxes are all ignored.
+        ignore_fraction: of the boxes of each class, the least certain first, which become ignored regions; in [0, 1).
         without: ids of images to leave out, because one of their objects has no box and would count as background.
 
     Raises:
         UserError: if no box is left.
     """
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
-    found: dict[str, list[Box]] = {image.image_id: [] for image in dataset.images}
-    for record in localizations:
-        if record.class_name in index_of and record.image_id in found:
-            found[record.image_id].append(record)
     left_out = frozenset(without)
-    images = tuple(
-        BoxedImage(
-            image,
-            boxes.as_boxes([record.box_xyxy for record in found[image.image_id]]),
-            np.array([index_of[record.class_name] for record in found[image.image_id]], dtype=np.int64),
-            np.zeros((0, 4)),
-        )
-        for image in dataset.images
-        if image.image_id not in left_out
-    )
+    images = [image for image in dataset.images if image.image_id not in left_out]
+    ids = {image.image_id for image in images}
+    known = [record for record in localizations if record.class_name in index_of and record.image_id in ids]
+    certain, uncertain = map(_by_image, by_certainty(known, ignore_fraction))
+    boxed = tuple(_found_on(image, certain[image.image_id], uncertain[image.image_id], index_of) for image in images)
     problems = tuple(
         f"{image.file}: a labeled class has no box, so the image was left out"
         for image in dataset.images
         if image.image_id in left_out
     )
-    return _checked(BoxedImages(dataset.name, tuple(class_names), images, problems), drop_empty)
+    return _checked(BoxedImages(dataset.name, tuple(class_names), boxed, problems), drop_empty)
 
 
 def open_export(path: Path, root: Path | None = None) -> tuple[Dataset, GroundTruthSet]:
@@ -214,6 +212,24 @@ def require_same_classes(trained: Sequence[str], tested: Sequence[str]) -> None:
 def labels_by_image(truth: Mapping[str, GroundTruth]) -> dict[str, tuple[str, ...]]:
     """The classes that each image has a box of."""
     return {image_id: tuple(dict.fromkeys(own.class_names)) for image_id, own in truth.items()}
+
+
+def _by_image(records: Iterable[BoxRecord]) -> defaultdict[str, list[BoxRecord]]:
+    found: defaultdict[str, list[BoxRecord]] = defaultdict(list)
+    for record in records:
+        found[record.image_id].append(record)
+    return found
+
+
+def _found_on(
+    image: ImageRecord, certain: Sequence[BoxRecord], uncertain: Sequence[BoxRecord], index_of: Mapping[str, int]
+) -> BoxedImage:
+    return BoxedImage(
+        image,
+        boxes.as_boxes([record.box_xyxy for record in certain]),
+        np.array([index_of[record.class_name] for record in certain], dtype=np.int64),
+        boxes.as_boxes([record.box_xyxy for record in uncertain]),
+    )
 
 
 def _boxed(record: ImageRecord, own: GroundTruth, index_of: Mapping[str, int]) -> BoxedImage:

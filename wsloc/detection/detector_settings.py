@@ -46,6 +46,8 @@ class TrainingSettings:
     """weight decay of SGD (>= 0)"""
     warmup_steps: Annotated[int | None, optional("N", "a tenth of all steps, at most 500")] = None
     """number of steps over which the learning rate rises (>= 0)"""
+    ema_decay: float = 0.0
+    """decay, per step, of a moving average of the weights, which becomes the detector (0: none; below 1)"""
     flip: bool = True
     """mirror each image with a probability of 1/2"""
     zoom: float = 0.25
@@ -64,5 +66,6 @@ class TrainingSettings:
             require_range(self, name, least)
         require_above(self, "learning_rate", 0)
         require(0 <= self.momentum < 1, f"`momentum` must be at least 0 and below 1, not {self.momentum}.")
+        require(0 <= self.ema_decay < 1, f"`ema_decay` must be at least 0 and below 1, not {self.ema_decay}.")
         for name in ("zoom", "gain"):
             require_range(self, name, 0, 0.9)

@@ -75,12 +75,30 @@ class _ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
             own[(own == 0) & lies_inside(boxes, target["ignored"])] = -1
         return labels, matched
 
+    def compute_loss(
+        self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        if all(bool((own < 0).all()) for own in labels):
+            # torchvision would take the mean over no anchor.
+            return 0 * objectness.sum(), 0 * pred_bbox_deltas.sum()
+        losses: tuple[Tensor, Tensor] = super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        return losses
+
 
 class _BoxHeads(RoIHeads):  # type: ignore[misc]
     def select_training_samples(self, proposals: list[Tensor], targets: list[Target]) -> Any:
         # torchvision hands the matching boxes and labels alone, one call below this one.
         self._ignored = [target["ignored"] for target in targets]
-        return super().select_training_samples(proposals, targets)
+        samples = super().select_training_samples(proposals, targets)
+        self._sampled = sum(map(len, samples[0]))
+        return samples
+
+    def forward(self, *inputs: Any) -> tuple[list[Target], Target]:
+        found, losses = super().forward(*inputs)
+        if self.training and self._sampled == 0:
+            # torchvision takes the mean over no proposal, which is not a number.
+            losses = {name: torch.zeros_like(loss) for name, loss in losses.items()}
+        return found, losses
 
     def assign_targets_to_proposals(
         self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]

@@ -18,9 +18,7 @@ from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.ordered import ordered_map
 from wsloc.pipeline.results import ImageResult, ItemResult
-from wsloc.records import Detection, Failure, ImageRecord
-
-METHOD = "detector"
+from wsloc.records import DETECTED, Detection, Failure, ImageRecord
 
 Scored = tuple[tuple[float, float, float, float], float]
 """A box, ``xyxy``, and its score."""
@@ -112,7 +110,7 @@ def detection(
     *,
     index: int = 0,
     rank: int | None = None,
-    method: str = METHOD,
+    method: str = DETECTED,
 ) -> Detection:
     """The record of a box that has a score and nothing else."""
     x0, y0, x1, y1 = box_xyxy

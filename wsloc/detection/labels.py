@@ -35,17 +35,22 @@ class Labels:
     run: RunContents | None = None
 
 
-def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
+def open_labels(named: str, data: DataSettings, *, drop_empty: bool, ignore_fraction: float) -> Labels:
     """The images and boxes that the setting ``boxes_from`` names: true ones, those of a run, or those of an export.
 
     Raises:
-        UserError: if there is nothing of the kind, or no box in it.
+        UserError: if there is nothing of the kind, no box in it, or no quality to choose the boxes to ignore by.
     """
+    path = Path(named)
+    if ignore_fraction > 0 and (named == TRUTH or not is_run(path)):
+        raise UserError(
+            f"`ignore_fraction` goes by the quality of a run's boxes, which {named} does not have; give the run as "
+            "`boxes_from`, or export it with `uncertain='ignore'`."
+        )
     if named == TRUTH:
         if data.dataset is None:
             raise UserError("`boxes_from='truth'` needs the data set that has true boxes: give `dataset='NAME'`.")
         return labels_of_truth(data, drop_empty=drop_empty)
-    path = Path(named)
     if not is_run(path):
         return labels_of_export(path, data, drop_empty=drop_empty)
     if data.dataset is not None:
@@ -53,7 +58,7 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool) -> Labels:
     contents = read_boxes_of_run(path)
     settings = settings_of_run(path).data
     settings = replace(settings, root=data.root or settings.root, download=False)
-    return labels_of_run(contents, settings, drop_empty=drop_empty)
+    return labels_of_run(contents, settings, drop_empty=drop_empty, ignore_fraction=ignore_fraction)
 
 
 def labels_of_truth(data: DataSettings, *, drop_empty: bool = False) -> Labels:
@@ -98,13 +103,16 @@ def read_boxes_of_run(path: Path) -> RunContents:
     return contents
 
 
-def labels_of_run(contents: RunContents, settings: DataSettings, *, drop_empty: bool = False) -> Labels:
+def labels_of_run(
+    contents: RunContents, settings: DataSettings, *, drop_empty: bool = False, ignore_fraction: float = 0.0
+) -> Labels:
     """All boxes of a run; images with an item that failed are left out.
 
     Args:
         contents: as :func:`read_boxes_of_run` gives them.
         settings: of the run's images, with their current folder.
         drop_empty: leave out images without a box.
+        ignore_fraction: as :func:`wsloc.detection.data.from_localizations` takes it.
 
     Raises:
         UserError: if the run has no box.
@@ -112,7 +120,14 @@ def labels_of_run(contents: RunContents, settings: DataSettings, *, drop_empty: 
     dataset = open_dataset(settings)
     asked = (settings.class_name,) if settings.class_name else settings.classes or dataset.class_names
     failed = {failure.image_id for failure in contents.failures}
-    boxed = from_localizations(dataset, contents.localizations, asked, drop_empty=drop_empty, without=failed)
+    boxed = from_localizations(
+        dataset,
+        contents.localizations,
+        asked,
+        drop_empty=drop_empty,
+        ignore_fraction=ignore_fraction,
+        without=failed,
+    )
     return Labels(boxed, dataset, settings, contents)
 
 

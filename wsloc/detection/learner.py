@@ -30,6 +30,9 @@ from wsloc.training.schedule import warmup_cosine
 _BATCH_OF_LEARNING_RATE = 8
 _MAX_WARMUP_STEPS = 500
 _WARMUP_START = 1e-3
+_MAX_GRADIENT_NORM = 10.0
+"""Ordinary steps stay near or below it. Without a limit, fixed statistics and weights with folded batch normalization
+let a few large steps grow without end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +158,13 @@ def make_trainer(
     steps = settings.epochs * learner.steps_per_epoch
     rising = min(_MAX_WARMUP_STEPS, steps // 10) if settings.warmup_steps is None else settings.warmup_steps
     schedule = warmup_cosine(optimizer, steps, rising=rising, start=_WARMUP_START)
-    plan = Plan(settings.epochs, settings.seed, _precision(settings.precision, device))
+    plan = Plan(
+        settings.epochs,
+        settings.seed,
+        _precision(settings.precision, device),
+        max_gradient_norm=_MAX_GRADIENT_NORM,
+        ema_decay=settings.ema_decay,
+    )
     return Trainer(learner, plan, optimizer, schedule)
 
 

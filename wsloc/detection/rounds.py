@@ -206,7 +206,12 @@ def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> Boxed
         image.image_id for image in dataset.images for name in image.labels if (image.image_id, name) not in before
     }
     return from_localizations(
-        dataset, before.values(), boxed.class_names, drop_empty=task.config.drop_empty, without=without
+        dataset,
+        before.values(),
+        boxed.class_names,
+        drop_empty=task.config.drop_empty,
+        ignore_fraction=task.config.ignore_fraction,
+        without=without,
     )
 
 

@@ -56,7 +56,9 @@ def run_self_training(
     """
     refine = load_refine(config.refine) if config.refine else None
     device = choose_device(config.training.device)
-    labels = open_labels(config.boxes_from, config.data, drop_empty=config.drop_empty)
+    labels = open_labels(
+        config.boxes_from, config.data, drop_empty=config.drop_empty, ignore_fraction=config.ignore_fraction
+    )
     require_backbone(config.detector)
     plan = plan_training(device)
     task = SelfTrainingTask(config, labels, device, plan.network, tuple(command), refine)
@@ -66,8 +68,8 @@ def run_self_training(
     with folder:
         manifest = task.manifest()
         folder.write_manifest(manifest)
-        announce(folder.path)
         with applied(plan) as pool:
+            announce(folder.path)
             rounds = self_train(task, folder.path, pool, progress)
         figures = round_figures(rounds)
         write_figures(folder.path / "rounds.csv", figures)

@@ -1,7 +1,7 @@
 """Self-training: a detector learns the pseudo-boxes, finds better boxes of the labeled classes, and so on, in rounds.
 
-After each round the best box of each labeled class of each training image replaces the one before. No true
-box is opened here.
+After each round the best box of each labeled class of each training image replaces the one before, unless the detector
+sees another class there. No true box is opened here.
 
 With folds (Cinbis et al. 2014, multi-fold training), the boxes of one part of the images come from a detector that
 was trained on the others: a detector that has seen an image finds there, more or less, the box that it was shown.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from wsloc.boxes import iou_matrix
 from wsloc.detection.data import BoxedImages
 from wsloc.detection.detector_settings import TrainingSettings
 from wsloc.detection.inference import detect
@@ -23,9 +24,11 @@ from wsloc.detection.refine import Refine, refined
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult
-from wsloc.records import BoxRecord, Failure, ImageRecord, Pair, first_boxes
+from wsloc.records import DETECTED, BoxRecord, Failure, ImageRecord, Pair, first_boxes
 from wsloc.seeding import stable_hash
 
+_SAME_PLACE = 0.5
+"""The least IoU of two detections of one place."""
 Boxes = Mapping[Pair, BoxRecord]
 """The box of an item, by image id and class name."""
 
@@ -75,7 +78,9 @@ def relocalize(
     pool: Executor | None = None,
     refine: Refine | None = None,
 ) -> Iterator[Relocalized]:
-    """The detector's best box of each labeled class, in the order of the images.
+    """The detector's best box of each labeled class, or the box before, in the order of the images.
+
+    The box before stays where :func:`agreed_box` gives none, or one of a low score.
 
     Args:
         model: in evaluation mode, on the device.
@@ -90,11 +95,10 @@ def relocalize(
     """
     for result in detect(model, images, class_names, device, batch_size=batch_size, pool=pool):
         image = result.image
-        best = {item.class_name: item.localizations[0] for item in result.items if item.localizations}
         unread = next((item.failure.reason for item in result.items if item.failure is not None), "")
         items, found = [], 0
         for name in image.labels:
-            record = best.get(name)
+            record = agreed_box(result, name)
             if record is not None and record.score_by("probability") >= min_score:
                 found += 1
             else:
@@ -104,8 +108,27 @@ def relocalize(
         if refine is None:
             yield Relocalized(changed, found)
         else:
-            changed, problems = refine_image(changed, refine, lambda record: record.method == "detector")
+            changed, problems = refine_image(changed, refine, lambda record: record.method == DETECTED)
             yield Relocalized(changed, found, problems)
+
+
+def agreed_box(found: ImageResult, class_name: str) -> BoxRecord | None:
+    """The best detection of a class; None without any, or if another class has a higher score on about the same place.
+
+    Args:
+        found: all detections on an image, the best of each class first.
+        class_name: the class.
+    """
+    best = next((item.localizations[0] for item in found.items if item.class_name == class_name), None)
+    if best is None:
+        return None
+    rivals = [
+        record.box_xyxy
+        for item in found.items
+        for record in item.localizations
+        if record.class_name != class_name and record.score_by("probability") > best.score_by("probability")
+    ]
+    return None if (iou_matrix(best.box_xyxy, rivals) >= _SAME_PLACE).any() else best
 
 
 def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]) -> Iterator[ImageResult]:

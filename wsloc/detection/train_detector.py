@@ -78,7 +78,9 @@ def train_detector(
     """
     detector, training = config.detector, config.training
     device = choose_device(training.device)
-    labels = open_labels(config.boxes_from, config.data, drop_empty=config.drop_empty)
+    labels = open_labels(
+        config.boxes_from, config.data, drop_empty=config.drop_empty, ignore_fraction=config.ignore_fraction
+    )
     given = config.test.settings(labels.settings or config.data)
     test, settings = (None, None) if given is None else open_test(given, labels.boxed)
     require_backbone(detector)

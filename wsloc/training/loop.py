@@ -2,7 +2,7 @@
 
 The order, augmentation and random draws of an epoch depend on the seed and the epoch alone. Weights, the states of the
 optimizer and the schedule, and the history are therefore all that a resumed training needs: on a CPU with one number
-of threads, it ends with the same bytes as an uninterrupted one.
+of threads, it ends with the same bytes as an uninterrupted one. A moving average of the weights is part of the state.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
 from wsloc.seeding import stable_hash
+from wsloc.training.averaging import moving_average
 from wsloc.training.history import EpochRecord, history_csv
 
 STATE = "state.pt"
@@ -67,6 +69,9 @@ class Plan:
         precision: float32, or the type that autocast uses.
         patience: epochs without a lower held-out loss after which to stop; None for never.
         freeze_norm: whether batch normalization keeps its statistics.
+        max_gradient_norm: a gradient whose norm over all parameters is larger is scaled down to it.
+        ema_decay: of the moving average of the weights, with which the training ends; 0 for none. Held-out images judge
+            the weights themselves, so a training has either.
     """
 
     epochs: int
@@ -74,6 +79,8 @@ class Plan:
     precision: torch.dtype = torch.float32
     patience: int | None = None
     freeze_norm: bool = False
+    max_gradient_norm: float = math.inf
+    ema_decay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class Trainer:
         best_epoch: the one with the lowest held-out loss, or the last without held-out images; 0 before the first.
         best: the module's state then; empty without held-out images.
         scaler: of the loss, for float16.
+        average: of the weights; None without one.
     """
 
     learner: Learner[Any]
@@ -108,8 +116,11 @@ class Trainer:
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     scaler: torch.amp.GradScaler = field(init=False)
+    average: AveragedModel | None = field(init=False)
 
     def __post_init__(self) -> None:
+        decay = self.plan.ema_decay
+        self.average = moving_average(self.learner.module, decay) if decay > 0 else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
 
     @property
@@ -130,7 +141,9 @@ class Trainer:
 
 
 def train(trainer: Trainer, folder: Path | None = None) -> Iterator[Step]:
-    """Train what is left, one step for each item asked for; the module ends in evaluation mode, at its best epoch.
+    """Train what is left, one step for each item asked for; the module ends in evaluation mode.
+
+    Its weights are then those of the best epoch, or their moving average if there is one.
 
     Args:
         trainer: changes on the way.
@@ -147,7 +160,9 @@ def train(trainer: Trainer, folder: Path | None = None) -> Iterator[Step]:
             write_atomic(folder / EPOCHS, history_csv(trainer.history))
             write_atomic(folder / STATE, _state_bytes(trainer))
             written = time.monotonic()
-    if trainer.best:
+    if trainer.average is not None:
+        trainer.learner.module.load_state_dict(trainer.average.module.state_dict())
+    elif trainer.best:
         trainer.learner.module.load_state_dict(trainer.best)
     trainer.learner.module.eval()
 
@@ -187,12 +202,13 @@ def _state_bytes(trainer: Trainer) -> bytes:
 
 
 def _parts(trainer: Trainer) -> dict[str, Any]:
-    return {
+    parts = {
         "module": trainer.learner.module,
         "optimizer": trainer.optimizer,
         "schedule": trainer.schedule,
         "scaler": trainer.scaler,
     }
+    return parts if trainer.average is None else {**parts, "average": trainer.average}
 
 
 def _train_epoch(trainer: Trainer) -> Iterator[Step]:
@@ -232,12 +248,18 @@ def _step(trainer: Trainer, batch: object, epoch: int) -> dict[str, float]:
         raise _not_finite(trainer, epoch)
     trainer.optimizer.zero_grad()
     torch.autograd.backward(trainer.scaler.scale(torch.stack(list(losses.values())).sum()))
+    if math.isfinite(trainer.plan.max_gradient_norm):
+        trainer.scaler.unscale_(trainer.optimizer)
+        learned = [value for group in trainer.optimizer.param_groups for value in group["params"]]
+        nn.utils.clip_grad_norm_(learned, trainer.plan.max_gradient_norm)
     scale = trainer.scaler.get_scale()
     trainer.scaler.step(trainer.optimizer)
     trainer.scaler.update()
     # In float16 a gradient may overflow; the scaler then leaves the step out, and the schedule does not count it.
     if trainer.scaler.get_scale() >= scale:
         trainer.schedule.step()
+        if trainer.average is not None:
+            trainer.average.update_parameters(trainer.learner.module)
     return values
 
 
