@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
 import wsloc
 from wsloc.cli.main import run_verb
@@ -226,3 +229,32 @@ def test_from_python_what_was_learned_cuts_as_the_preset_does(tiny: Path, tiny_f
         wsloc.localize([tiny / "photos" / "00.png"], "red", preset="best", **given)
     with pytest.raises(UserError, match="a saliency map is that of the network alone"):
         wsloc.saliency_map(network, tiny / "photos" / "00.png", 0, preset="best")
+
+
+VISION_TRANSFORMER = """
+from torchvision.models.vision_transformer import VisionTransformer
+
+
+def make():
+    return VisionTransformer(32, 8, num_layers=4, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=3)
+"""
+
+
+def test_a_vision_transformer_is_read_on_its_grid_of_patches(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiny / "tinyvit.py").write_text(VISION_TRANSFORMER)
+    module = importlib.import_module("tinyvit")
+    torch.manual_seed(0)
+    network = module.make()
+    # torchvision begins with a head of zeros, whose gradient is zero.
+    torch.nn.init.normal_(network.heads.head.weight)
+    torch.save(network.state_dict(), "tinyvit.pth")
+    flags = [*tiny_flags, "--arch", "tinyvit:make", "--weights", "tinyvit.pth", *BEST, "--out", "transformer"]
+    assert run_verb("localize", flags) == 2
+    assert "--views" in capsys.readouterr().err
+    assert run_verb("localize", [*flags, "--views", "whole"]) == 0
+    with safe_open(tiny / "transformer" / "refiner.safetensors", "pt") as file:
+        layers = json.loads(file.metadata()["about"])["layers"]
+        assert layers == [f"encoder.layers.encoder_layer_{index}" for index in (1, 2, 3)]
+        assert file.get_tensor(f"basis/{layers[0]}").shape == (16, 16)

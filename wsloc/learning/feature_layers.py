@@ -20,9 +20,10 @@ LAYERS = 3
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What a module gave: its name, and log2 of the stride of its grid over the image."""
+    """What a module gave: its name and type, and log2 of the stride of its grid over the image."""
 
     name: str
+    kind: type[nn.Module]
     stride: int
 
     @property
@@ -71,7 +72,7 @@ def _grids(scorer: Scorer, example: Tensor) -> list[_Output]:
     found: list[_Output] = []
     runs: dict[str, int] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def watch(name: str, kind: type[nn.Module]) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] = runs.get(name, 0) + 1
             # Windows of attention lead with another size than the batch's.
@@ -82,12 +83,12 @@ def _grids(scorer: Scorer, example: Tensor) -> list[_Output]:
             except UserError:
                 return
             if height * width > 1:
-                found.append(_Output(name, round(math.log2(max(image_hw) / max(height, width)))))
+                found.append(_Output(name, kind, round(math.log2(max(image_hw) / max(height, width)))))
 
         return hook
 
     hooks = [
-        module.register_forward_hook(watch(name))
+        module.register_forward_hook(watch(name, type(module)))
         for name, module in scorer.network.named_modules()
         # A scripted module takes no hooks; an adaptive pooling has the same grid for any image.
         if name and not isinstance(module, (torch.jit.ScriptModule, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d))
@@ -107,8 +108,8 @@ def _last_whole(outputs: list[_Output]) -> _Output:
 
 
 def _blocks(outputs: list[_Output]) -> list[_Output]:
-    """The largest family of siblings, in order: the blocks of a network whose grid never changes."""
-    families: dict[str, list[_Output]] = {}
+    """The most siblings of one type, in order: the blocks of a network whose grid never changes."""
+    families: dict[tuple[str, type[nn.Module]], list[_Output]] = {}
     for output in outputs:
-        families.setdefault(output.name.rpartition(".")[0], []).append(output)
+        families.setdefault((output.name.rpartition(".")[0], output.kind), []).append(output)
     return max(families.values(), key=lambda family: (len(family), -family[0].depth))
