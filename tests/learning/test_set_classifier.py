@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from wsloc.config import RefinementSettings
 from wsloc.errors import ItemError, UserError
+from wsloc.learning import set_classifier
 from wsloc.learning.set_classifier import PIXEL_CLASSIFIER, SetClassifier, map_labels
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.read_stage import ReadImage
@@ -104,6 +105,13 @@ def test_a_copy_gives_the_same_answers(fitted: SetClassifier, tmp_path: Path, wa
         assert np.array_equal(again(image).maps[name], values)
 
 
+@pytest.fixture
+def unpropagated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps as they are before the random walk."""
+    monkeypatch.setattr(set_classifier, "propagate", lambda maps, _vectors: maps)
+
+
+@pytest.mark.usefixtures("unpropagated")
 def test_a_class_that_was_never_seen_has_the_images_own_map(fitted: SetClassifier) -> None:
     image = image_maps(101)
     (name,) = image.maps
@@ -115,6 +123,7 @@ def test_a_class_that_was_never_seen_has_the_images_own_map(fitted: SetClassifie
     assert found[~head].mean() < 0.7
 
 
+@pytest.mark.usefixtures("unpropagated")
 def test_the_rarer_a_class_the_more_its_own_map_counts(fitted: SetClassifier) -> None:
     image = image_maps(101)
     (name,) = image.maps

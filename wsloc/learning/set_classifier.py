@@ -20,6 +20,7 @@ from wsloc.files.atomic import write_atomic
 from wsloc.learning.feature_layers import choose_layers
 from wsloc.learning.hypercolumns import Moments, Projection, dimensions_of, hypercolumns
 from wsloc.learning.pixel_classifier import BACKGROUND, UNKNOWN, PixelClassifier, Positions, fit
+from wsloc.learning.propagation import propagate
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import RefinerKind, Stream
 from wsloc.seeding import stable_hash
@@ -62,7 +63,8 @@ class SetClassifier:
     def __call__(self, image: ImageMaps) -> ImageMaps:
         """The image with the probability of each of its classes at each position, in [0, 1], as maps.
 
-        A class of few images is mixed with the image's own map, one that was never seen has that alone.
+        A class of few images is mixed with the image's own map, one that was never seen has that alone. All are
+        propagated.
 
         Raises:
             ItemError: if its features are not finite.
@@ -72,14 +74,17 @@ class SetClassifier:
             raise ItemError("the network's features are not finite")
         names, size_hw = list(self.counts), (columns.shape[1], columns.shape[2])
         probabilities = self.classifier.probabilities(columns.flatten(1).T, _allowed(image.maps, names))
-        maps = {}
+        mixed = []
         for name, saliency in image.maps.items():
-            maps[name] = own = _ranks(saliency, size_hw)
+            own = torch.from_numpy(_ranks(saliency, size_hw))
             if name in self.counts:
                 trust = self.counts[name] / (self.counts[name] + HALF_TRUST)
-                learned = probabilities[:, 1 + names.index(name)].reshape(size_hw).numpy()
-                maps[name] = learned**trust * own ** (1 - trust)
-        return replace(image, maps=maps)
+                own = probabilities[:, 1 + names.index(name)].view(size_hw) ** trust * own ** (1 - trust)
+            mixed.append(own)
+        # The coarsest layer has the least to say about borders.
+        *finer, coarsest = (projection.basis.shape[1] for projection in self.projections.values())
+        maps = propagate(torch.stack(mixed), columns[: sum(finer) or coarsest])
+        return replace(image, maps=dict(zip(image.maps, maps.numpy(), strict=True)))
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write everything to a safetensors file."""
