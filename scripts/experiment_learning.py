@@ -33,7 +33,7 @@ from wsloc.devices import choose_device
 from wsloc.evaluation.corloc import IOU_THRESHOLD, per_class_corloc
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
-from wsloc.learning import hypercolumns, pixel_classifier, set_classifier
+from wsloc.learning import hypercolumns, pixel_classifier, propagation, set_classifier
 from wsloc.pipeline import Localizer, localize_images, make_localizer
 from wsloc.pipeline.refine_stage import RefineStage
 from wsloc.pipeline.runner import Runner
@@ -45,7 +45,10 @@ from wsloc.runs.stored_maps import StoredMaps
 from wsloc.threads import ThreadPlan, applied, plan_threads
 
 EXPERIMENTS = PAGE.with_name("experiments.md")
-MODULES = {module.__name__.rpartition(".")[2]: module for module in (hypercolumns, pixel_classifier, set_classifier)}
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (hypercolumns, pixel_classifier, propagation, set_classifier)
+}
 """Whose constants a row may change, by name."""
 THRESHOLD = "threshold"
 ROWS: dict[str, dict[str, Any]] = {
@@ -67,6 +70,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "components 32 + 48 + 64": {"hypercolumns.DIMENSIONS": (32, 48, 64)},
     "no mixing with the image's own map": {"set_classifier.HALF_TRUST": 0},
     "half trust at 40 images": {"set_classifier.HALF_TRUST": 40},
+    "no propagation": {"propagation.STEPS": 0},
+    "10 steps of propagation": {"propagation.STEPS": 10},
+    "40 steps of propagation": {"propagation.STEPS": 40},
+    "sharpness 4": {"propagation.SHARPNESS": 4},
+    "sharpness 16": {"propagation.SHARPNESS": 16},
+    "window of 3": {"propagation.WINDOW": 3},
+    "window of 7": {"propagation.WINDOW": 7},
     "boxes at 0.5": {THRESHOLD: 0.5},
     "boxes at 0.7": {THRESHOLD: 0.7},
 }
