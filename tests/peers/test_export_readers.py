@@ -16,7 +16,7 @@ import pytest
 sv = pytest.importorskip("supervision", reason="supervision has an environment of its own: make peers")
 pytest.importorskip("ultralytics", reason="ultralytics has an environment of its own: make peers")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "exporters"))
 from made_run import CLASSES, SCENE, scene_records, shows, write_photos, write_run  # noqa: E402
 
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings  # noqa: E402
