@@ -198,13 +198,23 @@ def draw_figures(material: Material, seed: int, alone: Sequence[BoxRecord]) -> d
 
 def learned_boxes(material: Material, seed: int, threshold: float | None) -> list[BoxRecord]:
     """The boxes of a set that is learned from."""
-    stored, config, plan = material.stored, material.config, material.plan
-    refiner = fit_stored(stored, material.images, plan, config.refinement, seed)
+    localizer = learned(material, seed)
     if threshold is not None:
-        stored = replace(stored, cut=replace(stored.cut, settings=replace(config.segmentation, threshold=threshold)))
-    stored = replace(stored, refine=RefineStage(refiner, ""))
+        settings = replace(material.config.segmentation, threshold=threshold)
+        localizer = replace(localizer, cut=replace(localizer.cut, settings=settings))
+    return boxes_of(localizer, material.images, material.plan)
+
+
+def learned(material: Material, seed: int) -> Localizer:
+    """The stages of a set that is learned from."""
+    refiner = fit_stored(material.stored, material.images, material.plan, material.config.refinement, seed)
+    return replace(material.stored, refine=RefineStage(refiner, ""))
+
+
+def boxes_of(localizer: Localizer, images: Sequence[ImageRecord], plan: ThreadPlan) -> list[BoxRecord]:
+    """All boxes of some images."""
     with applied(plan) as pool:
-        results = localize_images(stored, material.images, runner=Runner(pool, stored.window))
+        results = localize_images(localizer, images, runner=Runner(pool, localizer.window))
         return [box for result in results for item in result.items for box in item.localizations]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 from benchmark_voc import CLASSES, add_data_flags
-from experiment_learning import EXPERIMENTS, Material, prepare, truth_of
+from experiment_learning import EXPERIMENTS, Material, boxes_of, learned, prepare, truth_of
 from markdown_page import fill
 from numpy.typing import NDArray
 from skimage.measure import label
@@ -28,18 +28,12 @@ from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
 from wsloc import boxes, run_lengths
-from wsloc.config import SegmentationSettings
 from wsloc.evaluation.corloc import IOU_THRESHOLD, per_class_corloc
 from wsloc.evaluation.judging import judge_localizations
 from wsloc.evaluation.object_groups import object_counts
 from wsloc.evaluation.recall import precision, recall
-from wsloc.pipeline import localize_images
-from wsloc.pipeline.refine_stage import RefineStage
-from wsloc.pipeline.runner import Runner
 from wsloc.records import Localization
-from wsloc.runs.learn_over_set import fit_stored
 from wsloc.runs.stored_maps import StoredMaps
-from wsloc.threads import applied
 
 Mask = NDArray[np.bool_]
 MIN_PART = 0.15
@@ -113,22 +107,20 @@ def main() -> int:
 
 def found_in(material: Material) -> Iterator[Found]:
     """All components of the six classes."""
-    stored, config = material.stored, material.config
-    assert isinstance(stored.maps, StoredMaps)
-    refiner = fit_stored(stored, material.images, material.plan, config.refinement, 0)
-    settings: SegmentationSettings = replace(config.segmentation, segmenter="grabcut-by-value", components="all")
-    localizer = replace(stored, cut=replace(stored.cut, settings=settings), refine=RefineStage(refiner, ""))
-    with applied(material.plan) as pool:
-        for result in localize_images(localizer, material.images, runner=Runner(pool, localizer.window)):
-            records = [record for item in result.items for record in item.localizations if item.class_name in CLASSES]
-            for record in records:
-                assert isinstance(record, Localization)
-                assert record.mask_rle is not None
-                mask = run_lengths.decode(record.mask_rle)
-                own = stored.maps.saved.read(record.image_id, record.class_name)
-                assert own is not None
-                resized = cv2.resize(np.nan_to_num(own), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-                yield Found(record, mask, resized.astype(np.float32))
+    settings = replace(material.config.segmentation, segmenter="grabcut-by-value", components="all")
+    localizer, maps = learned(material, 0), material.stored.maps
+    assert isinstance(maps, StoredMaps)
+    localizer = replace(localizer, cut=replace(localizer.cut, settings=settings))
+    for record in boxes_of(localizer, material.images, material.plan):
+        if record.class_name not in CLASSES:
+            continue
+        assert isinstance(record, Localization)
+        assert record.mask_rle is not None
+        mask = run_lengths.decode(record.mask_rle)
+        own = maps.saved.read(record.image_id, record.class_name)
+        assert own is not None
+        resized = cv2.resize(np.nan_to_num(own), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        yield Found(record, mask, resized.astype(np.float32))
 
 
 def table(material: Material, components: list[Found]) -> Iterator[str]:
