@@ -4,17 +4,24 @@ Runs what is missing on VOC12-animals-920 (a killed benchmark resumes), all labe
 into docs/benchmarks.md between its markers.
 
     python scripts/benchmark_best.py --root data --split trainval --weights-dir weights
+    python scripts/benchmark_best.py --root data --split trainval --weights-dir weights --timing
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from benchmark_runs import finished, weights_flags
-from benchmark_voc import CLASSES, NETWORKS, add_data_flags, data_flags, read_truth
+from benchmark_voc import CLASSES, NETWORKS, REPOSITORY, add_data_flags, data_flags, read_truth
 from markdown_page import fill
 from numpy.typing import NDArray
 
@@ -28,6 +35,7 @@ from wsloc.records import GroundTruth
 from wsloc.runs.read_run import read_run
 
 PRESETS = ("default", "best")
+TIMED_IMAGES, REPEATS = 60, 2
 Groups = dict[str, NDArray[np.bool_]]
 
 
@@ -35,10 +43,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_flags(parser)
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="torchvision names (default: all three)")
+    parser.add_argument("--timing", action="store_true", help="what best costs instead of what it finds")
     parser.set_defaults(runs=Path("runs/benchmark-best"))
     options = parser.parse_args()
-    table = make_table(options, read_truth(options, "val", classes=()))
-    fill("benchmark_best", table)
+    if options.timing:
+        name, table = "benchmark_best timing", "\n".join(timing_table(options))
+    else:
+        name, table = "benchmark_best", make_table(options, read_truth(options, "val", classes=()))
+    fill(name, table)
     print(table)
     return 0
 
@@ -76,6 +88,35 @@ def make_table(options: argparse.Namespace, truth: dict[str, GroundTruth]) -> st
         f"{len(six.items)} items of six classes, {len(whole.items)} of all, in {len(whole.items.image_ids)} images of "
     )
     return "\n".join([f"{head}val. Percent; 95 % bootstrap intervals over images.", "", *lines])
+
+
+def timing_table(options: argparse.Namespace) -> Iterator[str]:
+    """Seconds of whole commands, run in turn; the fastest of each counts."""
+    yield f"The first {TIMED_IMAGES} images of val, whole commands from start to end, fastest of {REPEATS}; seconds."
+    yield ""
+    yield "| network | default | best | ratio | default, CPU | best, CPU | ratio |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for network in options.networks:
+        taken = [[timed(options, network, preset) for preset in PRESETS] for _ in range(REPEATS)]
+        default, best = np.min(taken, axis=0)
+        cells = [
+            f"{values[0]:.0f} | {values[1]:.0f} | {values[1] / values[0]:.2f}"
+            for values in zip(default, best, strict=True)
+        ]
+        yield f"| {network} | {' | '.join(cells)} |"
+
+
+def timed(options: argparse.Namespace, network: str, preset: str) -> tuple[float, float]:
+    """Seconds on the clock and of the processor that a run takes."""
+    before, start = os.times(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        flags = [*run_flags(options, network, preset, "val"), "--limit", str(TIMED_IMAGES), "--out", f"{folder}/run"]
+        command = [sys.executable, str(REPOSITORY / "scripts" / "localize.py"), *flags]
+        if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode > 1:
+            sys.exit(f"{shlex.join(command)} failed.")
+    after = os.times()
+    processor = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - start, processor
 
 
 def groups_of(true: TrueBoxes) -> Groups:
