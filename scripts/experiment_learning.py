@@ -1,8 +1,8 @@
 """The tables of docs/experiments.md: what each constant of the learner is worth, and how many images it needs.
 
 Maps and features of VOC12-animals-920 train are computed once per network; each row then changes constants of
-``wsloc.learning`` or settings, learns anew, and boxes the maps by their threshold. Results are kept image by image in
-``--runs``, so that a killed experiment resumes; delete that folder after a change to the code that it measures.
+``wsloc.learning`` or settings, learns anew, and boxes the maps by their threshold. Maps, rows, and draws are kept in
+``--runs``, so that a killed experiment resumes; delete them after a change to the code or the rows.
 
     python scripts/experiment_learning.py --root data --weights-dir weights --network mobilenet_v2
     python scripts/experiment_learning.py --root data --weights-dir weights --network mobilenet_v2 --curve
@@ -104,10 +104,7 @@ class Material:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_data_flags(parser)
-    parser.set_defaults(runs=Path("runs/experiment-learning"))
-    parser.add_argument("--network", default="mobilenet_v2", help="a torchvision name (default: mobilenet_v2)")
-    parser.add_argument("--views", default="large", help="views of each image (default: large)")
+    add_flags(parser)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="only these (default: all)")
     parser.add_argument("--curve", action="store_true", help="the number of images instead of the constants")
     options = parser.parse_args()
@@ -118,6 +115,13 @@ def main() -> int:
     if f"<!-- begin {name} -->" in EXPERIMENTS.read_text(encoding="utf-8"):
         fill(name, "\n".join(lines), EXPERIMENTS)
     return 0
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add_data_flags(parser)
+    parser.set_defaults(runs=Path("runs/experiment-learning"))
+    parser.add_argument("--network", default="mobilenet_v2", help="a torchvision name (default: mobilenet_v2)")
+    parser.add_argument("--views", default="large", help="views of each image (default: large)")
 
 
 def prepare(options: argparse.Namespace) -> Material:

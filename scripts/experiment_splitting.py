@@ -14,13 +14,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from benchmark_voc import CLASSES, add_data_flags
-from experiment_learning import EXPERIMENTS, Material, boxes_of, learned, prepare, truth_of
+from benchmark_voc import CLASSES
+from experiment_learning import EXPERIMENTS, Material, add_flags, boxes_of, learned, prepare, truth_of
 from markdown_page import fill
 from numpy.typing import NDArray
 from skimage.measure import label
@@ -92,10 +91,7 @@ WAYS: dict[str, Callable[[Found], list[Mask]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_data_flags(parser)
-    parser.set_defaults(runs=Path("runs/experiment-learning"))
-    parser.add_argument("--network", default="mobilenet_v2", help="a torchvision name (default: mobilenet_v2)")
-    parser.add_argument("--views", default="large", help="views of each image (default: large)")
+    add_flags(parser)
     options = parser.parse_args()
     material = prepare(options)
     components = list(found_in(material))
@@ -143,7 +139,7 @@ def records_of(found: Found, parts: list[Mask]) -> Iterator[Localization]:
     height, width = found.mask.shape
     size_wh = found.record.size_wh
     for index, part in enumerate(parts):
-        box = boxes.scale(boxes.mask_box(part), (width, height), size_wh)[0].tolist()
+        box = boxes.clip(boxes.scale(boxes.mask_box(part), (width, height), size_wh), size_wh)[0].tolist()
         # Only the first part of the largest component may count as the item's box.
         yield replace(found.record, box_xyxy=tuple(box), component=found.record.component + index)
 

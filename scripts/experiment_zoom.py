@@ -12,11 +12,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from benchmark_voc import CLASSES, add_data_flags
-from experiment_learning import EXPERIMENTS, Material, boxes_of, learned, prepare, truth_of
+from benchmark_voc import CLASSES
+from experiment_learning import EXPERIMENTS, Material, add_flags, boxes_of, learned, prepare, truth_of
 from markdown_page import fill
 
 from wsloc import boxes
@@ -33,10 +32,7 @@ AGREEMENTS = {"always": 0.0, "IoU of the two above 0.3": 0.3, "IoU of the two ab
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_data_flags(parser)
-    parser.set_defaults(runs=Path("runs/experiment-learning"))
-    parser.add_argument("--network", default="mobilenet_v2", help="a torchvision name (default: mobilenet_v2)")
-    parser.add_argument("--views", default="large", help="views of each image (default: large)")
+    add_flags(parser)
     options = parser.parse_args()
     material = prepare(options)
     localizer = learned(material, 0)
@@ -66,7 +62,7 @@ def second_look(material: Material, localizer: Localizer, first: list[BoxRecord]
 
 
 def crop_around(box: BoxRecord, image: ImageRecord) -> tuple[ImageRecord, tuple[int, int]]:
-    """A square crop as an image of its own, and its upper left corner in the whole one."""
+    """A crop as an image of its own, and its upper left corner in the whole one."""
     pixels = read_image(image.source)
     corners = np.array(box.box_xyxy).reshape(2, 2)
     half = ZOOM * max((corners[1] - corners[0]).max(), MIN_SIDE) / 2

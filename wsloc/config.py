@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,6 +52,16 @@ def require_range(settings: object, name: str, low: float, high: float | None = 
     if value is not None and not low <= value <= (value if high is None else high):
         limits = f"be at least {low}{unit}" if high is None else f"be between {low} and {high}{unit}"
         raise UserError(f"`{name}` must {limits}, not {value}.")
+
+
+def require_fraction(settings: object, name: str) -> None:
+    """A setting from 0 to below 1.
+
+    Raises:
+        UserError: if it is anything else.
+    """
+    value = getattr(settings, name)
+    require(0 <= value < 1, f"`{name}` must be at least 0 and below 1, not {value}.")
 
 
 def require_above(settings: object, name: str, low: float, high: float | None = None) -> None:
@@ -239,7 +250,7 @@ class RefinementSettings:
     feature_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
     ] = ()
-    """layers whose features the refiner reads, named as in named_modules(), finest first"""
+    """layers whose features the refiner reads, named as in named_modules()"""
 
     def __post_init__(self) -> None:
         if self.refiner is not None and not self.fitted:
@@ -307,7 +318,7 @@ class SegmentationSettings:
         require_range(self, "cut_iterations", 1, 100)
         require(0 < self.threshold < 1, f"`threshold` must be between 0 and 1, not {self.threshold}.")
         require(
-            self.components == "all" or (isinstance(self.components, int) and self.components >= 1),
+            self.components == "all" or (isinstance(self.components, Integral) and self.components >= 1),
             f"`components` must be all or a whole number of at least 1, not {self.components!r}.",
         )
         require_range(self, "component_area_fraction", 0, 1)

@@ -19,6 +19,8 @@ Pair = tuple[str, str]
 """Image id and class name."""
 DETECTED = "detector"
 """The ``method`` of a box that a detector found."""
+REFINED = "+refined"
+"""Ends the ``method`` of a box that a function of the user's improved."""
 SCORES = ("probability", "quality")
 """What boxes can be sorted by."""
 

@@ -61,14 +61,16 @@ def warning_of_load() -> str:
     The number of threads does not follow the load by itself, because it changes how sums round.
     """
     threads, cores = torch.get_num_threads(), os.cpu_count() or 1
-    if threads == 1 or not hasattr(os, "getloadavg"):
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows, or a system that does not say
         return ""
-    load = os.getloadavg()[0]
-    if load + threads < cores + _OWN_LOAD:
+    if threads == 1 or load + threads < cores + _OWN_LOAD:
         return ""
     return (
-        f"The machine is busy (load {load:.1f} on {cores} cores), so PyTorch's {threads} threads will wait for one "
-        "another; set the environment variable OMP_NUM_THREADS=1 if a step takes seconds."
+        f"The machine was busy in the last minute (load {load:.1f} on {cores} cores). If it still is, PyTorch's "
+        f"{threads} threads wait for one another; set the environment variable OMP_NUM_THREADS=1 if a step takes "
+        "seconds."
     )
 
 

@@ -87,8 +87,12 @@ def test_three_sources_of_the_same_boxes(tmp_path: Path, made: tuple[Path, Objec
 def test_boxes_without_a_quality_cannot_be_ranked(made: tuple[Path, Objects, DataSettings]) -> None:
     images, objects, settings = made
     write_coco(images / "instances_train.json", objects)
-    for named in ("truth", str(images)):
-        with pytest.raises(UserError, match=f"which {named} does not have; give the run as `boxes_from`, or export it"):
+    for named, sentence in (
+        ("truth", "leave it out with true boxes"),
+        (str(images), f"the export {images} has none; give the run as `boxes_from`, or export it"),
+        (str(images / "missing"), "missing does not exist"),
+    ):
+        with pytest.raises(UserError, match=sentence):
             open_labels(named, settings, drop_empty=False, ignore_fraction=0.25)
 
 

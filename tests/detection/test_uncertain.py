@@ -40,6 +40,12 @@ def test_the_lowest_qualities_rounded_down(fraction: float, expected: str) -> No
     assert ids(certain) == "".join(image_id for image_id in "0123" if image_id not in expected)
 
 
+def test_a_fraction_of_a_hundred_boxes_is_that_many() -> None:
+    """0.29 * 100 is a little below 29 in floating point."""
+    records: list[BoxRecord] = [localized(str(k), "cat", k / 100) for k in range(100)]
+    assert [len(by_certainty(records, fraction)[1]) for fraction in (0.29, 0.57, 0.58)] == [29, 57, 58]
+
+
 def test_each_class_has_its_own_ranks() -> None:
     lower = [replace(record, class_name="dog", quality=record.quality / 10) for record in QUALITIES]
     assert by_certainty([*QUALITIES, *lower], 0.25)[1] == [QUALITIES[1], lower[1]]

@@ -20,6 +20,7 @@ from wsloc.learning.set_classifier import PIXEL_CLASSIFIER, SetClassifier, map_l
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.read_stage import ReadImage
 from wsloc.records import ImageRecord
+from wsloc.segmentation import working_map
 
 SETTINGS = RefinementSettings(refiner="pixel-classifier")
 CLASSES = ("cat", "dog")
@@ -141,6 +142,41 @@ def test_a_map_that_says_nothing_leaves_it_to_the_set(fitted: SetClassifier) -> 
     (name,) = image.maps
     flat = replace(image, maps={name: np.ones((SIDE, SIDE), np.float32)})
     assert overlap(fitted(flat).maps[name] > 0.5, 101, name) > 0.6
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, np.nan, np.inf])
+def test_an_unusable_map_of_a_class_that_was_never_seen_stays_unusable(fitted: SetClassifier, value: float) -> None:
+    image = image_maps(101)
+    (name,) = image.maps
+    unusable = np.full((SIDE, SIDE), value, np.float32)
+    found = fitted(replace(image, maps={"zebra": unusable, name: image.maps[name]})).maps
+    assert list(found) == ["zebra", name]
+    with pytest.raises(ItemError):
+        working_map(found["zebra"], (SIDE, SIDE), 0)
+    assert np.array_equal(found[name], fitted(image).maps[name])
+    assert fitted(replace(image, maps={"zebra": unusable})).maps["zebra"] is unusable
+
+
+@pytest.mark.usefixtures("unpropagated")
+def test_undecided_positions_rank_in_the_middle(fitted: SetClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_classifier, "SMOOTHING", 0)
+    monkeypatch.setattr(set_classifier, "RANK_SMOOTHING", 0)
+    half = np.arange(SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
+    half[:, ::2] = np.nan
+    ranks = fitted(image_maps(101, maps={"zebra": half})).maps["zebra"]
+    assert np.allclose(ranks[:, ::2], ranks[:, 1::2].mean(), atol=0.01)
+    assert ranks[-1, -1] == 1
+
+
+def test_the_coarsest_layer_is_the_last_however_they_are_named(fitted: SetClassifier) -> None:
+    def swapped() -> Iterator[ImageMaps]:
+        for image in stream():
+            yield replace(image, features=dict(reversed(image.features.items())))
+
+    other = PIXEL_CLASSIFIER.fit(swapped, SETTINGS, 0)
+    assert isinstance(other, SetClassifier)
+    assert list(other.projections) == list(fitted.projections) == ["fine", "coarse"]
+    assert torch.equal(other.classifier.weight, fitted.classifier.weight)
 
 
 def test_features_that_are_not_finite(fitted: SetClassifier) -> None:

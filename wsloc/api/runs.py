@@ -24,7 +24,7 @@ from wsloc.exporters.source import source_of_run
 from wsloc.judging.judged_run import judge_run
 from wsloc.main_job import run_main_job
 from wsloc.progress import Progress, silent
-from wsloc.records import Box, BoxRecord, Failure, GroundTruth
+from wsloc.records import Box, BoxRecord, Detection, Failure, GroundTruth
 from wsloc.reporting.writing import MAX_ITEMS, page_of_run, page_of_runs, write_page
 from wsloc.runs.read_run import read_run
 
@@ -88,7 +88,9 @@ def evaluate(
     if not isinstance(boxes, str | os.PathLike):
         if truth is None:
             raise UserError("Boxes that are not a run need `truth`, such as wsloc.read_ground_truth(...).images.")
-        return evaluate_boxes(boxes, truth, progress=progress)
+        records = list(boxes)
+        counted = not any(isinstance(record, Detection) for record in records)
+        return evaluate_boxes(records, truth, progress=progress, counted=counted)
     folder = Path(boxes)
     settings = settings_of_run(folder).data
     judged = judge_run(read_run(folder), settings, open_dataset(replace(settings, download=False)))

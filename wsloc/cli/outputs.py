@@ -39,11 +39,12 @@ def begun(folder: Path, output: FolderSettings) -> str:
     return f"{'Resuming' if output.resume else 'Writing'} {folder}"
 
 
-def warn_of_load() -> None:
-    """Say, before a training, that PyTorch's threads will wait for one another, if they will."""
+def warn_of_load(output: FolderSettings) -> None:
+    """Say, before a training, that PyTorch's threads may wait for one another, if they may."""
     from wsloc.threads import warning_of_load
 
-    if warning := warning_of_load():
+    # A resumed training must keep its number of threads.
+    if not output.resume and (warning := warning_of_load()):
         print(f"wsloc: {warning}", file=sys.stderr)
 
 

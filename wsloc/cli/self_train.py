@@ -22,7 +22,7 @@ def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
 
     def announce(folder: Path) -> None:
         print(begun(folder, config.output), file=sys.stderr)
-        warn_of_load()
+        warn_of_load(config.output)
 
     trained = run_self_training(config, command, announce, training_bar)
     _print_rounds(trained.path, trained.figures, readable=trained.readable)

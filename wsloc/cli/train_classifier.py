@@ -27,7 +27,7 @@ def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
 
     def announce(task: ClassifierTask, folder: Path) -> None:
         print(f"{_announcement(task)}\n{begun(folder, config.output)}", file=sys.stderr)
-        warn_of_load()
+        warn_of_load(config.output)
 
     trained = train_classifier(config, command, announce, training_bar)
     print(with_flags(format_outcome(trained.task, trained.outcome, trained.figures)))

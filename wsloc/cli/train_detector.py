@@ -23,7 +23,7 @@ def run(config: TrainDetectorConfig, command: Sequence[str]) -> int:
 
     def announce(labels: Labels, folder: Path) -> None:
         _announce(config, labels, folder)
-        warn_of_load()
+        warn_of_load(config.output)
 
     trained = train_detector(config, command, announce, training_bar)
     _print_result(trained)

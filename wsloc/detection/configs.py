@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import DataSettings, FolderSettings, optional, require, require_range
+from wsloc.config import DataSettings, FolderSettings, optional, require, require_fraction, require_range
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
 
@@ -97,7 +97,7 @@ class TrainDetectorConfig:
     output: FolderSettings = field(default_factory=FolderSettings)
 
     def __post_init__(self) -> None:
-        _require_fraction(self.ignore_fraction)
+        require_fraction(self, "ignore_fraction")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class SelfTrainConfig:
         require_range(self, "rounds", 1)
         require_range(self, "folds", 1, 20)
         require_range(self, "min_score", 0, 1)
-        _require_fraction(self.ignore_fraction)
+        require_fraction(self, "ignore_fraction")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,3 @@ class DetectConfig:
 
     def __post_init__(self) -> None:
         require_range(self, "batch_size", 1)
-
-
-def _require_fraction(ignored: float) -> None:
-    require(0 <= ignored < 1, f"`ignore_fraction` must be at least 0 and below 1, not {ignored}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from wsloc.config import one_of, optional, require, require_above, require_range
+from wsloc.config import one_of, optional, require, require_above, require_fraction, require_range
 from wsloc.registries import DETECTORS
 
 
@@ -65,7 +65,7 @@ class TrainingSettings:
         for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("weight_decay", 0), ("warmup_steps", 0)):
             require_range(self, name, least)
         require_above(self, "learning_rate", 0)
-        require(0 <= self.momentum < 1, f"`momentum` must be at least 0 and below 1, not {self.momentum}.")
-        require(0 <= self.ema_decay < 1, f"`ema_decay` must be at least 0 and below 1, not {self.ema_decay}.")
+        require_fraction(self, "momentum")
+        require_fraction(self, "ema_decay")
         for name in ("zoom", "gain"):
             require_range(self, name, 0, 0.9)

@@ -42,17 +42,20 @@ def open_labels(named: str, data: DataSettings, *, drop_empty: bool, ignore_frac
         UserError: if there is nothing of the kind, no box in it, or no quality to choose the boxes to ignore by.
     """
     path = Path(named)
-    if ignore_fraction > 0 and (named == TRUTH or not is_run(path)):
-        raise UserError(
-            f"`ignore_fraction` goes by the quality of a run's boxes, which {named} does not have; give the run as "
-            "`boxes_from`, or export it with `uncertain='ignore'`."
-        )
     if named == TRUTH:
+        if ignore_fraction > 0:
+            raise UserError("`ignore_fraction` is for boxes that may be wrong; leave it out with true boxes.")
         if data.dataset is None:
             raise UserError("`boxes_from='truth'` needs the data set that has true boxes: give `dataset='NAME'`.")
         return labels_of_truth(data, drop_empty=drop_empty)
     if not is_run(path):
-        return labels_of_export(path, data, drop_empty=drop_empty)
+        labels = labels_of_export(path, data, drop_empty=drop_empty)
+        if ignore_fraction > 0:
+            raise UserError(
+                f"`ignore_fraction` goes by the quality of a run's boxes, and the export {path} has none; give the run "
+                "as `boxes_from`, or export it with `uncertain='ignore'`."
+            )
+        return labels
     if data.dataset is not None:
         raise UserError(f"{path} is a run and knows its data set; leave out `dataset` (`root` says where it lies).")
     contents = read_boxes_of_run(path)

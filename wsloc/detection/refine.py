@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.errors import ItemError
 from wsloc.plugins import import_named, named_error
-from wsloc.records import BoxRecord, Localization
+from wsloc.records import REFINED, BoxRecord, Localization
 from wsloc.run_lengths import decode_at
 
 Refine = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_] | None], NDArray[Any] | None]
@@ -81,4 +81,4 @@ def refined(record: BoxRecord, image_rgb: NDArray[np.uint8], refine: Refine) -> 
     fraction = (x1 - x0) * (y1 - y0) / (width * height)
     if isinstance(record, Localization):
         record = replace(record, mask_rle=None)
-    return replace(record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=f"{record.method}+refined")
+    return replace(record, box_xyxy=(x0, y0, x1, y1), area_fraction=fraction, method=record.method + REFINED)

@@ -85,7 +85,7 @@ def relocalize(
     Args:
         model: in evaluation mode, on the device.
         images: with their image-level labels; classes that the detector does not know keep their box.
-        before: the boxes of the round before; one stays where the detector finds none.
+        before: the boxes of the round before.
         class_names: of the detector's outputs 1, 2 and so on.
         device: where the model is.
         min_score: of a box that replaces another.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from wsloc.records import DETECTED, BoxRecord
+from wsloc.records import DETECTED, REFINED, BoxRecord
 
 
 def by_certainty(records: Sequence[BoxRecord], fraction: float) -> tuple[list[BoxRecord], list[BoxRecord]]:
@@ -25,10 +25,10 @@ def by_certainty(records: Sequence[BoxRecord], fraction: float) -> tuple[list[Bo
     lowest: set[int] = set()
     for own in by_class.values():
         own.sort(key=lambda position: _certainty(records[position]))
-        lowest.update(own[: int(fraction * len(own))])
+        lowest.update(own[: int(round(fraction * len(own), 9))])
     certain = [record for position, record in enumerate(records) if position not in lowest]
     return certain, [records[position] for position in sorted(lowest)]
 
 
 def _certainty(record: BoxRecord) -> tuple[bool, float]:
-    return record.method.removesuffix("+refined") == DETECTED, record.score_by("quality")
+    return record.method.removesuffix(REFINED) == DETECTED, record.score_by("quality")

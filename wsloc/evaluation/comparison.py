@@ -42,7 +42,7 @@ class Contender:
         class_names: the classes that it was asked for; None for all.
         fingerprint: of the data set that it ran on.
         complete: False for a run that was killed or is still running.
-        counted: False for boxes whose number means nothing.
+        counted: False for boxes listed down to any score, whose number is meaningless.
     """
 
     name: str

@@ -41,7 +41,7 @@ class Judged:
         image_iou: float64 ``(I,)``: of the image's one box with the best box of any class.
         rank: float64 ``(N,)``: rank of the class among the classifier's, from 1; infinite where there is no box.
             None if the classifier ranked nothing.
-        counts: of all boxes; None if their number means nothing, as with all boxes of a detector down to any score.
+        counts: of all boxes; None for boxes listed down to any score, whose number is meaningless.
     """
 
     items: Items
@@ -96,7 +96,7 @@ def true_boxes(items: Items, truth: Mapping[str, GroundTruth]) -> TrueBoxes:
 
 
 def judge_localizations(true: TrueBoxes, localizations: Iterable[Box], *, counted: bool = True) -> Judged:
-    """The boxes of a run: of several of an item the first, and all of them as counts.
+    """The boxes of a run: the first box of each item for the IoU, and all boxes for the counts.
 
     The one box of an image is that of its most probable class, among all boxes that the run made for
     it; of equal ones the first.
@@ -104,7 +104,7 @@ def judge_localizations(true: TrueBoxes, localizations: Iterable[Box], *, counte
     Args:
         true: what is judged.
         localizations: the boxes.
-        counted: False for boxes whose number means nothing.
+        counted: False for boxes listed down to any score, whose number is meaningless.
     """
     items = true.items
     index_of = items.index_of()

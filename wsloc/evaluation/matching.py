@@ -6,7 +6,7 @@ is a hit if it is the first on that object and a miss if not; on a difficult obj
 miss. The development kit computes areas of whole-numbered, inclusive boxes, width ``xmax - xmin + 1``: those of the
 half-open boxes here are the same.
 
-VOC has no crowd regions. A miss that lies to half of its area in one of its class does not count here.
+VOC has no crowd regions. Here, a miss with at least half of its area inside one of its class does not count.
 """
 
 from __future__ import annotations

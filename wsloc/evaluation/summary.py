@@ -66,6 +66,8 @@ def evaluate(
     truth: Mapping[str, GroundTruth],
     class_names: Sequence[str] | None = None,
     progress: Progress = silent,
+    *,
+    counted: bool = True,
 ) -> Evaluation | None:
     """Judge boxes against ground truth.
 
@@ -74,11 +76,12 @@ def evaluate(
         truth: the true boxes of its images, by image id.
         class_names: the classes that were asked for; None for all.
         progress: counts the metrics.
+        counted: False for boxes listed down to any score, whose number is meaningless.
 
     Returns:
         None if there is no item to judge.
     """
-    judged = judge_with_baselines(localizations, truth, class_names)
+    judged = judge_with_baselines(localizations, truth, class_names, counted=counted)
     return None if judged is None else summarize(judged, progress)
 
 
@@ -95,7 +98,7 @@ def judge_with_baselines(
         localizations: as of :func:`evaluate`, like the next two.
         truth: likewise.
         class_names: likewise.
-        counted: False for boxes whose number means nothing.
+        counted: likewise.
 
     Returns:
         None if there is no item to judge.

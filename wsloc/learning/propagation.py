@@ -7,6 +7,9 @@ is lost to the background.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
@@ -29,17 +32,26 @@ def propagate(maps: Tensor, vectors: Tensor) -> Tensor:
         Float32 ``(N, H, W)``, at each position a mean of values around it.
     """
     directions = F.normalize(vectors, dim=0)
-    cosines = (directions.flatten(1)[:, None] * _neighbors(directions)).sum(dim=0)
-    # Across the border the cosine is 0, so that no step leaves the grid.
-    transitions = cosines.clamp(min=0) ** SHARPNESS
+    transitions = torch.empty(WINDOW**2, *vectors.shape[1:])
+    for index, neighbors in enumerate(_neighbors(directions)):
+        torch.sum(directions * neighbors, dim=0, out=transitions[index])
+    # Beyond the edge of the grid the cosine is 0, so that no step leaves it.
+    transitions = transitions.clamp(min=0) ** SHARPNESS
     # Also for a vector of zeros, which resembles nothing.
     transitions[WINDOW**2 // 2] = 1
-    transitions = transitions / transitions.sum(dim=0)
+    transitions /= transitions.sum(dim=0)
     for _ in range(STEPS):
-        maps = (transitions * _neighbors(maps)).sum(dim=1).view_as(maps)
+        walked = torch.zeros_like(maps)
+        for weights, neighbors in zip(transitions, _neighbors(maps), strict=True):
+            walked += weights * neighbors
+        maps = walked
     return maps
 
 
-def _neighbors(values: Tensor) -> Tensor:
-    """The values ``(C, H, W)`` around each position: ``(C, WINDOW ** 2, H * W)``, 0 beyond the border."""
-    return F.unfold(values[:, None], WINDOW, padding=WINDOW // 2)
+def _neighbors(values: Tensor) -> Iterator[Tensor]:
+    """The values ``(C, H, W)`` at each place of the window in turn, 0 beyond the edge; views, not copies."""
+    height, width = values.shape[1:]
+    padded = F.pad(values, [WINDOW // 2] * 4)
+    for index in range(WINDOW**2):
+        row, column = divmod(index, WINDOW)
+        yield padded[:, row : row + height, column : column + width]

@@ -39,7 +39,7 @@ MAX_POSITIONS = 3_000_000
 VARIANCE_POSITIONS = 60
 """Positions per image for the principal components."""
 MIN_IMAGES = 20
-"""Fewer were not tried enough to be trusted, see docs/experiments.md."""
+"""With 10 images it finds less than each image alone does, see docs/experiments.md."""
 HALF_TRUST = 10
 """Number of images of a class at which its classifier counts as much as an image's own map."""
 RANK_SMOOTHING = 0.03
@@ -51,7 +51,7 @@ class SetClassifier:
     """A fitted refiner.
 
     Attributes:
-        projections: by layer.
+        projections: by layer, the finest grid first.
         classifier: of the classes in ``counts``.
         counts: images that each class was learned from.
     """
@@ -61,10 +61,10 @@ class SetClassifier:
     counts: Mapping[str, int]
 
     def __call__(self, image: ImageMaps) -> ImageMaps:
-        """The image with the probability of each of its classes at each position, in [0, 1], as maps.
+        """The image with the probability of each of its classes at each position, in [0, 1], as maps, propagated.
 
-        A class of few images is mixed with the image's own map, one that was never seen has that alone. All are
-        propagated.
+        A class of few images is mixed with the ranks of the image's own map; a class that was never seen has only
+        these. If that map is unusable, the set alone counts; for a class that was never seen the map stays as it is.
 
         Raises:
             ItemError: if its features are not finite.
@@ -74,17 +74,21 @@ class SetClassifier:
             raise ItemError("the network's features are not finite")
         names, size_hw = list(self.counts), (columns.shape[1], columns.shape[2])
         probabilities = self.classifier.probabilities(columns.flatten(1).T, _allowed(image.maps, names))
-        mixed = []
+        mixed: dict[str, Tensor] = {}
         for name, saliency in image.maps.items():
-            own = torch.from_numpy(_ranks(saliency, size_hw))
+            own = _ranks(saliency, size_hw)
             if name in self.counts:
+                learned = probabilities[:, 1 + names.index(name)].view(size_hw)
                 trust = self.counts[name] / (self.counts[name] + HALF_TRUST)
-                own = probabilities[:, 1 + names.index(name)].view(size_hw) ** trust * own ** (1 - trust)
-            mixed.append(own)
-        # The coarsest layer has the least to say about borders.
+                mixed[name] = learned if own is None else learned**trust * own ** (1 - trust)
+            elif own is not None:
+                mixed[name] = own
+        if not mixed:
+            return image
+        # The coarsest layer, the last, has the least to say about where objects end.
         *finer, coarsest = (projection.basis.shape[1] for projection in self.projections.values())
-        maps = propagate(torch.stack(mixed), columns[: sum(finer) or coarsest])
-        return replace(image, maps=dict(zip(image.maps, maps.numpy(), strict=True)))
+        maps = propagate(torch.stack(list(mixed.values())), columns[: sum(finer) or coarsest])
+        return replace(image, maps={**image.maps, **dict(zip(mixed, maps.numpy(), strict=True))})
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write everything to a safetensors file."""
@@ -132,22 +136,25 @@ def fit_set(stream: Stream, _settings: RefinementSettings, seed: int) -> SetClas
 
 
 def _first_pass(stream: Stream, seed: int) -> tuple[dict[str, Projection], dict[str, int], int]:
-    """The principal components of each layer, the number of images of each class, and of all images."""
+    """The principal components of each layer, finest first, the number of images of each class, and of all images."""
     moments: dict[str, Moments] = {}
+    cells: dict[str, int] = {}
     counts: dict[str, int] = {}
     num_images = 0
     for image in _usable(stream):
         num_images += 1
         for layer, features in image.features.items():
             vectors = features.reshape(len(features), -1).T
+            cells.setdefault(layer, len(vectors))
             chosen = _draw(len(vectors), VARIANCE_POSITIONS, seed, image)
             moments.setdefault(layer, Moments()).add(vectors[chosen])
         for name in image.maps:
             counts[name] = counts.get(name, 0) + 1
     if not moments:
         raise UserError("No image has a map and finite features, so that nothing can be learned from the set.")
-    dimensions = dimensions_of(list(moments))
-    projections = {layer: own.projection(dimensions[layer]) for layer, own in moments.items()}
+    finest_first = sorted(moments, key=lambda layer: -cells[layer])
+    dimensions = dimensions_of(finest_first)
+    projections = {layer: moments[layer].projection(dimensions[layer]) for layer in finest_first}
     return projections, dict(sorted(counts.items())), num_images
 
 
@@ -202,17 +209,18 @@ def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str], see
     return label
 
 
-def _ranks(saliency: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """The fraction of positions below each one in an image's own map, in [0, 1]; ones if the map is not usable."""
+def _ranks(saliency: NDArray[np.float32], size_hw: tuple[int, int]) -> Tensor | None:
+    """The fraction of positions below each one in an image's own map, in [0, 1]; None if the map is not usable."""
     try:
         values = working_map(saliency, size_hw, SMOOTHING)
-        ordered = np.sort(values, axis=None)
-        # Equal values share their mean rank.
+        known = ~np.isnan(values)
+        ordered = np.sort(values[known])
+        # Equal values share their mean rank, undecided ones have the middle one.
         below, up_to = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
-        ranks = ((below + up_to) / (2 * values.size)).astype(np.float32)
-        return working_map(ranks, size_hw, RANK_SMOOTHING)
+        ranks = np.where(known, (below + up_to) / (2 * len(ordered)), 0.5).astype(np.float32)
+        return torch.from_numpy(working_map(ranks, size_hw, RANK_SMOOTHING))
     except ItemError:
-        return np.ones(size_hw, dtype=np.float32)
+        return None
 
 
 def _usable(stream: Stream) -> Iterator[ImageMaps]:

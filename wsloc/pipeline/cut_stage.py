@@ -115,8 +115,7 @@ class CutStage:
     def _boxes(self, pair: PairMap, given: CutInput, cut: Segmentation | ItemError) -> ItemResult | Failed:
         if isinstance(cut, ItemError):
             return Failed(pair.read.image, self.name, str(cut))
-        limit = self.settings.components
-        count = limit if isinstance(limit, int) else None
+        count = None if self.settings.components == "all" else self.settings.components
         components, fallback = components_of(cut, count, self.settings.component_area_fraction)
         if not components:
             return Failed(pair.read.image, self.name, "the cut found no foreground, and the map gave no seeds")

@@ -70,8 +70,8 @@ class Plan:
         patience: epochs without a lower held-out loss after which to stop; None for never.
         freeze_norm: whether batch normalization keeps its statistics.
         max_gradient_norm: a gradient whose norm over all parameters is larger is scaled down to it.
-        ema_decay: of the moving average of the weights, with which the training ends; 0 for none. Held-out images judge
-            the weights themselves, so a training has either.
+        ema_decay: of the moving average of the weights, with which the training ends; 0 for none. With it, the best
+            epoch is not looked for.
     """
 
     epochs: int
