@@ -48,6 +48,7 @@ SHIFTED_SEEDS = ((0.975, 0.45), (0.90, 0.15))
 THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4)
 SPREAD_THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
 PERSON = "person"
+STABILITY = "stability under shifted seeds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class Evidence:
 
 
 def contrast(found: Evidence) -> float:
-    inside, outside = found.saliency[found.mask].mean(), found.saliency[~found.mask].mean()
+    inside = found.saliency[found.mask].mean()
+    outside = 0.0 if found.mask.all() else found.saliency[~found.mask].mean()
     return float(inside / (inside + outside))
 
 
@@ -72,6 +74,8 @@ def mass_over_area(found: Evidence) -> float:
 
 
 def correlation(found: Evidence) -> float:
+    if found.mask.all():
+        return 0.0
     return float(np.corrcoef(found.saliency.ravel(), found.mask.ravel())[0, 1])
 
 
@@ -128,14 +132,14 @@ CANDIDATES: dict[str, Callable[[Evidence], float]] = {
     "correlation of map and mask": correlation,
     "IoU of mask and most salient pixels": most_salient_iou,
     "IoU of mask and map, over thresholds": thresholds_iou,
-    "stability under shifted seeds": stability,
+    STABILITY: stability,
     "IoU of boxes, over thresholds": box_stability,
     "mask / box": filled,
     "cosine of map and mask": lambda found: agreement(found.saliency, found.mask),
 }
 PRODUCTS = {
     "cosine x class probability": ("cosine of map and mask", "class probability"),
-    "cosine x stability": ("cosine of map and mask", "stability under shifted seeds"),
+    "cosine x stability": ("cosine of map and mask", STABILITY),
     "IoU of boxes x mask / box": ("IoU of boxes, over thresholds", "mask / box"),
 }
 OWN = "cosine of map and mask"
@@ -155,9 +159,11 @@ def main() -> int:
         (network, part): judge(options, network, part) for part in ("train", "val") for network in options.networks
     }
     text = "\n".join([*train_table(options, judged), "", *val_table(options, judged)])
-    suffix = "" if options.preset == "default" else f"_{options.preset}"
-    fill(f"benchmark_quality{suffix}", text)
-    draw(options, judged, PAGE.parent / "images" / f"kept_curve{suffix}.png")
+    if options.preset == "default":
+        fill("benchmark_quality", text)
+        draw(options, judged, PAGE.parent / "images" / "kept_curve.png")
+    else:
+        fill(f"benchmark_quality_{options.preset}", text)
     print(text)
     return 0
 
@@ -180,7 +186,9 @@ def judge(options: argparse.Namespace, network: str, part: str) -> dict[str, Sco
     dataset = open_dataset(config.data)
     localizer = make_recutter(config, run(options, network, options.preset, part))
     path = options.runs / f"quality-{network}-{options.preset}-{part}.jsonl"
-    records = compute(localizer, config, dataset, path, tuple(CANDIDATES) if part == "train" else REPORTED)
+    # Best cuts from the values of its maps, not from the quantiles that this candidate shifts.
+    candidates = [name for name in CANDIDATES if options.preset == "default" or name != STABILITY]
+    records = compute(localizer, config, dataset, path, candidates if part == "train" else REPORTED)
     truth = read_ground_truth(config.data, dataset)
     assert truth is not None
     every = [item for record in records for item in record["items"]]
@@ -195,8 +203,8 @@ def scored(items: list[dict[str, Any]], truth: dict[str, GroundTruth]) -> Scored
     judged = judge_boxes(truth, found)
     assert judged is not None
     scores = {name: np.array([item["scores"][name] for item in items]) for name in items[0]["scores"]}
-    if set(scores) == set(CANDIDATES):
-        scores |= {name: scores[first] * scores[second] for name, (first, second) in PRODUCTS.items()}
+    products = {name: parts for name, parts in PRODUCTS.items() if scores.keys() >= set(parts)}
+    scores |= {name: scores[first] * scores[second] for name, (first, second) in products.items()}
     return Scored(judged, scores)
 
 
@@ -234,7 +242,7 @@ def train_table(options: argparse.Namespace, judged: dict[tuple[str, str], dict[
     networks = options.networks
     differences = {
         name: [judged[network, "train"]["all"].difference(name).value for network in networks]
-        for name in (*CANDIDATES, *PRODUCTS)
+        for name in judged[networks[0], "train"]["all"].scores
     }
     yield (
         f"On train ({counted(judged[networks[0], 'train']['all'])}): fraction of right boxes (IoU > 0.5) in the better "
