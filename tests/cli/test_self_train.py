@@ -184,7 +184,7 @@ def test_a_refiner_of_ones_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("--boxes-from boxes --backbone gone.pth", "gone.pth do not exist"),
         ("--boxes-from unfinished", "is unfinished; finish it with --resume first"),
         ("--boxes-from boxes --dataset voc", "boxes is a run and knows its data set; leave out --dataset"),
-        ("--boxes-from train --ignore-fraction 0.2", "which train does not have; give the run as --boxes-from, or"),
+        ("--boxes-from train --ignore-fraction 0.2", "the export train has none; give the run as --boxes-from, or"),
         ("--boxes-from boxes --ignore-fraction 1", "--ignore-fraction must be at least 0 and below 1, not 1.0"),
         ("--boxes-from boxes --ema-decay 1", "--ema-decay must be at least 0 and below 1, not 1.0"),
         ("--boxes-from empty", "folder has no box of green, red to train on"),
