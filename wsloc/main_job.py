@@ -61,7 +61,7 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
         )
     dataset = open_dataset(config.data)
     localizer = _stages(config, dataset, classifier)
-    plan = plan_threads(choose_device(config.compute.device), config.compute.workers)
+    plan = _plan(config, localizer)
     run = open_run(config.output, to_yaml(config), dataset, localizer, plan, command)
     return Begun(config, dataset, localizer, plan, run)
 
@@ -75,6 +75,13 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
     if config.refinement.refiner is None:
         return localizer
     return for_refiner(config.refinement, localizer, len(dataset.images))
+
+
+def _plan(config: LocalizeConfig, localizer: Localizer) -> ThreadPlan:
+    """How the cores are divided while maps are made: before a refiner has learned from them all, nothing is cut."""
+    device = choose_device(config.compute.device) if localizer.asks_network else None
+    learns = config.refinement.refiner is not None and not config.refinement.fitted
+    return plan_threads(device, config.compute.workers, cuts=not learns)
 
 
 def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
@@ -125,9 +132,8 @@ def run_main_job(
         localizer = _with_refiner(begun, progress)
         left = sum(len(images[part]) for number, part in enumerate(run.parts) if number not in run.done)
         output = config.output
-        results = execute(
-            run, localizer, begun.dataset, begun.plan, keep_maps=output.save_maps, overlays=output.overlays
-        )
+        plan = begun.plan if localizer.asks_network else plan_threads(None, config.compute.workers)
+        results = execute(run, localizer, begun.dataset, plan, keep_maps=output.save_maps, overlays=output.overlays)
         for _ in progress(results, "boxes", "image", left):
             pass
         return conclude(begun)

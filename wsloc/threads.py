@@ -23,24 +23,30 @@ class ThreadPlan:
     Attributes:
         network: threads of PyTorch on the CPU. It never depends on ``workers``, because sums over another
             number of threads round differently, and a result must not depend on the workers.
-        workers: threads that read images and cut; 0 to do both between the batches.
+        workers: threads that read images and cut; 0 to do both between the batches. Each works with one thread of
+            its own if there is no network.
     """
 
     network: int
     workers: int
 
 
-def plan_threads(device: torch.device, workers: int | None = None) -> ThreadPlan:
-    """Divide the cores: half for a network on the CPU (or OMP_NUM_THREADS, if less), one for a
-    network elsewhere, the rest for workers.
+def plan_threads(device: torch.device | None, workers: int | None = None, *, cuts: bool = True) -> ThreadPlan:
+    """Divide the cores: half for a network on the CPU (or OMP_NUM_THREADS, if less), one for a network elsewhere, the
+    rest for workers.
 
     Args:
-        device: where the network computes.
+        device: where the network computes; None without one, where all cores are for workers.
         workers: an upper bound; None for as many as there are cores left.
+        cuts: whether workers cut meanwhile. If they only read, a network on the CPU gets all cores.
     """
     cores = available_cores()
-    network = max(1, min(cores // 2, torch.get_num_threads())) if device.type == "cpu" else 1
-    left = cores - network
+    if device is None:
+        network, left = 1, cores
+    else:
+        share = max(1, cores // 2) if cuts else cores
+        network = min(share, torch.get_num_threads()) if device.type == "cpu" else 1
+        left = cores - network
     return ThreadPlan(network, left if workers is None else min(workers, left))
 
 

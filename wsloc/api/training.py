@@ -15,13 +15,12 @@ from wsloc.detection import train_detector as detectors
 from wsloc.detection.checkpoint import load_detector
 from wsloc.detection.configs import DetectConfig, TrainDetectorConfig
 from wsloc.detection.inference import detect as detections
-from wsloc.detection.learner import plan_training
 from wsloc.devices import choose_device
 from wsloc.errors import UserError
 from wsloc.fitting import train_classifier as classifiers
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
 from wsloc.progress import Progress, silent
-from wsloc.threads import applied
+from wsloc.threads import applied, plan_threads
 
 PathLike = str | os.PathLike[str]
 
@@ -85,7 +84,7 @@ def detect(
     config = make_config(DetectConfig, {"checkpoint": Path(checkpoint), "batch_size": batch_size, "device": device})
     detector, records = load_detector(config.checkpoint), records_of(images, None)
     where = choose_device(config.device)
-    plan = plan_training(where)
+    plan = plan_threads(where, cuts=False)
     with applied(plan) as pool:
         model = detector.model.to(where)
         found = detections(model, records, detector.class_names, where, batch_size=batch_size, pool=pool)

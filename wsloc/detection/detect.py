@@ -11,12 +11,11 @@ from wsloc.datasets import open_dataset
 from wsloc.detection.checkpoint import load_detector
 from wsloc.detection.configs import DetectConfig
 from wsloc.detection.detector_folder import data_yaml
-from wsloc.detection.learner import plan_training
 from wsloc.detection.testing import MAX_TOP, Tested, judge_detector
 from wsloc.devices import choose_device
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
-from wsloc.threads import applied
+from wsloc.threads import applied, plan_threads
 from wsloc.training.training_folder import machine_identity, training_manifest
 
 
@@ -38,7 +37,7 @@ def run_detection(
         UserError: if the file holds no detector, or the images or the folder cannot be opened.
     """
     device = choose_device(config.device)
-    plan = plan_training(device)
+    plan = plan_threads(device, cuts=False)
     detector = load_detector(config.checkpoint)
     names = detector.class_names
     settings = replace(config.data, targets=f"top{min(MAX_TOP, len(names))}", classes=names)

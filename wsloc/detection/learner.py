@@ -21,7 +21,6 @@ from wsloc.errors import UserError
 from wsloc.images import read_image
 from wsloc.progress import Progress, silent
 from wsloc.registries import DETECTORS
-from wsloc.threads import ThreadPlan, available_cores
 from wsloc.training.history import EpochRecord
 from wsloc.training.loop import Plan, Trainer, resume, train
 from wsloc.training.read_batches import read_batches, shuffled_batches
@@ -174,14 +173,6 @@ def peak_learning_rate(settings: TrainingSettings, detector: DetectorSettings) -
         return settings.learning_rate
     architecture: Architecture = DETECTORS[detector.arch]
     return architecture.learning_rate * settings.batch_size / _BATCH_OF_LEARNING_RATE
-
-
-def plan_training(device: torch.device) -> ThreadPlan:
-    """All cores for a network on the CPU, where reading takes little; elsewhere all but one for reading."""
-    cores = available_cores()
-    if device.type == "cpu":
-        return ThreadPlan(network=min(cores, torch.get_num_threads()), workers=0)
-    return ThreadPlan(network=1, workers=max(1, cores - 1))
 
 
 def as_input(image: Tensor, device: torch.device) -> Tensor:

@@ -9,7 +9,6 @@ from pathlib import Path
 from wsloc.config_files import to_comments
 from wsloc.detection.configs import SelfTrainConfig
 from wsloc.detection.labels import open_labels
-from wsloc.detection.learner import plan_training
 from wsloc.detection.models import require_backbone
 from wsloc.detection.refine import load_refine
 from wsloc.detection.round_figures import RoundFigures, round_figures, write_figures
@@ -17,7 +16,7 @@ from wsloc.detection.rounds import SelfTrainingTask, self_train
 from wsloc.devices import choose_device
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
-from wsloc.threads import applied
+from wsloc.threads import applied, plan_threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +59,7 @@ def run_self_training(
         config.boxes_from, config.data, drop_empty=config.drop_empty, ignore_fraction=config.ignore_fraction
     )
     require_backbone(config.detector)
-    plan = plan_training(device)
+    plan = plan_threads(device, cuts=False)
     task = SelfTrainingTask(config, labels, device, plan.network, tuple(command), refine)
     text = f"# Settings of wsloc self-train\n{to_comments(config)}"
     stem = f"self-train-{labels.boxed.name}-{config.detector.arch}"

@@ -12,14 +12,14 @@ from wsloc.detection.checkpoint import Detector, save_detector
 from wsloc.detection.configs import TrainDetectorConfig
 from wsloc.detection.detector_folder import DETECTOR, data_yaml, identity_of, manifest_of, write_problems
 from wsloc.detection.labels import Labels, open_labels
-from wsloc.detection.learner import fit_detector, plan_training
+from wsloc.detection.learner import fit_detector
 from wsloc.detection.models import require_backbone
 from wsloc.detection.testing import Tested, judge_detector, open_test
 from wsloc.devices import choose_device
 from wsloc.errors import counted
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
-from wsloc.threads import applied
+from wsloc.threads import applied, plan_threads
 from wsloc.training.training_folder import finish_training
 
 
@@ -84,7 +84,7 @@ def train_detector(
     given = config.test.settings(labels.settings or config.data)
     test, settings = (None, None) if given is None else open_test(given, labels.boxed)
     require_backbone(detector)
-    plan = plan_training(device)
+    plan = plan_threads(device, cuts=False)
     identity = identity_of(labels.boxed, device, plan.network, test.fingerprint() if test is not None else None)
     stem = f"detector-{labels.boxed.name}-{detector.arch}"
     folder = open_run_folder(config.output, stem, _config_yaml(config, settings), identity)

@@ -62,6 +62,11 @@ class Localizer:
     window: int = 32
 
     @property
+    def asks_network(self) -> bool:
+        """Whether maps come from a network, not from a store."""
+        return isinstance(self.maps, MapStage)
+
+    @property
     def network(self) -> MapStage:
         """The stage that asks the network.
 
