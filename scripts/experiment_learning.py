@@ -26,6 +26,7 @@ from benchmark_voc import CLASSES, add_data_flags, data_flags, read_truth
 from markdown_page import PAGE, fill
 from tqdm import tqdm
 
+from wsloc.classifiers import preprocessing
 from wsloc.cli.options import parse_localize
 from wsloc.config import LocalizeConfig
 from wsloc.datasets import asked_classes, open_dataset
@@ -47,9 +48,9 @@ from wsloc.threads import ThreadPlan, applied, plan_threads
 EXPERIMENTS = PAGE.with_name("experiments.md")
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (hypercolumns, pixel_classifier, propagation, set_classifier)
+    for module in (hypercolumns, pixel_classifier, preprocessing, propagation, set_classifier)
 }
-"""Whose constants a row may change, by name."""
+"""What a row may change things of, by name."""
 THRESHOLD = "threshold"
 ROWS: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -181,7 +182,11 @@ def curve(options: argparse.Namespace, material: Material) -> Iterator[str]:
 def all_figures(material: Material, changes: Mapping[str, Any]) -> dict[str, float]:
     """CorLoc and mean IoU in percent, with constants or settings changed."""
     with changed(changes):
-        boxes = learned_boxes(material, 0, changes.get(THRESHOLD))
+        return figures_of(material, learned_boxes(material, 0, changes.get(THRESHOLD)))
+
+
+def figures_of(material: Material, boxes: Sequence[BoxRecord]) -> dict[str, float]:
+    """CorLoc and mean IoU of boxes in percent."""
     judged = judge(material, boxes)
     corloc = dict(zip(judged.items.class_names, (100 * per_class_corloc(judged)).tolist(), strict=True))
     return {
@@ -244,7 +249,7 @@ def kept(path: Path, compute: Callable[[], dict[str, float]]) -> dict[str, float
 
 @contextlib.contextmanager
 def changed(changes: Mapping[str, Any]) -> Iterator[None]:
-    """While entered, constants have other values."""
+    """While entered, constants and functions of modules are others."""
     before = {}
     for name, value in changes.items():
         module, _, constant = name.partition(".")

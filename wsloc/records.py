@@ -147,6 +147,14 @@ def first_boxes(boxes: Iterable[AnyBox]) -> dict[Pair, AnyBox]:
     return {(box.image_id, box.class_name): box for box in boxes if box.index == 0}
 
 
+def boxes_by_item(boxes: Iterable[AnyBox]) -> dict[Pair, list[AnyBox]]:
+    """All boxes of each (image, class) pair, in their order."""
+    found: dict[Pair, list[AnyBox]] = {}
+    for box in boxes:
+        found.setdefault((box.image_id, box.class_name), []).append(box)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Localization:
     """One box found for one (image, class) pair; a :class:`Box`.

@@ -13,7 +13,7 @@ from made_images import as_dataset, write_coco, write_images, write_tables
 from wsloc.config import DataSettings
 from wsloc.detection.inference import detection
 from wsloc.detection.labels import (
-    boxes_by_item,
+    given_boxes,
     is_run,
     labels_of_export,
     labels_of_run,
@@ -76,12 +76,12 @@ def test_three_sources_of_the_same_boxes(tmp_path: Path, made: tuple[Path, Objec
         assert given == {file: {(name, *box) for name, box in own} for file, own in objects.items()}
         assert [image.file for image in labels.dataset.images] == list(objects)
         assert all(sorted(image.labels) == ["green", "red"] for image in labels.dataset.images)
-        by_item, unread = boxes_by_item(labels)
+        by_item, unread = given_boxes(labels)
         assert not unread
         files = {image.image_id: image.file for image in labels.dataset.images}
-        assert {(files[image_id], name, record.box_xyxy) for (image_id, name), record in by_item.items()} == {
+        assert [(files[image_id], name, record.box_xyxy) for (image_id, name), (record,) in by_item.items()] == [
             (file, name, box) for file, own in objects.items() for name, box in own
-        }
+        ]
 
 
 def test_boxes_without_a_quality_cannot_be_ranked(made: tuple[Path, Objects, DataSettings]) -> None:
@@ -96,9 +96,7 @@ def test_boxes_without_a_quality_cannot_be_ranked(made: tuple[Path, Objects, Dat
             open_labels(named, settings, drop_empty=False, ignore_fraction=0.25)
 
 
-def test_all_components_are_learned_and_the_largest_is_the_one_of_its_item(
-    tmp_path: Path, made: tuple[Path, Objects, DataSettings]
-) -> None:
+def test_all_components_are_learned_and_kept(tmp_path: Path, made: tuple[Path, Objects, DataSettings]) -> None:
     """As an export of the same run has them: an object without a label would be learned as background."""
     images, objects, settings = made
     run = write_run(tmp_path / "run", images, objects)
@@ -110,19 +108,25 @@ def test_all_components_are_learned_and_the_largest_is_the_one_of_its_item(
     own = [tuple(map(float, box)) for _, box in objects["00.png"]]
     assert [tuple(box) for box in first.boxes_xyxy.tolist()] == [own[0], (0, 0, 5, 5), *own[1:]]
     assert first.classes[0] == first.classes[1]
-    by_item, _ = boxes_by_item(labels)
-    assert [record.box_xyxy for record in by_item.values()][: len(own)] == own
+    by_item, _ = given_boxes(labels)
+    assert [[record.box_xyxy for record in item] for item in by_item.values()][: len(own)] == [
+        [own[0], (0, 0, 5, 5)],
+        *([box] for box in own[1:]),
+    ]
 
 
-def test_one_box_of_a_class_and_none_of_an_unreadable_image(made: tuple[Path, Objects, DataSettings]) -> None:
+def test_all_boxes_of_a_class_and_none_of_an_unreadable_image(made: tuple[Path, Objects, DataSettings]) -> None:
     images, objects, _ = made
     objects["00.png"].insert(0, ("red", RED))
     write_coco(images / "instances_train.json", objects)
     labels = labels_of_export(images, DataSettings())
     (images / "02.png").write_bytes(b"")
-    found, unread = boxes_by_item(labels)
+    found, unread = given_boxes(labels)
     ids = {image.file: image.image_id for image in labels.dataset.images}
-    assert found[ids["00.png"], "red"].box_xyxy == RED
+    assert [(box.box_xyxy, box.index) for box in found[ids["00.png"], "red"]] == [
+        (RED, 0),
+        (objects["00.png"][1][1], 1),
+    ]
     assert {image_id for image_id, _ in found} == {ids["00.png"], ids["01.png"]}
     assert set(unread) == {ids["02.png"]}
 

@@ -15,7 +15,7 @@ from wsloc.detection.round_figures import GAIN, HEADLINE, RoundFigures, best_rou
 from wsloc.detection.rounds import Round
 from wsloc.evaluation import Estimate
 from wsloc.judging.judged_run import judge_run
-from wsloc.records import BoxRecord, ImageRecord
+from wsloc.records import BoxRecord, ImageRecord, boxes_by_item
 from wsloc.runs.read_run import RunContents
 
 ROWS = ["a.png,red,0,0,10,10", "b.png,red,0,0,10,10"]
@@ -54,14 +54,14 @@ def test_the_table(tmp_path: Path, value: float | None, text: str) -> None:
 def made_round(index: int, images: tuple[ImageRecord, ...], folder: Path, ends: tuple[int, int]) -> Round:
     """A round with the box ``(0, 0, end, 10)`` on each of two images, whose true box is ``(0, 0, 10, 10)``."""
     (folder / "boxes.csv").write_text("\n".join(["image,class,x0,y0,x1,y1", *ROWS]) + "\n")
-    boxes: dict[tuple[str, str], BoxRecord] = {
-        (image.image_id, "red"): detection(image, "red", (0.0, 0.0, float(end), 10.0), 0.5, (40, 40), method="cam")
+    boxes: list[BoxRecord] = [
+        detection(image, "red", (0.0, 0.0, float(end), 10.0), 0.5, (40, 40), method="cam")
         for image, end in zip(images, ends, strict=True)
-    }
-    contents = RunContents(folder, {}, tuple(boxes.values()), (), True, ())
+    ]
+    contents = RunContents(folder, {}, tuple(boxes), (), True, ())
     dataset = Dataset("made", folder, ("red",), images)
     settings = DataSettings(dataset="folder", root=folder, boxes=folder / "boxes.csv")
-    return Round(index, index, boxes, judge_run(contents, settings, dataset), 0)
+    return Round(index, index, boxes_by_item(boxes), judge_run(contents, settings, dataset), 0)
 
 
 def test_figures_by_hand(tmp_path: Path) -> None:
@@ -73,6 +73,7 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     first, second = (made_round(k, images, tmp_path, ends) for k, ends in enumerate([(4, 8), (10, 6)]))
     zero, one = round_figures([first, second])
     values = [{name: metric.value for name, metric in own.metrics.items()} for own in (zero, one)]
-    assert values[0] == pytest.approx({HEADLINE: 0.5, "CorLoc image-wise": 0.5, "mean IoU": 0.6, GAIN: 0})
-    assert values[1] == pytest.approx({HEADLINE: 1, "CorLoc image-wise": 1, "mean IoU": 0.8, GAIN: 0.5})
+    found = {"CorLoc image-wise": 0.5, "box recall pooled": 0.5, "box precision pooled": 0.5}
+    assert values[0] == pytest.approx({HEADLINE: 0.5, **found, "mean IoU": 0.6, GAIN: 0})
+    assert values[1] == pytest.approx({HEADLINE: 1, **dict.fromkeys(found, 1), "mean IoU": 0.8, GAIN: 0.5})
     assert [(own.index, own.boxes, own.found) for own in (zero, one)] == [(0, 2, 0), (1, 2, 1)]

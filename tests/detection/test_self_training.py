@@ -1,4 +1,4 @@
-"""Which box an item has after a round."""
+"""Which boxes an item has after a round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wsloc.detection.data import from_truth
 from wsloc.detection.inference import detection
-from wsloc.detection.self_training import agreed_box, fold_of, given, of_fold, relocalize, training_part
+from wsloc.detection.self_training import fold_of, given, objects_of, of_fold, relocalize, training_part
 from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import Detection, ImageRecord
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class Told(nn.Module):
-    """Answers the same of every image: red at the left twice, green in the middle, both of given scores."""
+    """Answers the same of every image: red at the left and in the middle, green below, of given scores."""
 
     def __init__(self, red: float, green: float) -> None:
         super().__init__()
@@ -36,26 +36,28 @@ def old(image: ImageRecord, name: str) -> Detection:
     return detection(image, name, (5.0, 5.0, 9.0, 9.0), 1.0, (96, 96), method="cam")
 
 
-def test_the_best_box_of_each_labeled_class_or_the_old_one(tmp_path: Path) -> None:
+def test_the_boxes_of_each_labeled_class_or_the_old_one(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 3))
     labels = (("red", "green"), ("green",), ("red", "blue"))
     images = tuple(replace(image, labels=own) for image, own in zip(dataset.images, labels, strict=True))
-    before = {(image.image_id, name): old(image, name) for image in images for name in image.labels}
+    before = {(image.image_id, name): [old(image, name)] for image in images for name in image.labels}
     del before["02.png", "blue"]
-    rounds = list(relocalize(Told(0.8, 0.04), images, before, CLASSES, CPU, min_score=0.05))
-    found = {
-        (r.class_name, done.result.image.image_id): (r.method, r.box_xyxy[:2])
+    rounds = list(relocalize(Told(0.8, 0.1), images, before, CLASSES, CPU, min_score=0.3))
+    found = [
+        (r.class_name, done.result.image.image_id, r.index, r.method, r.box_xyxy[:2])
         for done in rounds
         for item in done.result.items
         for r in item.localizations
-    }
-    assert found == {
-        ("red", "00.png"): ("detector", (0, 0)),
-        ("green", "00.png"): ("cam", (5, 5)),  # below the least score
-        ("green", "01.png"): ("cam", (5, 5)),  # red is not labeled here
-        ("red", "02.png"): ("detector", (0, 0)),
-    }
-    assert [done.found for done in rounds] == [1, 0, 1]
+    ]
+    assert found == [
+        ("red", "00.png", 0, "detector", (0, 0)),
+        ("red", "00.png", 1, "detector", (50, 0)),
+        ("green", "00.png", 0, "cam", (5, 5)),  # below the least score
+        ("green", "01.png", 0, "cam", (5, 5)),  # red is not labeled here
+        ("red", "02.png", 0, "detector", (0, 0)),
+        ("red", "02.png", 1, "detector", (50, 0)),
+    ]
+    assert [done.found for done in rounds] == [2, 0, 2]
     failure = rounds[2].result.items[1].failure
     assert failure is not None
     assert (failure.stage, failure.class_name) == ("detect", "blue")
@@ -66,25 +68,48 @@ def detected(name: str, box: tuple[float, float, float, float], score: float) ->
     return detection(ImageRecord("a", "a.png", b""), name, box, score, (96, 96))
 
 
-def test_a_class_that_the_detector_does_not_see_there_keeps_its_box() -> None:
+def found_on_an_image(*records: Detection) -> ImageResult:
+    by_class: dict[str, list[Detection]] = {}
+    for record in records:
+        by_class.setdefault(record.class_name, []).append(record)
+    return ImageResult(
+        ImageRecord("a", "a.png", b""), tuple(ItemResult(name, tuple(own)) for name, own in by_class.items())
+    )
+
+
+def test_a_class_that_the_detector_does_not_see_there_is_none() -> None:
     """Of two boxes of 10 x 10, shifted by 3, the IoU is 70 / 130 = 0.54; shifted by 4, 60 / 140 = 0.43."""
     red = [detected("red", (0, 0, 10, 10), 0.5), detected("red", (50, 50, 60, 60), 0.4)]
     for shift, score, agreed in ((3, 0.6, False), (4, 0.6, True), (3, 0.4, True), (3, 0.5, True)):
         # The rival need not be the best box of its class.
         green = [detected("green", (80, 80, 90, 90), 0.9), detected("green", (shift, 0, shift + 10, 10), score)]
-        found = ImageResult(
-            ImageRecord("a", "a.png", b""), (ItemResult("green", tuple(green)), ItemResult("red", tuple(red)))
-        )
-        assert agreed_box(found, "red") == (red[0] if agreed else None)
-        assert agreed_box(found, "green") == green[0]
-        assert agreed_box(found, "blue") is None
+        found = found_on_an_image(*green, *red)
+        boxes = [(box.box_xyxy, box.index) for box in objects_of(found, "red", 0.1)]
+        assert boxes == ([(red[0].box_xyxy, 0), (red[1].box_xyxy, 1)] if agreed else [(red[1].box_xyxy, 0)])
+        assert objects_of(found, "green", 0.1)[0] == green[0]
+        assert objects_of(found, "blue", 0.1) == []
+
+
+def test_two_boxes_of_one_object_count_once() -> None:
+    """Of two boxes of 10 x 10, shifted by 5, the IoU is 50 / 150 = 0.33; shifted by 6, 40 / 160 = 0.25."""
+    for shift, expected in ((5, [0.9, 0.5]), (6, [0.9, 0.8, 0.5])):
+        boxes = [
+            ((0, 0, 10, 10), 0.9),
+            ((shift, 0, shift + 10, 10), 0.8),
+            ((40, 0, 50, 10), 0.5),
+            ((0, 40, 9, 50), 0.2),
+        ]
+        found = found_on_an_image(*(detected("red", box, score) for box, score in boxes))
+        kept = objects_of(found, "red", 0.3)
+        assert [box.score for box in kept] == expected
+        assert [box.index for box in kept] == list(range(len(expected)))
 
 
 def test_an_unreadable_image_keeps_its_boxes(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
     (image,) = dataset.images
     image.path.write_bytes(b"")
-    before = {(image.image_id, "red"): old(image, "red")}
+    before = {(image.image_id, "red"): [old(image, "red")]}
     (done,) = relocalize(Told(0.9, 0.9), dataset.images, before, CLASSES, CPU, min_score=0.05)
     kept, failed = done.result.items
     assert kept.localizations == (old(image, "red"),)
@@ -95,7 +120,7 @@ def test_an_unreadable_image_keeps_its_boxes(tmp_path: Path) -> None:
 def test_found_boxes_alone_are_refined(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
     (image,) = dataset.images
-    before = {(image.image_id, name): old(image, name) for name in image.labels}
+    before = {(image.image_id, name): [old(image, name)] for name in image.labels}
     (done,) = relocalize(
         Told(0.9, 0.01),
         dataset.images,
@@ -113,7 +138,7 @@ def test_found_boxes_alone_are_refined(tmp_path: Path) -> None:
 def test_boxes_as_given(tmp_path: Path) -> None:
     dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
     (image,) = dataset.images
-    (result,) = given(dataset.images, {(image.image_id, "red"): old(image, "red")}, {})
+    (result,) = given(dataset.images, {(image.image_id, "red"): [old(image, "red")]}, {})
     assert result.items[0].localizations == (old(image, "red"),)
     assert result.items[1].failure is not None
     assert result.items[1].failure.stage == "detect"

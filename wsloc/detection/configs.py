@@ -102,7 +102,7 @@ class TrainDetectorConfig:
 
 @dataclass(frozen=True)
 class SelfTrainConfig:
-    """Train a detector on pseudo-boxes, let it find a better box for each labeled class of each image, and repeat.
+    """Train a detector on pseudo-boxes, let it find better ones of the labeled classes of each image, and repeat.
 
     Writes DIR/round-0 (the boxes as given), round-1 and so on, each a run folder, and rounds.csv. True boxes, where the
     data set has any, are opened for the metrics alone.
@@ -114,8 +114,8 @@ class SelfTrainConfig:
     """number of rounds; each trains a detector and applies it (>= 1)"""
     folds: int = 1
     """parts of the images; the boxes of one come from a detector trained on the others (1: trained on all)"""
-    min_score: float = 0.05
-    """minimum score of a detection that replaces a box (0 to 1)"""
+    min_score: float = 0.3
+    """minimum score of detections that replace the boxes of a class on an image (0 to 1)"""
     refine: Annotated[str | None, optional("MODULE:FUNCTION", "none")] = None
     """a function refine(image, box, mask) of your own that improves each box (docs/training.md)"""
     detector: DetectorSettings = field(default_factory=DetectorSettings)

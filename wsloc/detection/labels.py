@@ -13,7 +13,7 @@ from wsloc.detection.data import BoxedImages, from_localizations, from_truth, la
 from wsloc.detection.inference import detection
 from wsloc.errors import ItemError, UserError
 from wsloc.images import read_header
-from wsloc.records import BoxRecord, Pair, first_boxes
+from wsloc.records import BoxRecord, Pair, boxes_by_item
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import read_manifest
 
@@ -160,15 +160,15 @@ def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False
     return Labels(from_truth(own, truth, own.class_names, drop_empty=drop_empty), own, None)
 
 
-def boxes_by_item(labels: Labels) -> tuple[dict[Pair, BoxRecord], dict[str, str]]:
-    """One box for each item that has one: that of the run, or the first of the class in the export.
+def given_boxes(labels: Labels) -> tuple[dict[Pair, list[BoxRecord]], dict[str, str]]:
+    """All boxes of each item that has any.
 
     Returns:
         The boxes by image id and class name, and by its id why an image cannot be read, whose boxes are then left out.
     """
     if labels.run is not None:
-        return first_boxes(labels.run.localizations), {}
-    found: dict[Pair, BoxRecord] = {}
+        return boxes_by_item(labels.run.localizations), {}
+    found: dict[Pair, list[BoxRecord]] = {}
     unread: dict[str, str] = {}
     for boxed in labels.boxed.images:
         try:
@@ -178,6 +178,6 @@ def boxes_by_item(labels: Labels) -> tuple[dict[Pair, BoxRecord], dict[str, str]
             continue
         for box, index in zip(boxed.boxes_xyxy.tolist(), boxed.classes.tolist(), strict=True):
             name = labels.boxed.class_names[index - 1]
-            record = detection(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label")
-            found.setdefault((boxed.image.image_id, name), record)
+            own = found.setdefault((boxed.image.image_id, name), [])
+            own.append(detection(boxed.image, name, tuple(box), 1.0, size_wh, method="pseudo-label", index=len(own)))
     return found, unread

@@ -15,7 +15,7 @@ from wsloc.files.csv_lines import csv_lines
 HEADLINE = "CorLoc class-wise"
 """The metric that tells the best round."""
 GAIN = "gain over round 0"
-_METRICS = (HEADLINE, "CorLoc image-wise", "mean IoU")
+_METRICS = (HEADLINE, "CorLoc image-wise", "mean IoU", "box recall pooled", "box precision pooled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def round_figures(rounds: Sequence[Round]) -> list[RoundFigures]:
             own = done.judged.judged[RUN]
             metrics = {name: estimate(METRICS[name], own) for name in _METRICS}
             metrics[GAIN] = estimate(METRICS[HEADLINE], own, first[RUN])
-        figures.append(RoundFigures(done.index, len(done.boxes), done.found, metrics))
+        figures.append(RoundFigures(done.index, sum(map(len, done.boxes.values())), done.found, metrics))
     return figures
 
 

@@ -8,6 +8,7 @@ A finished round is read back, so a killed self-training resumes with the round 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -21,13 +22,12 @@ from wsloc.detection.checkpoint import Detector, save_detector
 from wsloc.detection.configs import SelfTrainConfig
 from wsloc.detection.data import BoxedImages, from_localizations
 from wsloc.detection.detector_folder import DETECTOR, data_yaml, identity_of, manifest_of, write_problems
-from wsloc.detection.labels import Labels, boxes_by_item
+from wsloc.detection.labels import Labels, given_boxes
 from wsloc.detection.learner import fit_detector
 from wsloc.detection.refine import Refine
 from wsloc.detection.self_training import (
     Boxes,
     Relocalized,
-    boxes_of,
     fold_of,
     given,
     of_fold,
@@ -41,7 +41,7 @@ from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import write_summary
 from wsloc.pipeline.results import ImageResult
 from wsloc.progress import Progress, silent
-from wsloc.records import first_boxes
+from wsloc.records import boxes_by_item
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import RunFolder, read_manifest
 from wsloc.training.training_folder import finish_training
@@ -130,7 +130,7 @@ def _round_zero(task: SelfTrainingTask, out: Path, progress: Progress) -> Round:
     path = round_folder(out, 0)
     if _is_finished(path):
         return _read_back(task, path, 0)
-    results = list(given(task.labels.dataset.images, *boxes_by_item(task.labels)))
+    results = list(given(task.labels.dataset.images, *given_boxes(task.labels)))
     problems = list(task.labels.boxed.problems)
     if task.refine is not None:
         refined = [refine_image(result, task.refine) for result in progress(results, "refine", "image")]
@@ -198,7 +198,7 @@ def _fold(
 
 
 def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> BoxedImages:
-    """What a round learns from; the first from all that was given, also further boxes of a class and uncertain ones."""
+    """What a round learns from; the first from all that was given, also an export's uncertain boxes."""
     boxed, dataset = task.labels.boxed, task.labels.dataset
     if index == 1 and task.refine is None:
         return boxed
@@ -207,7 +207,7 @@ def _labels_of_round(task: SelfTrainingTask, index: int, before: Boxes) -> Boxed
     }
     return from_localizations(
         dataset,
-        before.values(),
+        itertools.chain.from_iterable(before.values()),
         boxed.class_names,
         drop_empty=task.config.drop_empty,
         ignore_fraction=task.config.ignore_fraction,
@@ -231,7 +231,8 @@ def _as_run(
         judged = _judge(task, replace(read_run(path), complete=True))
         counts = write_summary(judged, task.labels.dataset).counts
         finish_training(folder, {**manifest, "counts": counts, "problems": len(problems)})
-    return Round(index, found, boxes_of(results), judged, len(problems) + counts["images_without_truth"])
+    boxes = boxes_by_item(record for result in results for item in result.items for record in item.localizations)
+    return Round(index, found, boxes, judged, len(problems) + counts["images_without_truth"])
 
 
 def _read_back(task: SelfTrainingTask, path: Path, index: int) -> Round:
@@ -239,7 +240,7 @@ def _read_back(task: SelfTrainingTask, path: Path, index: int) -> Round:
     contents = read_run(path)
     manifest = contents.manifest
     problems = manifest["problems"] + manifest["counts"]["images_without_truth"]
-    return Round(index, manifest["found"], first_boxes(contents.localizations), _judge(task, contents), problems)
+    return Round(index, manifest["found"], boxes_by_item(contents.localizations), _judge(task, contents), problems)
 
 
 def _judge(task: SelfTrainingTask, contents: RunContents) -> JudgedRun:

@@ -1,7 +1,7 @@
 """Self-training: a detector learns the pseudo-boxes, finds better boxes of the labeled classes, and so on, in rounds.
 
-After each round the best box of each labeled class of each training image replaces the one before, unless the detector
-sees another class there. No true box is opened here.
+After each round the detector's boxes of each labeled class of each training image replace the ones before; they may
+be several, one for each object. No true box is opened here.
 
 With folds (Cinbis et al. 2014, multi-fold training), the boxes of one part of the images come from a detector that
 was trained on the others: a detector that has seen an image finds there, more or less, the box that it was shown.
@@ -24,13 +24,15 @@ from wsloc.detection.refine import Refine, refined
 from wsloc.errors import ItemError
 from wsloc.images import read_image
 from wsloc.pipeline.results import ImageResult, ItemResult
-from wsloc.records import DETECTED, BoxRecord, Failure, ImageRecord, Pair, first_boxes
+from wsloc.records import DETECTED, BoxRecord, BoxXyxy, Detection, Failure, ImageRecord, Pair
 from wsloc.seeding import stable_hash
 
 _SAME_PLACE = 0.5
-"""The least IoU of two detections of one place."""
-Boxes = Mapping[Pair, BoxRecord]
-"""The box of an item, by image id and class name."""
+"""The least IoU of detections of two classes in one place."""
+_SAME_OBJECT = 0.3
+"""The least IoU of two detections of one object; a detector leaves boxes up to 0.5."""
+Boxes = Mapping[Pair, Sequence[BoxRecord]]
+"""The boxes of an item, at least one, by image id and class name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +40,7 @@ class Relocalized:
     """One image after a round.
 
     Attributes:
-        result: its boxes, one for each labeled class that has one.
+        result: its boxes of each labeled class.
         found: how many of them the detector found.
         problems: one sentence for each box that could not be refined.
     """
@@ -78,17 +80,17 @@ def relocalize(
     pool: Executor | None = None,
     refine: Refine | None = None,
 ) -> Iterator[Relocalized]:
-    """The detector's best box of each labeled class, or the box before, in the order of the images.
+    """The detector's boxes of each labeled class, or the boxes before, in the order of the images.
 
-    The box before stays where :func:`agreed_box` gives none, or one of a low score.
+    The boxes before stay where :func:`objects_of` gives none.
 
     Args:
         model: in evaluation mode, on the device.
-        images: with their image-level labels; classes that the detector does not know keep their box.
+        images: with their image-level labels; classes that the detector does not know keep their boxes.
         before: the boxes of the round before.
         class_names: of the detector's outputs 1, 2 and so on.
         device: where the model is.
-        min_score: of a box that replaces another.
+        min_score: of a box that counts.
         batch_size: images per batch.
         pool: reads the images.
         refine: see :mod:`wsloc.detection.refine`.
@@ -98,12 +100,9 @@ def relocalize(
         unread = next((item.failure.reason for item in result.items if item.failure is not None), "")
         items, found = [], 0
         for name in image.labels:
-            record = agreed_box(result, name)
-            if record is not None and record.score_by("probability") >= min_score:
-                found += 1
-            else:
-                record = before.get((image.image_id, name))
-            items.append(_item(image, name, record, unread))
+            records: Sequence[BoxRecord] = objects_of(result, name, min_score)
+            found += len(records)
+            items.append(_item(image, name, records or before.get((image.image_id, name), ()), unread))
         changed = ImageResult(image, tuple(items))
         if refine is None:
             yield Relocalized(changed, found)
@@ -112,23 +111,37 @@ def relocalize(
             yield Relocalized(changed, found, problems)
 
 
-def agreed_box(found: ImageResult, class_name: str) -> BoxRecord | None:
-    """The best detection of a class; None without any, or if another class has a higher score on about the same place.
+def objects_of(found: ImageResult, class_name: str, min_score: float) -> list[BoxRecord]:
+    """The detections of a class that stand for an object each, best first.
+
+    These have a score of at least ``min_score``, overlap no better one, and no other class has a higher score on about
+    the same place.
 
     Args:
         found: all detections on an image, the best of each class first.
         class_name: the class.
+        min_score: in [0, 1].
     """
-    best = next((item.localizations[0] for item in found.items if item.class_name == class_name), None)
-    if best is None:
-        return None
-    rivals = [
-        record.box_xyxy
-        for item in found.items
-        for record in item.localizations
-        if record.class_name != class_name and record.score_by("probability") > best.score_by("probability")
-    ]
-    return None if (iou_matrix(best.box_xyxy, rivals) >= _SAME_PLACE).any() else best
+    candidates = [record for item in found.items for record in item.localizations]
+    objects: list[BoxRecord] = []
+    for record in candidates:
+        score = record.score_by("probability")
+        if record.class_name != class_name or score < min_score:
+            continue
+        rivals = [
+            other.box_xyxy
+            for other in candidates
+            if other.class_name != class_name and other.score_by("probability") > score
+        ]
+        better = [other.box_xyxy for other in objects]
+        if not _overlaps(record, rivals, _SAME_PLACE) and not _overlaps(record, better, _SAME_OBJECT):
+            assert isinstance(record, Detection)
+            objects.append(replace(record, index=len(objects)))
+    return objects
+
+
+def _overlaps(record: BoxRecord, others: Sequence[BoxXyxy], least: float) -> bool:
+    return bool((iou_matrix(record.box_xyxy, others) >= least).any())
 
 
 def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]) -> Iterator[ImageResult]:
@@ -141,7 +154,7 @@ def given(images: Iterable[ImageRecord], boxes: Boxes, unread: Mapping[str, str]
     """
     for image in images:
         reason = unread.get(image.image_id, "")
-        items = (_item(image, name, boxes.get((image.image_id, name)), reason) for name in image.labels)
+        items = (_item(image, name, boxes.get((image.image_id, name), ()), reason) for name in image.labels)
         yield ImageResult(image, tuple(items))
 
 
@@ -168,14 +181,9 @@ def refine_image(
     return replace(result, items=tuple(items)), tuple(problems)
 
 
-def boxes_of(results: Iterable[ImageResult]) -> dict[Pair, BoxRecord]:
-    """The boxes by item."""
-    return first_boxes(record for result in results for item in result.items for record in item.localizations)
-
-
-def _item(image: ImageRecord, class_name: str, record: BoxRecord | None, unread: str) -> ItemResult:
-    if record is not None:
-        return ItemResult(class_name, (record,))
+def _item(image: ImageRecord, class_name: str, records: Sequence[BoxRecord], unread: str) -> ItemResult:
+    if records:
+        return ItemResult(class_name, tuple(records))
     reason = unread or f"neither the labels nor the detector have a box of {class_name}"
     stage = "read" if unread else "detect"
     return ItemResult(class_name, failure=Failure(image.image_id, image.file, class_name, stage, reason))
