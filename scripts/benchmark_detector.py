@@ -1,14 +1,14 @@
 """The section of docs/benchmarks.md on detectors of VOC photographs that learned from image-level labels.
 
-Boxes on train by a classifier, a detector on them and one on the true boxes of the same images, self-training, and with
---retrain a detector on the boxes of its last round; all detectors are tested on val, and all but the boxes are done
-once for each of --seeds. The classifiers that may make the boxes (ImageNet's with its label map, and that of
---checkpoint) are compared on train, and the better one's boxes are used. Runs what is missing (a killed benchmark
-resumes; other settings need another --runs) and writes the tables into docs/benchmarks.md between its markers. All
-figures come from the folders.
+Boxes on train by a classifier, self-training from them, and a detector on the true boxes of the same images; the
+detectors of all rounds (the first has learned the classifier's boxes) and that of the true boxes are tested on val, for
+each of --seeds. The classifiers that may make the boxes (ImageNet's with its label map, and that of --checkpoint) are
+compared on train, and the better one's boxes are used. Runs what is missing (a killed benchmark resumes; other settings
+need another --runs) and writes the tables into docs/benchmarks.md between its markers. All figures come from the
+folders.
 
     python scripts/benchmark_detector.py --root data --weights-dir weights --network mobilenet_v2 --preset best \\
-        --seeds 0 1 2 --folds 2 --ignore-fraction 0.25 --ema-decay 0.99 --retrain
+        --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,10 @@ from markdown_page import fill
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import open_dataset, read_ground_truth
 from wsloc.evaluation import BASELINES, estimate
-from wsloc.evaluation.corloc import class_wise, image_wise, mean_iou, per_class_corloc
+from wsloc.evaluation.corloc import class_wise, mean_iou, per_class_corloc
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_localizations, true_boxes
+from wsloc.evaluation.recall import precision, recall
 from wsloc.evaluation.table import format_interval
 from wsloc.evaluation.voc_ap import ClassVocAp, voc_ap
 from wsloc.records import GroundTruth
@@ -38,7 +40,7 @@ from wsloc.runs.run_folder import read_manifest
 BACKBONE = "mobilenet_v2"
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 DETECTOR = ("--arch", "fasterrcnn_mobilenet_v2_320_fpn", "--batch-size", "4")
-TRAINED_ON = {"pseudo": "pseudo-labels", "self-trained": "boxes of the last round", "truth": "true boxes"}
+TRUTH = "true boxes"
 RATIO = "AP50, fraction of that by true boxes"
 FIGURES = ("COCO AP", "COCO AP50", "COCO AP75", "VOC mAP, all points")
 
@@ -52,14 +54,13 @@ def main() -> int:
     parser.add_argument("--preset", default="default", help="of wsloc localize (default: default)")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark-detector"), help="folder of all results")
     parser.add_argument("--image-size", default="192", help="shorter side of the images in the detector (default: 192)")
-    parser.add_argument("--epochs", default="6", help="of each detector (default: 6)")
+    parser.add_argument("--epochs", default="12", help="of each detector (default: 12)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings (default: 0)")
     parser.add_argument("--limit", help="only the first N images of train and of val, which must show all classes")
     parser.add_argument("--folds", default="1", help="of self-training (default: 1)")
-    parser.add_argument("--ignore-fraction", default="0", help="of pseudo-boxes, in all trainings on them (default: 0)")
-    parser.add_argument("--ema-decay", default="0", help="in all trainings (default: 0)")
-    parser.add_argument("--rounds", type=int, default=1, help="of self-training (default: 1)")
-    parser.add_argument("--retrain", action="store_true", help="also test a detector of the last round's boxes")
+    parser.add_argument("--ignore-fraction", default="0", help="of pseudo-boxes (default: 0)")
+    parser.add_argument("--ema-decay", default="0.99", help="in all trainings (default: 0.99)")
+    parser.add_argument("--rounds", type=int, default=2, help="of self-training (default: 2)")
     options = parser.parse_args()
 
     truth = read_truth(data_flags(options, "train"))
@@ -83,10 +84,10 @@ def main() -> int:
     return 0
 
 
-def data_flags(options: argparse.Namespace, split: str) -> list[str]:
+def data_flags(options: argparse.Namespace, split: str, classes: Sequence[str] = CLASSES) -> list[str]:
     limit = ["--limit", options.limit] if options.limit else []
     data = ["--dataset", "voc", "--year", "2012", "--root", str(options.root), "--split", split]
-    return [*data, *limit, "--classes", *CLASSES]
+    return [*data, *limit, *(["--classes", *classes] if classes else [])]
 
 
 def read_truth(flags: list[str]) -> dict[str, GroundTruth]:
@@ -111,36 +112,28 @@ def boxes(options: argparse.Namespace, classifier: str) -> Path:
 
 
 def trainings(options: argparse.Namespace, seed: int, run: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The detectors of a seed by name, and the rounds of its self-training."""
-    folder, ignore = options.runs / f"seed-{seed}", ["--ignore-fraction", options.ignore_fraction]
+    """The detections on val of a seed's detectors by what these learned, and the rounds of its self-training."""
+    folder = options.runs / f"seed-{seed}"
     flags = [*training_flags(options), "--seed", str(seed)]
-    on_val = test_flags(options)
-    sources = {
-        "pseudo": ["--boxes-from", str(run), *ignore],
-        "truth": ["--boxes-from", "truth", *data_flags(options, "train")],
-    }
-    detectors = {
-        name: finished(folder / name, "train-detector", [*source, *flags, *on_val]) for name, source in sources.items()
-    }
-    own = ["--boxes-from", str(run), *ignore, "--rounds", str(options.rounds), "--folds", options.folds]
-    path = finished(folder / "self-training", "self-train", [*own, *flags])
+    truth = ["--boxes-from", "truth", *data_flags(options, "train")]
+    trained = {TRUTH: finished(folder / "truth", "train-detector", [*truth, *flags])}
+    own = ["--boxes-from", str(run), "--ignore-fraction", options.ignore_fraction, "--folds", options.folds]
+    path = finished(folder / "self-training", "self-train", [*own, "--rounds", str(options.rounds), *flags])
     rounds = [path / f"round-{index}" for index in range(options.rounds + 1)]
-    if options.retrain:
-        last = ["--boxes-from", str(rounds[-1]), *ignore]
-        detectors["self-trained"] = finished(folder / "self-trained", "train-detector", [*last, *flags, *on_val])
-    return detectors, rounds
+    trained |= {f"boxes of round {index}": rounds[index + 1] for index in range(options.rounds)}
+    return {name: tested(options, folder, detector) for name, detector in trained.items()}, rounds
+
+
+def tested(options: argparse.Namespace, folder: Path, trained: Path) -> Path:
+    """What the detector in a folder finds on val."""
+    flags = [str(trained / "detector.safetensors"), *data_flags(options, "val", classes=())]
+    return finished(folder / f"{trained.name}-on-val", "detect", flags)
 
 
 def training_flags(options: argparse.Namespace) -> list[str]:
     weights = weights_flags(options, BACKBONE, "--backbone")
     size = ["--image-size", options.image_size, "--epochs", options.epochs, "--ema-decay", options.ema_decay]
     return [*DETECTOR, *weights, *size]
-
-
-def test_flags(options: argparse.Namespace) -> list[str]:
-    test = [*("--test-dataset", "voc", "--test-year", "2012", "--test-root", str(options.root))]
-    limit = ["--test-limit", options.limit] if options.limit else []
-    return [*test, "--test-split", "val", *limit, "--test-classes", *CLASSES]
 
 
 def judged(true: TrueBoxes, folder: Path) -> Judged:
@@ -152,10 +145,9 @@ def box_table(
 ) -> Iterator[str]:
     yield f"Boxes on {len(true.items)} items in {len(true.items.image_ids)} images of train, given their labels:"
     yield ""
-    yield (
-        f"| boxes from | {' | '.join(CLASSES)} | CorLoc class-wise | gain over round 0 | CorLoc image-wise | mean IoU |"
-    )
-    yield "|---|" + "---:|" * (len(CLASSES) + 4)
+    heads = [*CLASSES, "CorLoc class-wise", "gain over round 0", "mean IoU", "box recall", "box precision"]
+    yield f"| boxes from | {' | '.join(heads)} |"
+    yield "|---|" + "---:|" * len(heads)
     for name, make_box in BASELINES.items():
         yield box_row(name, judge_baseline(true, make_box), None)
     for name, own in made.items():
@@ -171,26 +163,24 @@ def box_row(name: str, own: Judged, before: Judged | None) -> str:
     cells = [f"{100 * corloc[class_name]:.0f}" for class_name in CLASSES]
     cells += [format_interval(estimate(class_wise, own))]
     cells += [format_interval(estimate(class_wise, own, before)) if before is not None else ""]
-    cells += [format_interval(estimate(metric, own)) for metric in (image_wise, mean_iou)]
+    pooled = (partial(recall, pooled=True), partial(precision, pooled=True))
+    cells += [format_interval(estimate(metric, own)) for metric in (mean_iou, *pooled)]
     return f"| {name} | {' | '.join(cells)} |"
 
 
 def detector_table(detectors: dict[str, list[Path]]) -> Iterator[str]:
     found = {name: [figures(folder) for folder in folders] for name, folders in detectors.items()}
-    manifests = {name: read_manifest(folders[0]) or {} for name, folders in detectors.items()}
-    seeds = len(detectors["truth"])
+    seeds = len(detectors[TRUTH])
     spread = f", mean and standard deviation of {seeds} seeds" if seeds > 1 else ""
-    yield f"Detectors on all {manifests['truth']['images']} images of val; percent{spread}:"
+    yield f"Detectors on all {(read_manifest(detectors[TRUTH][0]) or {})['images']} images of val; percent{spread}:"
     yield ""
-    yield f"| trained on | images | boxes | ignored | {' | '.join(FIGURES)} | {RATIO} |"
-    yield "|---|" + "---:|" * (len(FIGURES) + 4)
+    yield f"| trained on | {' | '.join(FIGURES)} | {RATIO} |"
+    yield "|---|" + "---:|" * (len(FIGURES) + 1)
     for name, own in found.items():
-        cells = [str(manifests[name]["labels"][what]) for what in ("images", "boxes", "ignored")]
-        cells += [mean_of([100 * figure[of] for figure in own], 1) for of in FIGURES]
-        # Seed by seed: both detectors of one saw the images in the same order.
-        pairs = zip(own, found["truth"], strict=True)
+        cells = [mean_of([100 * figure[of] for figure in own], 1) for of in FIGURES]
+        pairs = zip(own, found[TRUTH], strict=True)
         cells.append(mean_of([figure["COCO AP50"] / true["COCO AP50"] for figure, true in pairs], 2))
-        yield f"| {TRAINED_ON[name]} | {' | '.join(cells)} |"
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -208,11 +198,11 @@ def class_table(truth: dict[str, GroundTruth], detectors: dict[str, list[Path]])
     found = {name: [by_class(truth, folder) for folder in folders] for name, folders in detectors.items()}
     yield "VOC AP (all points, IoU 0.5) by class, with the number of objects; percent, mean over the seeds:"
     yield ""
-    yield f"| trained on | {' | '.join(f'{name} ({own.objects})' for name, own in found['truth'][0].items())} |"
+    yield f"| trained on | {' | '.join(f'{name} ({own.objects})' for name, own in found[TRUTH][0].items())} |"
     yield "|---|" + "---:|" * len(CLASSES)
     for name, seeds in found.items():
         means = (100 * np.mean([own[of].all_points for own in seeds]) for of in CLASSES)
-        yield f"| {TRAINED_ON[name]} | {' | '.join(f'{mean:.1f}' for mean in means)} |"
+        yield f"| {name} | {' | '.join(f'{mean:.1f}' for mean in means)} |"
 
 
 def by_class(truth: dict[str, GroundTruth], folder: Path) -> dict[str, ClassVocAp]:

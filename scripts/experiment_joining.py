@@ -63,25 +63,31 @@ def main() -> int:
 
 
 def table(options: argparse.Namespace) -> Iterator[str]:
-    folder = options.runs / f"joining-{options.network}"
     first = prepare(options)
-    second = prepare(argparse.Namespace(**{**vars(options), "network": options.second}))
-    with changed({"preprocessing.LARGE_RATIO": LARGER_RATIO}):
-        larger = prepare(argparse.Namespace(**{**vars(options), "views": "large", "runs": options.runs / "larger"}))
-    one, two, big = (partial(refined, material) for material in (first, second, larger))
+
+    def one() -> Maps:
+        return refined(first)
+
+    def two() -> Maps:
+        return refined(prepare(argparse.Namespace(**{**vars(options), "network": options.second})))
+
+    def larger() -> Maps:
+        with changed({"preprocessing.LARGE_RATIO": LARGER_RATIO}):
+            return refined(prepare(argparse.Namespace(**{**vars(options), "runs": options.runs / "larger"})))
+
     rows: dict[str, Callable[[], Maps]] = {
         options.network: one,
         options.second: two,
         "the mean of both": lambda: mean_of([one(), two()]),
-        f"{options.network}, 15/7 instead of 10/7 of the input size": big,
-        "the mean of both sizes": lambda: mean_of([one(), big()]),
         "ambiguous positions a class, half of it object": lambda: ambiguous(first, 0.5),
         "ambiguous positions a class, none of it object": lambda: ambiguous(first, 0.0),
+        "15/7 instead of 10/7 of the input size": larger,
+        "the mean of both sizes": lambda: mean_of([one(), larger()]),
     }
     yield "| maps | six classes | small classes | mean IoU |"
     yield "|---|---:|---:|---:|"
-    for name, make in rows.items():
-        path = folder / f"{name.replace('/', ':')}.json"
+    for index, (name, make) in enumerate(rows.items()):
+        path = options.runs / f"joining-{options.network}-{options.second}" / f"{index}.json"
         own = kept(path, lambda make=make: figures_of(first, boxed(first, make())))  # type: ignore[misc]
         yield f"| {name} | {own['six']:.1f} | {own['small']:.1f} | {own['mean IoU']:.1f} |"
 
