@@ -51,33 +51,34 @@ def decode_at(mask_rle: Mapping[str, Any], size_wh: tuple[int, int]) -> NDArray[
 
 def read_counts(counts: object, pixels: int) -> NDArray[np.int64] | None:
     """The lengths of the runs ``(R,)``, from text or a list; None if they are malformed or do not fill the image."""
+    runs: NDArray[np.int64] | None = None
     if isinstance(counts, str):
-        counts = _decompressed(counts)
-    if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
-        return None
-    return np.array(counts, dtype=np.int64) if sum(counts) == pixels else None
+        runs = _decompressed(counts)
+    elif isinstance(counts, list) and all(type(count) is int and 0 <= count <= pixels for count in counts):
+        runs = np.array(counts, dtype=np.int64)
+    # Seen as unsigned, a negative length is a large one.
+    fills = runs is not None and runs.view(np.uint64).max(initial=0) <= pixels and runs.sum() == pixels
+    return runs if fills else None
 
 
 def expand(runs: NDArray[np.int64], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """The mask ``(H, W)`` of runs that fill it."""
     height, width = size_hw
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+    is_object = np.zeros(len(runs), dtype=bool)
+    is_object[1::2] = True
+    return is_object.repeat(runs).reshape(width, height).T
 
 
-def _decompressed(text: str) -> list[int] | None:
+def _decompressed(text: str) -> NDArray[np.int64] | None:
     """Five bits per character; the fourth run and later ones as changes to the run before the last."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        code = ord(character) - 48
-        if not 0 <= code < 64:
-            return None
-        value |= (code & 0x1F) << shift
-        shift += 5
-        if code & 0x20:
-            continue
-        if code & 0x10:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value, shift = 0, 0
-    return counts if shift == 0 else None
+    codes = np.frombuffer(text.encode(errors="surrogatepass"), dtype=np.uint8) - np.uint8(ord("0"))
+    if not codes.size or codes.max() >= 64 or codes[-1] & 0x20:
+        return None
+    ends = np.flatnonzero(codes < 0x20)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    shifts = 5 * (np.arange(len(codes)) - starts.repeat(ends - starts + 1))
+    runs = np.add.reduceat((codes & 0x1F).astype(np.int64) << shifts, starts)
+    runs -= (codes[ends] & 0x10).astype(np.int64) << (shifts[ends] + 1)
+    for every_other in (runs[1::2], runs[2::2]):
+        every_other.cumsum(out=every_other)
+    return runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def blob(generator: np.random.Generator, side: int = 60) -> Mask:
 def test_a_frame_around_a_hole() -> None:
     mask = np.ones((3, 4), dtype=bool)
     mask[1, 1:3] = False
-    (ring,) = polygons_of(mask, (40, 30))
+    (ring,) = json.loads(polygons_of(mask, (40, 30)))
     corners = {(x, y) for x, y in zip(ring[::2], ring[1::2], strict=True)}
     outer, inner = {(0, 0), (40, 0), (40, 30), (0, 30)}, {(10, 10), (30, 10), (30, 20), (10, 20)}
     assert corners == outer | inner
@@ -44,11 +45,18 @@ def test_a_frame_around_a_hole() -> None:
     assert (drawn([ring], (40, 30)) == full_size(mask, (40, 30))).all()
 
 
+def test_corners_are_written_to_a_hundredth_of_a_pixel() -> None:
+    mask = np.triu(np.ones((7, 3), dtype=bool), k=-2)
+    (ring,) = json.loads(polygons_of(mask, (10, 100), tolerance=0))
+    assert ring[:6] == [0.0, 0.0, 0.0, 42.86, 3.33, 42.86]
+    assert (max(ring[::2]), max(ring[1::2])) == (10, 71.43)
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
 def test_unsimplified_polygons_are_the_mask(height: int, width: int, data: st.DataObject) -> None:
     bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width).filter(any))
     mask = np.array(bits).reshape(height, width)
-    polygons = polygons_of(mask, (width, height), tolerance=0)
+    polygons = json.loads(polygons_of(mask, (width, height), tolerance=0))
     assert all(len(ring) >= 6 for ring in polygons)
     # Pieces that touch at a corner alone are one ring, and all rings together are the mask.
     assert (drawn(polygons, (width, height)) == mask).all()
@@ -58,12 +66,12 @@ def test_unsimplified_polygons_are_the_mask(height: int, width: int, data: st.Da
 def test_simplified_polygons_reach_as_far_and_cover_nearly_the_same(seed: int) -> None:
     mask = blob(np.random.default_rng(seed))
     size_wh = (180, 120)
-    polygons = polygons_of(mask, size_wh)
+    polygons = json.loads(polygons_of(mask, size_wh))
     points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in polygons])
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     expected = [columns[0] * 3, rows[0] * 2, (columns[-1] + 1) * 3, (rows[-1] + 1) * 2]
     assert [*points.min(axis=0), *points.max(axis=0)] == expected
-    exact, simple = polygons_of(mask, size_wh, tolerance=0), drawn(polygons, size_wh)
+    exact, simple = json.loads(polygons_of(mask, size_wh, tolerance=0)), drawn(polygons, size_wh)
     assert sum(map(len, polygons)) < 0.8 * sum(map(len, exact))
     whole = full_size(mask, size_wh)
     assert (simple & whole).sum() / (simple | whole).sum() > 0.95
@@ -71,7 +79,7 @@ def test_simplified_polygons_reach_as_far_and_cover_nearly_the_same(seed: int) -
 
 def test_thin_masks_keep_their_shape() -> None:
     mask = np.eye(20, dtype=bool)
-    assert (drawn(polygons_of(mask, (20, 20)), (20, 20)) == mask).mean() > 0.98
+    assert (drawn(json.loads(polygons_of(mask, (20, 20))), (20, 20)) == mask).mean() > 0.98
 
 
 def test_area_and_run_lengths() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from wsloc.exporters import outlines
 from wsloc.exporters.export_settings import Outline
@@ -47,22 +47,21 @@ def bbox_of(box_xyxy: tuple[float, float, float, float]) -> list[float]:
     return [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)]
 
 
-def outline_of(box: ScoredBox, kind: Outline) -> tuple[Any, float, bool]:
-    """``segmentation``, ``area`` in square pixels, and whether a mask is missing that should have given them.
+def outline_of(box: ScoredBox, kind: Outline) -> tuple[str, float, bool]:
+    """``segmentation`` as JSON, ``area`` in square pixels, and whether a mask is missing that should have given them.
 
     The area is the mask's, whatever the outline is. A box without a mask is its own outline.
     """
     record = box.record
+    mask = outlines.mask_of(record)
     x0, y0, x1, y1 = (round(value, 2) for value in record.box_xyxy)
-    rectangle, area = [[x0, y0, x1, y0, x1, y1, x0, y1]], round((x1 - x0) * (y1 - y0), 2)
-    if (mask := outlines.mask_of(record)) is not None:
-        area = round(outlines.area_of(mask, record.size_wh), 2)
-    if kind in ("none", "boxes"):
-        return ([] if kind == "none" else rectangle), area, False
-    if mask is None:
-        return rectangle, area, True
+    area = round((x1 - x0) * (y1 - y0) if mask is None else outlines.area_of(mask, record.size_wh), 2)
+    if kind == "none":
+        return "[]", area, False
+    if kind == "boxes" or mask is None:
+        return json.dumps([[x0, y0, x1, y0, x1, y1, x0, y1]]), area, kind != "boxes"
     if kind == "rle":
-        return outlines.run_lengths_of(mask, record.size_wh), area, False
+        return json.dumps(outlines.run_lengths_of(mask, record.size_wh)), area, False
     return outlines.polygons_of(mask, record.size_wh), area, False
 
 
@@ -103,28 +102,30 @@ class _Instances:
         self._file.write((",\n" if self._images else "\n") + json.dumps(entry))
         self._images += 1
         for box in image.boxes:
-            entry = self._annotation(box, image_id)
-            self._spool.write((",\n" if self._annotations > 1 else "\n") + json.dumps(entry))
+            annotation = self._annotation(box, image_id)
+            self._spool.write((",\n" if self._annotations > 1 else "\n") + annotation)
 
-    def _annotation(self, box: ScoredBox, image_id: int) -> dict[str, Any]:
+    def _annotation(self, box: ScoredBox, image_id: int) -> str:
         record = box.record
         segmentation, area, without_mask = outline_of(box, self._context.outline)
         self.without_mask += without_mask
         self._annotations += 1
-        return {
+        entry = {
             "id": self._annotations,
             "image_id": image_id,
             "category_id": self._category_of[record.class_name],
             "bbox": bbox_of(record.box_xyxy),
             "area": area,
             "iscrowd": int(box.uncertain),
-            "segmentation": segmentation,
+            "segmentation": None,
             "score": box.score,
             **{name: record.score_by(name) for name in SCORES},
             "method": record.method,
             "segmenter": record.segmenter if isinstance(record, Localization) else "none",
             "fallback": record.fallback,
         }
+        # No text can hold this key: quotes are escaped there.
+        return json.dumps(entry).replace('"segmentation": null', f'"segmentation": {segmentation}')
 
     def end(self) -> None:
         self._file.write('\n], "annotations": [')

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsloc.boxes import area, iou_matrix
+from wsloc.boxes import iou_matrix
 from wsloc.exporters.export_settings import SelectionSettings
 from wsloc.records import BoxRecord
 
@@ -122,4 +122,5 @@ def _duplicates(
 
 
 def _fraction(record: BoxRecord) -> float:
-    return float(area(record.box_xyxy)[0]) / (record.size_wh[0] * record.size_wh[1])
+    (x0, y0, x1, y1), (width, height) = record.box_xyxy, record.size_wh
+    return (x1 - x0) * (y1 - y0) / (width * height)
