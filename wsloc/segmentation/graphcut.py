@@ -1,8 +1,8 @@
 """Two ways to cut an image along its seeds, both built on OpenCV's GMM and max-flow code.
 
-``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each other until the labeling
-no longer changes. ``graphcut_2013`` is the cut of Simonyan et al. 2013: color models of the seed pixels alone, then one
-cut (Boykov, Jolly 2001) with these models.
+``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each other until the
+labeling no longer changes. ``graphcut_2013`` is the cut of Simonyan et al. 2013: color models of the seed pixels alone,
+then one cut (Boykov, Jolly 2001) with these models.
 
 OpenCV initializes a color model from the random generator of the calling thread. Each function seeds it, so that a cut
 gives the same bits in any thread.
@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError
-from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_FOREGROUND
+from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_FOREGROUND, is_foreground, is_seed
+
+ColorModels = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""The Gaussian mixtures of background and foreground, each float64 ``(1, 65)`` in OpenCV's layout: 5 weights, 5 x 3
+means, 5 x 9 covariances."""
 
 GMM_COMPONENTS = 5
 """Gaussians of each color model, fixed in OpenCV; fewer pixels than that cannot be modeled."""
@@ -51,9 +55,16 @@ def grabcut(
     Raises:
         ItemError: if foreground or background has fewer than 5 pixels, probable ones included.
     """
+    return iterated_cut(image_rgb, trimap, seed, max_iterations)[0]
+
+
+def iterated_cut(
+    image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int
+) -> tuple[NDArray[np.bool_], ColorModels]:
+    """What :func:`grabcut` does, with the color models that it ends with."""
     labels = trimap.copy()
-    _require_samples(_foreground(labels), "foreground")
-    _require_samples(~_foreground(labels), "background")
+    _require_samples(is_foreground(labels), "foreground")
+    _require_samples(~is_foreground(labels), "background")
     background, foreground = np.zeros(_MODEL_SHAPE), np.zeros(_MODEL_SHAPE)
     mode = cv2.GC_INIT_WITH_MASK
     for _ in range(max_iterations):
@@ -61,9 +72,9 @@ def grabcut(
         cv2.setRNGSeed(seed)
         cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, background, foreground, 1, mode)
         mode = cv2.GC_EVAL
-        if np.array_equal(before, labels) or not _foreground(labels).any():
+        if np.array_equal(before, labels) or not is_foreground(labels).any():
             break
-    return _foreground(labels)
+    return is_foreground(labels), (background, foreground)
 
 
 def graphcut_2013(
@@ -83,28 +94,36 @@ def graphcut_2013(
     Raises:
         ItemError: if there are fewer than 5 seeds of a kind.
     """
-    background, foreground = fit_color_models(image_rgb, seeds, seed)
-    labels = _labels_of_unknown_colors(image_rgb, background, foreground)
-    labels = np.where(np.isin(clamps, (FOREGROUND, BACKGROUND)), clamps, labels)
-    cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL)
-    return _foreground(labels)
+    return single_cut(image_rgb, clamps, fit_color_models(image_rgb, seeds, seed))
 
 
-def fit_color_models(
-    image_rgb: NDArray[np.uint8], seeds: NDArray[np.uint8], seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The Gaussian mixtures of the background and foreground seeds.
+def single_cut(image_rgb: NDArray[np.uint8], clamps: NDArray[np.uint8], models: ColorModels) -> NDArray[np.bool_]:
+    """One cut with color models that stay as they are.
+
+    Args:
+        image_rgb: uint8 ``(H, W, 3)``.
+        clamps: uint8 ``(H, W)``, OpenCV's codes: the pixels whose label the cut may not change. Which label is the
+            probable one of the others does not matter. Not changed.
+        models: of both labels.
 
     Returns:
-        (background, foreground), each float64 ``(1, 65)`` in OpenCV's layout: 5 weights, 5 x 3 means,
-        5 x 9 covariances.
+        The mask, bool ``(H, W)``.
+    """
+    labels, free = clamps.copy(), ~is_seed(clamps)
+    labels[free] = _labels_of_unknown_colors(image_rgb[free], models)
+    cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    return is_foreground(labels)
+
+
+def fit_color_models(image_rgb: NDArray[np.uint8], seeds: NDArray[np.uint8], seed: int) -> ColorModels:
+    """The Gaussian mixtures of the background and foreground seeds.
 
     Raises:
         ItemError: if there are fewer than 5 seeds of a kind.
     """
     _require_samples(seeds == FOREGROUND, "foreground")
     _require_samples(seeds == BACKGROUND, "background")
-    chosen = np.isin(seeds, (FOREGROUND, BACKGROUND))
+    chosen = is_seed(seeds)
     # An image of one column, of the seed pixels alone.
     pixels, labels = image_rgb[chosen][:, None], seeds[chosen][:, None].copy()
     background, foreground = np.zeros(_MODEL_SHAPE), np.zeros(_MODEL_SHAPE)
@@ -113,19 +132,29 @@ def fit_color_models(
     return background, foreground
 
 
-def _labels_of_unknown_colors(
-    image_rgb: NDArray[np.uint8], background: NDArray[np.float64], foreground: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def has_samples(trimap: NDArray[np.uint8]) -> bool:
+    """Whether GrabCut can start from a trimap: 5 pixels or more on either side, probable ones included."""
+    foreground = is_foreground(trimap)
+    return bool(min(foreground.sum(), (~foreground).sum()) >= GMM_COMPONENTS)
+
+
+def _labels_of_unknown_colors(pixels: NDArray[np.uint8], models: ColorModels) -> NDArray[np.uint8]:
     """The label of the likelier model where both likelihoods underflow, probable foreground elsewhere.
 
     OpenCV would subtract one infinite energy from the other there, and its max-flow treats the resulting NaN as certain
     foreground. Models of flat colors are so narrow that this is common.
+
+    Args:
+        pixels: uint8 ``(N, 3)``.
+        models: of both labels.
+
+    Returns:
+        Uint8 ``(N,)`` in OpenCV's codes.
     """
-    colors = image_rgb.reshape(-1, 3).astype(np.float64)
-    as_background, as_foreground = _log_likelihood(colors, background), _log_likelihood(colors, foreground)
+    as_background, as_foreground = (_log_likelihood(pixels.astype(np.float64), model) for model in models)
     likelier = np.where(as_foreground > as_background, FOREGROUND, BACKGROUND)
     known = np.maximum(as_background, as_foreground) > _MIN_LOG_LIKELIHOOD
-    return np.where(known, PROBABLE_FOREGROUND, likelier).astype(np.uint8).reshape(image_rgb.shape[:2])
+    return np.where(known, PROBABLE_FOREGROUND, likelier).astype(np.uint8)
 
 
 def _log_likelihood(colors: NDArray[np.float64], model: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,10 +168,6 @@ def _log_likelihood(colors: NDArray[np.float64], model: NDArray[np.float64]) -> 
             determinant = max(np.linalg.det(covariance), _MIN_DETERMINANT)
             np.maximum(best, np.log(weight / np.sqrt(determinant)) - distance / 2, out=best)
     return best
-
-
-def _foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return np.isin(labels, (FOREGROUND, PROBABLE_FOREGROUND))
 
 
 def _require_samples(chosen: NDArray[np.bool_], name: str) -> None:

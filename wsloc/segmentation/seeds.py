@@ -74,6 +74,16 @@ def value_seeds(
     return trimap
 
 
+def is_foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The pixels labeled as foreground or probable foreground, of labels in OpenCV's codes."""
+    return np.asarray((labels == FOREGROUND) | (labels == PROBABLE_FOREGROUND), dtype=bool)
+
+
+def is_seed(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The pixels whose label a cut may not change, of labels in OpenCV's codes."""
+    return np.asarray((labels == FOREGROUND) | (labels == BACKGROUND), dtype=bool)
+
+
 def _hashed(index: NDArray[np.intp], seed: int) -> NDArray[np.uint32]:
     """The finalizer of MurmurHash3: a permutation of the 32-bit integers, the same on every machine."""
     mixed = index.astype(np.uint32) ^ np.uint32(seed)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError, one_line
-from wsloc.segmentation.graphcut import GMM_COMPONENTS, grabcut, graphcut_2013
-from wsloc.segmentation.seeds import FOREGROUND, PROBABLE_FOREGROUND, make_seeds, value_seeds
+from wsloc.segmentation.graphcut import grabcut, graphcut_2013, has_samples
+from wsloc.segmentation.seeds import is_foreground, make_seeds, value_seeds
 
 if TYPE_CHECKING:
     import torch
@@ -90,9 +90,13 @@ def _attempt(segment: SegmentItem, settings: SegmentationSettings, item: CutInpu
         return ItemError(one_line(error))
 
 
+def _quantile_seeds(item: CutInput, settings: SegmentationSettings) -> NDArray[np.uint8]:
+    return make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
+
+
 def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds, then iterated GrabCut."""
-    trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
+    trimap = _quantile_seeds(item, settings)
     return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
 
 
@@ -103,15 +107,14 @@ def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) 
     cut: the mask is the probable foreground.
     """
     trimap = value_seeds(item.saliency, settings.foreground_value, settings.background_value, settings.threshold)
-    foreground = np.isin(trimap, (FOREGROUND, PROBABLE_FOREGROUND))
-    if min(foreground.sum(), (~foreground).sum()) < GMM_COMPONENTS:
-        return Segmentation(foreground, trimap)
+    if not has_samples(trimap):
+        return Segmentation(is_foreground(trimap), trimap)
     return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
 
 
 def segment_by_graphcut_2013(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
-    trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
+    trimap = _quantile_seeds(item, settings)
     clamps = make_seeds(
         item.saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile, item.seed
     )
