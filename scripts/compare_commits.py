@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 METHODS = ("gradient", "grad-cam")
-SEGMENTERS = ("grabcut-plain", "graphcut-2013", "threshold")
+SEGMENTERS = ("grabcut", "graphcut-2013", "threshold")
 COMPARED = ("image_id", "class_name", "component", "box_xyxy", "probability", "quality", "fallback", "rank", "mask_rle")
 HERE = Path(__file__).resolve().parents[1]
 
@@ -65,19 +65,11 @@ def run(root: Path, folder: Path, flags: list[str]) -> Path:
     """A run folder made by the code of a checkout, unless it exists."""
     if not (folder / "localizations.jsonl").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        flags = [as_known(flag, root) for flag in flags]
         command = [sys.executable, str(root / "scripts" / "localize.py"), *flags, "--out", str(folder), "--overwrite"]
         done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
         if done.returncode not in (0, 1):
             raise SystemExit(f"{' '.join(command)} failed.")
     return folder
-
-
-def as_known(flag: str, root: Path) -> str:
-    """``grabcut-plain`` was ``grabcut`` before there was another."""
-    if flag == "grabcut-plain" and not any("grabcut-plain" in path.read_text() for path in root.glob("wsloc/**/*.py")):
-        return "grabcut"
-    return flag
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ from wsloc.pipeline.stage import Failed
 from wsloc.records import Localization
 from wsloc.registries import SEGMENTERS
 from wsloc.runs.stored_maps import make_recutter
-from wsloc.segmentation import CutInput, Segmentation, grabcut, grabcut_plain, make_seeds, one_by_one
+from wsloc.segmentation import CutInput, Segmentation, grabcut, grabcut_coarse_to_fine, make_seeds, one_by_one
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND
 from wsloc.threads import ThreadPlan, applied
 
@@ -79,16 +79,16 @@ GRID = (
 """Coarse size, iterations, band, and fine size."""
 CHOSEN, REFERENCES = "coarse to fine", ("plain, 500 px", "plain, 224 px")
 TUNED: dict[str, Way] = {
-    **{f"plain, {size} px": Way(size, grabcut_plain) for size in (500, 224)},
+    **{f"plain, {size} px": Way(size, grabcut) for size in (500, 224)},
     "random walker, 224 px": Way(224, random_walk),
     **{
         f"{coarse} px x {iterations}, {'whole image' if band == WHOLE else f'band {band}'} at {size} px": Way(
-            size, partial(grabcut, max_iterations=iterations, coarse_size=coarse, band=band)
+            size, partial(grabcut_coarse_to_fine, max_iterations=iterations, coarse_size=coarse, band=band)
         )
         for coarse, iterations, band, size in GRID
     },
 }
-WAYS = {**TUNED, CHOSEN: Way(224, grabcut)}
+WAYS = {**TUNED, CHOSEN: Way(224, grabcut_coarse_to_fine)}
 
 
 def main() -> int:

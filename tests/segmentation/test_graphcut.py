@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError
-from wsloc.segmentation import fit_color_models, grabcut, grabcut_plain, graphcut_2013
+from wsloc.segmentation import fit_color_models, grabcut, grabcut_coarse_to_fine, graphcut_2013
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, PROBABLE_FOREGROUND
 
 Image = NDArray[np.uint8]
@@ -20,8 +20,8 @@ def _cut_2013(image: Image, trimap: Image, seed: int) -> NDArray[np.bool_]:
 
 CUTS = pytest.mark.parametrize(
     "cut",
-    [grabcut_plain, partial(grabcut, coarse_size=20), _cut_2013],
-    ids=["grabcut-plain", "grabcut", "graphcut-2013"],
+    [grabcut, partial(grabcut_coarse_to_fine, coarse_size=20), _cut_2013],
+    ids=["grabcut", "grabcut-coarse-to-fine", "graphcut-2013"],
 )
 
 
@@ -146,7 +146,7 @@ def _watch_grabcut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[NDAr
 @pytest.mark.parametrize("most", [1, 2, 50])
 def test_grabcut_iterates_until_the_labeling_stays(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     calls = _watch_grabcut(monkeypatch)
-    mask = grabcut_plain(*_shades(5), 0, max_iterations=most)
+    mask = grabcut(*_shades(5), 0, max_iterations=most)
     assert [mode for mode, _, _ in calls] == [cv2.GC_INIT_WITH_MASK] + [cv2.GC_EVAL] * (len(calls) - 1)
     changed = [not np.array_equal(before[0], after[0]) for _, before, after in calls]
     assert all(changed[:-1])

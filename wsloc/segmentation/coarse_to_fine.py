@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsloc.segmentation.graphcut import ColorModels, grabcut_plain, has_samples, iterated_cut, single_cut
+from wsloc.segmentation.graphcut import ColorModels, grabcut, has_samples, iterated_cut, single_cut
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, is_foreground, is_seed
 from wsloc.segmentation.working import working_image
 
@@ -21,7 +21,7 @@ BAND = 1
 """How many pixels of the small image are cut again on either side of the border."""
 
 
-def grabcut(
+def grabcut_coarse_to_fine(
     image_rgb: NDArray[np.uint8],
     trimap: NDArray[np.uint8],
     seed: int,
@@ -32,7 +32,7 @@ def grabcut(
     """GrabCut in a small image, then one cut with its color models in a band along the border that it found.
 
     Where the image is small already, or the small trimap lacks the pixels for color models, this is
-    :func:`grabcut_plain`.
+    :func:`grabcut`.
 
     Args:
         image_rgb: uint8 ``(H, W, 3)``.
@@ -52,7 +52,7 @@ def grabcut(
     small_rgb = working_image(image_rgb, coarse_size)
     small_trimap = _resized(trimap, small_rgb.shape[:2])
     if small_rgb.shape == image_rgb.shape or not has_samples(small_trimap):
-        return grabcut_plain(image_rgb, trimap, seed, max_iterations)
+        return grabcut(image_rgb, trimap, seed, max_iterations)
     coarse, models = iterated_cut(small_rgb, small_trimap, seed, max_iterations)
     clamps = np.where(is_seed(trimap), trimap, _resized(_undecided_along_border(coarse, band), trimap.shape))
     return _cut_undecided(image_rgb, clamps, models)

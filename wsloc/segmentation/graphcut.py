@@ -1,6 +1,6 @@
 """Two ways to cut an image along its seeds, both built on OpenCV's GMM and max-flow code.
 
-``grabcut_plain`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each other until the
+``grabcut`` is GrabCut (Rother, Kolmogorov, Blake 2004): color models and labeling refine each other until the
 labeling no longer changes. ``graphcut_2013`` is the cut of Simonyan et al. 2013: color models of the seed pixels alone,
 then one cut (Boykov, Jolly 2001) with these models.
 
@@ -37,7 +37,7 @@ _NO_RECTANGLE = (0, 0, 0, 0)
 """Read only in modes that are not used here."""
 
 
-def grabcut_plain(
+def grabcut(
     image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int = 5
 ) -> NDArray[np.bool_]:
     """Iterated GrabCut from a trimap, until the labeling no longer changes.
@@ -61,7 +61,7 @@ def grabcut_plain(
 def iterated_cut(
     image_rgb: NDArray[np.uint8], trimap: NDArray[np.uint8], seed: int, max_iterations: int
 ) -> tuple[NDArray[np.bool_], ColorModels]:
-    """What :func:`grabcut_plain` does, with the color models that it ends with."""
+    """What :func:`grabcut` does, with the color models that it ends with."""
     labels = trimap.copy()
     _require_samples(is_foreground(labels), "foreground")
     _require_samples(~is_foreground(labels), "background")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError, one_line
-from wsloc.segmentation.coarse_to_fine import grabcut
-from wsloc.segmentation.graphcut import grabcut_plain, graphcut_2013, has_samples
+from wsloc.segmentation.coarse_to_fine import grabcut_coarse_to_fine
+from wsloc.segmentation.graphcut import grabcut, graphcut_2013, has_samples
 from wsloc.segmentation.seeds import is_foreground, make_seeds, value_seeds
 
 if TYPE_CHECKING:
@@ -95,20 +95,20 @@ def _quantile_seeds(item: CutInput, settings: SegmentationSettings) -> NDArray[n
     return make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
 
 
-def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmentation:
+def segment_by_grabcut_coarse_to_fine(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds, then GrabCut from coarse to fine."""
+    trimap = _quantile_seeds(item, settings)
+    return Segmentation(grabcut_coarse_to_fine(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
+
+
+def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmentation:
+    """Quantile seeds, then GrabCut, all iterations at the working resolution."""
     trimap = _quantile_seeds(item, settings)
     return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
 
 
-def segment_by_grabcut_plain(item: CutInput, settings: SegmentationSettings) -> Segmentation:
-    """Quantile seeds, then GrabCut, all iterations at the working resolution."""
-    trimap = _quantile_seeds(item, settings)
-    return Segmentation(grabcut_plain(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
-
-
 def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) -> Segmentation:
-    """Seeds where the map is sure by its values, not by their ranks; then GrabCut from coarse to fine.
+    """Seeds where the map is sure by its values, not by their ranks; then GrabCut.
 
     Where one side has too few pixels for a color model, as on a close-up that fills the image, there is nothing to
     cut: the mask is the probable foreground.
@@ -138,8 +138,8 @@ def _binder(segment: SegmentItem) -> BindSegmenter:
     return lambda settings, _device: one_by_one(segment, settings)
 
 
+bind_grabcut_coarse_to_fine = _binder(segment_by_grabcut_coarse_to_fine)
 bind_grabcut = _binder(segment_by_grabcut)
-bind_grabcut_plain = _binder(segment_by_grabcut_plain)
 bind_grabcut_by_value = _binder(segment_by_grabcut_by_value)
 bind_graphcut_2013 = _binder(segment_by_graphcut_2013)
 bind_threshold = _binder(segment_by_threshold)
