@@ -23,6 +23,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 ODD = "<script>alert('run')</script>" + "x" * 200
 Driver = Any
@@ -186,8 +187,9 @@ def test_enlarging_arrow_keys_and_esc(visit: Open, page: Path) -> None:
     assert driver.find_element(By.ID, "viewer-place").text == "3 of 12"
     webdriver.ActionChains(driver).send_keys(Keys.ESCAPE).perform()
     assert not viewer.is_displayed()
-    # Back where one was.
-    assert driver.execute_script("return document.activeElement.dataset.place") == "2"
+    # Back where one was; the browser tells the page of the closing a moment later.
+    place = "return document.activeElement.dataset.place"
+    WebDriverWait(driver, 10).until(lambda driver: driver.execute_script(place) == "2")
 
 
 def test_the_ends_of_the_gallery(visit: Open, page: Path) -> None:
