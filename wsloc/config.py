@@ -268,9 +268,8 @@ class SegmentationSettings:
     """How the map becomes a mask and the mask becomes a box."""
 
     segmenter: Annotated[str, one_of(SEGMENTERS)] = "grabcut"
-    """grabcut (iterated), grabcut-coarse-to-fine (iterated in a small image, then the border that it found is cut at
-    full size), grabcut-by-value (as grabcut, but seeds by the map's values, not by their ranks), graphcut-2013 (one
-    cut, as Simonyan et al.), or threshold (no cut)"""
+    """grabcut (iterated), grabcut-coarse-to-fine (iterated when small), grabcut-by-value (seeds by values of the map,
+    not by ranks), graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
     foreground_quantile: float = 0.95
     """pixels above this quantile of the map are foreground seeds (0 to 1)"""
     background_quantile: float = 0.30
@@ -280,8 +279,7 @@ class SegmentationSettings:
     working_size: int = 224
     """longer side, in pixels, of the image for the cut (32 to 4096)"""
     cut_iterations: int = 5
-    """grabcut and its kin: maximum number of iterations; they stop early when the labels no longer change (1 to
-    100)"""
+    """grabcut...: maximum number of iterations; it stops early when the labels no longer change (1 to 100)"""
     clamp_foreground_quantile: float = 0.995
     """graphcut-2013: pixels above this quantile are clamped to foreground (0 to 1)"""
     clamp_background_quantile: float = 0.005
