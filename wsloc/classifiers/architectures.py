@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
-import torchvision
 from PIL import Image
 from torch import nn
 
@@ -53,6 +52,8 @@ def _build_demo() -> Classifier:
 
 
 def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Classifier:
+    import torchvision  # Takes a second, which a network of the user's or the demo's does not need.
+
     names = torchvision.models.list_models(module=torchvision.models)
     if arch not in names:
         hint = did_you_mean(arch, names, "give a torchvision name, timm:NAME or package.module:function.")
@@ -86,6 +87,7 @@ def _build_timm(name: str, pretrained: bool, num_outputs: int | None) -> Classif
     if importlib.util.find_spec("timm") is None:
         raise UserError(f"`arch='timm:{name}'` needs the package timm; install it with: pip install 'wsloc[timm]'.")
     import timm
+    import torchvision
 
     if not timm.is_model(name):
         close = did_you_mean(name, timm.list_models())

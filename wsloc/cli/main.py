@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from wsloc.cli.flags import with_flags
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
 from wsloc.errors import UserError, did_you_mean
 
@@ -92,6 +91,8 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
     try:
         status: int = module_of(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
     except UserError as error:
+        from wsloc.cli.flags import with_flags
+
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
