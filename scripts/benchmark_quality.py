@@ -39,7 +39,6 @@ from wsloc.evaluation.table import format_interval
 from wsloc.pipeline import ItemResult, Localizer, localize_images
 from wsloc.records import GroundTruth, Localization
 from wsloc.runs.stored_maps import make_recutter
-from wsloc.seeding import stable_hash
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
 from wsloc.threads import applied, plan_threads
 
@@ -60,7 +59,6 @@ class Evidence:
     mask: NDArray[np.bool_]
     box_xyxy: tuple[int, int, int, int]
     probability: float
-    seed: int
 
 
 def contrast(found: Evidence) -> float:
@@ -112,7 +110,7 @@ def stability(found: Evidence) -> float:
     ious = []
     for quantiles in SHIFTED_SEEDS:
         try:
-            mask = grabcut(found.rgb, make_seeds(found.saliency, *quantiles, found.seed), found.seed)
+            mask = grabcut(found.rgb, make_seeds(found.saliency, *quantiles))
         except ItemError:
             mask = np.zeros_like(found.mask)
         components = largest_components(mask)
@@ -216,23 +214,22 @@ def compute(
     missing = dataset.images[len(records) :]
     with applied(plan_threads(choose_device(config.compute.device))) as pool, path.open("a", encoding="ascii") as file:
         for result in tqdm(localize_images(localizer, missing, pool), path.stem, total=len(missing), unit="image"):
-            items = [record for item in result.items for record in records_of(item, config.compute.seed, candidates)]
+            items = [record for item in result.items for record in records_of(item, candidates)]
             records.append({"image_id": result.image.image_id, "items": items})
             file.write(json.dumps(records[-1]) + "\n")
             file.flush()
     return records
 
 
-def records_of(item: ItemResult, run_seed: int, candidates: Sequence[str]) -> Iterator[dict[str, Any]]:
+def records_of(item: ItemResult, candidates: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The box of an item with its scores; none for a failure."""
     if item.trace is None:
         return
     box, trace = item.localizations[0], item.trace
     assert isinstance(box, Localization)
     (component,) = largest_components(trace.mask)
-    seed = stable_hash(run_seed, box.image_id, box.class_name)
     saliency = np.nan_to_num(trace.saliency)
-    found = Evidence(trace.image_rgb, saliency, component.mask, component.box_xyxy, box.probability, seed)
+    found = Evidence(trace.image_rgb, saliency, component.mask, component.box_xyxy, box.probability)
     scores = {name: CANDIDATES[name](found) for name in candidates}
     yield {"box": asdict(replace(box, mask_rle=None)), "scores": scores}
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +44,16 @@ from wsloc.pipeline.stage import Failed
 from wsloc.records import Localization
 from wsloc.registries import SEGMENTERS
 from wsloc.runs.stored_maps import make_recutter
-from wsloc.segmentation import CutInput, Segmentation, grabcut, grabcut_coarse_to_fine, make_seeds, one_by_one
+from wsloc.segmentation import CutInput, Segmentation, grabcut, grabcut_plain, make_seeds, one_by_one
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND
 from wsloc.threads import ThreadPlan, applied
 
 Pixels = NDArray[np.uint8]
-Cut = Callable[[Pixels, Pixels, int], NDArray[np.bool_]]
-"""From an image, a trimap and a seed to a mask."""
+Cut = Callable[[Pixels, Pixels], NDArray[np.bool_]]
+"""From an image and a trimap to a mask."""
 
 
-def random_walk(image_rgb: Pixels, trimap: Pixels, _seed: int) -> NDArray[np.bool_]:
+def random_walk(image_rgb: Pixels, trimap: Pixels) -> NDArray[np.bool_]:
     """The random walker (Grady 2006) from the same seeds: where a walk more likely meets a foreground seed first."""
     labels = np.select([trimap == FOREGROUND, trimap == BACKGROUND], [1, 2], 0)
     return np.asarray(random_walker(image_rgb, labels, mode="cg_j", channel_axis=-1) == 1)
@@ -68,27 +67,20 @@ class Way:
     cut: Cut
 
 
-COARSE_SIZES = (64, 80, 96, 112)
-WHOLE = max(COARSE_SIZES)
-"""A band as wide as this is the whole image."""
-GRID = (
-    *product(COARSE_SIZES, (5,), (1, 2, 4, 8, WHOLE), (224,)),
-    *product(COARSE_SIZES, (3,), (1, WHOLE), (224,)),
-    *product((80, 112), (5,), (1, 4, WHOLE), (160, 320)),
-)
-"""Coarse size, iterations, band, and fine size."""
-CHOSEN, REFERENCES = "coarse to fine", ("plain, 500 px", "plain, 224 px")
+GRID = ((5, 64, 224), (5, 80, 224), (5, 64, 160), (5, 80, 160))
+"""Iterations, and size of the small image and of the large one."""
+CHOSEN, REFERENCES = "80 px x 5, then 224 px", ("plain, 500 px x 5", "plain, 224 px x 5")
 TUNED: dict[str, Way] = {
-    **{f"plain, {size} px": Way(size, grabcut) for size in (500, 224)},
-    "random walker, 224 px": Way(224, random_walk),
+    "plain, 224 px x 5": Way(224, grabcut_plain),
     **{
-        f"{coarse} px x {iterations}, {'whole image' if band == WHOLE else f'band {band}'} at {size} px": Way(
-            size, partial(grabcut_coarse_to_fine, max_iterations=iterations, coarse_size=coarse, band=band)
+        f"{coarse} px x {iterations}, then {size} px": Way(
+            size, partial(grabcut, max_iterations=iterations, coarse_size=coarse)
         )
-        for coarse, iterations, band, size in GRID
+        for iterations, coarse, size in GRID
     },
+    "random walker, 224 px": Way(224, random_walk),
 }
-WAYS = {**TUNED, CHOSEN: Way(224, grabcut_coarse_to_fine)}
+WAYS = {**TUNED, "plain, 500 px x 5": Way(500, grabcut_plain)}
 
 
 def main() -> int:
@@ -221,13 +213,13 @@ def recutter(config: LocalizeConfig, maps: Path, name: str) -> Localizer:
     SEGMENTERS[name] = lambda settings, _device: one_by_one(partial(segment, way.cut), settings)
     settings = replace(config.segmentation, segmenter=name, working_size=way.size)
     localizer = make_recutter(replace(config, segmentation=settings), maps)
-    return replace(localizer, cut=TimedCut(settings, config.compute.seed, localizer.cut.method))
+    return replace(localizer, cut=TimedCut(settings, localizer.cut.method))
 
 
 def segment(cut: Cut, item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds, then the cut."""
-    trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
-    return Segmentation(cut(item.image_rgb, trimap, item.seed), trimap)
+    trimap = make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile)
+    return Segmentation(cut(item.image_rgb, trimap), trimap)
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,10 +70,10 @@ from .saliency.attribution import PairBatch as PairBatch
 from .saliency.averaging import average_views as average_views
 from .saliency.binding import MethodContext as MethodContext
 from .saliency.combination import bind_method as bind_method
-from .segmentation.coarse_to_fine import grabcut_coarse_to_fine as grabcut_coarse_to_fine
 from .segmentation.components import Component as Component
 from .segmentation.components import largest_components as largest_components
 from .segmentation.graphcut import grabcut as grabcut
+from .segmentation.graphcut import grabcut_plain as grabcut_plain
 from .segmentation.graphcut import graphcut_2013 as graphcut_2013
 from .segmentation.seeds import make_seeds as make_seeds
 from .segmentation.segment import CutInput as CutInput

@@ -63,7 +63,7 @@ SEGMENTERS: Registry[Any] = Registry(
     "segmenter",
     {
         "grabcut": "wsloc.segmentation.segment:bind_grabcut",
-        "grabcut-coarse-to-fine": "wsloc.segmentation.segment:bind_grabcut_coarse_to_fine",
+        "grabcut-plain": "wsloc.segmentation.segment:bind_grabcut_plain",
         "grabcut-by-value": "wsloc.segmentation.segment:bind_grabcut_by_value",
         "graphcut-2013": "wsloc.segmentation.segment:bind_graphcut_2013",
         "threshold": "wsloc.segmentation.segment:bind_threshold",

@@ -7,21 +7,21 @@ import pytest
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError
-from wsloc.segmentation import fit_color_models, grabcut, grabcut_coarse_to_fine, graphcut_2013
+from wsloc.segmentation import fit_color_models, grabcut, grabcut_plain, graphcut_2013
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, PROBABLE_FOREGROUND
 
 Image = NDArray[np.uint8]
 BLUE, RED, GREEN = (20, 40, 200), (210, 60, 30), (40, 220, 60)
 
 
-def _cut_2013(image: Image, trimap: Image, seed: int) -> NDArray[np.bool_]:
-    return graphcut_2013(image, trimap, trimap, seed)
+def _cut_2013(image: Image, trimap: Image) -> NDArray[np.bool_]:
+    return graphcut_2013(image, trimap, trimap)
 
 
 CUTS = pytest.mark.parametrize(
     "cut",
-    [grabcut, partial(grabcut_coarse_to_fine, coarse_size=20), _cut_2013],
-    ids=["grabcut", "grabcut-coarse-to-fine", "graphcut-2013"],
+    [partial(grabcut, coarse_size=20), grabcut_plain, _cut_2013],
+    ids=["grabcut", "grabcut-plain", "graphcut-2013"],
 )
 
 
@@ -60,7 +60,7 @@ def _shades(seed: int) -> tuple[Image, Image]:
 def test_two_colors_are_parted_along_their_edge(cut, size_hw: tuple[int, int], edge: int) -> None:
     image = np.full((*size_hw, 3), BLUE, dtype=np.uint8)
     image[:, edge:] = RED
-    mask = cut(image, _trimap(size_hw), 0)
+    mask = cut(image, _trimap(size_hw))
     assert mask.dtype == bool
     assert np.array_equal(mask, np.broadcast_to(np.arange(size_hw[1]) >= edge, size_hw))
 
@@ -70,7 +70,7 @@ def test_a_noisy_disc_is_found(cut) -> None:
     image, trimap = _noisy_scene(seed=0)
     y, x = np.mgrid[:40, :50]
     disc = np.hypot(y - 20, x - 24) < 12
-    mask = cut(image, trimap, 0)
+    mask = cut(image, trimap)
     assert (mask & disc).sum() / (mask | disc).sum() > 0.97
 
 
@@ -82,7 +82,7 @@ def test_seeds_keep_their_label_and_the_trimap_its_values(cut) -> None:
     trimap = generator.choice([BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND], size=(40, 50), p=[0.05, 0.05, 0.9])
     trimap = trimap.astype(np.uint8)
     before, image_before = trimap.copy(), image.copy()
-    mask = cut(image, trimap, 0)
+    mask = cut(image, trimap)
     assert mask[trimap == FOREGROUND].all()
     assert not mask[trimap == BACKGROUND].any()
     assert np.array_equal(trimap, before)
@@ -93,40 +93,33 @@ def test_graphcut_2013_may_relabel_seeds_that_are_no_clamps() -> None:
     image, trimap = _noisy_scene(seed=1)
     trimap[2, 2:8] = FOREGROUND  # six pixels of the ground
     free = np.full_like(trimap, PROBABLE_BACKGROUND)
-    assert not graphcut_2013(image, trimap, free, 0)[2, 2:8].any()
-    assert graphcut_2013(image, trimap, trimap, 0)[2, 2:8].all()
+    assert not graphcut_2013(image, trimap, free)[2, 2:8].any()
+    assert graphcut_2013(image, trimap, trimap)[2, 2:8].all()
 
 
 def test_clamps_say_no_more_than_their_seeds() -> None:
     """Whether an undecided pixel is probably this or that is nothing to the single cut."""
     image, trimap = _noisy_scene(seed=3)
     other = np.where(trimap == PROBABLE_BACKGROUND, PROBABLE_FOREGROUND, trimap).astype(np.uint8)
-    assert np.array_equal(graphcut_2013(image, trimap, trimap, 0), graphcut_2013(image, other, other, 0))
+    assert np.array_equal(graphcut_2013(image, trimap, trimap), graphcut_2013(image, other, other))
 
 
 @CUTS
 def test_the_same_bits_whatever_ran_before_and_in_any_thread(cut) -> None:
     scenes = [_shades(seed) for seed in (1, 4, 3, 5)] * 4
-    assert len({cut(*scenes[0], seed).tobytes() for seed in range(7, 13)}) > 1
-    alone = [cut(image, trimap, 7) for image, trimap in scenes[:4]] * 4
+    alone = [cut(image, trimap) for image, trimap in scenes[:4]] * 4
     for state in range(10):
         cv2.setRNGSeed(state)
-        assert np.array_equal(cut(*scenes[0], 7), alone[0])
+        assert np.array_equal(cut(*scenes[0]), alone[0])
 
     def run(number: int) -> NDArray[np.bool_]:
         cv2.setRNGSeed(number)
-        return cut(*scenes[number], 7)
+        return cut(*scenes[number])
 
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(run, range(16)))
     for expected, mask in zip(alone, together, strict=True):
         assert np.array_equal(expected, mask)
-
-
-def test_the_seed_is_used() -> None:
-    image, trimap = _noisy_scene(seed=0)
-    models = {fit_color_models(image, trimap, seed)[0].tobytes() for seed in range(5)}
-    assert len(models) > 1
 
 
 def _watch_grabcut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[NDArray], list[NDArray]]]:
@@ -146,8 +139,8 @@ def _watch_grabcut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[NDAr
 @pytest.mark.parametrize("most", [1, 2, 50])
 def test_grabcut_iterates_until_the_labeling_stays(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     calls = _watch_grabcut(monkeypatch)
-    mask = grabcut(*_shades(5), 0, max_iterations=most)
-    assert [mode for mode, _, _ in calls] == [cv2.GC_INIT_WITH_MASK] + [cv2.GC_EVAL] * (len(calls) - 1)
+    mask = grabcut_plain(*_shades(5), max_iterations=most)
+    assert {mode for mode, _, _ in calls} == {cv2.GC_EVAL}
     changed = [not np.array_equal(before[0], after[0]) for _, before, after in calls]
     assert all(changed[:-1])
     assert len(calls) == {1: 1, 2: 2, 50: 3}[most]
@@ -164,7 +157,7 @@ def test_too_few_seeds(cut, count: int, label: int, name: str) -> None:
     trimap = np.full((40, 50), BACKGROUND if label == FOREGROUND else FOREGROUND, dtype=np.uint8)
     trimap.reshape(-1)[:count] = label
     with pytest.raises(ItemError, match=f"{count} {name} seeds"):
-        cut(image, trimap, 0)
+        cut(image, trimap)
 
 
 @CUTS
@@ -173,45 +166,18 @@ def test_five_seeds_of_a_kind_are_enough(cut, label: int) -> None:
     image, _ = _noisy_scene(seed=0)
     trimap = np.full((40, 50), BACKGROUND if label == FOREGROUND else FOREGROUND, dtype=np.uint8)
     trimap.reshape(-1)[:5] = label
-    assert cut(image, trimap, 0).sum() == (5 if label == FOREGROUND else 40 * 50 - 5)
-
-
-def test_models_are_of_the_seed_pixels_alone() -> None:
-    image, trimap = _noisy_scene(seed=0)
-    models = fit_color_models(image, trimap, 0)
-    changed = image.copy()
-    changed[trimap == PROBABLE_BACKGROUND] = 255 - changed[trimap == PROBABLE_BACKGROUND]
-    for model, again in zip(models, fit_color_models(changed, trimap, 0), strict=True):
-        assert model.shape == (1, 65)
-        assert np.array_equal(model, again)
-    other = image.copy()
-    other[trimap == FOREGROUND] = 255 - other[trimap == FOREGROUND]
-    background, foreground = fit_color_models(other, trimap, 0)
-    assert not np.array_equal(models[1], foreground)
-    # The background's seeds are what they were, and so is the generator when its model is fitted.
-    assert np.array_equal(models[0], background)
-
-
-def test_moments_of_the_models() -> None:
-    image, trimap = _noisy_scene(seed=0)
-    for model, label in zip(fit_color_models(image, trimap, 0), (BACKGROUND, FOREGROUND), strict=True):
-        pixels = image[trimap == label].astype(np.float64)
-        weights, means = model[0, :5], model[0, 5:20].reshape(5, 3)
-        covariances = model[0, 20:].reshape(5, 3, 3)
-        assert weights.sum() == pytest.approx(1)
-        # The five clusters part the pixels, so that they keep the mean and the second moment of all.
-        assert np.allclose(weights @ means, pixels.mean(axis=0))
-        second = covariances + means[:, :, None] * means[:, None, :]
-        assert np.allclose(np.tensordot(weights, second, axes=1), pixels.T @ pixels / len(pixels), rtol=1e-3)
+    assert cut(image, trimap).sum() == (5 if label == FOREGROUND else 40 * 50 - 5)
 
 
 def test_models_are_not_changed_by_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     image, trimap = _noisy_scene(seed=0)
     calls = _watch_grabcut(monkeypatch)
-    graphcut_2013(image, trimap, trimap, 0)
-    (fit_mode, _, fitted), (cut_mode, before, after) = calls
-    assert (fit_mode, cut_mode) == (cv2.GC_INIT_WITH_MASK, cv2.GC_EVAL_FREEZE_MODEL)
-    for ours, given, left in zip(fitted[1:], before[1:], after[1:], strict=True):
+    graphcut_2013(image, trimap, trimap)
+    ((mode, before, after),) = calls
+    assert mode == cv2.GC_EVAL_FREEZE_MODEL
+    chosen = (trimap == FOREGROUND) | (trimap == BACKGROUND)
+    models = fit_color_models(image[chosen], trimap[chosen] == FOREGROUND)
+    for ours, given, left in zip(models, before[1:], after[1:], strict=True):
         assert ours.tobytes() == given.tobytes() == left.tobytes()
 
 
@@ -226,4 +192,4 @@ def test_a_color_unknown_to_both_models_goes_to_the_nearer(speck: tuple[int, int
     image[4:8, 8:12] = speck
     expected = np.broadcast_to(np.arange(20) >= 10, (12, 20)).copy()
     expected[4:8, 8:12] = is_foreground
-    assert np.array_equal(_cut_2013(image, _trimap((12, 20)), 0), expected)
+    assert np.array_equal(_cut_2013(image, _trimap((12, 20))), expected)

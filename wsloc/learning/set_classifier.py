@@ -171,7 +171,7 @@ def _second_pass(
     filled = 0
     for index, image in enumerate(_usable(stream)):
         columns = hypercolumns(image.features, projections)
-        own = map_labels(image, (columns.shape[1], columns.shape[2]), names, seed)
+        own = map_labels(image, (columns.shape[1], columns.shape[2]), names)
         chosen = _draw(own.numel(), per_image, seed, image)
         part = slice(filled, filled := filled + len(chosen))
         vectors[part] = columns.flatten(1).T[chosen].half()
@@ -181,7 +181,7 @@ def _second_pass(
     return Positions(vectors[:filled], labels[:filled], of_image[:filled], allowed)
 
 
-def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str], seed: int) -> Tensor:
+def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str]) -> Tensor:
     """What the maps of an image say of its positions.
 
     Returns:
@@ -197,9 +197,7 @@ def map_labels(image: ImageMaps, size_hw: tuple[int, int], names: list[str], see
         except ItemError:
             continue
         usable = True
-        seeds = make_seeds(
-            values, FOREGROUND_QUANTILE, BACKGROUND_QUANTILE, stable_hash(seed, image.read.image.image_id, name)
-        )
+        seeds = make_seeds(values, FOREGROUND_QUANTILE, BACKGROUND_QUANTILE)
         stronger = (seeds == FOREGROUND_SEED) & (values > strength)
         label[torch.from_numpy(stronger)] = 1 + names.index(name)
         strength = np.where(stronger, values, strength)

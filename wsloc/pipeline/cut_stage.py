@@ -22,7 +22,6 @@ from wsloc.pipeline.stage import Failed
 from wsloc.plugins import bind_entry
 from wsloc.records import Failure, ImageRecord, Localization
 from wsloc.registries import SEGMENTERS
-from wsloc.seeding import stable_hash
 from wsloc.segmentation import (
     Component,
     CutInput,
@@ -60,13 +59,11 @@ class CutStage:
 
     Attributes:
         settings: from map to boxes.
-        seed: of the run.
         method: saliency method, for the records.
         device: name of the device, for segmenters that use it.
     """
 
     settings: SegmentationSettings
-    seed: int
     method: str
     device: str = "auto"
     name: str = "cut"
@@ -110,7 +107,7 @@ class CutStage:
             saliency = working_map(pair.saliency, (rgb.shape[0], rgb.shape[1]), self.settings.smoothing)
         except ItemError as error:
             return Failed(image, "saliency", str(error))
-        return CutInput(rgb, saliency, stable_hash(self.seed, image.image_id, pair.class_name))
+        return CutInput(rgb, saliency)
 
     def _boxes(self, pair: PairMap, given: CutInput, cut: Segmentation | ItemError) -> ItemResult | Failed:
         if isinstance(cut, ItemError):

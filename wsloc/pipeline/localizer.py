@@ -131,7 +131,7 @@ def bound_cut(config: LocalizeConfig) -> CutStage:
         UserError: if there is no such segmenter, or it cannot be bound.
     """
     method = method_name(config.saliency)
-    stage = CutStage(config.segmentation, config.compute.seed, method, config.compute.device)
+    stage = CutStage(config.segmentation, method, config.compute.device)
     _ = stage.segmenter
     return stage
 

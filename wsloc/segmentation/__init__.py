@@ -1,8 +1,8 @@
 """From a saliency map to boxes: seeds, cut, connected components."""
 
-from wsloc.segmentation.coarse_to_fine import grabcut_coarse_to_fine
+from wsloc.segmentation.color_models import fit_color_models
 from wsloc.segmentation.components import Component, largest_components
-from wsloc.segmentation.graphcut import fit_color_models, grabcut, graphcut_2013
+from wsloc.segmentation.graphcut import grabcut, grabcut_plain, graphcut_2013
 from wsloc.segmentation.quality import agreement
 from wsloc.segmentation.seeds import make_seeds, value_seeds
 from wsloc.segmentation.segment import CutInput, Segmentation, Segmenter, one_by_one
@@ -16,7 +16,7 @@ __all__ = [
     "agreement",
     "fit_color_models",
     "grabcut",
-    "grabcut_coarse_to_fine",
+    "grabcut_plain",
     "graphcut_2013",
     "largest_components",
     "make_seeds",

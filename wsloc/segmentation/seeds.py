@@ -15,12 +15,12 @@ PROBABLE_BACKGROUND, PROBABLE_FOREGROUND = int(cv2.GC_PR_BGD), int(cv2.GC_PR_FGD
 
 
 def make_seeds(
-    saliency: NDArray[np.float32], foreground_quantile: float, background_quantile: float, seed: int
+    saliency: NDArray[np.float32], foreground_quantile: float, background_quantile: float
 ) -> NDArray[np.uint8]:
     """The trimap of a map.
 
     Seeds are counted by rank, so their number does not depend on how the values are spread. Equal
-    values are ranked by a hash of ``seed`` and the pixel's index: ranked by scan order, the background
+    values are ranked by a hash of the pixel's index: ranked by scan order, the background
     seeds of a map with many zeros would all lie in its top rows. A pixel at the map's minimum is
     never foreground, since the map says nothing for it: a map with few other values has fewer
     foreground seeds.
@@ -29,7 +29,6 @@ def make_seeds(
         saliency: float32 ``(H, W)``, >= 0; NaN where undecided.
         foreground_quantile: fraction of the pixels below the foreground seeds, in (0, 1).
         background_quantile: fraction of the pixels that are background seeds, below the former.
-        seed: of the hash.
 
     Returns:
         uint8 ``(H, W)`` in OpenCV's codes: foreground (1) and background (0) seeds, else probable
@@ -43,7 +42,7 @@ def make_seeds(
     # Floats >= 0 are ordered like their bits, so that one integer holds the value, then the hash.
     # Adding 0 makes one zero of the two.
     bits = (values + np.float32(0)).view(np.uint32).astype(np.uint64)
-    keys = (bits << np.uint64(32)) | _hashed(covered, seed).astype(np.uint64)
+    keys = (bits << np.uint64(32)) | _hashed(covered).astype(np.uint64)
     # The counts never exceed the pixels together, but a rounded one may alone reach their number.
     cuts = (background_count, len(keys) - foreground_count)
     order = np.argpartition(keys, [min(cut, len(keys) - 1) for cut in cuts])
@@ -84,9 +83,9 @@ def is_seed(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray((labels == FOREGROUND) | (labels == BACKGROUND), dtype=bool)
 
 
-def _hashed(index: NDArray[np.intp], seed: int) -> NDArray[np.uint32]:
+def _hashed(index: NDArray[np.intp]) -> NDArray[np.uint32]:
     """The finalizer of MurmurHash3: a permutation of the 32-bit integers, the same on every machine."""
-    mixed = index.astype(np.uint32) ^ np.uint32(seed)
+    mixed = index.astype(np.uint32)
     mixed ^= mixed >> np.uint32(16)
     mixed *= np.uint32(0x85EBCA6B)
     mixed ^= mixed >> np.uint32(13)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from wsloc.config import SegmentationSettings
 from wsloc.errors import ItemError, one_line
-from wsloc.segmentation.coarse_to_fine import grabcut_coarse_to_fine
-from wsloc.segmentation.graphcut import grabcut, graphcut_2013, has_samples
+from wsloc.segmentation.graphcut import grabcut, grabcut_plain, graphcut_2013, has_samples
 from wsloc.segmentation.seeds import is_foreground, make_seeds, value_seeds
 
 if TYPE_CHECKING:
@@ -28,12 +27,10 @@ class CutInput:
     Attributes:
         image_rgb: uint8 ``(H, W, 3)``.
         saliency: float32 ``(H, W)``, >= 0, maximum 1; NaN where undecided.
-        seed: of the item, in [0, 2**31).
     """
 
     image_rgb: NDArray[np.uint8]
     saliency: NDArray[np.float32]
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,19 +89,19 @@ def _attempt(segment: SegmentItem, settings: SegmentationSettings, item: CutInpu
 
 
 def _quantile_seeds(item: CutInput, settings: SegmentationSettings) -> NDArray[np.uint8]:
-    return make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile, item.seed)
-
-
-def segment_by_grabcut_coarse_to_fine(item: CutInput, settings: SegmentationSettings) -> Segmentation:
-    """Quantile seeds, then GrabCut from coarse to fine."""
-    trimap = _quantile_seeds(item, settings)
-    return Segmentation(grabcut_coarse_to_fine(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
+    return make_seeds(item.saliency, settings.foreground_quantile, settings.background_quantile)
 
 
 def segment_by_grabcut(item: CutInput, settings: SegmentationSettings) -> Segmentation:
+    """Quantile seeds, then GrabCut from coarse to fine."""
+    trimap = _quantile_seeds(item, settings)
+    return Segmentation(grabcut(item.image_rgb, trimap, settings.cut_iterations), trimap)
+
+
+def segment_by_grabcut_plain(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds, then GrabCut, all iterations at the working resolution."""
     trimap = _quantile_seeds(item, settings)
-    return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
+    return Segmentation(grabcut_plain(item.image_rgb, trimap, settings.cut_iterations), trimap)
 
 
 def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) -> Segmentation:
@@ -116,16 +113,14 @@ def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) 
     trimap = value_seeds(item.saliency, settings.foreground_value, settings.background_value, settings.threshold)
     if not has_samples(trimap):
         return Segmentation(is_foreground(trimap), trimap)
-    return Segmentation(grabcut(item.image_rgb, trimap, item.seed, settings.cut_iterations), trimap)
+    return Segmentation(grabcut(item.image_rgb, trimap, settings.cut_iterations), trimap)
 
 
 def segment_by_graphcut_2013(item: CutInput, settings: SegmentationSettings) -> Segmentation:
     """Quantile seeds for the color models, stricter quantiles as clamps, one cut (Simonyan et al. 2013)."""
     trimap = _quantile_seeds(item, settings)
-    clamps = make_seeds(
-        item.saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile, item.seed
-    )
-    return Segmentation(graphcut_2013(item.image_rgb, trimap, clamps, item.seed), trimap)
+    clamps = make_seeds(item.saliency, settings.clamp_foreground_quantile, settings.clamp_background_quantile)
+    return Segmentation(graphcut_2013(item.image_rgb, trimap, clamps), trimap)
 
 
 def segment_by_threshold(item: CutInput, settings: SegmentationSettings) -> Segmentation:
@@ -138,8 +133,8 @@ def _binder(segment: SegmentItem) -> BindSegmenter:
     return lambda settings, _device: one_by_one(segment, settings)
 
 
-bind_grabcut_coarse_to_fine = _binder(segment_by_grabcut_coarse_to_fine)
 bind_grabcut = _binder(segment_by_grabcut)
+bind_grabcut_plain = _binder(segment_by_grabcut_plain)
 bind_grabcut_by_value = _binder(segment_by_grabcut_by_value)
 bind_graphcut_2013 = _binder(segment_by_graphcut_2013)
 bind_threshold = _binder(segment_by_threshold)
