@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import faster_coco_eval
 import numpy as np
 import pytest
 from made_records import Box, box_of, score, truth_of
@@ -15,7 +16,18 @@ from wsloc.datasets.coco import open_coco, read_coco_ground_truth
 from wsloc.evaluation.coco_ap import CocoAp, coco_ap
 from wsloc.records import GroundTruth, Localization
 
+EVALUATORS = {
+    "pycocotools": (COCO, COCOeval),
+    "faster-coco-eval": (faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster),
+}
 SMALL, MEDIUM, LARGE = (0, 0, 20, 20), (30, 30, 70, 70), (0, 0, 100, 100)
+
+
+@pytest.fixture(autouse=True, params=EVALUATORS)
+def _evaluator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs by pycocotools and by the drop-in."""
+    for name, own in zip(("COCO", "COCOeval"), EVALUATORS[request.param], strict=True):
+        monkeypatch.setattr(f"wsloc.evaluation.coco_ap.{name}", own)
 
 
 def _scored(truth: list[GroundTruth], *found: Localization, class_names: list[str] | None = None) -> CocoAp:
