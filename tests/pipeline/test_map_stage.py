@@ -11,6 +11,7 @@ import torch
 
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import asked_classes, open_dataset
+from wsloc.errors import UserError
 from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
 from wsloc.pipeline.map_stage import ImageMaps, MapStage
 from wsloc.pipeline.read_stage import ReadImage
@@ -183,3 +184,35 @@ def test_failures_of_the_read_stage_pass_by_in_order(tiny_flags: list[str]) -> N
         assert [one.read.image for one in found if isinstance(one, ImageMaps)] == [
             images[index].image for index in (0, 2, 3, 4)
         ]
+
+
+def short_of_memory(stage: MapStage, most: int) -> MapStage:
+    """The same stage on a device that holds ``most`` images at a time."""
+    compute = stage.model.bound.method.compute
+
+    def limited(batch: PairBatch) -> Attribution:
+        if len(batch.images) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return compute(batch)
+
+    return with_compute(stage, limited)
+
+
+@pytest.mark.parametrize(("most", "size"), [(16, None), (15, 8), (3, 2), (1, 1)])
+def test_a_batch_that_does_not_fit_is_halved_for_the_rest_of_the_run(
+    tiny_flags: list[str], most: int, size: int | None
+) -> None:
+    stage, images = opened([*tiny_flags, "--batch-size", "16"])
+    limited = short_of_memory(stage, most)
+    assert limited.changes() == {}
+    for expected, found in zip(computed(stage, images), computed(limited, images), strict=True):
+        assert expected.probabilities == pytest.approx(found.probabilities, rel=1e-4)
+        for name, saliency in expected.maps.items():
+            assert np.abs(saliency - found.maps[name]).max() <= 1e-5 * saliency.max()
+    assert limited.changes() == ({} if size is None else {"batch_size": size})
+
+
+def test_memory_for_no_image_at_all_is_an_error(tiny_flags: list[str]) -> None:
+    stage, images = opened(tiny_flags)
+    with pytest.raises(UserError, match="does not suffice for one image"):
+        computed(short_of_memory(stage, 0), images)

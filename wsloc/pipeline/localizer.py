@@ -42,6 +42,9 @@ class MapSource(Protocol):
     def without_substitute(self) -> list[tuple[str, str]]:
         """The classes that have no true substitute among the network's outputs, each with a note."""
 
+    def changes(self) -> dict[str, Any]:
+        """Settings that could not be kept, as they were used in the end, for manifests."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Localizer:

@@ -6,7 +6,6 @@ whatever else is in its batch.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -76,7 +75,8 @@ class MapStage:
 
     Attributes:
         model: network and method.
-        batch_size: rows in a batch; short ones are filled up with zeros.
+        batch_size: rows in a batch; short ones are filled up with zeros. Each time the memory of the device does not
+            suffice, it is halved for the rest of the run.
         seed: of the run.
         top_k: how many of the classifier's best classes to look for; None to look for the labels.
         layers: modules whose features are kept, as in ``named_modules()``.
@@ -89,6 +89,7 @@ class MapStage:
     layers: tuple[str, ...] = ()
     name: str = "saliency"
     on_device: bool = True
+    _fitting_sizes: list[int] = field(default_factory=list, init=False)
 
     def compute(self, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
         """The maps of all classes of all images, in order; an image without a class that has an output has no maps."""
@@ -113,6 +114,10 @@ class MapStage:
         """The classes that have no true substitute among the network's outputs, each with a note."""
         return [(mapped.name, mapped.note) for mapped in self.model.bound.label_map.without_substitute()]
 
+    def changes(self) -> dict[str, Any]:
+        """Settings that the memory of the device did not allow, as they were used in the end, for manifests."""
+        return {"batch_size": self._fitting_sizes[-1]} if self._fitting_sizes else {}
+
     def group(self, row: Row) -> torch.Size:
         """Rows of one size share a batch."""
         return row.pixels.shape
@@ -121,12 +126,28 @@ class MapStage:
         """The answers of some rows.
 
         Raises:
-            UserError: if the device runs out of memory.
+            UserError: if the memory of the device does not suffice for a batch of one.
         """
+        while True:
+            size = self._fitting_sizes[-1] if self._fitting_sizes else self.batch_size
+            try:
+                batches = (rows[start : start + size] for start in range(0, len(rows), size))
+                return [answer for batch in batches for answer in self._answers(batch, size)]
+            except RuntimeError as error:
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                    raise
+                if size == 1:
+                    raise UserError(
+                        "The memory of the device does not suffice for one image at a time; choose a smaller "
+                        "`input_size`, or `device='cpu'`."
+                    ) from error
+                self._fitting_sizes.append(size // 2)
+
+    def _answers(self, rows: Sequence[Row], size: int) -> list[RowAnswer]:
         model = self.model.bound
-        images = self._stacked(rows, model.scorer.device)
+        images = self._stacked(rows, size, model.scorer.device)
         pairs = [(index, row, name) for index, row in enumerate(rows) for name in row.class_names]
-        with _enough_memory(self.batch_size), watched_features(model.scorer.network, images, self.layers) as features:
+        with watched_features(model.scorer.network, images, self.layers) as features:
             if pairs:
                 attribution = model.method.compute(self._pairs(images, pairs, model.class_index))
                 maps, logits = attribution.maps.cpu(), attribution.logits
@@ -145,8 +166,8 @@ class MapStage:
             for index in range(len(rows))
         ]
 
-    def _stacked(self, rows: Sequence[Row], device: torch.device) -> Tensor:
-        images = torch.zeros((self.batch_size, *rows[0].pixels.shape))
+    def _stacked(self, rows: Sequence[Row], size: int, device: torch.device) -> Tensor:
+        images = torch.zeros((size, *rows[0].pixels.shape))
         torch.stack([row.pixels for row in rows], out=images[: len(rows)])
         return images.to(device)
 
@@ -241,13 +262,3 @@ def _views(image: ReadImage) -> Sequence[View]:
 
 def _mean_probabilities(answers: Sequence[RowAnswer]) -> Tensor:
     return torch.stack([answer.probabilities for answer in answers]).mean(dim=0)
-
-
-@contextlib.contextmanager
-def _enough_memory(batch_size: int) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise UserError(f"The device is out of memory at `batch_size={batch_size}`; choose a smaller one.") from error

@@ -154,6 +154,8 @@ def execute(
                     yield result
             run.folder.write_part(number, records)
     run.folder.join()
+    if changes := localizer.maps.changes():
+        run.manifest["changed_settings"] = changes
     run.manifest["timing"] = {
         "images": computed,
         "wall_seconds": round(time.perf_counter() - start, 3),

@@ -70,6 +70,10 @@ class StoredMaps:
         """As that run said."""
         return [(name, note) for name, note in read_run_manifest(self.run).get("without_substitute", ())]
 
+    def changes(self) -> dict[str, Any]:
+        """None: no network runs."""
+        return {}
+
     def group(self, _image: ReadImage) -> None:
         """Images are looked up one by one."""
 
