@@ -115,10 +115,10 @@ def test_a_relative_root_holds_its_files_too(photos: Path, monkeypatch: pytest.M
 
 
 def test_a_csv_file_that_cannot_be_read_is_a_users_error(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"The labels .*none\.csv do not exist"):
+    with pytest.raises(UserError, match=r"The table of labels .*none\.csv does not exist; check the path\.$"):
         open_labeled_images(photos, photos / "none.csv")
     (photos / "latin.csv").write_bytes("a.jpg,Tür\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"The labels .*latin\.csv are not UTF-8 text"):
+    with pytest.raises(UserError, match=r"The table of labels .*latin\.csv is not UTF-8 text; save it as UTF-8"):
         open_labeled_images(photos, photos / "latin.csv")
 
 

@@ -186,15 +186,32 @@ ENTITIES = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + _annotation(
         (None, "the annotation cannot be read: No such file or directory"),
         (b"", "the annotation is not valid XML"),
         (b"<annotation><object>", "the annotation is not valid XML"),
-        (b"\x89PNG\r\n", "the annotation is not valid XML"),
+        (b"\x89PNG\r\n", "the annotation is not written in UTF-8"),
         (ENTITIES, "declares XML entities, which are not expanded"),
-        (ENTITIES.encode("utf-16"), "the annotation is not written in UTF-8"),
+        (ENTITIES.encode("utf-16"), "declares XML entities, which are not expanded"),
+        (ENTITIES.encode("utf-16-le"), "the annotation is not written in UTF-8"),
+        (b'<?xml version="1.0" encoding="klingon"?><annotation/>', "the annotation is not written in KLINGON"),
+        (b'<?xml version="1.0" encoding="zip"?><annotation/>', "the annotation is not written in ZIP"),
         (_annotation(_object("cat", (1, 1, "wide", 2))), "object 'cat' is missing or holds no numbers"),
         (_annotation(_object("cat", (1, 1, "nan", 2))), "holds no finite numbers"),
         (_annotation(_object("cat", (1, 1, "inf", 2))), "holds no finite numbers"),
         (_annotation("<object><name>cat</name></object>"), "the bndbox of an object 'cat' is missing"),
     ],
-    ids=["missing", "empty", "cut", "binary", "entities", "entities-16", "text", "nan", "inf", "no-box"],
+    ids=[
+        "missing",
+        "empty",
+        "cut",
+        "binary",
+        "entities",
+        "entities-16",
+        "wide",
+        "unknown",
+        "codec",
+        "text",
+        "nan",
+        "inf",
+        "no-box",
+    ],
 )
 def test_bad_annotations_have_no_truth_but_a_problem(
     tmp_path: Path, annotation: str | bytes | None, reason: str
@@ -205,6 +222,35 @@ def test_bad_annotations_have_no_truth_but_a_problem(
     assert told.startswith("a.xml: ")
     assert reason in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("declared", "written"),
+    [
+        ("gb2312", "gb2312"),
+        ("GBK", "gbk"),
+        ("windows-1252", "cp1252"),
+        ("UTF-16", "utf-16"),
+        ("utf-16", "utf-8"),
+        ("", "utf-8-sig"),
+    ],
+)
+def test_an_annotation_may_declare_its_encoding(tmp_path: Path, declared: str, written: str) -> None:
+    name = "Tür" if written == "cp1252" else "猫"
+    head = f"<?xml version='1.0' encoding='{declared}'?>\r\n" if declared else ""
+    content = (head + _annotation(_object(name, (1, 1, 2, 2)))).encode(written)
+    assert _truth(tmp_path, content).images["a"].class_names == (name,)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\r\n", "\r"], ids=["windows", "old-mac"])
+def test_lists_with_a_byte_order_mark_lose_no_label(tmp_path: Path, encoding: str, end: str) -> None:
+    folder = _devkit(tmp_path, {})
+    for name, text in {"val": "a\nb\n", "cat_val": "a 1\nb -1\n", "dog_val": "a 1\nb 1\n"}.items():
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_bytes(text.replace("\n", end).encode(encoding))
+    dataset = open_voc(tmp_path, "2012", "val")
+    assert [(image.image_id, image.labels) for image in dataset.images] == [("a", ("cat", "dog")), ("b", ("dog",))]
+    assert dataset.problems == ()
 
 
 def test_one_bad_annotation_leaves_the_others_alone(tmp_path: Path) -> None:

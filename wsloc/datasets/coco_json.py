@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from wsloc.datasets.frames import SizeWh
 from wsloc.errors import UserError, one_line
+from wsloc.files.reading import read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def read_content(path: Path) -> CocoContent:
             twice, or a file name that leaves the folder.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_bytes(path))
     except OSError as error:
         raise UserError(f"The annotations {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 from pathlib import Path
 
 from wsloc.datasets.dataset import Dataset
 from wsloc.datasets.tables import leaves, require_folder
 from wsloc.errors import UserError
+from wsloc.files.reading import read_text
 from wsloc.images import IMAGE_SUFFIXES
 from wsloc.records import ImageRecord
 
@@ -108,18 +110,14 @@ def read_csv(path: Path, what: str) -> list[list[str]]:
     """The rows of a CSV file that are not empty.
 
     Args:
-        path: of the file, in UTF-8.
+        path: of the file.
         what: it holds, for the sentence.
 
     Raises:
         UserError: if it cannot be read.
     """
+    text = read_text(path, f"The table of {what}")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return [row for row in csv.reader(file) if row]
-    except UnicodeDecodeError as error:
-        raise UserError(f"The {what} {path} are not UTF-8 text; save the table as 'CSV UTF-8'.") from error
-    except FileNotFoundError as error:
-        raise UserError(f"The {what} {path} do not exist; check the path.") from error
-    except (OSError, csv.Error) as error:
-        raise UserError(f"The {what} {path} cannot be read: {error}.") from error
+        return [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        raise UserError(f"The table of {what} {path} cannot be read: {error}.") from error

@@ -10,6 +10,7 @@ from wsloc.config import DataSettings
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
+from wsloc.files.reading import read_lines
 from wsloc.registries import DATASETS
 
 
@@ -127,10 +128,7 @@ def _relabeled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str, 
 
 
 def _listed_images(dataset: Dataset, path: Path) -> Dataset:
-    try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The list of ids {path} cannot be read: {error}.") from error
+    ids = read_lines(path, "The list of ids")
     by_id = {image.image_id: image for image in dataset.images}
     if missing := [image_id for image_id in ids if image_id not in by_id]:
         raise UserError(f"`ids`: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")
