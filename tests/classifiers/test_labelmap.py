@@ -228,7 +228,7 @@ def test_a_folder_or_binary_file_is_refused(tmp_path: Path) -> None:
     binary = tmp_path / "map.yaml"
     binary.write_bytes(b"\x89PNG\x80")
     for path in (tmp_path, binary):
-        with pytest.raises(UserError, match="cannot be read|is not UTF-8 text"):
+        with pytest.raises(UserError, match=r"cannot be read|is not UTF-8 text"):
             load_label_map(path)
 
 
