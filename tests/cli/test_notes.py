@@ -19,6 +19,6 @@ def test_what_the_reader_notes_is_counted_and_said_once(
         Image.fromarray(pixels).save(tmp_path / "photos" / "cat" / f"{number}.png")
     assert main(["check-dataset", "--dataset", "folder", "--root", "photos"]) == 0
     said = capsys.readouterr().err
-    assert "wsloc: 2 images, such as photos/cat/0.png: 16-bit pixels of 12-bit values, scaled as such.\n" in said
+    assert "wsloc: photos/cat/0.png and 1 more: 16-bit pixels of 12-bit values, scaled as such.\n" in said
     assert "wsloc: photos/cat/3.png: 16-bit pixels of 10-bit values, scaled as such.\n" in said
     assert said.count("scaled as such") == 2

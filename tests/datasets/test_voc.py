@@ -355,3 +355,18 @@ def test_download_goes_through_torchvision(tmp_path: Path, monkeypatch: pytest.M
     settings = DataSettings(dataset="voc", root=tmp_path, year="2007", split="test", download=True)
     assert [image.labels for image in open_dataset(settings).images] == [("cat",)]
     assert asked == [(str(tmp_path), "2007", "test", True)]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg", ".webp"])
+def test_images_of_other_suffixes_are_found(tmp_path: Path, suffix: str) -> None:
+    folder = _devkit(tmp_path, {"val": "a\nb\nsub/c\ngone\n", "cat_val": "a 1\n"})
+    (folder / "JPEGImages" / "sub").mkdir()
+    for file in (f"a{suffix}", "b.jpg", f"b{suffix}", f"sub/c{suffix}", "._a.png"):
+        Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / file)
+    files = [image.file.removeprefix("JPEGImages/") for image in open_voc(tmp_path, "2012", "val").images]
+    assert files == [f"a{suffix}", "b.jpg", f"sub/c{suffix}", "gone.jpg"]
+
+
+def test_resource_forks_are_no_class_lists(tmp_path: Path) -> None:
+    _devkit(tmp_path, {"val": "a\n", "cat_val": "a 1\n", "._cat_val": "\0\1", "._val": "\0"})
+    assert open_voc(tmp_path, "2012", "val").class_names == ("cat",)

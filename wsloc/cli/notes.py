@@ -1,4 +1,4 @@
-"""What the image reader notes of single images, counted and said once at the end."""
+"""What the readers of images and folders note of single ones, counted and said once at the end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import logging
 import sys
 from collections.abc import Iterator
 
+from wsloc.cli.flags import with_flags
+
 
 class _Counter(logging.Handler):
-    """Collects the names that a message begins with, by the rest of it."""
+    """Collects the first argument of messages, the name that they begin with, by the rest of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: dict[str, dict[str, None]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        name, _, text = record.getMessage().rpartition(": ")
-        self.names.setdefault(text, {})[name] = None
+        name = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        self.names.setdefault(record.getMessage().removeprefix(f"{name}: "), {})[name] = None
 
 
 @contextlib.contextmanager
@@ -34,5 +36,5 @@ def counted_notes() -> Iterator[None]:
         log.setLevel(level)
         for text, names in counter.names.items():
             such = next(iter(names))
-            what = such if len(names) == 1 else f"{len(names):,} images, such as {such}"
-            print(f"wsloc: {what}: {text}.", file=sys.stderr)
+            what = such if len(names) == 1 else f"{such} and {len(names) - 1:,} more"
+            print(f"wsloc: {what}: {with_flags(text)}.", file=sys.stderr)
