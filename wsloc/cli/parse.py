@@ -38,9 +38,7 @@ def parse(config: type[Config], verb: str, arguments: Sequence[str], default: Co
             raise
     text = _sentence(said.getvalue())
     if text.lower().startswith("unrecognized options") and _images_given(arguments) > 1:
-        text = (
-            "--images takes one pattern; put it in quotes, such as 'photos/*.jpg', so that the shell leaves it as it is"
-        )
+        text = "--images takes one pattern; put it in quotes, such as 'photos/*.jpg', so that the shell leaves it alone"
     raise UserError(text if text.endswith("?") else f"{text}; wsloc {verb} --help lists the flags.")
 
 
