@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from wsloc.datasets.mask_files import open_mask
 from wsloc.errors import ItemError
-from wsloc.images import MAX_PIXELS, MIN_SIDE, read_header, read_image
+from wsloc.images import _SUFFIXES, IMAGE_SUFFIXES, MAX_PIXELS, MIN_SIDE, read_header, read_image
 
 EXIF_ORIENTATION = 274
 
@@ -180,6 +183,50 @@ def test_16_bit_gray_is_divided_by_257(tmp_path: Path, suffix: str) -> None:
     assert (found[..., 0] == found[..., 2]).all()
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+@pytest.mark.parametrize(
+    ("largest", "full"),
+    [(1, 255), (255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095), (4096, 16383), (16384, 65535)],
+)
+def test_fewer_bits_in_16_are_told_by_the_largest_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, largest: int, full: int
+) -> None:
+    caplog.set_level("INFO", "wsloc")
+    values = np.full((8, 8), largest // 2, dtype=np.uint16)
+    values[0, 0] = largest
+    Image.fromarray(values).save(tmp_path / f"deep.{suffix}")
+    found = read_image(tmp_path / f"deep.{suffix}")
+    assert found[0, 0].tolist() == [round(255 * largest / full)] * 3
+    assert found[1, 1].tolist() == [round(255 * (largest // 2) / full)] * 3
+    assert (f"deep.{suffix}: 16-bit pixels of {full.bit_length()}-bit values" in caplog.text) == (full < 65535)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("largest", "full"), [(1000, 1023), (4000, 4095), (16000, 16383), (65535, 65535)])
+def test_deep_colors(tmp_path: Path, suffix: str, largest: int, full: int) -> None:
+    colors = np.full((8, 10, 3), (largest, largest // 2, 3), dtype=np.uint16)
+    colors[2, 5] = 0
+    cv2.imwrite(str(tmp_path / f"deep.{suffix}"), colors[..., ::-1])
+    found = read_image(tmp_path / f"deep.{suffix}")
+    assert found[0, 0].tolist() == [round(255 * value / full) for value in (largest, largest // 2, 3)]
+    assert found[2, 5].tolist() == [0, 0, 0]
+
+
+def test_deep_colors_with_alpha_turn_and_lie_over_white(tmp_path: Path) -> None:
+    pixels = np.full((8, 10, 4), (4095, 0, 0, 65535), dtype=np.uint16)
+    pixels[:, 0, 3] = 0
+    png = cv2.imencode(".png", pixels[..., [2, 1, 0, 3]])[1].tobytes()
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    raw = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(raw)) + b"eXIf" + raw + struct.pack(">I", zlib.crc32(b"eXIf" + raw))
+    (tmp_path / "deep.png").write_bytes(png[:33] + chunk + png[33:])
+    found = read_image(tmp_path / "deep.png")
+    assert found.shape == (10, 8, 3)
+    assert (found[0] == 255).all()
+    assert (found[1:] == (255, 0, 0)).all()
+
+
 def test_exif_turns_16_bit_too(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = 6
@@ -192,6 +239,43 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path, dtype: type) -> Non
     Image.fromarray(np.ones((8, 8), dtype=dtype)).save(tmp_path / "depth.tif")
     with pytest.raises(ItemError, match=r"^depth\.tif has pixel type .*, whose range is unknown: save it as"):
         read_image(tmp_path / "depth.tif")
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_suffix_that_is_taken_is_one_that_pillow_decodes(tmp_path: Path, suffix: str) -> None:
+    kind = next(name for name, suffixes in _SUFFIXES.items() if suffix in suffixes)
+    gray = kind == "PPM"
+    _gradient(32, 32).convert("L" if gray else "RGB").save(tmp_path / f"image{suffix}", kind)
+    assert read_image(tmp_path / f"image{suffix}").shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "TGA", "ICO", "PDF", "SGI"])
+def test_no_other_format_is_opened_whatever_its_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of an EPS file Pillow would have Ghostscript run the program inside."""
+    path = tmp_path / "image.jpg"
+    _gradient(32, 32).save(path, kind)
+    monkeypatch.setattr("subprocess.Popen", lambda *_args, **_more: pytest.fail("a program was started"))
+    for read in (read_image, read_header):
+        with pytest.raises(ItemError, match=r"^image\.jpg is not an image that can be read$"):
+            read(path)
+    with pytest.raises(ItemError, match=r"^the mask cannot be read"), open_mask(path, "mask") as picture:
+        picture.load()
+
+
+@pytest.mark.timeout(10)
+def test_pipes_devices_and_huge_files_are_item_errors(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(2**40)
+    for name, sentence in {"pipe": "a pipe or a device", "zero": "a pipe or a device", "huge": "holds more"}.items():
+        for read in (read_image, read_header):
+            with pytest.raises(ItemError, match=rf"^{name}\.jpg is not an image that can be read: it .*{sentence}"):
+                read(tmp_path / f"{name}.jpg")
+        with pytest.raises(ItemError, match=sentence), open_mask(tmp_path / f"{name}.jpg", "mask"):
+            pass
 
 
 def _jpeg() -> bytes:

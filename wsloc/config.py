@@ -13,67 +13,21 @@ import re
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.errors import UserError
-from wsloc.plugins import Registry
 from wsloc.registries import DATASETS, FORMATS, METHODS, REFINERS, SEGMENTERS, VIEWS
+from wsloc.setting_checks import one_of as one_of
+from wsloc.setting_checks import optional as optional
+from wsloc.setting_checks import require as require
+from wsloc.setting_checks import require_above as require_above
+from wsloc.setting_checks import require_fraction as require_fraction
+from wsloc.setting_checks import require_range as require_range
 
 Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]
 MapKind = Literal["float32", "float16", "wsol"]
-
-
-def optional(metavar: str, default: str) -> object:
-    """How the help shows a flag whose default is None."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
-def one_of(registry: Registry[Any], default: str | None = None) -> object:
-    """How the help shows a flag that takes a name of a registry; ``default`` says what a default of None means."""
-    hint = None if default is None else f"(default: {default})"
-    return tyro.conf.arg(metavar=f"{{{','.join(registry)}}}|MODULE:NAME", help_behavior_hint=hint)
-
-
-def require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise UserError(sentence)
-
-
-def require_range(settings: object, name: str, low: float, high: float | None = None, unit: str = "") -> None:
-    """A setting that is None, or from ``low`` to ``high`` (None: without a limit).
-
-    Raises:
-        UserError: if it is anything else.
-    """
-    value = getattr(settings, name)
-    if value is not None and not low <= value <= (value if high is None else high):
-        limits = f"be at least {low}{unit}" if high is None else f"be between {low} and {high}{unit}"
-        raise UserError(f"`{name}` must {limits}, not {value}.")
-
-
-def require_fraction(settings: object, name: str) -> None:
-    """A setting from 0 to below 1.
-
-    Raises:
-        UserError: if it is anything else.
-    """
-    value = getattr(settings, name)
-    require(0 <= value < 1, f"`{name}` must be at least 0 and below 1, not {value}.")
-
-
-def require_above(settings: object, name: str, low: float, high: float | None = None) -> None:
-    """A setting that is None, or above ``low`` and at most ``high`` (None: without a limit).
-
-    Raises:
-        UserError: if it is anything else.
-    """
-    value = getattr(settings, name)
-    if value is not None and not low < value <= (value if high is None else high):
-        at_most = "" if high is None else f" and at most {high}"
-        raise UserError(f"`{name}` must be above {low}{at_most}, not {value}.")
 
 
 @dataclass(frozen=True)
@@ -88,18 +42,22 @@ class DataSettings:
     year: Literal["2007", "2012"] = "2012"
     """voc: year of the data set"""
     split: Annotated[str | None, optional("NAME", "the evaluation split, see docs/formats.md")] = None
-    """part of the data set, such as train, val or test; voc: a list in ImageSets/Main"""
+    """part of the data set, such as train, val or test; voc: a list in ImageSets/Main; folder: a folder of classes"""
     download: bool = False
     """voc: first download the data set into its folder, with torchvision"""
     labels: Annotated[Path | None, optional("CSV", "sub-folders are classes")] = None
     """folder: CSV file with rows image,label[;label...]"""
+    image_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
+    """folder: header of the column of the CSV file that names the images"""
+    label_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
+    """folder: header of the column of the CSV file that has the labels"""
     annotations: Annotated[Path | None, optional("PATH", "below the root")] = None
     """coco: the instances JSON file; wsol: the folder of the text tables"""
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
     masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None
     """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png (nonzero is object); wsol: mask folder"""
-    images: Annotated[str | None, optional("GLOB", "none")] = None
+    images: Annotated[str | None, optional("GLOB|DIR", "none")] = None
     """your own images without a data set, such as 'photos/*.jpg'; needs a class, or targets topK"""
     class_name: Annotated[
         str | None, tyro.conf.arg(name="class", metavar="NAME", help_behavior_hint="(default: none)")

@@ -14,6 +14,7 @@ import yaml
 import wsloc
 from wsloc.config import LocalizeConfig
 from wsloc.errors import UserError, did_you_mean, one_line
+from wsloc.files.reading import read_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -114,9 +115,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: if it is missing, malformed, or holds no keys.
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The configuration {path} cannot be read: {error}.") from error
+        settings = yaml.safe_load(read_text(path, "The configuration"))
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
     if settings is None:

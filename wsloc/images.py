@@ -3,10 +3,12 @@
 Rules for what is not 8-bit RGB:
 
 - gray: the value in all three channels;
-- 16-bit gray: divided by 257, so that 65535 becomes 255;
+- 16-bit pixels: see :mod:`wsloc.deep_pixels`;
 - palette and alpha: expanded, then laid over white;
 - CMYK, YCbCr, LAB and HSV: converted by Pillow;
 - floating point and 32-bit integers: refused, because their range is unknown.
+
+Only the formats named here are opened: Pillow knows others, some of which run programs.
 """
 
 from __future__ import annotations
@@ -18,15 +20,42 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
+from wsloc.deep_pixels import read_deep_colors, to_8_bits
 from wsloc.errors import ItemError
+from wsloc.files.reading import read_bytes
 from wsloc.records import Source
 
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+MAX_BYTES = 2**30
+"""Of a file: more than so many pixels of any type take."""
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".jpc"),
+}
+_OPTIONAL = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
+"""What Pillow may be built without."""
+
+
+def _is_built_in(name: str) -> bool:
+    feature = _OPTIONAL.get(name)
+    known = feature in features.modules or feature in features.codecs
+    return feature is None or (known and bool(features.check(feature)))
+
+
+FORMATS = tuple(filter(_is_built_in, _SUFFIXES))
+"""Names that Pillow gives the formats that are read."""
+IMAGE_SUFFIXES = frozenset(suffix for name in FORMATS for suffix in _SUFFIXES[name])
 _EXIF_ORIENTATION = 274
 
 
@@ -86,13 +115,16 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,), (4,)):
             raise ItemError(f"the image is {source.dtype} {source.shape}, not uint8 (H, W), (H, W, 3) or (H, W, 4)")
         _check_size(source.shape[1], source.shape[0], "the image")
-        return source if source.shape[2:] == (3,) else _to_rgb(Image.fromarray(source), "the image", is_16_bit=False)
+        return source if source.shape[2:] == (3,) else _to_rgb(Image.fromarray(source), "the image")
     with open_image(source) as image:
         _check_size(*image.size, _name(source))
         try:
             # A netpbm file of 16 bits opens as "I", in the range of 16 bits.
-            is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
-            return _to_rgb(ImageOps.exif_transpose(image), _name(source), is_16_bit)
+            if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+                deep = to_8_bits(np.asarray(ImageOps.exif_transpose(image), dtype=np.uint16), _log_name(source))
+                return _to_rgb(Image.fromarray(deep), _name(source))
+            colors = read_deep_colors(image, _log_name(source))
+            return _to_rgb(ImageOps.exif_transpose(image) if colors is None else colors, _name(source))
         except ItemError:
             raise
         except Exception as error:  # Pillow may raise anything for a damaged file
@@ -110,6 +142,10 @@ def _name(source: Path | bytes) -> str:
     return source.name if isinstance(source, Path) else "the image"
 
 
+def _log_name(source: Path | bytes) -> str:
+    return str(source) if isinstance(source, Path) else _name(source)
+
+
 def _stored_wh(image: Image.Image) -> tuple[int, int]:
     # The size that Pillow gives of a TIFF has its orientation applied before a pixel is read.
     if isinstance(image, TiffImageFile):
@@ -121,32 +157,28 @@ def open_image(path: Path | bytes) -> Image.Image:
     """An image file, or its bytes, as Pillow has it, to be closed; its pixels are not decoded yet.
 
     Raises:
-        ItemError: if the file is missing or not an image.
+        ItemError: if the file is missing, or not an image of one of :data:`FORMATS`.
     """
     try:
         with warnings.catch_warnings():
             # Our own limit is checked by read_image, before any pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path if isinstance(path, Path) else io.BytesIO(path))
+            # From memory, Pillow does not map an uncompressed TIFF by its turned size, which scrambles its pixels.
+            content = read_bytes(path, MAX_BYTES) if isinstance(path, Path) else path
+            return Image.open(io.BytesIO(content), formats=FORMATS)
     except FileNotFoundError as error:
         raise ItemError(f"{error.filename} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ItemError(f"{_name(path)} has more than {MAX_PIXELS // 10**6} million pixels") from error
     except UnidentifiedImageError as error:
         raise ItemError(f"{_name(path)} is not an image that can be read") from error
+    except OSError as error:
+        raise ItemError(f"{_name(path)} is not an image that can be read: {error.strerror or error}") from error
     except Exception as error:  # Pillow may raise anything for a damaged file
         raise ItemError(f"{_name(path)} is not an image that can be read: {error}") from error
-    if isinstance(image, TiffImageFile):
-        # Without its name it is read. Pillow would map an uncompressed one into memory by its turned size, which
-        # scrambles its pixels where the orientation swaps the sides.
-        image.filename = ""
-    return image
 
 
-def _to_rgb(image: Image.Image, name: str, is_16_bit: bool) -> NDArray[np.uint8]:
-    if is_16_bit:
-        gray = (np.asarray(image, dtype=np.uint16) / 257).round().astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2)
+def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode in ("I", "F"):
         raise ItemError(f"{name} has pixel type {image.mode!r}, whose range is unknown: save it as 8- or 16-bit")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

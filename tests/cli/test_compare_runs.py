@@ -296,7 +296,7 @@ def _no_config(one: Path, _two: Path) -> None:
         (_other_schema, "another version of wsloc"),
         (_other_data, "no image in common"),
         (_no_truth, "no true boxes to judge by"),
-        (_no_config, "cannot be read"),
+        (_no_config, "does not exist"),
     ],
 )
 def test_refused_in_one_sentence(

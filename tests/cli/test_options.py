@@ -175,7 +175,7 @@ def test_a_bad_file_is_a_users_error(file: Path, text: str, sentence: str) -> No
 
 def test_a_file_that_cannot_be_read_is_a_users_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(UserError, match=r"^The configuration .* cannot be read: "):
+        with pytest.raises(UserError, match=r"^The configuration .* (does not exist|cannot be read)[;:] "):
             parse_localize([f"--config={path}"])
 
 

@@ -207,7 +207,7 @@ def test_a_data_set_that_has_moved(here: Path, report: Report) -> None:
 def test_a_folder_without_its_configuration(here: Path, report: Report) -> None:
     (here / "run" / "config.yaml").unlink()
     assert report("run")[0] == 0
-    assert "cannot be opened: The configuration run/config.yaml cannot be read" in shown(here)
+    assert "cannot be opened: The configuration run/config.yaml does not exist" in shown(here)
 
 
 def test_records_that_were_mended_are_told(here: Path, report: Report) -> None:

@@ -316,7 +316,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
         ("--weights none.pth --arch squeezenet1_1", "The weights none.pth do not exist"),
         ("--precision float16", "--precision float16 trains on CUDA only"),
         ("--split nothing", "There is no split 'nothing'"),
-        ("--ids none.txt", "The list of ids none.txt cannot be read"),
+        ("--ids none.txt", "The list of ids none.txt does not exist"),
         ("--frozen --fine-tune", "--frozen and --fine-tune exclude each other"),
         ("--learning-rate 1e38", "--learning-rate must be above 0 and at most 1e6, not 1e+38"),
         ("--val-fraction 0.7", "--val-fraction must be between 0 and 0.5, not 0.7"),

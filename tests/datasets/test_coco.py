@@ -607,3 +607,64 @@ def test_real_photographs_have_the_boxes_of_pycocotools(shared: Path) -> None:
             np.testing.assert_allclose(mine, boxes.clip(boxes.from_xywh(theirs), found.size_wh))
     first = dataset.images[0]
     assert read_image(first.path).shape[:2] == truth.images[first.image_id].size_wh[::-1]
+
+
+@pytest.mark.parametrize("change", [float, str, lambda number: f"{number}.0"], ids=["floats", "text", "text-floats"])
+@pytest.mark.parametrize("keys", [("image_id",), ("category_id",), ("image_id", "category_id", "id")], ids=str)
+def test_ids_of_annotations_may_be_written_otherwise(
+    tmp_path: Path, change: Callable[[int], object], keys: tuple[str, ...]
+) -> None:
+    content = _instances()
+    _write(tmp_path, content)
+    expected = open_coco(tmp_path, "val2017")
+    for annotation in content["annotations"]:
+        annotation.update({key: change(annotation[key]) for key in keys})
+    _write(tmp_path, content)
+    assert open_coco(tmp_path, "val2017") == expected
+    assert _truth(tmp_path).problems == ()
+
+
+def test_ids_of_images_and_categories_may_be_floats_and_text(tmp_path: Path) -> None:
+    content = _instances()
+    _write(tmp_path, content)
+    expected = open_coco(tmp_path, "val2017")
+    for image in content["images"]:
+        image.update(id=float(image["id"]), width=40.0, height="30")
+    for category in content["categories"]:
+        category["id"] = str(category["id"])
+    _write(tmp_path, content)
+    assert open_coco(tmp_path, "val2017") == expected
+    assert _truth(tmp_path).images["42"].size_wh == (40, 30)
+
+
+def test_text_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
+    content = _instances()
+    for image, name in zip(content["images"], ("007", "7", "x"), strict=True):
+        image["id"] = name
+    ids = [7, "007", "7.0", "07"]
+    content["annotations"] = [_annotation(n, image_id, 18, [4, 2, 4, 3]) for n, image_id in enumerate(ids)]
+    _write(tmp_path, content)
+    truth = _truth(tmp_path)
+    assert {name: len(found.class_names) for name, found in truth.images.items()} == {"007": 1, "7": 2, "x": 0}
+    assert truth.problems == ('instances_val2017.json: annotation 3 is of an unknown image "07", and was left out',)
+
+
+def test_annotations_of_other_images_alone_are_a_users_error(tmp_path: Path) -> None:
+    content = _instances()
+    for annotation in content["annotations"]:
+        annotation["image_id"] = 1000
+    _write(tmp_path, content)
+    with pytest.raises(UserError, match=r"None of the 4 annotations of .*: annotation 900 is of an unknown image 1000"):
+        open_coco(tmp_path, "val2017")
+
+
+def test_backslashes_between_folders(tmp_path: Path) -> None:
+    content = _instances()
+    _write(tmp_path, content, "images")
+    for image in content["images"]:
+        image["file_name"] = f"images\\{image['file_name']}"
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    path.write_text(json.dumps(content))
+    assert open_coco(tmp_path, "val2017").images[0].file == "images/000000000042.jpg"
+    Image.new("RGB", (40, 30)).save(tmp_path / content["images"][0]["file_name"], "JPEG")
+    assert open_coco(tmp_path, "val2017").images[0].file == "images\\000000000042.jpg"

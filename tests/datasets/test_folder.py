@@ -91,7 +91,6 @@ def test_a_missing_image_is_found_out_only_when_it_is_read(photos: Path) -> None
     [
         ("a.jpg\n", r"labels\.csv, row 1: expected image,label\[;label\.\.\.\] but found 1 columns\.$"),
         ("image,label\na.jpg,cat,3\n", r"labels\.csv, row 2: .* but found 3 columns\.$"),
-        ("a.jpg;cat\n", r"row 1: .* but found 1 columns; separate image and labels by a comma\.$"),
         ("../a.jpg,cat\n", r"row 1: \.\./a\.jpg is outside"),
         ("cat/../../a.jpg,cat\n", r"row 1: cat/\.\./\.\./a\.jpg is outside"),
         ("/etc/passwd,cat\n", r"row 1: /etc/passwd is outside"),
@@ -99,7 +98,7 @@ def test_a_missing_image_is_found_out_only_when_it_is_read(photos: Path) -> None
         ("", "names no image; it needs rows"),
         ("image,label\n", "names no image; it needs rows"),
     ],
-    ids=["one", "three", "semicolon", "parent", "hidden-parent", "absolute", "no-name", "empty", "header-only"],
+    ids=["one", "three", "parent", "hidden-parent", "absolute", "no-name", "empty", "header-only"],
 )
 def test_a_bad_csv_file_is_a_users_error(photos: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
@@ -115,10 +114,10 @@ def test_a_relative_root_holds_its_files_too(photos: Path, monkeypatch: pytest.M
 
 
 def test_a_csv_file_that_cannot_be_read_is_a_users_error(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"The labels .*none\.csv do not exist"):
+    with pytest.raises(UserError, match=r"The table of labels .*none\.csv does not exist; check the path\.$"):
         open_labeled_images(photos, photos / "none.csv")
     (photos / "latin.csv").write_bytes("a.jpg,Tür\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"The labels .*latin\.csv are not UTF-8 text"):
+    with pytest.raises(UserError, match=r"The table of labels .*latin\.csv is not UTF-8 text; save it as UTF-8"):
         open_labeled_images(photos, photos / "latin.csv")
 
 
@@ -142,7 +141,7 @@ def test_glob(photos: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, ids: 
 @pytest.mark.parametrize("pattern", ["none/*.jpg", "cat/*.txt", "cat/o*", ""])
 def test_a_glob_without_an_image_is_a_users_error(photos: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
     monkeypatch.chdir(photos)
-    with pytest.raises(UserError, match="matches no image; quote the pattern and check the folder"):
+    with pytest.raises(UserError, match=r"matches no image(, only 1 \.txt)?; quote the pattern and check the folder"):
         open_glob(pattern)
 
 

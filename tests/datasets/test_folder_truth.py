@@ -223,5 +223,5 @@ def test_contradictions_are_told_before_the_work(photos: Path, changes: dict[str
 def test_boxes_that_are_no_text_are_a_users_error(photos: Path) -> None:
     path = photos.parent / "boxes.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"The boxes .*boxes\.csv are not UTF-8 text"):
+    with pytest.raises(UserError, match=r"The table of boxes .*boxes\.csv is not UTF-8 text"):
         _truth(photos, boxes=path)

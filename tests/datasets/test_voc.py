@@ -186,15 +186,32 @@ ENTITIES = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + _annotation(
         (None, "the annotation cannot be read: No such file or directory"),
         (b"", "the annotation is not valid XML"),
         (b"<annotation><object>", "the annotation is not valid XML"),
-        (b"\x89PNG\r\n", "the annotation is not valid XML"),
+        (b"\x89PNG\r\n", "the annotation is not written in UTF-8"),
         (ENTITIES, "declares XML entities, which are not expanded"),
-        (ENTITIES.encode("utf-16"), "the annotation is not written in UTF-8"),
+        (ENTITIES.encode("utf-16"), "declares XML entities, which are not expanded"),
+        (ENTITIES.encode("utf-16-le"), "the annotation is not written in UTF-8"),
+        (b'<?xml version="1.0" encoding="klingon"?><annotation/>', "the annotation is not written in KLINGON"),
+        (b'<?xml version="1.0" encoding="zip"?><annotation/>', "the annotation is not written in ZIP"),
         (_annotation(_object("cat", (1, 1, "wide", 2))), "object 'cat' is missing or holds no numbers"),
         (_annotation(_object("cat", (1, 1, "nan", 2))), "holds no finite numbers"),
         (_annotation(_object("cat", (1, 1, "inf", 2))), "holds no finite numbers"),
         (_annotation("<object><name>cat</name></object>"), "the bndbox of an object 'cat' is missing"),
     ],
-    ids=["missing", "empty", "cut", "binary", "entities", "entities-16", "text", "nan", "inf", "no-box"],
+    ids=[
+        "missing",
+        "empty",
+        "cut",
+        "binary",
+        "entities",
+        "entities-16",
+        "wide",
+        "unknown",
+        "codec",
+        "text",
+        "nan",
+        "inf",
+        "no-box",
+    ],
 )
 def test_bad_annotations_have_no_truth_but_a_problem(
     tmp_path: Path, annotation: str | bytes | None, reason: str
@@ -205,6 +222,35 @@ def test_bad_annotations_have_no_truth_but_a_problem(
     assert told.startswith("a.xml: ")
     assert reason in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("declared", "written"),
+    [
+        ("gb2312", "gb2312"),
+        ("GBK", "gbk"),
+        ("windows-1252", "cp1252"),
+        ("UTF-16", "utf-16"),
+        ("utf-16", "utf-8"),
+        ("", "utf-8-sig"),
+    ],
+)
+def test_an_annotation_may_declare_its_encoding(tmp_path: Path, declared: str, written: str) -> None:
+    name = "Tür" if written == "cp1252" else "猫"
+    head = f"<?xml version='1.0' encoding='{declared}'?>\r\n" if declared else ""
+    content = (head + _annotation(_object(name, (1, 1, 2, 2)))).encode(written)
+    assert _truth(tmp_path, content).images["a"].class_names == (name,)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\r\n", "\r"], ids=["windows", "old-mac"])
+def test_lists_with_a_byte_order_mark_lose_no_label(tmp_path: Path, encoding: str, end: str) -> None:
+    folder = _devkit(tmp_path, {})
+    for name, text in {"val": "a\nb\n", "cat_val": "a 1\nb -1\n", "dog_val": "a 1\nb 1\n"}.items():
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_bytes(text.replace("\n", end).encode(encoding))
+    dataset = open_voc(tmp_path, "2012", "val")
+    assert [(image.image_id, image.labels) for image in dataset.images] == [("a", ("cat", "dog")), ("b", ("dog",))]
+    assert dataset.problems == ()
 
 
 def test_one_bad_annotation_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -309,3 +355,18 @@ def test_download_goes_through_torchvision(tmp_path: Path, monkeypatch: pytest.M
     settings = DataSettings(dataset="voc", root=tmp_path, year="2007", split="test", download=True)
     assert [image.labels for image in open_dataset(settings).images] == [("cat",)]
     assert asked == [(str(tmp_path), "2007", "test", True)]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg", ".webp"])
+def test_images_of_other_suffixes_are_found(tmp_path: Path, suffix: str) -> None:
+    folder = _devkit(tmp_path, {"val": "a\nb\nsub/c\ngone\n", "cat_val": "a 1\n"})
+    (folder / "JPEGImages" / "sub").mkdir()
+    for file in (f"a{suffix}", "b.jpg", f"b{suffix}", f"sub/c{suffix}", "._a.png"):
+        Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / file)
+    files = [image.file.removeprefix("JPEGImages/") for image in open_voc(tmp_path, "2012", "val").images]
+    assert files == [f"a{suffix}", "b.jpg", f"sub/c{suffix}", "gone.jpg"]
+
+
+def test_resource_forks_are_no_class_lists(tmp_path: Path) -> None:
+    _devkit(tmp_path, {"val": "a\n", "cat_val": "a 1\n", "._cat_val": "\0\1", "._val": "\0"})
+    assert open_voc(tmp_path, "2012", "val").class_names == ("cat",)

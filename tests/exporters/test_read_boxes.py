@@ -35,3 +35,9 @@ def test_files_outside_the_root(file: str) -> None:
 
 def test_a_backslash_may_lead_out_on_windows() -> None:
     assert leaves_root("..\\a.jpg")
+    assert leaves_root("a\\..\\..\\b.jpg")
+
+
+def test_a_backslash_in_a_name_stays_inside() -> None:
+    assert not leaves_root("back\\slash.jpg")
+    assert not leaves_root("sub/a\\..b.jpg")

@@ -37,6 +37,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from wsloc.errors import UserError, one_line
+from wsloc.files.reading import read_text
 
 Relation = Literal["same", "related", "none"]
 
@@ -308,15 +309,8 @@ def _read(path_or_name: Path | str) -> tuple[object, str]:
         # JSON is read a hundred times as fast, which matters with a thousand classes.
         return json.loads(text) if builtin.endswith(".json") else yaml.load(text, _StrictLoader), str(path_or_name)
     path = Path(path_or_name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"The label map {path} does not exist; give a YAML or JSON file, or {_listing(_BUILTIN_FILES, 'or')} "
-            "for a built-in one."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The label map {path} cannot be read ({error}); give a YAML or JSON file.") from error
+    missing = f"give a YAML or JSON file, or {_listing(_BUILTIN_FILES, 'or')} for a built-in one"
+    text = read_text(path, "The label map", missing)
     try:
         if path.suffix.lower() == ".json":
             return json.loads(text, object_pairs_hook=_unique_dict), str(path)

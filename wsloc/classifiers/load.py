@@ -19,6 +19,7 @@ from wsloc.classifiers.preprocessing import adjusted
 from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError, listed, one_line
+from wsloc.files.reading import read_lines
 
 _MAX_KEYS_NAMED = 3
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -155,11 +156,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The classes file {path} cannot be read: {error}.") from error
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = tuple(read_lines(path, "The classes file"))
     if not names:
         raise UserError(f"The classes file {path} is empty; it needs one class name per line.")
     return names

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from wsloc.cli.notes import counted_notes
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
 from wsloc.errors import UserError, did_you_mean
 
@@ -89,7 +90,9 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = module_of(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
+        config = _read_config(verb, arguments)
+        with counted_notes():
+            status: int = module_of(verb).run(config, ["wsloc", verb, *arguments])
     except UserError as error:
         from wsloc.cli.flags import with_flags
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import tyro
 
 from wsloc.cli.flags import fields, flag_of
-from wsloc.errors import UserError
+from wsloc.errors import UserError, listed
 
 Config = TypeVar("Config")
 STYLE = (tyro.conf.OmitArgPrefixes,)
@@ -37,7 +37,16 @@ def parse(config: type[Config], verb: str, arguments: Sequence[str], default: Co
         if not stop.code:
             raise
     text = _sentence(said.getvalue())
+    if text.lower().startswith("unrecognized options") and _images_given(arguments) > 1:
+        text = "--images takes one pattern; put it in quotes, such as 'photos/*.jpg', so that the shell leaves it alone"
     raise UserError(text if text.endswith("?") else f"{text}; wsloc {verb} --help lists the flags.")
+
+
+def _images_given(arguments: Sequence[str]) -> int:
+    """How many words follow ``--images``."""
+    after = itertools.dropwhile(lambda word: word.partition("=")[0] != "--images", arguments)
+    given = next(after, "").count("=")
+    return given + sum(1 for _ in itertools.takewhile(lambda word: not word.startswith("--"), after))
 
 
 def _sentence(frame: str) -> str:
@@ -55,7 +64,7 @@ def _sentence(frame: str) -> str:
         elif head.strip().startswith("Missing from"):
             said.append(f"missing: {' and '.join(flags)}")
         elif head.strip() == "Unrecognized options:":
-            said.append(f"unrecognized options: {', '.join(flags)}")
+            said.append(f"unrecognized options: {listed(flags, 5)}")
         elif not said:
             text = " ".join(line.strip() for line in itertools.takewhile(str.strip, [head, *others])).rstrip(".")
             said.append(text.replace("{None}|", "").replace(". Expected", ", expected"))

@@ -13,6 +13,7 @@ from wsloc.datasets.registry import kind_of, open_images, read_ground_truth, roo
 from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
 from wsloc.errors import ItemError
+from wsloc.files.reading import read_bytes
 from wsloc.images import read_header, read_image
 from wsloc.progress import Progress, silent
 from wsloc.records import GroundTruth, ImageRecord
@@ -78,8 +79,7 @@ def _image_problems(images: Iterable[ImageRecord]) -> Iterator[Problem]:
             continue
         try:
             read_image(image.path)
-            with image.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.sha256(read_bytes(image.path)).digest()
         except (ItemError, OSError) as error:
             yield Problem("unreadable image", where, str(error).removeprefix(f"{image.path.name} "))
             continue

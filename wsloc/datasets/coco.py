@@ -47,7 +47,7 @@ def open_coco(root: Path, split: str, annotations: Path | None = None) -> Datase
     images = []
     for image in content.images:
         names = {annotation.class_name for annotation in content.annotations[image.image_id] if not annotation.crowd}
-        file = folder / image.file_name
+        file = folder / _file_in(folder, image.file_name)
         relative = file.relative_to(root).as_posix()
         images.append(ImageRecord(image.image_id, relative, file, tuple(sorted(names, key=order.__getitem__))))
     return Dataset(
@@ -175,12 +175,19 @@ def _image_folder(root: Path, split: str, images: Sequence[CocoImage], path: Pat
     ]
     for image in images:
         for folder in candidates:
-            if is_there(folder / image.file_name):
+            if is_there(folder / _file_in(folder, image.file_name)):
                 return folder
     raise UserError(
         f"None of the {len(images)} images of {path} (such as {images[0].file_name}) is in {root}, {root / split} "
         "or its folder images; `root` names the folder of the images."
     )
+
+
+def _file_in(folder: Path, file_name: str) -> str:
+    """Backslashes, which tools on Windows write, as slashes, but where a file has them in its name."""
+    if "\\" not in file_name or is_there(folder / file_name):
+        return file_name
+    return file_name.replace("\\", "/")
 
 
 def _numbers(bbox: object) -> tuple[float, ...] | None:

@@ -1,7 +1,8 @@
 """The instances JSON file of COCO, and what can be wrong with it.
 
-An error in the file as a whole is a user's error; a faulty annotation is left out and reported. Ids may be numbers or
-text. An annotation may lack ``id``, ``iscrowd``, ``area`` and ``segmentation``, as those of annotation tools do.
+An error in the file as a whole is a user's error; a faulty annotation is left out and reported. Ids may be numbers,
+also written with a fraction of zero or as text, or other text. An annotation may lack ``id``, ``iscrowd``, ``area`` and
+``segmentation``, as those of annotation tools do.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from wsloc.datasets.frames import SizeWh
 from wsloc.errors import UserError, one_line
+from wsloc.files.reading import read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def read_content(path: Path) -> CocoContent:
             twice, or a file name that leaves the folder.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_bytes(path))
     except OSError as error:
         raise UserError(f"The annotations {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -90,17 +92,21 @@ def read_content(path: Path) -> CocoContent:
     category_names = _categories(document["categories"], path)
     images = _images(document["images"], path)
     annotations, problems = _annotations(document["annotations"], category_names, images, path.name)
+    if document["annotations"] and not any(annotations.values()):
+        count, first = len(document["annotations"]), problems[0].partition(": ")[2]
+        raise UserError(f"None of the {count} annotations of {path} has a known image and category: {first}.")
     return CocoContent(category_names, images, annotations, tuple(problems))
 
 
 def _categories(entries: list[Any], path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or not _is_int(entry.get("id")) or not _is_name(entry.get("name")):
+        number = _whole(entry.get("id")) if isinstance(entry, dict) else None
+        if number is None or not _is_name(entry.get("name")):
             raise UserError(f"{path} has a category without a whole-number id and a name: {_shown(entry)}.")
-        if entry["id"] in names or entry["name"] in names.values():
-            raise UserError(f"{path} has two categories of the id {entry['id']} or the name {entry['name']!r}.")
-        names[entry["id"]] = entry["name"]
+        if number in names or entry["name"] in names.values():
+            raise UserError(f"{path} has two categories of the id {number} or the name {entry['name']!r}.")
+        names[number] = entry["name"]
     if not names:
         raise UserError(f"{path} has no category; an instances file names its classes there.")
     return dict(sorted(names.items()))
@@ -109,9 +115,10 @@ def _categories(entries: list[Any], path: Path) -> dict[int, str]:
 def _images(entries: list[Any], path: Path) -> tuple[CocoImage, ...]:
     images: dict[str, CocoImage] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not _is_name(entry.get("file_name")):
+        image_id = _id_of(entry.get("id")) if isinstance(entry, dict) else None
+        if image_id is None or not _is_name(entry.get("file_name")):
             raise UserError(f"{path} has an image without an id and a file_name: {_shown(entry)}.")
-        image_id, file_name = str(entry["id"]), entry["file_name"]
+        file_name = entry["file_name"]
         if re.match(r"[/\\]|[A-Za-z]:", file_name) or ".." in re.split(r"[/\\]", file_name):
             raise UserError(f"{path} names {file_name!r}, which is outside the data set.")
         if image_id in images:
@@ -126,6 +133,7 @@ def _annotations(
     entries: list[Any], category_names: dict[int, str], images: tuple[CocoImage, ...], file_name: str
 ) -> tuple[dict[str, list[CocoAnnotation]], list[str]]:
     by_image: dict[str, list[CocoAnnotation]] = {image.image_id: [] for image in images}
+    by_number = {_whole(image_id): image_id for image_id in by_image if _whole(image_id) is not None}
     problems: list[str] = []
     seen: dict[object, dict[str, Any]] = {}
     reused = 0
@@ -133,39 +141,51 @@ def _annotations(
         if not isinstance(entry, dict):
             problems.append(f"{file_name}: an annotation is not an object but {_shown(entry)}, and was left out")
             continue
-        own_id, image_id, category_id = entry.get("id"), entry.get("image_id"), entry.get("category_id")
-        shown = f"annotation {own_id}" if _is_id(own_id) else "an annotation without an id"
-        if not _is_id(image_id) or str(image_id) not in by_image:
-            problems.append(f"{file_name}: {shown} is of an unknown image {_shown(image_id)}, and was left out")
+        own_id, image_id, category_id = _id_of(entry.get("id")), _id_of(entry.get("image_id")), entry.get("category_id")
+        shown = f"annotation {own_id}" if own_id is not None else "an annotation without an id"
+        if image_id not in by_image:
+            image_id = by_number.get(_whole(image_id))
+        if image_id is None:
+            unknown = _shown(entry.get("image_id"))
+            problems.append(f"{file_name}: {shown} is of an unknown image {unknown}, and was left out")
             continue
-        if not _is_int(category_id) or category_id not in category_names:
+        if (number := _whole(category_id)) not in category_names:
             problems.append(f"{file_name}: {shown} is of an unknown category {_shown(category_id)}, and was left out")
             continue
-        if _is_id(own_id) and (other := seen.setdefault(own_id, entry)) is not entry:
+        if own_id is not None and (other := seen.setdefault(own_id, entry)) is not entry:
             if all(other.get(key) == entry.get(key) for key in ("image_id", "category_id", "bbox")):
                 problems.append(f"{file_name}: {shown} occurs twice, and was left out once")
                 continue
             reused += 1
-        name = category_names[category_id]
+        name = category_names[number]
         label = f"{name} ({shown})"
         crowd = entry.get("iscrowd") in (1, "1")
-        by_image[str(image_id)].append(CocoAnnotation(label, name, crowd, entry.get("bbox"), entry.get("segmentation")))
+        by_image[image_id].append(CocoAnnotation(label, name, crowd, entry.get("bbox"), entry.get("segmentation")))
     if reused:
         problems.append(f"{file_name}: {reused} annotations have the id of another one, and were kept")
     return by_image, problems
 
 
 def _size_of(entry: dict[str, Any]) -> SizeWh | None:
-    width, height = entry.get("width"), entry.get("height")
-    return (width, height) if _is_int(width) and _is_int(height) and min(width, height) > 0 else None
+    width, height = _whole(entry.get("width")) or 0, _whole(entry.get("height")) or 0
+    return (width, height) if min(width, height) > 0 else None
 
 
-def _is_int(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _whole(value: object) -> int | None:
+    """A whole number, however it is written: ``7``, ``7.0``, ``"7"`` or ``"7.0"``."""
+    if isinstance(value, str):
+        return int(value.partition(".")[0]) if re.fullmatch(r"-?(0|[1-9]\d{0,17})(\.0+)?", value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _is_id(value: object) -> bool:
-    return _is_int(value) or _is_name(value)
+def _id_of(value: object) -> str | None:
+    """An id as text; None for what is none. Text stays as it is, for 007 is not 7."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    number = _whole(value)
+    return None if number is None else str(number)
 
 
 def _is_name(value: object) -> bool:

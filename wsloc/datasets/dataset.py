@@ -75,7 +75,7 @@ class DataSetKind:
         default_root: its folder where the settings name none; None if they must.
         default_split: the split to localize; empty if it has no splits.
         train_split: the split to train on.
-        takes: which of the settings ``labels``, ``annotations``, ``boxes`` and ``masks`` it reads.
+        takes: which of the settings ``labels``, its columns, ``annotations``, ``boxes`` and ``masks`` it reads.
         check: ``check(root, split, settings)``: problems that are too costly to look for whenever it is opened.
         xml_file: ``xml_file(dataset, split, image)``: the annotation whose image size is to be checked, or None.
         expects_mask: whether an image is at fault if its mask cannot be read, where the data set has masks.

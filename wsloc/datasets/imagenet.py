@@ -24,6 +24,7 @@ import numpy as np
 
 from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
+from wsloc.datasets.image_files import find_images
 from wsloc.datasets.tables import (
     Rows,
     find_folder,
@@ -160,7 +161,9 @@ def _without_suffix(name: str) -> str:
 
 def _image_files(data: Path) -> dict[str, str]:
     """Below the folder of a split, the file of each image by its id."""
-    found = (path.relative_to(data) for path in sorted(data.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = find_images(data)
+    files.say_others(data)
+    found = (path.relative_to(data) for path in files.images)
     if data.name == "train":
         return {file.with_suffix("").as_posix(): file.as_posix() for file in found}
     return {file.stem: file.as_posix() for file in found}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
 from wsloc.errors import ItemError
+from wsloc.files.reading import read_bytes
+from wsloc.images import FORMATS, MAX_BYTES
 
 
 @contextlib.contextmanager
@@ -16,10 +19,10 @@ def open_mask(path: Path, name: str) -> Iterator[Image.Image]:
     """A mask's picture, to be read inside the ``with`` block.
 
     Raises:
-        ItemError: calling it by its name, if it is missing or damaged.
+        ItemError: calling it by its name, if it is missing or damaged, or of none of the formats of images.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(read_bytes(path, MAX_BYTES)), formats=FORMATS) as picture:
             yield picture
     except ItemError:
         raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,12 @@ from wsloc.config import DataSettings
 from wsloc.datasets.annotations import Annotation, place_annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, FileProblem, GroundTruthSet
 from wsloc.datasets.frames import Frame, size_text, turn_masks
+from wsloc.datasets.image_files import find_images
+from wsloc.datasets.label_table import Columns, is_header, read_rows_of
 from wsloc.datasets.mask_files import open_mask
-from wsloc.datasets.own_images import is_header, open_class_folders, open_labeled_images, read_csv
+from wsloc.datasets.own_images import open_class_folders, open_labeled_images
 from wsloc.datasets.tables import is_there, leaves, strangers
-from wsloc.errors import ItemError, MissingMaskError
+from wsloc.errors import ItemError, MissingMaskError, UserError
 from wsloc.images import ImageHeader, read_header
 from wsloc.records import ImageRecord, TrueMasks
 from wsloc.seeding import stable_hash
@@ -46,27 +49,44 @@ class BoxRows:
     problems: tuple[str, ...]
 
 
-def read_box_rows(path: Path) -> BoxRows:
+def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
     """The rows ``image,class,x0,y0,x1,y1`` of a CSV file; a first row that says so is a header.
+
+    Args:
+        path: of the file.
+        image_ids: of the data set; rows may call them without suffix and folders where that is clear.
 
     Raises:
         UserError: if the file cannot be read.
     """
     of_image: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
     problems = []
-    for number, row in enumerate(read_csv(path, "boxes"), start=1):
+    id_of = _ids_by_short_names(image_ids)
+    for number, row in enumerate(read_rows_of(path, "boxes", 6), start=1):
         if number == 1 and is_header(row):
             continue
         try:
-            image, class_name, *sides = (field.strip() for field in row)
-            box = tuple(float(side) for side in sides)
+            image, class_name, *sides = row
+            # Where the columns are not separated by commas, numbers may have them.
+            box = tuple(float(side.replace(",", ".")) for side in sides)
         except ValueError:
             image, class_name, box = "", "", ()
         if len(box) != 4 or not all(map(math.isfinite, box)) or not image or not class_name:
             problems.append(f"{path.name}, row {number}: {','.join(row)!r} is not a row image,class,x0,y0,x1,y1")
             continue
-        of_image.setdefault(Path(image).as_posix(), []).append((class_name, box))
+        file = Path(image).as_posix()
+        of_image.setdefault(id_of.get(file, file), []).append((class_name, box))
     return BoxRows(of_image, tuple(problems))
+
+
+def _ids_by_short_names(image_ids: Iterable[str]) -> dict[str, str]:
+    """Ids themselves, and without their suffix or folders where no other has the same."""
+    whole = {image_id: image_id for image_id in image_ids}
+    short = [
+        (name, image_id) for image_id in whole for name in {str(Path(image_id).with_suffix("")), Path(image_id).stem}
+    ]
+    counts = Counter(name for name, _ in short)
+    return {name: image_id for name, image_id in short if counts[name] == 1} | whole
 
 
 def read_folder_ground_truth(
@@ -91,8 +111,8 @@ def read_folder_ground_truth(
     """
     if boxes_csv is None and masks is None:
         return None
-    rows = read_box_rows(boxes_csv) if boxes_csv else BoxRows({}, ())
     labels = {image.image_id: image.labels for image in labeled.images}
+    rows = read_box_rows(boxes_csv, labels) if boxes_csv else BoxRows({}, ())
     paths = {image.image_id: image.path for image in dataset.images}
     problems = list(rows.problems)
     if boxes_csv is not None:
@@ -186,8 +206,12 @@ def _read_mask(folder: Path, path: Path, header: ImageHeader) -> tuple[NDArray[n
     return turn_masks(objects, orientation), turn_masks(void, orientation)
 
 
-def _open(root: Path, _split: str, settings: DataSettings) -> Dataset:
-    return open_class_folders(root) if settings.labels is None else open_labeled_images(root, settings.labels)
+def _open(root: Path, split: str, settings: DataSettings) -> Dataset:
+    if settings.labels is None:
+        return open_class_folders(root, split)
+    if split:
+        raise UserError("`split` chooses among folders of class folders, and `labels` names the images: leave one out.")
+    return open_labeled_images(root, settings.labels, Columns(settings.image_column, settings.label_column))
 
 
 def _masks_of_no_image(root: Path, split: str, settings: DataSettings) -> list[FileProblem]:
@@ -195,7 +219,9 @@ def _masks_of_no_image(root: Path, split: str, settings: DataSettings) -> list[F
         return []
     stems = {Path(image.image_id).with_suffix("") for image in _open(root, split, settings).images}
     lost = []
-    for path in sorted(settings.masks.rglob("*.png")):
+    for path in find_images(settings.masks).images:
+        if path.suffix != ".png":
+            continue
         mask = path.relative_to(settings.masks)
         below_class = Path(*mask.parts[1:]) if mask.parts[1:] else mask
         if not {mask.with_suffix(""), below_class.with_suffix("")} & stems:
@@ -209,6 +235,6 @@ FOLDER = DataSetKind(
         dataset, _open(dataset.root, split, settings), settings.boxes, settings.masks
     ),
     default_root=None,
-    takes=frozenset({"labels", "boxes", "masks"}),
+    takes=frozenset({"labels", "image_column", "label_column", "boxes", "masks"}),
     check=_masks_of_no_image,
 )

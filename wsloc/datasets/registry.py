@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from wsloc.config import DataSettings
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
+from wsloc.files.reading import read_lines
 from wsloc.registries import DATASETS
+
+_log = logging.getLogger(__name__)
 
 
 def open_dataset(settings: DataSettings) -> Dataset:
@@ -40,6 +44,9 @@ def open_images(settings: DataSettings) -> Dataset:
         raise UserError(f"Nothing to localize: give `dataset` ({', '.join(DATASETS)}), or `images` and `class_name`.")
     else:
         dataset = kind.open(*root_and_split(settings, kind), settings)
+    for path, sentence in dataset.problems[:1]:
+        more = f"; {len(dataset.problems) - 1} more problems: wsloc check-dataset" if dataset.problems[1:] else ""
+        _log.info("%s: %s%s", path, sentence, more)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
 
 
@@ -47,10 +54,12 @@ def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
         raise UserError("`images` is used alone; leave out `dataset`, `root` and `labels`.")
     taken = kind.takes if (kind := kind_of(settings)) else frozenset()
-    for name in ("labels", "annotations", "boxes", "masks"):
+    for name in ("labels", "image_column", "label_column", "annotations", "boxes", "masks"):
         if getattr(settings, name) is not None and name not in taken:
             owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
             raise UserError(f"`{name}` is only for {owners}; the other data sets have their own.")
+    if settings.labels is None and (settings.image_column or settings.label_column):
+        raise UserError("`image_column` and `label_column` are of the table that `labels` names; give it, too.")
     # The evaluation alone opens them, but should not find out after the work that they are missing.
     if settings.boxes is not None and not settings.boxes.is_file():
         raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")
@@ -127,10 +136,7 @@ def _relabeled(dataset: Dataset, change: Callable[[tuple[str, ...]], tuple[str, 
 
 
 def _listed_images(dataset: Dataset, path: Path) -> Dataset:
-    try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The list of ids {path} cannot be read: {error}.") from error
+    ids = read_lines(path, "The list of ids")
     by_id = {image.image_id: image for image in dataset.images}
     if missing := [image_id for image_id in ids if image_id not in by_id]:
         raise UserError(f"`ids`: the data set has no image {missing[0]!r} ({len(missing)} of {len(ids)} are missing).")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wsloc.datasets.dataset import FileProblem
 from wsloc.errors import UserError, listed
+from wsloc.files.reading import read_lines
 
 Rows = list[list[str]]
 _MAX_NAMED = 3
@@ -18,21 +19,16 @@ def read_rows(path: Path, separator: str | None = None, max_columns: int = -1) -
     """The rows of a text table, without empty lines.
 
     Args:
-        path: of the table, in UTF-8.
+        path: of the table.
         separator: between the columns; None for spaces.
         max_columns: the last column takes the rest of the line; -1 for no limit.
 
     Raises:
         UserError: if it is missing or no text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; check `root` and `split`.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+    lines = read_lines(path, missing="check `root` and `split`")
     splits = max_columns - 1 if max_columns > 0 else -1
-    return [[field.strip() for field in line.strip().split(separator, splits)] for line in lines if line.strip()]
+    return [[field.strip() for field in line.split(separator, splits)] for line in lines]
 
 
 def read_table(path: Path, columns: int, example: str, separator: str | None = None, max_columns: int = -1) -> Rows:

@@ -8,6 +8,7 @@ difficult instances are present; the last are left out. The XML files, which hol
 from __future__ import annotations
 
 import urllib.error
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from wsloc import boxes
 from wsloc.config import DataSettings
 from wsloc.datasets.annotations import read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.image_files import find_images
 from wsloc.datasets.tables import Rows, find_folder, is_there, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_masks import MASK_FOLDERS, voc_masks_of
 from wsloc.datasets.voc_xml import read_xml
@@ -39,14 +41,14 @@ def open_voc(root: Path, year: str, split: str, name: str = "voc") -> Dataset:
     folder = find_folder(root, below, "ImageSets/Main", hint)
     lists = folder / "ImageSets" / "Main"
     if not (split_file := lists / f"{split}.txt").is_file():
-        splits = ", ".join(sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)) or "none"
+        splits = ", ".join(sorted(path.stem for path in lists.glob("[!.]*.txt") if "_" not in path.stem)) or "none"
         raise UserError(f"There is no split {split!r} in {lists}; it has {splits}.")
     listed_ids = [row[0] for row in read_rows(split_file)]
     require_inside(split_file, folder, listed_ids)
     problems = repeated(split_file, listed_ids)
     labels: dict[str, list[str]] = {image_id: [] for image_id in listed_ids}
     class_names = []
-    for path in sorted(lists.glob(f"*_{split}.txt")):
+    for path in sorted(lists.glob(f"[!.]*_{split}.txt")):
         class_names.append(path.stem.removesuffix(f"_{split}"))
         rows = _read_class_list(path)
         for image_id in dict.fromkeys(image_id for image_id, sign in rows if sign == "1" and image_id in labels):
@@ -56,10 +58,10 @@ def open_voc(root: Path, year: str, split: str, name: str = "voc") -> Dataset:
         problems += strangers(path, unknown, f"images that {split_file.name} lacks")
     if not class_names:
         raise UserError(f"{lists} has no per-class lists such as cat_{split}.txt, which hold the image-level labels.")
+    files = _image_files(folder, listed_ids)
     images = tuple(
-        ImageRecord(image_id, file, folder / file, tuple(names))
+        ImageRecord(image_id, files[image_id], folder / files[image_id], tuple(names))
         for image_id, names in labels.items()
-        for file in [f"JPEGImages/{image_id}.jpg"]
     )
     return Dataset(name, folder, tuple(class_names), images, label_map="voc", problems=tuple(problems))
 
@@ -93,6 +95,16 @@ def download_voc(root: Path, year: str, split: str) -> None:
         raise UserError(
             f"VOC {year} could not be fetched into {root} ({error}); check the connection, or unpack its archive there."
         ) from error
+
+
+def _image_files(folder: Path, image_ids: Iterable[str]) -> dict[str, str]:
+    """The file of each image: VOC's are JPEG files, but other tools write its layout with any suffix."""
+    files = {image_id: f"JPEGImages/{image_id}.jpg" for image_id in image_ids}
+    if missing := [image_id for image_id, file in files.items() if not is_there(folder / file)]:
+        found = (path.relative_to(folder) for path in find_images(folder / "JPEGImages").images)
+        others = {path.relative_to("JPEGImages").with_suffix("").as_posix(): path.as_posix() for path in found}
+        files |= {image_id: others[image_id] for image_id in missing if image_id in others}
+    return files
 
 
 def _read_class_list(path: Path) -> Rows:

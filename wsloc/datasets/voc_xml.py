@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 from wsloc.datasets.annotations import Annotation, place_annotation
 from wsloc.datasets.frames import frame_of, header_of
 from wsloc.errors import ItemError
+from wsloc.files.reading import decode, read_bytes
 from wsloc.records import ImageRecord
 
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["'](?!utf-?16|utf-?32|ucs)([\w.:-]+)""", re.IGNORECASE)
+"""The declared encoding; one of wide characters would not be legible without a byte order mark."""
 Corners = tuple[float, float, float, float]
 """``xmin, ymin, xmax, ymax``."""
 Fields = list[tuple[str, Any]]
@@ -27,16 +31,20 @@ def parse_xml(path: Path) -> ElementTree.Element:
         ItemError: if it cannot be read, is not XML, or declares entities.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise ItemError(f"the annotation cannot be read: {error.strerror}") from error
-    if b"\0" in content:
-        # In UTF-16 the declarations below would pass unseen.
-        raise ItemError("the annotation is not written in UTF-8")
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+    declared = _DECLARED.match(content)
+    encoding = declared[1].decode() if declared else "utf-8"
+    try:
+        text = decode(content, encoding)
+    except (ValueError, LookupError) as error:
+        raise ItemError(f"the annotation is not written in {encoding.upper()}") from error
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ItemError("the annotation declares XML entities, which are not expanded")
     try:
-        return ElementTree.fromstring(content)
+        # Its own parser knows few encodings; of text it ignores the declared one.
+        return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise ItemError(f"the annotation is not valid XML: {error}") from error
 

@@ -29,6 +29,7 @@ from wsloc import boxes
 from wsloc.datasets.annotations import Annotation, read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
+from wsloc.datasets.image_files import is_hidden
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.tables import (
     leaves,
@@ -83,7 +84,8 @@ def find_wsol_folder(root: Path, split: str, annotations: Path | None) -> Path:
         where = f"{annotations} or its sub-folder {split}"
     else:
         metadata = root / "metadata"
-        candidates = [metadata / split, *sorted(metadata.glob(f"*/{split}"))]
+        below = (path for path in metadata.glob(f"*/{split}") if not is_hidden(path.parent.name))
+        candidates = [metadata / split, *sorted(below)]
         where = f"{metadata}/{split} or {metadata}/NAME/{split}"
     found = [folder for folder in candidates if (folder / "image_ids.txt").is_file()]
     if not found:

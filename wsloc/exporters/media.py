@@ -16,6 +16,7 @@ from PIL import ImageOps
 
 from wsloc.errors import ItemError
 from wsloc.exporters.export_settings import Media
+from wsloc.files.reading import read_bytes
 from wsloc.images import ImageHeader, open_image, read_header
 
 COPIED = "copied"
@@ -95,7 +96,7 @@ def place(source: Path, target: Path, header: ImageHeader, media: Media, counts:
             counts[LINKED] += 1
             return
     try:
-        content = source.read_bytes()
+        content = read_bytes(source)
     except OSError as error:
         raise ItemError(f"{source.name} cannot be read: {error.strerror}") from error
     target.write_bytes(content)

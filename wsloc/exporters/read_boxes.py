@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from wsloc import boxes
 from wsloc.records import SCORES, BoxRecord, Failure, with_scores
@@ -83,7 +85,8 @@ def iter_images(records: Iterable[BoxRecord | Failure]) -> Iterator[ImageBoxes]:
 
 def leaves_root(file: str) -> bool:
     """Whether the name of a file that a run gives leads out of the data set's folder."""
-    return "\\" in file or file.startswith("/") or ".." in file.split("/")
+    # A backslash separates folders on Windows alone, where an export of another system may be used.
+    return bool(Path(file).anchor) or ".." in re.split(r"[/\\]", file)
 
 
 def _fixed(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:

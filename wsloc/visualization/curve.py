@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
+
+from wsloc.images import read_image
 
 
 def draw_curve(values: Sequence[float], x_label: str, y_label: str) -> NDArray[np.uint8]:
@@ -25,4 +26,4 @@ def draw_curve(values: Sequence[float], x_label: str, y_label: str) -> NDArray[n
     axes.grid(alpha=0.3)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    return np.asarray(Image.open(drawn).convert("RGB"))
+    return read_image(drawn.getvalue())
