@@ -42,6 +42,9 @@ class MapSource(Protocol):
     def without_substitute(self) -> list[tuple[str, str]]:
         """The classes that have no true substitute among the network's outputs, each with a note."""
 
+    def ranked_classes(self) -> int | None:
+        """Among how many classes the network ranks the labels of an image; None if it was not asked for labels."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Localizer:

@@ -113,6 +113,10 @@ class MapStage:
         """The classes that have no true substitute among the network's outputs, each with a note."""
         return [(mapped.name, mapped.note) for mapped in self.model.bound.label_map.without_substitute()]
 
+    def ranked_classes(self) -> int | None:
+        """How many classes have an output; None if the best ones are looked for."""
+        return len(self.model.bound.class_index) if self.top_k is None else None
+
     def group(self, row: Row) -> torch.Size:
         """Rows of one size share a batch."""
         return row.pixels.shape

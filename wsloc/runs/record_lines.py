@@ -131,5 +131,8 @@ _FIELDS: dict[str, dict[str, Check]] = {
         "mask_rle": _or_none(_object),
     },
     "detection": {**_BOX_FIELDS, "score": _score, "index": _index},
-    "failure": dict.fromkeys(("image_id", "file", "class_name", "stage", "reason"), _text),
+    "failure": {
+        **dict.fromkeys(("image_id", "file", "class_name", "stage", "reason"), _text),
+        "rank": _or_none(_rank),
+    },
 }

@@ -70,6 +70,10 @@ class StoredMaps:
         """As that run said."""
         return [(name, note) for name, note in read_run_manifest(self.run).get("without_substitute", ())]
 
+    def ranked_classes(self) -> int | None:
+        """As that run said."""
+        return read_run_manifest(self.run).get("ranked_classes")
+
     def group(self, _image: ReadImage) -> None:
         """Images are looked up one by one."""
 
