@@ -115,10 +115,8 @@ def colors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "wrong.txt").write_text("green\nblue\nred\n")
     (tmp_path / "letters.txt").write_text("r\ng\nb\n")
     (tmp_path / "map.yaml").write_text("red: [r]\ngreen: [g]\nblue: [b]\n")
-    network = (
-        "--arch color_ranks_net:Colors --input-size 32 --mean 0 0 0 --std 1 1 1 --method cam"
-    )
-    return ["--dataset", "folder", "--root", "photos", *network.split(), "--segmenter", "threshold", "--working-size", "48"]
+    flags = "--dataset folder --root photos --arch color_ranks_net:Colors --input-size 32 --mean 0 0 0 --std 1 1 1"
+    return [*flags.split(), "--method", "cam", "--segmenter", "threshold", "--working-size", "48"]
 
 
 @pytest.mark.parametrize(
