@@ -132,7 +132,7 @@ def build_run_report(
         labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
-        weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute", ())),
+        weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute") or ()),
         items=items,
         chosen=choose(items, max_items, pictured),
         glance=() if ranks is None else (ranks.sentence,),
