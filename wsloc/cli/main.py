@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from wsloc.cli.flags import with_flags
+from wsloc.cli.flags import TRUST, flag_of, with_flags
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
 from wsloc.errors import UserError, did_you_mean
+from wsloc.plugins import trusting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +46,7 @@ def _help() -> str:
         "options": {
             "-h, --help": "show this help message and exit",
             "--version": "show the version and exit",
+            f"--{TRUST}": "with any verb: let files of settings name code to run (module:function)",
             "--completion SHELL": "print a script that lets bash or zsh complete verbs and flags",
         },
         "verbs": VERBS,
@@ -90,7 +92,10 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = module_of(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
+        trust = flag_of(TRUST)
+        with trusting(trust in arguments):
+            config = _read_config(verb, [word for word in arguments if word != trust])
+            status: int = module_of(verb).run(config, ["wsloc", verb, *arguments])
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
