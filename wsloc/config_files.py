@@ -15,6 +15,7 @@ import wsloc
 from wsloc.config import LocalizeConfig
 from wsloc.errors import UserError, did_you_mean, one_line
 from wsloc.files.reading import read_text
+from wsloc.plugins import named_by_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,6 +25,7 @@ KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
 OF_ONE_CALL = frozenset({"config", "preset", "out", "resume", "overwrite", "workers", "download", "report", "export"})
 """Settings that no file may contain and that do not distinguish two configurations."""
+_NAMES_OF_CODE = ("dataset", "arch", "method", "second_method", "views", "segmenter", "refiner")
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
 """What files of version 0.1.0 call settings, and what they are called now."""
 
@@ -146,9 +148,27 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
     named = {setting_of.get(key, key): value for key, value in stored.items()}
     given = {name: value for name, value in moved.items() if value is not None}
     try:
-        return make_config(LocalizeConfig, named | given)
+        return marked(make_config(LocalizeConfig, named | given), file)
     except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
+
+
+def marked(config: Config, file: Path) -> Config:
+    """The configuration that a file gave, in which it names no code unless files are trusted."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changed[field.name] = marked(value, file)
+        elif type(value) is str:
+            changed[field.name] = named_by_file(value, file)
+    return dataclasses.replace(config, **changed)
+
+
+def names_code(config: Any) -> bool:
+    """Whether settings name code of the user's own, so that a file of them must be trusted."""
+    values = flatten(config)
+    return any(":" in (values[name] or "") and not values[name].startswith("timm:") for name in _NAMES_OF_CODE)
 
 
 def settings_of_runs(folders: Sequence[Path], **moved: Path | None) -> list[LocalizeConfig]:
@@ -173,6 +193,6 @@ def _typed(group: type[Any], name: str, value: Any) -> Any:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Path):
+    if isinstance(value, Path | str):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
@@ -100,7 +100,7 @@ def conclude(begun: Begun) -> Finished:
     judged = judge_run(contents, begun.config.data, begun.dataset)
     summary = write_summary(judged, begun.dataset)
     discard_spool(run.folder.path)
-    finish(run, summary.counts)
+    finish(run, {"counts": summary.counts, "label_ranks": summary.ranks and asdict(summary.ranks)})
     # The manifest is whole by now.
     contents = replace(contents, manifest=read_run_manifest(run.folder.path))
     return Finished(begun.dataset, replace(judged, contents=contents), summary)

@@ -14,6 +14,43 @@ from wsloc.errors import UserError, did_you_mean, one_line
 T = TypeVar("T")
 PLUGIN = "package.module:function"
 """The form of a name that stands for a user's own entry."""
+_trusts_files = False
+
+
+class NamedByFile(str):
+    """A name that a file gave and nobody typed: it chooses among what is known, and imports nothing else.
+
+    Attributes:
+        file: that names it.
+    """
+
+    file: Path
+
+    def __new__(cls, name: str, file: Path) -> NamedByFile:
+        """The name."""
+        made = super().__new__(cls, name)
+        made.file = file
+        return made
+
+    def __getnewargs__(self) -> tuple[str, Path]:  # type: ignore[override]
+        """For pickle."""
+        return str(self), self.file
+
+
+def named_by_file(name: str, file: Path) -> str:
+    """A name from a file, marked as such unless files are trusted."""
+    return name if _trusts_files or ":" not in name else NamedByFile(name, file)
+
+
+@contextlib.contextmanager
+def trusting(trust: bool = True) -> Iterator[None]:
+    """Within it, files that are read may name code to run, if ``trust``."""
+    global _trusts_files
+    before, _trusts_files = _trusts_files, trust or _trusts_files
+    try:
+        yield
+    finally:
+        _trusts_files = before
 
 
 class Registry(MutableMapping[str, T]):
@@ -108,13 +145,18 @@ def import_named(reference: str, what: str, needs: str = "__call__") -> Any:
         needs: an attribute that it must have itself.
 
     Raises:
-        UserError: if the module cannot be imported, or has no such attribute.
+        UserError: if the module cannot be imported, or has no such attribute, or a file named it that is not trusted.
     """
     module_name, colon, attribute = reference.partition(":")
     if not (module_name and colon and attribute):
         raise UserError(f"The {what} {reference!r} must be given as {PLUGIN}.")
+    if isinstance(reference, NamedByFile):
+        raise UserError(
+            f"{reference.file} names code to run as the {what}, {reference}; if you know what it does, name it "
+            "yourself, or add `trust=True`."
+        )
     # A user's module is in the folder where the command is typed, which a script's path lacks.
-    if (here := str(Path.cwd())) not in sys.path:
+    if (here := str(Path.cwd())) not in sys.path and not module_name.startswith("wsloc."):
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)

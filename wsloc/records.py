@@ -266,6 +266,7 @@ class Failure:
         class_name: the class that was asked for; empty if none was known.
         stage: where it failed: ``read``, ``saliency``, ``refine``, ``cut`` or ``detect``.
         reason: one sentence.
+        rank: as in :class:`Localization`; None also where the network was not asked.
     """
 
     image_id: str
@@ -273,3 +274,4 @@ class Failure:
     class_name: str
     stage: str
     reason: str
+    rank: int | None = None

@@ -299,7 +299,7 @@ def test_a_file_alone_runs_no_code_of_the_users(voc: Path, capsys: pytest.Captur
     capsys.readouterr()
     localize = [*BASE, "--split", "val", "--checkpoint", "net/classifier.safetensors"]
     assert run_verb("localize", localize) == 2
-    assert "is of a network of your own; add --arch mynet:make, which lets its code run" in capsys.readouterr().err
+    assert "names code to run as the network, mynet:make; if you know what it does" in capsys.readouterr().err
     assert not (voc / "proof").exists()
     assert run_verb("localize", [*localize, *own, "--out", "boxes"]) == 1
     assert (voc / "boxes/failures.jsonl").read_text() == ""

@@ -19,6 +19,10 @@ BOX: dict[str, Any] = {
     "quality": 0.25, "area_fraction": 0.1, "method": "gradient", "segmenter": "grabcut", "fallback": None,
     "component": 0, "size_wh": [100, 50],
 }  # fmt: skip
+MASK = {"size": [8, 9], "counts": "X2"}
+"""Eight rows, nine columns."""
+SIZE = "size_wh is not a width and height of at most 100 million pixels"
+RLE = "mask_rle has no run lengths of a mask that an image can have"
 FAILURE = {
     "kind": "failure",
     "image_id": "b",
@@ -85,6 +89,8 @@ def test_an_empty_run(tmp_path: Path) -> None:
         ([{**BOX, "probability": float("nan")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
         ([{**BOX, "probability": None}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
         ([{**BOX, "quality": float("inf")}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
+        ([{**BOX, "quality": 1.5}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number from 0 to 1"),
+        ([{**BOX, "probability": -1e308}], [(1.0, 2.0, 30.5, 40.0)], "1 boxes have a score that is not a number"),
     ],
 )
 def test_what_is_fixed_is_said(tmp_path: Path, boxes: list[dict[str, Any]], kept: list[object], note: str) -> None:
@@ -102,6 +108,8 @@ def test_components_of_an_item_are_no_repetition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (lambda run: (run / "localizations.jsonl").write_text("[" * 10**5), "line 1 is not a record"),
+        (lambda run: (run / "manifest.json").write_text("[" * 10**5), "is not a run folder"),
         (lambda run: (run / "manifest.json").unlink(), "is not a run folder"),
         (lambda run: (run / "manifest.json").write_text('{"schema_version": 7}'), "schema 7, this one reads 1 and 2"),
         (lambda run: (run / "manifest.json").write_text("{}"), "schema None"),
@@ -120,12 +128,42 @@ def test_what_is_refused(tmp_path: Path, change: Any, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("kind", ["detector"], "kind is not text"),
+        ("commit", "\ud800", "commit is not text"),
+        ("complete", "no", "complete is neither true nor false"),
+        ("images", -1, "images is not a whole number of at least 0"),
+        ("ranked_classes", 10**400, "ranked_classes is not a whole number of at least 0"),
+        ("command", "wsloc localize", "command is not a list of texts"),
+        ("command", [1], "command is not a list of texts"),
+        ("without_substitute", [["dog"]], "without_substitute is not a list of pairs of texts"),
+        ("without_substitute", ["ab"], "without_substitute is not a list of pairs of texts"),
+        ("timing", [3], "timing is not a JSON object"),
+        ("timing", {"wall_seconds": float("nan")}, "timing wall_seconds is not a number of seconds"),
+        ("timing", {"images": "3"}, "timing images is not a whole number of at least 0"),
+        ("learning_seconds", 10**400, "learning_seconds is not a number of seconds"),
+        ("detector", "x", "detector is not a JSON object"),
+        ("versions", {"torch": 2}, "versions is not texts by name"),
+    ],
+)
+def test_a_field_of_a_bad_manifest_is_named(tmp_path: Path, field: str, value: object, fault: str) -> None:
+    run = _write(tmp_path / "run", [BOX], [], **{field: value})
+    with pytest.raises(UserError) as error:
+        read_run(run)
+    assert str(error.value) == f"{run / 'manifest.json'} is damaged: {fault}; run it again."
+
+
+@pytest.mark.parametrize(
     "record",
     [
-        Localization("a", "é.jpg", "dog", (0, 1, 2.5, 3), 0.5, 0.25, 0.1, "cam", "grabcut", "seeds", 1, (9, 8), 2, {}),
+        Localization(
+            "a", "é.jpg", "dog", (0, 1, 2.5, 3), 0.5, 0.25, 0.1, "cam", "grabcut", "seeds", 1, (9, 8), 2, MASK
+        ),
         Localization("a", "a.jpg", "dog", (0, 1, 2.5, 3), 0.5, 0.25, 0.1, "cam", "grabcut", None, 0, (9, 8)),
         Detection("a", "a.jpg", "dog", (0, 1, 2.5, 3), 0.75, 0.1, "detector", 3, (9, 8), 1),
         Failure("a", "a.jpg", "", "read", "it is no image"),
+        Failure("a", "caf\udce9.jpg", "dog", "cut", "the map is zero", 17),
     ],
 )
 def test_every_record_is_read_back_as_it_was_written(record: BoxRecord | Failure) -> None:
@@ -147,12 +185,24 @@ def test_every_record_is_read_back_as_it_was_written(record: BoxRecord | Failure
         ({"box_xyxy": [0, 0, 1e12, 9]}, "box_xyxy is not a box"),
         ({"probability": "high"}, "probability is not a number"),
         ({"quality": True}, "quality is not a number"),
-        ({"area_fraction": float("nan")}, "area_fraction is not a finite number"),
-        ({"size_wh": [100]}, "size_wh is not a width and height"),
-        ({"size_wh": [100, 0]}, "size_wh is not a width and height"),
+        ({"area_fraction": float("nan")}, "area_fraction is not a number from 0 to 1"),
+        ({"area_fraction": 1.5}, "area_fraction is not a number from 0 to 1"),
+        *[
+            ({"size_wh": size}, SIZE)
+            for size in ([100], [100, 0], [100, 10**30], [10**5, 10**4], [1.5, 2], [True, 2], "ab")
+        ],
         ({"component": -1}, "component is not a whole number of at least 0"),
         ({"rank": 0}, "rank is not a whole number of at least 1"),
-        ({"mask_rle": "5"}, "mask_rle is not a JSON object"),
+        *[
+            ({name: 10**30}, f"{name} is not a whole number of at least {low}")
+            for name, low in (("component", 0), ("rank", 1))
+        ],
+        *[({"file": text}, "file is not text") for text in ("a\ud800.jpg", "a\0.jpg", ["a.jpg"], {}, None)],
+        *[
+            ({"mask_rle": mask}, RLE)
+            for mask in ("5", {}, [], {**MASK, "size": [10**8, 10**8]}, {**MASK, "counts": [72]})
+        ],
+        ({"mask_rle": {**MASK, "size": [9, 8]}}, "mask_rle has another aspect ratio than size_wh"),
     ],
 )
 def test_the_line_of_a_bad_record_is_named(tmp_path: Path, change: dict[str, Any], what: str) -> None:

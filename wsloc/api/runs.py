@@ -23,6 +23,7 @@ from wsloc.exporters.formats import Export
 from wsloc.exporters.source import source_of_run
 from wsloc.judging.judged_run import judge_run
 from wsloc.main_job import run_main_job
+from wsloc.plugins import trusting
 from wsloc.progress import Progress, silent
 from wsloc.records import Box, BoxRecord, Detection, Failure, GroundTruth
 from wsloc.reporting.writing import MAX_ITEMS, page_of_run, page_of_runs, write_page
@@ -70,7 +71,11 @@ def run(config: LocalizeConfig, classifier: Classifier | None = None, progress: 
 
 
 def evaluate(
-    boxes: PathLike | Iterable[Box], truth: Mapping[str, GroundTruth] | None = None, progress: Progress = silent
+    boxes: PathLike | Iterable[Box],
+    truth: Mapping[str, GroundTruth] | None = None,
+    progress: Progress = silent,
+    *,
+    trust: bool = False,
 ) -> Evaluation | None:
     """How often boxes are right, next to the center box and the full image, with bootstrap intervals.
 
@@ -78,6 +83,7 @@ def evaluate(
         boxes: a run folder; or boxes, as the result of :func:`wsloc.localize` holds them.
         truth: the true boxes of their images by image id, for boxes that are not a run.
         progress: counts the metrics.
+        trust: whether the settings of the run may name code to run, such as a data set of your own.
 
     Returns:
         None if there is no ground truth.
@@ -92,7 +98,8 @@ def evaluate(
         counted = not any(isinstance(record, Detection) for record in records)
         return evaluate_boxes(records, truth, progress=progress, counted=counted)
     folder = Path(boxes)
-    settings = settings_of_run(folder).data
+    with trusting(trust):
+        settings = settings_of_run(folder).data
     judged = judge_run(read_run(folder), settings, open_dataset(replace(settings, download=False)))
     return None if judged.judged is None else summarize(judged.judged, progress)
 
@@ -103,6 +110,7 @@ def export(
     out: PathLike | None = None,
     *,
     overwrite: bool = False,
+    trust: bool = False,
     progress: Progress = silent,
     **settings: Any,
 ) -> Export:
@@ -113,6 +121,7 @@ def export(
         format: ``coco``, ``voc``, ``yolo``, ``imagefolder``, ``label-studio`` or ``cvat``.
         out: folder to write; None for ``exports/FORMAT`` of the run folder.
         overwrite: whether to replace an export that is there.
+        trust: as in :func:`evaluate`.
         progress: shows the progress over the images.
         settings: of :class:`~wsloc.exporters.export_settings.SelectionSettings` and
             :class:`~wsloc.exporters.export_settings.LayoutSettings` by their names, such as ``min_score=0.5``.
@@ -126,9 +135,11 @@ def export(
         known = ", ".join(sorted(selection | layout))
         raise UserError(f"There is no setting {unknown[0]!r} of an export; there are {known}.")
     folder = Path(run)
+    with trusting(trust):
+        source = source_of_run(folder)
     return export_run(
         folder,
-        source_of_run(folder),
+        source,
         format,
         None if out is None else Path(out),
         SelectionSettings(**{name: value for name, value in settings.items() if name in selection}),
@@ -143,6 +154,7 @@ def report(
     out: PathLike | None = None,
     *,
     gallery: int = MAX_ITEMS,
+    trust: bool = False,
     progress: Progress = silent,
 ) -> Path:
     """Write a page about a run; about several, their differences to the first.
@@ -151,6 +163,7 @@ def report(
         runs: run folders; they may be unfinished.
         out: page to write; None for ``report.html`` in the folder of the (first) run.
         gallery: maximum number of items with pictures.
+        trust: as in :func:`evaluate`.
         progress: shows the progress over metrics and pictures.
 
     Returns:
@@ -161,7 +174,8 @@ def report(
     """
     folders = [Path(runs)] if isinstance(runs, str | os.PathLike) else [Path(run) for run in runs]
     contents = [read_run(folder) for folder in folders]
-    configs = settings_of_runs(folders)
+    with trusting(trust):
+        configs = settings_of_runs(folders)
     page = Path(out) if out is not None else folders[0] / "report.html"
     if len(contents) > 1:
         written = page_of_runs(contents, configs, gallery, progress)

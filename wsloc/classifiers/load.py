@@ -20,6 +20,7 @@ from wsloc.classifiers.targets import UnitActivity
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError, listed, one_line
 from wsloc.files.reading import read_lines
+from wsloc.plugins import named_by_file
 
 _MAX_KEYS_NAMED = 3
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -65,11 +66,9 @@ def build_from_checkpoint(path: Path, allowed_arch: str = "") -> Classifier:
         UserError: if it is not such a file, or its weights do not fit its network.
     """
     state, info = load_checkpoint(path)
-    if ":" in info.arch and not info.arch.startswith("timm:") and info.arch != allowed_arch:
-        raise UserError(
-            f"The checkpoint {path} is of a network of your own; add `arch={info.arch!r}`, which lets its code run."
-        )
-    built = build_architecture(info.arch, pretrained=False, num_outputs=None)
+    # What the user named may run.
+    arch = allowed_arch if info.arch == allowed_arch else named_by_file(info.arch, path)
+    built = build_architecture(arch, pretrained=False, num_outputs=None)
     name = head_name(built.network, info.arch)
     remove_head(built.network, name)
     weight = state.get(f"{name}.weight", torch.zeros(0))

@@ -12,6 +12,8 @@ from typing import Any
 from wsloc.cli.verbs import VERBS, config_of
 from wsloc.config_files import KEY_OF_SETTING
 
+TRUST = "trust"
+"""The flag that lets files name code to run."""
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
@@ -35,8 +37,8 @@ def _flag(match: re.Match[str]) -> str:
 
 @functools.cache
 def _settings() -> frozenset[str]:
-    """The names of all settings of all verbs."""
-    return frozenset(field.name for verb in VERBS for field in fields(config_of(verb)))
+    """The names of all settings of all verbs, and of the flag that each of them takes."""
+    return frozenset({TRUST, *(field.name for verb in VERBS for field in fields(config_of(verb)))})
 
 
 def fields(config: Any) -> Iterator[dataclasses.Field[Any]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsloc.cli.bars import bar, kept_bar
-from wsloc.cli.flags import with_flags
+from wsloc.cli.flags import TRUST, flag_of, with_flags
 from wsloc.cli.options import parse_localize as read_config
 from wsloc.cli.outputs import begun, print_next
 from wsloc.cli.report import print_report
 from wsloc.config import LocalizeConfig
+from wsloc.config_files import names_code
 
 if TYPE_CHECKING:
     from wsloc.main_job import Begun
@@ -77,7 +78,7 @@ def _next_commands(folder: Path, whole: LocalizeConfig, command: Sequence[str]) 
     quoted = shlex.quote(str(folder))
     config = shlex.quote(str(folder / "config.yaml"))
     report = ("an HTML page", f"wsloc report {quoted}")
-    again = f"--config {config}"
+    again = f"--config {config}" + (f" {flag_of(TRUST)}" if names_code(whole) else "")
     if whole.refinement.refiner is not None and not whole.refinement.fitted:
         again += f" --refiner {shlex.quote(str(folder / 'refiner.safetensors'))}"
     look = ("pictures of 20 images", f"wsloc localize {again} --limit 20 --overlays 20")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from wsloc.cli.notes import counted_notes
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
 from wsloc.errors import UserError, did_you_mean
+from wsloc.plugins import trusting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +46,7 @@ def _help() -> str:
         "options": {
             "-h, --help": "show this help message and exit",
             "--version": "show the version and exit",
+            "--trust": "with any verb: let files of settings name code to run (module:function)",
             "--completion SHELL": "print a script that lets bash or zsh complete verbs and flags",
         },
         "verbs": VERBS,
@@ -82,6 +84,8 @@ def _read_config(verb: str, arguments: Sequence[str]) -> Any:
 
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
+    from wsloc.cli.flags import TRUST, flag_of, with_flags
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name can contain bytes that no terminal can show.
@@ -90,12 +94,12 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        config = _read_config(verb, arguments)
-        with counted_notes():
-            status: int = module_of(verb).run(config, ["wsloc", verb, *arguments])
+        trust = flag_of(TRUST)
+        with trusting(trust in arguments):
+            config = _read_config(verb, [word for word in arguments if word != trust])
+            with counted_notes():
+                status: int = module_of(verb).run(config, ["wsloc", verb, *arguments])
     except UserError as error:
-        from wsloc.cli.flags import with_flags
-
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

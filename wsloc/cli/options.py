@@ -14,7 +14,7 @@ from typing import get_args
 from wsloc.cli.flags import flag_of
 from wsloc.cli.parse import parse
 from wsloc.config import LocalizeConfig, MapKind
-from wsloc.config_files import OF_ONE_CALL, flatten, read_yaml, settings_of_run, shipped_config
+from wsloc.config_files import OF_ONE_CALL, flatten, marked, read_yaml, settings_of_run, shipped_config
 from wsloc.errors import UserError, did_you_mean
 from wsloc.registries import DATASETS
 
@@ -105,7 +105,7 @@ def _layer(path: Path, default: LocalizeConfig) -> LocalizeConfig:
             raise UserError(f"{path}: unknown setting {key!r}; {hint}")
     arguments = [word for key, value in settings.items() for word in _as_flags(path, key, value)]
     try:
-        return parse(LocalizeConfig, "localize", arguments, default)
+        return marked(parse(LocalizeConfig, "localize", arguments, default), path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

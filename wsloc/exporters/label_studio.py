@@ -29,7 +29,7 @@ def write_label_studio(folder: Path, images: Iterable[ExportImage], context: Wri
         for task_id, image in enumerate(images, start=1):
             file.write((",\n" if task_id > 1 else "\n") + json.dumps(_task(task_id, image, context)))
         file.write("\n]\n")
-    (folder / INTERFACE).write_text(_interface(context.class_names), encoding="utf-8")
+    (folder / INTERFACE).write_bytes(_interface(context.class_names).encode(errors="backslashreplace"))
     return ()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wsloc import boxes
 from wsloc.records import SCORES, BoxRecord, Failure, with_scores
-from wsloc.runs.read_run import finite_score
+from wsloc.runs.read_run import sound_score
 
 TWICE = "occurs twice"
 NOT_FINITE = "not finite"
@@ -104,10 +104,6 @@ def _fixed(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
             return record, EMPTY, ()
         record, fixed = replace(record, box_xyxy=(x0, y0, x1, y1)), (CUT_OFF,)
     if not all(0 <= record.score_by(name) <= 1 for name in SCORES):
-        record = with_scores(record, _fraction)
+        record = with_scores(record, sound_score)
         fixed = (*fixed, SCORE_FIXED)
     return record, "", fixed
-
-
-def _fraction(score: float) -> float:
-    return min(max(finite_score(score), 0.0), 1.0)

@@ -7,7 +7,8 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from wsloc.files.atomic import sync_folder
 
 _INDEX = "index.jsonl"
 _OPEN_ARCHIVES = 32
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What zipfile raises for damaged bytes; the last, among them a recursion too deep, for what we never write."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """A fixed time, so that equal entries make equal archives."""
 
@@ -97,8 +100,8 @@ class ArchiveWriter:
 class ArchiveReader:
     """The entries of all archives of a folder, by their fields; safe to be used from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the indexes.
+    def __init__(self, folder: Path, texts: Sequence[str] = ()) -> None:
+        """Read the indexes; ``texts`` are fields that every entry has.
 
         Raises:
             UserError: if an archive is damaged.
@@ -108,6 +111,7 @@ class ArchiveReader:
         self.rows: list[dict[str, Any]] = []
         """The fields of each entry, ``entry`` among them, in the order in which they were written."""
         self._archive_of: dict[str, Path] = {}
+        names = ("entry", *texts)
         for path in archives(folder):
             try:
                 with zipfile.ZipFile(path) as archive:
@@ -115,7 +119,9 @@ class ArchiveReader:
                 # Names may hold what splitlines() takes for the end of a line. Parsed together, rows share their keys.
                 lines = filter(None, index.decode(errors="surrogateescape").split("\n"))
                 rows = json.loads(f"[{','.join(lines)}]")
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                if not all(isinstance(row, dict) and all(type(row.get(name)) is str for name in names) for row in rows):
+                    raise ValueError(f"its index lacks {', '.join(names)}")
+            except (OSError, ValueError, KeyError, *_DAMAGE) as error:
                 raise UserError(f"{path} is damaged ({error}); run it again.") from error
             self.rows += rows
             self._archive_of |= {row["entry"]: path for row in rows}
@@ -131,7 +137,7 @@ class ArchiveReader:
         """
         try:
             return self._opened(self._archive_of[entry]).read(entry)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, *_DAMAGE) as error:
             raise ItemError(f"{entry} is damaged: {error}") from error
 
 

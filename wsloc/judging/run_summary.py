@@ -15,6 +15,7 @@ from wsloc.evaluation.summary import summarize
 from wsloc.evaluation.table import format_evaluation
 from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, write_metrics
+from wsloc.judging.label_ranks import LabelRanks, label_ranks
 from wsloc.progress import Progress, silent
 from wsloc.records import Failure
 from wsloc.runs.read_run import RunContents
@@ -24,10 +25,18 @@ _MAX_PROBLEMS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The counts of :func:`count_records`, the metrics (None without ground truth), and a text for a terminal."""
+    """A run in short.
+
+    Attributes:
+        counts: those of :func:`count_records`.
+        evaluation: its metrics; None without ground truth.
+        ranks: of its labels; None if it has none to compare.
+        text: for a terminal.
+    """
 
     counts: dict[str, int]
     evaluation: Evaluation | None
+    ranks: LabelRanks | None
     text: str
 
 
@@ -46,7 +55,7 @@ def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent)
     evaluation = None if run.judged is None else summarize(run.judged, progress)
     if evaluation is not None:
         headline = format_evaluation(evaluation)
-    counts = count_records(dataset, run)
+    counts, ranks = count_records(dataset, run), label_ranks(run.contents)
     lines = [
         f"{counted(counts['images'], 'image')}, {counted(counts['items'], 'item')}: {counted(counts['boxes'], 'box')}, "
         f"{counts['fallbacks']} of them fallbacks, {counted(counts['failures'], 'failure')}"
@@ -54,13 +63,15 @@ def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent)
     lines += [f"  {count} x {reason}" for reason, count in frequent_reasons(run.contents)]
     if counts["failures"]:
         lines.append(f"  listed in {run.contents.path / 'failures.jsonl'}")
+    if ranks is not None:
+        lines += [ranks.sentence, *([ranks.warning] if ranks.doubtful else [])]
     lines += run.contents.notes
     if truth is not None:
         lines += _problem_lines(truth)
     if weak := run.contents.manifest.get("without_substitute"):
         lines.append("Classes without a true substitute among the network's outputs:")
         lines += [f"  {name}: {note}" for name, note in weak]
-    return RunSummary(counts, evaluation, headline + "\n\n" + "\n".join(lines))
+    return RunSummary(counts, evaluation, ranks, headline + "\n\n" + "\n".join(lines))
 
 
 def write_summary(

@@ -188,7 +188,7 @@ def cut_maps(
 
     def join(image: ImageMaps, answers: Sequence[ItemResult | Failed]) -> ImageResult:
         items = (
-            failed_item(answer, name) if isinstance(answer, Failed) else answer
+            failed_item(answer, name, image.ranks.get(name)) if isinstance(answer, Failed) else answer
             for name, answer in zip(image.read.class_names, answers, strict=False)
         )
         return ImageResult(image.read.image, tuple(items))
@@ -203,7 +203,8 @@ def failed_image(failed: Failed) -> ImageResult:
     return ImageResult(failed.image, items)
 
 
-def failed_item(failed: Failed, class_name: str) -> ItemResult:
-    """The record of a failure."""
+def failed_item(failed: Failed, class_name: str, rank: int | None = None) -> ItemResult:
+    """The record of a failure; ``rank`` is that of the class, where the network was asked."""
     image: ImageRecord = failed.image
-    return ItemResult(class_name, failure=Failure(image.image_id, image.file, class_name, failed.stage, failed.reason))
+    failure = Failure(image.image_id, image.file, class_name, failed.stage, failed.reason, rank)
+    return ItemResult(class_name, failure=failure)

@@ -45,6 +45,9 @@ class MapSource(Protocol):
     def changes(self) -> dict[str, Any]:
         """Settings that could not be kept, as they were used in the end, for manifests."""
 
+    def ranked_classes(self) -> int | None:
+        """Among how many classes the network ranks the labels of an image; None if it was not asked for labels."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Localizer:

@@ -118,6 +118,10 @@ class MapStage:
         """Settings that the memory of the device did not allow, as they were used in the end, for manifests."""
         return {"batch_size": self._fitting_sizes[-1]} if self._fitting_sizes else {}
 
+    def ranked_classes(self) -> int | None:
+        """How many classes have an output; None if the best ones are looked for."""
+        return len(self.model.bound.class_index) if self.top_k is None else None
+
     def group(self, row: Row) -> torch.Size:
         """Rows of one size share a batch."""
         return row.pixels.shape

@@ -18,6 +18,7 @@ from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Sc
 from wsloc.evaluation.table import format_points
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
+from wsloc.judging.label_ranks import LabelRanks, label_ranks
 from wsloc.judging.run_summary import FailureGroup, group_failures, orientation_notes
 from wsloc.progress import Progress, silent
 from wsloc.records import Pair
@@ -56,7 +57,7 @@ class RunReport:
         weak_classes: classes without a true substitute among the network's outputs.
         items: all of them that can be shown.
         chosen: those that are.
-        glance: sentences on where it works and where it fails.
+        glance: sentences on where it works and where it fails, and on what the network makes of the labels.
         kinds: what became of the items; empty without ground truth, like the charts.
         pictures: of the chosen items, filled in later.
     """
@@ -108,12 +109,12 @@ def build_run_report(
         evaluation, precision = saved_metrics(contents.path)
     elif evaluation is None:
         evaluation = summarize(run.judged, progress)
-    items = gallery_items(run)
+    items, ranks = gallery_items(run), label_ranks(contents)
     report = RunReport(
         name=contents.name,
         subtitle=subtitle(contents, config),
         complete=contents.complete,
-        banners=tuple(_banners(run, evaluation)),
+        banners=tuple(_banners(run, evaluation, ranks)),
         notes=(*contents.notes, *orientation_notes(run.truth)),
         counts={
             "images": len(contents.image_ids()),
@@ -131,9 +132,10 @@ def build_run_report(
         labeled=config is not None and config.data.targets == "labels" and config.data.class_name is None,
         failures=group_failures(contents.failures),
         problems=() if run.truth is None else run.truth.problems,
-        weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute", ())),
+        weak_classes=tuple(SummaryRow(name, note) for name, note in contents.manifest.get("without_substitute") or ()),
         items=items,
         chosen=choose(items, max_items, pictured),
+        glance=() if ranks is None else (ranks.sentence,),
     )
     return _with_judgment(report, run, None if config is None else classes_asked(config.data), progress)
 
@@ -150,7 +152,7 @@ def _with_judgment(report: RunReport, run: JudgedRun, asked: tuple[str, ...] | N
     return replace(
         report,
         average_precision=average_precision(judged_truth, found, "quality", asked, progress),
-        glance=tuple(_at_a_glance(run.judged, report.evaluation, kinds, true)),
+        glance=(*_at_a_glance(run.judged, report.evaluation, kinds, true), *report.glance),
         kinds=kinds,
         charts=run_charts(run.judged, true, judge_boxes(truth, found, asked), found),
     )
@@ -177,7 +179,7 @@ def precision_note(report: RunReport) -> str:
     return "Percent; boxes sorted by quality." + note
 
 
-def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
+def _banners(run: JudgedRun, evaluation: Evaluation | None, ranks: LabelRanks | None) -> list[str]:
     contents = run.contents
     banners = []
     if not contents.localizations and not contents.failures:
@@ -191,6 +193,8 @@ def _banners(run: JudgedRun, evaluation: Evaluation | None) -> list[str]:
         )
     if run.judged is None and run.headless:
         banners.append(run.headless + (" The metrics shown are those of the run folder." if evaluation else ""))
+    if ranks is not None and ranks.doubtful:
+        banners.append(f"{ranks.sentence} {ranks.warning}")
     return banners
 
 

@@ -44,7 +44,7 @@ def run_rows(contents: RunContents, config: LocalizeConfig | None) -> tuple[Summ
         SummaryRow("Duration", _duration_line(timing)),
         SummaryRow("Maps and learning", _learning_line(manifest)),
         SummaryRow("Commit", str(manifest.get("commit") or ""), code=True),
-        SummaryRow("Command", shlex.join(map(str, manifest.get("command", ()))), code=True),
+        SummaryRow("Command", shlex.join(map(str, manifest.get("command") or ())), code=True),
     ]
     return tuple(row for row in rows if row.text)
 

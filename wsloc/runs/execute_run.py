@@ -95,6 +95,7 @@ def open_run(
         "platform": sys.platform,
         "images": len(dataset.images),
         "without_substitute": localizer.maps.without_substitute(),
+        "ranked_classes": localizer.maps.ranked_classes(),
         # What an export needs of the data set, so that it need not be opened for that.
         "data": {
             "root": str(dataset.root.absolute()),
@@ -195,9 +196,9 @@ class _PartFiles:
         add_pictures(self._pictures, result, chosen)
 
 
-def finish(run: Run, counts: Mapping[str, int]) -> None:
-    """Declare the run complete, with its counts in the manifest."""
-    run.folder.finish({**run.manifest, "counts": dict(counts)})
+def finish(run: Run, found: Mapping[str, Any]) -> None:
+    """Declare the run complete, with what was found in the manifest."""
+    run.folder.finish({**run.manifest, **found})
 
 
 def _without_traces(result: ImageResult) -> ImageResult:

@@ -22,13 +22,16 @@ from wsloc.errors import UserError, one_line
 from wsloc.pipeline.features import require_whole_view, watched_features
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
+from wsloc.plugins import named_by_file
 from wsloc.registries import REFINERS, VIEWS
+from wsloc.runs import checks
+from wsloc.runs.checks import checked_fields
 
 FITTED = "refiner.safetensors"
 """File of a run that holds what its refiner learned."""
 _ABOUT = "about"
 """Entry of its metadata that says what it was learned from, as JSON."""
-_KEYS = ("refiner", "layers", "network", "network_sha256")
+_ABOUT_FIELDS = {**dict.fromkeys(("refiner", "network", "network_sha256"), checks.text), "layers": checks.texts}
 
 
 def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: int) -> Localizer:
@@ -87,7 +90,8 @@ def with_fitted(localizer: Localizer, path: Path) -> Localizer:
             f"{own['network']}; give the same network, or fit the refiner again."
         )
     fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-    return replace(localizer, refine=RefineStage(REFINERS[kept["refiner"]].load(path), fingerprint))
+    kind: RefinerKind = REFINERS[named_by_file(kept["refiner"], path)]
+    return replace(localizer, refine=RefineStage(kind.load(path), fingerprint))
 
 
 def _read_about(path: Path) -> dict[str, Any]:
@@ -104,9 +108,12 @@ def _read_about(path: Path) -> dict[str, Any]:
     about: Any = None
     with contextlib.suppress(ValueError):
         about = json.loads(kept or "")
-    if not isinstance(about, dict) or set(_KEYS) - about.keys():
-        raise UserError(f"{path} is not a fitted refiner; use the {FITTED} of a run with `refiner`.")
-    return about
+    try:
+        checked_fields(about if isinstance(about, dict) else {}, _ABOUT_FIELDS)
+    except ValueError as error:
+        raise UserError(f"{path} is not a fitted refiner; use the {FITTED} of a run with `refiner`.") from error
+    found: dict[str, Any] = about
+    return found
 
 
 def metadata_of(name: str, localizer: Localizer) -> dict[str, str]:

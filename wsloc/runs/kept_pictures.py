@@ -57,7 +57,7 @@ def read_pictures(run: Path) -> dict[Pair, dict[str, bytes]]:
     Raises:
         UserError: if an archive is damaged.
     """
-    reader = ArchiveReader(run / PICTURES)
+    reader = ArchiveReader(run / PICTURES, ("image_id", "class_name", "layer"))
     found: dict[Pair, dict[str, bytes]] = {}
     damaged = set()
     for row in reader.rows:

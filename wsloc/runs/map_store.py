@@ -95,7 +95,7 @@ class SavedMaps:
         if not folder.is_dir():
             raise UserError(f"There is no folder of maps {folder}; a run with `save_maps='float32'` has one.")
         self.folder = folder
-        self._archives = ArchiveReader(folder)
+        self._archives = ArchiveReader(folder, ("image_id", "class_name"))
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
         """What the archives say about each map, by image and class: ``probability`` and ``rank``."""
         for row in self._archives.rows:
@@ -165,7 +165,7 @@ def _map_of(content: bytes, name: str) -> NDArray[np.float32]:
 def _array_of(content: bytes, name: str) -> NDArray[Any]:
     try:
         values = np.load(io.BytesIO(content), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise ItemError(f"{name} is not a NumPy array: {error}") from error
     if not isinstance(values, np.ndarray):
         raise ItemError(f"{name} holds no map of two dimensions")

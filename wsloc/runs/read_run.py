@@ -11,8 +11,24 @@ from typing import Any
 
 from wsloc.errors import UserError
 from wsloc.records import SCORES, BoxRecord, Failure, Pair, with_scores
+from wsloc.runs import checks
+from wsloc.runs.checks import check, checked_fields, or_none
 from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, upgraded
 from wsloc.runs.run_folder import read_manifest
+
+_MANIFEST = {
+    **dict.fromkeys(("kind", "network", "device", "commit", "dataset_fingerprint"), or_none(checks.text)),
+    "complete": or_none(check(lambda value: isinstance(value, bool), "is neither true nor false")),
+    "images": or_none(checks.index),
+    "ranked_classes": or_none(checks.index),
+    "learning_seconds": or_none(checks.seconds),
+    "command": or_none(checks.texts),
+    "without_substitute": or_none(checks.text_pairs),
+    "timing": or_none(checks.object_of({"images": or_none(checks.index), "wall_seconds": or_none(checks.seconds)})),
+    "detector": or_none(checks.object_of({"arch": or_none(checks.text)})),
+    "versions": or_none(checks.text_by_name),
+}
+"""What a manifest may hold, where it has it; each kind of run has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,8 @@ class RunContents:
 def read_run(path: Path) -> RunContents:
     """Read a run folder, also an unfinished one.
 
-    A record that occurs twice counts once; a score that is not a number counts as 0, and a box with one is left out.
+    A record that occurs twice counts once; a score outside 0 to 1 counts as the nearest, one that is no number as 0;
+    and a box that holds such a number is left out.
 
     Raises:
         UserError: if the folder is not a run that this version reads, or a file of it is damaged.
@@ -70,23 +87,23 @@ def read_run(path: Path) -> RunContents:
         if not all(map(math.isfinite, record.box_xyxy)):
             no_box += 1
             continue
-        no_score += not all(math.isfinite(record.score_by(name)) for name in SCORES)
+        no_score += not all(0 <= record.score_by(name) <= 1 for name in SCORES)
         key = (record.image_id, record.class_name, record.index)
         twice += key in found
-        found.setdefault(key, with_scores(record, finite_score))
+        found.setdefault(key, with_scores(record, sound_score))
     counted = (
         (twice, "boxes occur twice; the first of each counts"),
         (no_box, "boxes hold numbers that are not finite, and count as not found"),
-        (no_score, "boxes have a score that is not a number, which counts as 0"),
+        (no_score, "boxes have a score that is not a number from 0 to 1; the nearest counts, or 0 if there is none"),
     )
     notes = tuple(f"{count} {what}." for count, what in counted if count)
     complete = bool(manifest.get("complete", False))
     return RunContents(path, manifest, tuple(found.values()), tuple(failed.values()), complete, notes)
 
 
-def finite_score(score: float) -> float:
-    """The score of a record; 0 if it is not a number."""
-    return score if math.isfinite(score) else 0.0
+def sound_score(score: float) -> float:
+    """The score of a record, cut off at 0 and 1; 0 if it is not a number."""
+    return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0
 
 
 def read_run_manifest(path: Path) -> dict[str, Any]:
@@ -103,6 +120,10 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
             f"{path} was written by another version of wsloc (schema {version}, this one reads 1 and "
             f"{SCHEMA_VERSION}); run it again, or read it with that version."
         )
+    try:
+        checked_fields(manifest, _MANIFEST)
+    except ValueError as error:
+        raise UserError(f"{path / 'manifest.json'} is damaged: {error}; run it again.") from error
     return manifest
 
 
@@ -144,7 +165,7 @@ class RunRecords:
             if self.manifest.get("schema_version") == 1:
                 fields = upgraded(fields, by_detector=self.manifest.get("kind") is not None)
             return from_fields(fields)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{file} is damaged: line {number} is not a record ({error}); run it again.") from error
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from wsloc.records import BoxRecord, Detection, Failure, Localization
+from wsloc.runs import checks
+from wsloc.runs.checks import Check, checked_fields
 
 SCHEMA_VERSION = 2
 Fields = Mapping[str, Any]
-Check = Callable[[object], Any]
-_MAX_COORDINATE = 1e9
-"""Pixels; no image is that large."""
 
 
 def to_line(record: BoxRecord | Failure) -> str:
@@ -38,12 +37,9 @@ def from_fields(fields: Fields) -> BoxRecord | Failure:
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise ValueError(f"its kind is {kind!r}")
-    values = {}
-    for name, check in _FIELDS[kind].items():
-        try:
-            values[name] = check(fields.get(name))
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{name} {error}" if name in fields else f"{name} is missing") from error
+    values = checked_fields(fields, _FIELDS[kind])
+    if (mask_rle := values.get("mask_rle")) is not None and not checks.fills(mask_rle, values["size_wh"]):
+        raise ValueError("mask_rle has another aspect ratio than size_wh")
     record: BoxRecord | Failure = _CLASSES[kind](**values)
     return record
 
@@ -66,70 +62,32 @@ def upgraded(fields: Fields, *, by_detector: bool) -> Fields:
     return {"kind": "localization", **{renamed.get(name, name): value for name, value in fields.items()}}
 
 
-def _check(holds: Callable[[Any], bool], fault: str, made: Callable[[Any], Any] = lambda value: value) -> Check:
-    """What a field must hold, what is wrong where it does not, and what the value becomes."""
-
-    def check(value: object) -> Any:
-        if not holds(value):
-            raise ValueError(fault)
-        return made(value)
-
-    return check
-
-
-def _or_none(check: Check, none: Any = None) -> Check:
-    return lambda value: none if value is None else check(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value: object, minimum: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
-
-
-def _is_box(value: object) -> bool:
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
-        return False
-    return all(abs(corner) <= _MAX_COORDINATE or not math.isfinite(corner) for corner in value)
-
-
-_text = _check(lambda value: isinstance(value, str), "is not text")
-_number = _check(_is_number, "is not a number", float)
-_fraction = _check(lambda value: _is_number(value) and math.isfinite(value), "is not a finite number", float)
-_score = _or_none(_number, math.nan)
-_index = _check(lambda value: _is_whole(value, 0), "is not a whole number of at least 0")
-_rank = _check(lambda value: _is_whole(value, 1), "is not a whole number of at least 1")
-_object = _check(lambda value: isinstance(value, dict), "is not a JSON object")
-_box = _check(_is_box, "is not a box", lambda value: tuple(map(float, value)))
-_size = _check(
-    lambda value: isinstance(value, list) and len(value) == 2 and all(_is_whole(side, 1) for side in value),
-    "is not a width and height",
-    tuple,
-)
 _CLASSES: dict[str, type[Any]] = {"localization": Localization, "detection": Detection, "failure": Failure}
 _KIND_OF = {record: kind for kind, record in _CLASSES.items()}
+_SCORE = checks.or_none(checks.number, math.nan)
 _BOX_FIELDS: dict[str, Check] = {
-    "image_id": _text,
-    "file": _text,
-    "class_name": _text,
-    "box_xyxy": _box,
-    "area_fraction": _fraction,
-    "method": _text,
-    "size_wh": _size,
-    "rank": _or_none(_rank),
+    "image_id": checks.text,
+    "file": checks.text,
+    "class_name": checks.text,
+    "box_xyxy": checks.box,
+    "area_fraction": checks.fraction,
+    "method": checks.text,
+    "size_wh": checks.size,
+    "rank": checks.or_none(checks.rank),
 }
 _FIELDS: dict[str, dict[str, Check]] = {
     "localization": {
         **_BOX_FIELDS,
-        "probability": _score,
-        "quality": _score,
-        "segmenter": _text,
-        "fallback": _or_none(_text),
-        "component": _index,
-        "mask_rle": _or_none(_object),
+        "probability": _SCORE,
+        "quality": _SCORE,
+        "segmenter": checks.text,
+        "fallback": checks.or_none(checks.text),
+        "component": checks.index,
+        "mask_rle": checks.or_none(checks.mask),
     },
-    "detection": {**_BOX_FIELDS, "score": _score, "index": _index},
-    "failure": dict.fromkeys(("image_id", "file", "class_name", "stage", "reason"), _text),
+    "detection": {**_BOX_FIELDS, "score": _SCORE, "index": checks.index},
+    "failure": {
+        **dict.fromkeys(("image_id", "file", "class_name", "stage", "reason"), checks.text),
+        "rank": checks.or_none(checks.rank),
+    },
 }

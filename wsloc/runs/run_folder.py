@@ -103,7 +103,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a run folder; None if there is none that can be read."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) else None
 

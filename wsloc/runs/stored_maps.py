@@ -16,8 +16,12 @@ from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.read_stage import ReadImage, ReadStage
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
+from wsloc.runs import checks
+from wsloc.runs.checks import checked_fields
 from wsloc.runs.map_store import FEATURES, MAPS, SavedMaps, read_features
 from wsloc.runs.read_run import read_run, read_run_manifest
+
+_TOLD = {"probability": checks.number, "rank": checks.or_none(checks.rank)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class StoredMaps:
     @cached_property
     def features(self) -> ArchiveReader:
         """Likewise."""
-        return ArchiveReader(self.run / FEATURES)
+        return ArchiveReader(self.run / FEATURES, ("image_id", "layer"))
 
     def compute(self, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
         """The maps of images, in order."""
@@ -68,7 +72,11 @@ class StoredMaps:
 
     def without_substitute(self) -> list[tuple[str, str]]:
         """As that run said."""
-        return [(name, note) for name, note in read_run_manifest(self.run).get("without_substitute", ())]
+        return [(name, note) for name, note in read_run_manifest(self.run).get("without_substitute") or ()]
+
+    def ranked_classes(self) -> int | None:
+        """As that run said."""
+        return read_run_manifest(self.run).get("ranked_classes")
 
     def changes(self) -> dict[str, Any]:
         """None: no network runs."""
@@ -90,11 +98,12 @@ class StoredMaps:
         try:
             found = {name: self.saved.read(image_id, name) for name in names}
             features = {layer: read_features(self.features, image_id, layer) for layer in self.layers if names}
-        except ItemError as error:
+            told = {name: checked_fields(rows[name], _TOLD) for name in names}
+        except (ItemError, ValueError) as error:
             return Failed(image.image, self.name, str(error))
         maps = {name: values for name, values in found.items() if values is not None}
-        probabilities = {name: float(rows[name]["probability"]) for name in maps}
-        ranks = {name: rows[name]["rank"] for name in maps}
+        probabilities = {name: told[name]["probability"] for name in maps}
+        ranks = {name: told[name]["rank"] for name in maps}
         return ImageMaps(image, maps, probabilities, ranks, features)
 
 
