@@ -13,8 +13,11 @@ Only the formats named here are opened: Pillow knows others, some of which run p
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +60,7 @@ FORMATS = tuple(filter(_is_built_in, _SUFFIXES))
 """Names that Pillow gives the formats that are read."""
 IMAGE_SUFFIXES = frozenset(suffix for name in FORMATS for suffix in _SUFFIXES[name])
 _EXIF_ORIENTATION = 274
+_reading = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +157,28 @@ def _stored_wh(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
-def open_image(path: Path | bytes) -> Image.Image:
-    """An image file, or its bytes, as Pillow has it, to be closed; its pixels are not decoded yet.
+@contextlib.contextmanager
+def open_image(source: Path | bytes) -> Iterator[Image.Image]:
+    """An image file, or its bytes, as Pillow has it; its pixels are not decoded yet.
 
     Raises:
         ItemError: if the file is missing, or not an image of one of :data:`FORMATS`.
     """
+    _reading.name = _log_name(source)
+    try:
+        with _opened(source) as image:
+            yield image
+    finally:
+        _reading.name = None
+
+
+def being_read() -> str | None:
+    """The image that this thread has open, of which a warning of Pillow's would be; None if there is none."""
+    name: str | None = getattr(_reading, "name", None)
+    return name
+
+
+def _opened(path: Path | bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # Our own limit is checked by read_image, before any pixel is decoded.

@@ -83,7 +83,7 @@ def test_other_files_are_counted_by_suffix_and_said(tmp_path: Path, capsys: pyte
     assert main(["check-dataset", "--dataset", "folder", "--root", str(root)]) == 1
     said = capsys.readouterr()
     assert f"{root}/dog: holds no image of its own, so there is no class of its name, only 1 .heic, 1 .psd" in said.out
-    assert f"wsloc: {root}: 5 files left out, for they are no images that are read: 2 .heic, " in said.err
+    assert f"wsloc: {root}: 5 files left out, not images that can be read: 2 .heic, " in said.err
     with pytest.raises(UserError, match=r"dog or its sub-folders, only 1 \.heic, 1 \.psd\.$"):
         open_class_folders(root / "dog")
     with pytest.raises(UserError, match=r"matches no image, only 1 \.heic, 1 \.psd; "):

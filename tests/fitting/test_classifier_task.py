@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from PIL import Image
 from wsloc.config import ComputeSettings, DataSettings
 from wsloc.errors import UserError
 from wsloc.fitting.fit import fit
-from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings, TrainClassifierConfig
 from wsloc.fitting.open_task import open_task
 from wsloc.fitting.task import ClassifierTask
 from wsloc.registries import DATASETS
@@ -43,6 +44,27 @@ def test_tables_of_wsolevaluation_are_trained_on_train(tmp_path: Path) -> None:
     settings = FittingSettings(arch="demo", input_size=32)
     task = open_task(DataSettings(dataset="wsol", root=tmp_path), None, settings, ComputeSettings(device="cpu"))
     assert [image.file for image in task.examples.images] == [f"train/{number}.jpg" for number in range(4)]
+
+
+def test_own_images_are_trained_and_tested_on_by_the_folders_of_their_splits(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for folder in ("train/cat", "train/dog", "train/.ipynb_checkpoints", "val/cat", "val/dog", "__MACOSX/train/cat"):
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(4):
+            pixels = generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{number}.png")
+    data, settings = DataSettings(dataset="folder", root=tmp_path), FittingSettings(arch="demo", input_size=32)
+    with pytest.raises(UserError, match=r"holds the split folders train, val, which are no classes; choose one: "):
+        open_task(data, None, settings, ComputeSettings(device="cpu"))
+    task = open_task(replace(data, split="train"), "val", settings, ComputeSettings(device="cpu"))
+    assert task.examples.class_names == ("cat", "dog")
+    assert task.test is not None
+    assert [{image.file.partition("/")[0] for image in own.images} for own in (task.examples, task.test)] == [
+        {"train"},
+        {"val"},
+    ]
+    with pytest.raises(UserError, match="`test_split` names a folder of class folders beside that of `split`"):
+        TrainClassifierConfig(data=data, test_split="val")
 
 
 def test_images_of_other_classes_are_negatives(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 
 
 class _Counter(logging.Handler):
@@ -20,6 +22,17 @@ class _Counter(logging.Handler):
         self.names.setdefault(record.getMessage().removeprefix(f"{name}: "), {})[name] = None
 
 
+def _note_warning(show: Callable[..., None], message: Warning | str, *place: object) -> None:
+    """Log what Pillow warns of with the image's name, which Pillow does not tell; show any other warning as usual."""
+    # Without the reader there is no image; the help does without it.
+    images = sys.modules.get("wsloc.images")
+    name = images.being_read() if images else None
+    if name is None:
+        show(message, *place)
+    else:
+        logging.getLogger("wsloc.images").info("%s: %s", name, " ".join(str(message).split()).rstrip("."))
+
+
 @contextlib.contextmanager
 def counted_notes() -> Iterator[None]:
     """Print a line on standard error for each kind of note that wsloc logs inside the ``with`` block."""
@@ -28,7 +41,11 @@ def counted_notes() -> Iterator[None]:
     log.setLevel(logging.INFO)
     log.addHandler(counter)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of each image, not of the first alone.
+            warnings.filterwarnings("always", module=r"PIL\.")
+            warnings.showwarning = partial(_note_warning, warnings.showwarning)
+            yield
     finally:
         log.removeHandler(counter)
         log.setLevel(level)

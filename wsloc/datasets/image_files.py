@@ -44,7 +44,7 @@ class FoundFiles:
         """Log how many files are no images that are read."""
         if self.others:
             files = counted(self.others.total(), "file")
-            _log.info("%s: %s left out, for they are no images that are read: %s", folder, files, self.counts())
+            _log.info("%s: %s left out, not images that can be read: %s", folder, files, self.counts())
 
     def counts(self) -> str:
         """The other files: ``2 .heic, 1 .txt``."""

@@ -69,6 +69,8 @@ class TestedImages:
             year=self.test_year or base.year,  # type: ignore[arg-type]
             split=self.test_split or base.split,
             labels=self.test_labels or base.labels,
+            image_column=base.image_column,
+            label_column=base.label_column,
             annotations=self.test_annotations,
             boxes=self.test_boxes or base.boxes,
             classes=self.test_classes,

@@ -137,7 +137,7 @@ class TrainClassifierConfig:
             "Nothing to learn from: give `dataset='NAME'` (for your own images `dataset='folder'`, with `root`).",
         )
         require(
-            self.test_split is None or self.data.dataset != "folder",
-            "`dataset='folder'` has no splits to test on; leave out `test_split`, the held-out images give the "
-            "figures.",
+            self.test_split is None or self.data.dataset != "folder" or self.data.split is not None,
+            "`test_split` names a folder of class folders beside that of `split`: give both, or leave out "
+            "`test_split`, the held-out images give the figures.",
         )
