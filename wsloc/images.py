@@ -129,13 +129,14 @@ def open_image(path: Path | bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path if isinstance(path, Path) else io.BytesIO(path))
     except FileNotFoundError as error:
-        raise ItemError(f"{error.filename} does not exist") from error
+        raise ItemError(f"{_name(path)} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ItemError(f"{_name(path)} has more than {MAX_PIXELS // 10**6} million pixels") from error
     except UnidentifiedImageError as error:
         raise ItemError(f"{_name(path)} is not an image that can be read") from error
     except Exception as error:  # Pillow may raise anything for a damaged file
-        raise ItemError(f"{_name(path)} is not an image that can be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise ItemError(f"{_name(path)} is not an image that can be read: {why}") from error
     if isinstance(image, TiffImageFile):
         # Without its name it is read. Pillow would map an uncompressed one into memory by its turned size, which
         # scrambles its pixels where the orientation swaps the sides.
