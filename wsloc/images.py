@@ -187,7 +187,7 @@ def _opened(path: Path | bytes) -> Image.Image:
             content = read_bytes(path, MAX_BYTES) if isinstance(path, Path) else path
             return Image.open(io.BytesIO(content), formats=FORMATS)
     except FileNotFoundError as error:
-        raise ItemError(f"{error.filename} does not exist") from error
+        raise ItemError(f"{_name(path)} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ItemError(f"{_name(path)} has more than {MAX_PIXELS // 10**6} million pixels") from error
     except UnidentifiedImageError as error:

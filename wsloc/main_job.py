@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from wsloc.classifiers import Classifier
 from wsloc.config import LocalizeConfig
 from wsloc.config_files import preset_is_used, to_yaml
-from wsloc.datasets import Dataset, asked_classes, open_dataset
+from wsloc.datasets import Dataset, asked_classes, open_dataset, require_images
 from wsloc.devices import choose_device
 from wsloc.errors import UserError
 from wsloc.judging.judged_run import JudgedRun, judge_run
@@ -60,6 +60,7 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
             "configuration with wsloc.make_config."
         )
     dataset = open_dataset(config.data)
+    require_images(dataset)
     localizer = _stages(config, dataset, classifier)
     plan = _plan(config, localizer)
     run = open_run(config.output, to_yaml(config), dataset, localizer, plan, command)

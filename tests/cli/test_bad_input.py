@@ -317,7 +317,7 @@ def test_a_bad_image_is_recorded_and_the_run_goes_on(here: Path, localize: Local
     assert reason in str(failure["reason"])
     assert [line["image_id"] for line in _read(here / "run" / "localizations.jsonl")] == ["0", "2", "3"]
     assert "4 images, 4 items: 3 boxes, 0 of them fallbacks, 1 failure" in shown
-    assert f"1 x failed in read: the image {reason}" in shown or kind == "missing"
+    assert f"1 x failed in read: the image {reason}" in shown
     assert json.loads((here / "run" / "manifest.json").read_text())["complete"] is True
 
 
@@ -330,6 +330,35 @@ def test_an_image_that_a_csv_file_names_may_be_missing(here: Path, localize: Loc
         ("none.jpg", "dog"),
     ]
     assert len(_read(here / "run" / "localizations.jsonl")) == 1
+
+
+@pytest.mark.parametrize("source", ["labels", "labels with maps", "voc"])
+def test_no_image_exists(here: Path, localize: Localize, source: str) -> None:
+    (here / "labels.csv").write_text("image,label\nflat/0.jpg,cat\nflat/1.jpg,dog\n")
+    flags, first = ((*FOLDER, "--labels", "labels.csv"), "photos/flat/0.jpg")
+    if source == "labels with maps":
+        (here / "photos" / "flat").mkdir()
+        (here / "photos" / "flat" / "0.jpg").write_bytes((here / "photos" / "cat" / "0.jpg").read_bytes())
+        assert localize(*flags, "--save-maps", "--out", "maps")[0] == 1
+        (here / "photos" / "flat" / "0.jpg").unlink()
+        flags = ("--maps", "maps")
+    elif source == "voc":
+        flags, first = VOC, "VOCdevkit/VOC2012/JPEGImages/0.jpg"
+        for path in (here / "VOCdevkit" / "VOC2012" / "JPEGImages").iterdir():
+            path.unlink()
+    status, _, error = localize(*flags, "--out", "run")
+    assert (status, (here / "run").exists(), _is_one_sentence(error)) == (2, False, True)
+    assert "exists (" in error
+    assert f"{first}); check --root, and the names in the lists of the data set." in error
+
+
+def test_a_run_in_which_everything_failed_names_the_reasons(here: Path, localize: Localize) -> None:
+    for path in (here / "photos").glob("*/*.jpg"):
+        path.write_bytes(b"no image")
+    status, shown, error = localize(*FOLDER, "--out", "run", "--export", "coco")
+    assert (status, "Traceback" in error) == (1, False)
+    assert "4 x failed in read: the image is not an image that can be read" in shown
+    assert shown.endswith("Next:\n  why nothing has a box head -n 3 run/failures.jsonl\n")
 
 
 @pytest.mark.parametrize("content", ["<annotation><object>", "", None], ids=["malformed", "empty", "missing"])

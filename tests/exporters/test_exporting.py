@@ -186,8 +186,35 @@ def test_an_image_whose_other_class_has_no_box_is_told(source: Source, tmp_path:
         ("dropped", write_run(tmp_path / "run2", [scene_records()[0], other, *scene_records()[1:]])),
     ):
         export = export_run(run, source, "coco", tmp_path / name, SelectionSettings(min_score=0.2))
-        (warning,) = export.manifest["warnings"]
+        warning = export.manifest["warnings"][-1]
         assert warning.startswith("1 images lack the box of a class")
+
+
+@pytest.mark.parametrize(
+    ("lost", "selection", "said"),
+    [
+        ((), SelectionSettings(min_score=0.3), []),
+        ((1,), SelectionSettings(min_score=0.3), ["1e3 (1, below `min_score`){}"]),
+        ((1, 3), SelectionSettings(min_score=0.3), ["1e3 (1, below `min_score`), {name} (1, below `min_score`){}"]),
+        ((1,), SelectionSettings(min_score=0.3, uncertain="ignore"), ["1e3 (1, below `min_score`){}"]),
+        ((1,), SelectionSettings(top_fraction=0.5), []),
+    ],
+)
+def test_a_class_that_is_lost_is_said(
+    source: Source, tmp_path: Path, lost: tuple[int, ...], selection: SelectionSettings, said: list[str]
+) -> None:
+    records = [replace(box, quality=0.1) if k in lost else box for k, box in enumerate(scene_records())]
+    export = export_run(write_run(tmp_path / "run", records), source, "coco", tmp_path / "out", selection)
+    remedy = "; `top_fraction` instead of `min_score` keeps the best of each class"
+    sentences = [f"No box is left of {text.format(remedy, name=CLASSES[3])}." for text in said]
+    assert [text for text in export.manifest["warnings"] if text.startswith("No box is left")] == sentences
+
+
+def test_a_class_of_fallbacks_alone_is_said(source: Source, tmp_path: Path) -> None:
+    records = [replace(box, fallback="seeds") if k == 1 else box for k, box in enumerate(scene_records())]
+    run = write_run(tmp_path / "run", records)
+    export = export_run(run, source, "coco", tmp_path / "out", SelectionSettings(fallbacks="drop"))
+    assert export.manifest["warnings"] == [f"No box is left of {CLASSES[1]} (1, fallback)."]
 
 
 def test_images_that_are_missing_or_changed_are_left_out_and_named(run: Path, source: Source, tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ def run(config: LocalizeConfig, command: Sequence[str]) -> int:
         write_page(out, *page_of_run(done.judged, config, done.dataset, evaluation=evaluation, progress=bar))
         print_report(out)
     too_few = len(done.dataset.images) < MIN_IMAGES
+    if not counts["boxes"]:
+        print_next([("why nothing has a box", f"head -n 3 {shlex.quote(str(folder / 'failures.jsonl'))}")])
+        return 1
     print_next(_next_commands(folder, config, [] if too_few else command))
     if config.refinement.refiner is None and too_few:
         print(f"--preset best learns over the set, but from {MIN_IMAGES} images or more.")

@@ -1,6 +1,6 @@
 """Data sets: images with their labels for all code, and ground truth for evaluation alone."""
 
-from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet, asked_classes
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet, asked_classes, require_images
 from wsloc.datasets.registry import open_dataset, read_ground_truth
 from wsloc.registries import DATASETS
 
@@ -12,4 +12,5 @@ __all__ = [
     "asked_classes",
     "open_dataset",
     "read_ground_truth",
+    "require_images",
 ]

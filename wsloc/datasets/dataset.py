@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsloc.config import DataSettings
+from wsloc.errors import UserError
 from wsloc.records import AskedClasses, GroundTruth, ImageRecord, TrueMasks
 
 FileProblem = tuple[Path, str]
@@ -90,6 +91,20 @@ class DataSetKind:
     check: Callable[[Path, str, DataSettings], Iterable[FileProblem]] = lambda *_: ()
     xml_file: Callable[[Dataset, str, ImageRecord], Path | None] = lambda *_: None
     expects_mask: Callable[[Dataset, ImageRecord], bool] = lambda *_: True
+
+
+def require_images(dataset: Dataset) -> None:
+    """Refuse a data set of which no image file is there, before anything is made for it; some may be missing.
+
+    Raises:
+        UserError: if there is none.
+    """
+    paths = [image.source for image in dataset.images if isinstance(image.source, Path)]
+    if len(paths) == len(dataset.images) and not any(path.is_file() for path in paths):
+        raise UserError(
+            f"No image of {dataset.name} exists ({len(paths):,} listed, the first is {paths[0]}); check `root`, and "
+            "the names in the lists of the data set."
+        )
 
 
 def asked_classes(settings: DataSettings, dataset: Dataset) -> AskedClasses:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from wsloc.datasets import open_dataset
+from wsloc.datasets import open_dataset, require_images
 from wsloc.detection.checkpoint import load_detector
 from wsloc.detection.configs import DetectConfig
 from wsloc.detection.detector_folder import data_yaml
@@ -42,6 +42,7 @@ def run_detection(
     names = detector.class_names
     settings = replace(config.data, targets=f"top{min(MAX_TOP, len(names))}", classes=names)
     dataset = open_dataset(settings)
+    require_images(dataset)
     detector = replace(detector, model=detector.model.to(device))
     identity = {
         "checkpoint_sha256": hashlib.sha256(config.checkpoint.read_bytes()).hexdigest(),

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wsloc.errors import listed
 from wsloc.exporters import media
 from wsloc.exporters.read_boxes import CUT_OFF, SCORE_FIXED
+from wsloc.exporters.selection import BELOW_MIN_SCORE
 from wsloc.records import BoxRecord
 
 NO_BOX = "without a box"
 NOT_USABLE = "missing, unreadable or of another size"
+_MAX_NAMED = 10
 
 
 @dataclass(slots=True)
@@ -107,7 +110,17 @@ class Counts:
             (self.media[media.NOT_LINKED], "images were copied, because they cannot be linked from where they are"),
             (self.without_mask, "boxes have no mask, and no mask picture"),
         )
-        return [f"{count} {what}." for count, what in counted if count]
+        return [*self._lost_classes(), *(f"{count} {what}." for count, what in counted if count)]
+
+    def _lost_classes(self) -> list[str]:
+        """A sentence on the classes that have boxes in the run, and none in the export."""
+        lost = {name: own.left_out for name, own in self.classes.items() if own.left_out and not own.boxes}
+        if not lost:
+            return []
+        named = [f"{name} ({reasons.total()}, {reasons.most_common(1)[0][0]})" for name, reasons in lost.items()]
+        by_score = any(reasons[BELOW_MIN_SCORE] for reasons in lost.values())
+        remedy = "; `top_fraction` instead of `min_score` keeps the best of each class" if by_score else ""
+        return [f"No box is left of {listed(named, _MAX_NAMED)}{remedy}."]
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

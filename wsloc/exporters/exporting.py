@@ -91,7 +91,7 @@ def export_run(
             "warnings": [*counts.warnings(), *warnings, *_missing_parts(run_manifest, context, counts)],
             "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return Export(out, manifest, {split: out / relative for split, relative in folders.items()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ def group_failures(failures: Sequence[Failure]) -> tuple[FailureGroup, ...]:
     """Failures by stage and reason, most frequent first."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for failure in failures:
-        # The file name would make each reason unique.
-        reason = failure.reason.replace(failure.file, "the image").replace(Path(failure.file).name, "the image")
+        # The file name, with or without its folders, would make each reason unique.
+        name = rf"(?<!\w)([^\s'\"]*[/\\])?{re.escape(Path(failure.file).name)}(?!\w)"
+        reason = re.sub(name, "the image", failure.reason)
         groups[failure.stage, reason].append(failure.file + (f" ({failure.class_name})" if failure.class_name else ""))
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return tuple(FailureGroup(stage, reason, tuple(files)) for (stage, reason), files in ordered)

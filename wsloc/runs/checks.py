@@ -113,9 +113,3 @@ def object_of(checks: Mapping[str, Check]) -> Check:
         return checked_fields(value, checks)
 
     return checked
-
-
-def fills(mask_rle: Mapping[str, Any], size_wh: tuple[int, int]) -> bool:
-    """Whether a mask of any resolution may cover the whole of an image: each side is scaled alike, but for a pixel."""
-    (height, width), (of_width, of_height) = mask_rle["size"], size_wh
-    return bool(abs(width / of_width - height / of_height) <= 1 / of_width + 1 / of_height)

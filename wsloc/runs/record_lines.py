@@ -37,10 +37,7 @@ def from_fields(fields: Fields) -> BoxRecord | Failure:
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise ValueError(f"its kind is {kind!r}")
-    values = checked_fields(fields, _FIELDS[kind])
-    if (mask_rle := values.get("mask_rle")) is not None and not checks.fills(mask_rle, values["size_wh"]):
-        raise ValueError("mask_rle has another aspect ratio than size_wh")
-    record: BoxRecord | Failure = _CLASSES[kind](**values)
+    record: BoxRecord | Failure = _CLASSES[kind](**checked_fields(fields, _FIELDS[kind]))
     return record
 
 
