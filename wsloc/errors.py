@@ -1,4 +1,4 @@
-"""The kinds of error that wsloc raises on purpose, and how their sentences are worded."""
+"""The kinds of error and warning that wsloc raises on purpose, and how their sentences are worded."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class ItemError(Exception):
 
 class MissingMaskError(ItemError):
     """An image of which the data set has no mask, as of most images of VOC; it is not judged by masks."""
+
+
+class Note(UserWarning):
+    """What a user should know and need not change, such as how an unusual file was read; settings in backquotes.
+
+    Given to ``warnings.warn``, since library code never prints; the command line prints it as a sentence of its own.
+    """
 
 
 def one_line(error: Exception) -> str:

@@ -9,12 +9,13 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TextIO
 
 from wsloc.cli.flags import with_flags
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
-from wsloc.errors import UserError, did_you_mean
+from wsloc.errors import Note, UserError, did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +81,30 @@ def _read_config(verb: str, arguments: Sequence[str]) -> Any:
     return parse(config_of(verb), verb, arguments)
 
 
+@contextlib.contextmanager
+def _printed_notes() -> Iterator[None]:
+    """Notes of the library on standard error, each once; other warnings as ever."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, Note):
+                print(f"wsloc: {with_flags(str(message))}", file=sys.stderr)
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.simplefilter("default", Note)
+        warnings.showwarning = show
+        yield
+
+
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
     for stream in (sys.stdout, sys.stderr):
@@ -90,7 +115,8 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        status: int = module_of(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
+        with _printed_notes():
+            status: int = module_of(verb).run(_read_config(verb, arguments), ["wsloc", verb, *arguments])
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
