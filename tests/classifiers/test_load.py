@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wsloc.classifiers.check_network import check_network
 from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
+from wsloc.classifiers.scorer import Scorer, make_scorer, scoring_mode
 from wsloc.config import ClassifierSettings
 from wsloc.errors import UserError
 
+PREFIXES = ("model.", "_orig_mod.", "backbone.", "net.", "module._orig_mod.", "arch.encoder.")
 SQUEEZENET_IMAGES = torch.linspace(-2, 2, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
 
 
@@ -52,12 +56,28 @@ def _save(path: Path, form: str, state: dict[str, Tensor]) -> Path:
         "model": {"model": state, "args": {"lr": 0.1}},
         "module.": OrderedDict((f"module.{key}", value) for key, value in state.items()),
         "both": {"state_dict": {f"module.{key}": value for key, value in state.items()}},
+        **{prefix: {f"{prefix}{key}": value for key, value in state.items()} for prefix in PREFIXES},
+        **{key: {"epoch": 3, key: state} for key in ("net", "ema", "model_ema", "state_dict_ema", "generator")},
+        "deep": {"ema": {"module": state}, "optimizer": {"state": {0: {"step": torch.zeros(1)}}}},
+        "lightning": {
+            "state_dict": {"loss.weight": torch.ones(3), **{f"model.{key}": value for key, value in state.items()}},
+            "hyper_parameters": {"lr": 0.1},
+        },
+        "one part": {key.replace("features.", "features.module."): value for key, value in state.items()},
     }[form]
     torch.save(content, path)
     return path
 
 
-@pytest.mark.parametrize("form", ["plain", "safetensors", "state_dict", "model", "module.", "both"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *"plain safetensors state_dict model module. both net ema model_ema state_dict_ema".split(),
+        *"generator deep lightning".split(),
+        *PREFIXES,
+        "one part",
+    ],
+)
 def test_every_form_of_a_state_dict_gives_the_same_outputs(
     tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings], form: str
 ) -> None:
@@ -70,15 +90,87 @@ def test_every_form_of_a_state_dict_gives_the_same_outputs(
     assert classifier.name == "squeezenet1_1"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            lambda state: {f"net.{key}": value for key, value in state.items()},
+            r"net\.pth: net\. was taken off the keys$",
+        ),
+        (
+            lambda state: {"loss.weight": torch.ones(1), **{f"net.{key}": value for key, value in state.items()}},
+            r"net\. was taken off the keys, 1 key without it left out$",
+        ),
+        (
+            lambda state: {"ema": state, "state_dict": state},
+            r"of state_dict, ema in the file, state_dict was taken$",
+        ),
+        (lambda state: {"other": {"weight": torch.ones(1)}, "state_dict": state}, None),
+        (lambda state: {"state_dict": state}, None),
+    ],
+    ids=["prefix", "more", "two", "one fits", "one"],
+)
+def test_a_note_says_how_an_unusual_file_was_read(
+    tmp_path: Path,
+    narrow: tuple[nn.Module, ClassifierSettings],
+    content: Callable[[object], object],
+    said: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    torch.save(content(narrow[0].state_dict()), tmp_path / "net.pth")
+    with caplog.at_level("INFO", "wsloc"):
+        load_classifier(_with(narrow[1], tmp_path / "net.pth"))
+    assert len(caplog.messages) == (said is not None)
+    assert all(re.search(str(said), message) for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty; copy or download it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n",
+            "is a pointer of Git LFS.*: git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not weights; download the file itself"),
+    ],
+    ids=["empty", "pointer", "page"],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_stands_where_weights_should_be(
+    tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings], content: bytes, said: str, suffix: str
+) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"The weights .* cannot be read: the file {said.removeprefix('the file ')}"):
+        load_classifier(_with(narrow[1], path))
+
+
+def test_a_file_is_told_by_what_it_holds(tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]) -> None:
+    network, settings = narrow
+    save_file(network.state_dict(), tmp_path / "net.bin")
+    torch.save(network.state_dict(), tmp_path / "net.safetensors")
+    for name in ("net.bin", "net.safetensors"):
+        loaded = load_classifier(_with(settings, tmp_path / name)).network
+        assert torch.equal(loaded.classifier[1].bias, network.classifier[1].bias)
+
+
+def test_an_archive_of_torchscript_is_explained(tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]) -> None:
+    torch.jit.script(nn.Linear(1, 1)).save(tmp_path / "net.pt")
+    with pytest.raises(UserError, match=r"is a TorchScript archive; open it with torch\.jit\.load, and save network"):
+        load_classifier(_with(narrow[1], tmp_path / "net.pt"))
+
+
 def test_weights_of_another_architecture_name_the_first_keys(
     tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]
 ) -> None:
     network, settings = narrow
-    torch.save({f"deep.{key}": value for key, value in network.state_dict().items()}, tmp_path / "net.pth")
+    torch.save({f"deep.{key}s": value for key, value in network.state_dict().items()}, tmp_path / "net.pth")
     keys = list(network.state_dict())
     with pytest.raises(UserError, match="do not belong to squeezenet1_1: the file lacks ") as raised:
         load_classifier(_with(settings, tmp_path / "net.pth"))
-    assert f"{keys[0]}, {keys[1]}, {keys[2]}, ... ({len(keys)} keys)" in str(raised.value)
+    first = f"lacks {keys[0]}, {keys[1]}, {keys[2]}, ... ({len(keys)} keys)"
+    assert f"{first} and has unknown deep.{keys[0]}s, deep.{keys[1]}s, deep.{keys[2]}s, ... (" in str(raised.value)
     assert keys[3] not in str(raised.value)
 
 
@@ -86,7 +178,7 @@ def test_unknown_keys_and_shapes_are_named(tmp_path: Path, narrow: tuple[nn.Modu
     network, settings = narrow
     state = network.state_dict()
     torch.save({**state, "extra.weight": torch.zeros(1)}, tmp_path / "more.pth")
-    with pytest.raises(UserError, match=r"the file has unknown extra\.weight \(1 keys\); choose `arch`"):
+    with pytest.raises(UserError, match=r"the file has unknown extra\.weight \(1 key\); choose `arch`"):
         load_classifier(_with(settings, tmp_path / "more.pth"))
     (tmp_path / "two.txt").write_text("cat\ndog\n")
     torch.save(state, tmp_path / "net.pth")
@@ -120,7 +212,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
 
 def test_a_whole_pickled_network_is_refused(tmp_path: Path, narrow: tuple[nn.Module, ClassifierSettings]) -> None:
     torch.save(narrow[0], tmp_path / "net.pth")
-    with pytest.raises(UserError, match=r"cannot be read as a plain state dict .* save network\.state_dict\(\)"):
+    with pytest.raises(UserError, match=r"the file holds Python objects \(torchvision\.\S*SqueezeNet\)"):
         load_classifier(_with(narrow[1], tmp_path / "net.pth"))
 
 

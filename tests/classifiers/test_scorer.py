@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
+from collections import namedtuple
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from wsloc.classifiers.scorer import check_network, make_scorer, scoring_mode
+from wsloc.classifiers.check_network import check_network
+from wsloc.classifiers.scorer import make_scorer, scoring_mode
+from wsloc.classifiers.targets import ScalarTargets, UnitActivity
 from wsloc.errors import UserError
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, -1.0, 5.0, 4.0]])
@@ -53,10 +57,10 @@ def test_a_class_without_output_is_a_mistake_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
-        (lambda logits: logits[:, :, None, None], r"\(2, 4, 1, 1\)"),
+        (lambda logits: logits[:, :, None, None].expand(-1, -1, 2, 1), r"\(2, 4, 2, 1\)"),
         (lambda logits: logits[:, 0], r"\(2,\)"),
-        (lambda logits: (logits, logits), "tuple"),
-        (lambda logits: {"logits": logits}, "dict"),
+        (lambda logits: (logits[:, 0], "text"), "tuple"),
+        (lambda logits: {"scores": logits, "features": 2 * logits}, "dict"),
         (lambda logits: logits[:1], r"\(1, 4\)"),
     ],
     ids=["map", "vector", "tuple", "dict", "batch"],
@@ -66,6 +70,33 @@ def test_an_answer_that_is_no_row_of_logits_is_refused(change: Callable[[Tensor]
         UserError, match=rf"must return one row of logits per image, .* but returned {shown} for 2 images"
     ):
         check_network(make_scorer(Fixed(change), [[0]]), (3, 8, 8))
+
+
+Output = namedtuple("Output", ["logits", "hidden"])
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        (lambda logits: logits[:, :, None, None], r"its tensor \(2, 4, 1, 1\) without the last sides"),
+        (lambda logits: (logits, 2 * logits), "part 0"),
+        (lambda logits: [torch.zeros(2, 5, 3, 3), logits], "part 1"),
+        (lambda logits: {"logits": logits, "features": 2 * logits}, "the part called logits"),
+        (lambda logits: Output(logits, 2 * logits), "the part called logits"),
+        (lambda logits: Output(None, logits), "part 1"),
+        (lambda logits: {"out": logits[:, :, None, None]}, "part 'out'"),
+    ],
+    ids=["map", "tuple", "list", "dict", "attribute", "second", "only one"],
+)
+def test_logits_inside_another_output_are_taken_with_a_note(
+    change: Callable[[Tensor], object], taken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = make_scorer(Fixed(change), [[0]])
+    with caplog.at_level("INFO", "wsloc"):
+        assert check_network(scorer, (3, 8, 8)) == 4
+    (said,) = caplog.messages
+    assert re.fullmatch(rf"the network: it returns more than a row of logits per image; {taken} is used", said)
+    assert torch.equal(scorer.logits(torch.zeros(2, 3, 8, 8)), LOGITS)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +216,86 @@ def test_a_network_that_mixes_images_is_refused() -> None:
 def test_a_softmax_behind_a_change_of_shape_is_refused(shape: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(UserError, match="returns probabilities"):
         check_network(make_scorer(Fixed(lambda logits: shape(logits.softmax(1))), [[0]]), (3, 8, 8))
+
+
+class Head(nn.Module):
+    """Something of the scores of a linear layer on the mean color."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor], outputs: int = 5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(3, outputs)
+        self.change = change
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.change(self.head(images.mean(dim=(2, 3))))
+
+
+PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean of two": lambda x: (x.softmax(1) + (2 * x).softmax(1)) / 2,
+    "stacked mean": lambda x: torch.stack([x.softmax(1), (3 * x).softmax(1)]).mean(0),
+    "clamped": lambda x: x.softmax(1).clamp(1e-7, 1 - 1e-7),
+    "percent": lambda x: 100 * x.softmax(1),
+    "of one output": lambda x: torch.cat([1 - x[:, :1].sigmoid(), x[:, :1].sigmoid()], 1),
+    "percent of one output": lambda x: x[:, :1].sigmoid() * 100,
+    "mean of sigmoids": lambda x: (x.sigmoid() + (2 * x).sigmoid()) / 2,
+    "maximum over places": lambda x: torch.stack([x, 2 * x], 2).softmax(1).amax(2),
+    "mixed by a matrix": lambda x: x.softmax(1) @ torch.eye(5).roll(1, 0),
+    "logarithm of a mixture": lambda x: (x.softmax(1) @ torch.eye(5)).log(),
+    "softmax by hand": lambda x: x.exp() / x.exp().sum(1, keepdim=True),
+    "sigmoid by hand": lambda x: 1 / (1 + (-x).exp()),
+    "powers of two": lambda x: 2**x / (2**x).sum(1, keepdim=True),
+    "log-sigmoid": nn.functional.logsigmoid,
+}
+
+
+@pytest.mark.parametrize("how", PROBABILITIES)
+def test_probabilities_are_known_by_what_they_do(how: str) -> None:
+    with pytest.raises(UserError, match="returns probabilities, but saliency needs the scores before the softmax"):
+        check_network(make_scorer(Head(PROBABILITIES[how]), [[0]]), (3, 8, 8))
+
+
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {
+    "gate": lambda x: x * x.sigmoid(),
+    "attention": lambda x: (x.softmax(1) * x).cumsum(1),
+    "bounded": lambda x: x.tanh(),
+    "rectified": lambda x: x.relu() / 100,
+    "turned back": lambda x: torch.logit(x.sigmoid(), 1e-6),
+    "turned back by hand": lambda x: (x.sigmoid() / (1 - x.sigmoid())).log(),
+    "centered": lambda x: x - x.mean(1, keepdim=True),
+    "concepts": lambda x: x.sigmoid() @ torch.arange(10.0).reshape(5, 2),
+    "in the unit range": lambda x: x / 100 + 0.5,
+    "all the same": lambda x: 0 * x + 0.2,
+    "nearly the same": lambda x: x / 1e5 + 0.2,
+    "one output": lambda x: x[:, :1] / 100 + 0.5,
+    "probability and score": lambda x: torch.cat([x.sigmoid(), x.abs()], 1),
+}
+
+
+@pytest.mark.parametrize("how", SCORES)
+def test_scores_are_not_taken_for_probabilities(how: str) -> None:
+    assert check_network(make_scorer(Head(SCORES[how]), [[0]]), (3, 8, 8)) > 0
+
+
+def test_a_unit_may_be_a_probability() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert check_network(make_scorer(UnitActivity(network, "1", (2,)), [[0]]), (3, 8, 8)) == 1
+    scalars = ScalarTargets(network, [lambda output: output.softmax(1)[:, 1]])
+    assert check_network(make_scorer(scalars, [[0]]), (3, 8, 8)) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_hold_nan_are_named(value: float) -> None:
+    network = _conv()
+    with torch.no_grad():
+        network[0].weight[1, 0, 0, :2] = value
+    network[1].running_var[1] = value
+    named = r"hold NaN or infinity in 0\.weight \(2 of 108 values\), 1\.running_var \(1 of 4 values\), so"
+    with pytest.raises(UserError, match=named):
+        check_network(make_scorer(network, [[0]]), (3, 8, 8))
+
+
+@pytest.mark.parametrize("change", [lambda x: (0 * x).sqrt() + x, lambda x: x / (0 * x)])
+def test_nan_of_sound_weights_is_not_laid_to_the_batch(change: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(UserError, match="gives NaN for an image of noise, though all of its weights are finite"):
+        check_network(make_scorer(Head(change), [[0]]), (3, 8, 8))

@@ -143,6 +143,17 @@ def test_a_users_error_is_one_sentence_and_leaves_nothing(
     assert {path for path in here.rglob("*") if "__pycache__" not in path.parts} == before
 
 
+def test_a_note_is_one_sentence_beside_a_run_that_succeeds(here: Path, localize: Localize) -> None:
+    import importlib
+
+    state = importlib.import_module("bad_input_net").make().state_dict()
+    torch.save({f"model.{key}": value for key, value in state.items()}, here / "net.pth")
+    for out in ("one", "two"):  # each run says it anew
+        status, _, error = localize(*FOLDER, "--weights", "net.pth", "--out", out)
+        assert status == 0
+        assert error.count("wsloc: The weights net.pth: model. was taken off the keys.\n") == 1
+
+
 def test_a_folder_that_was_hardly_begun_can_be_replaced(here: Path, localize: Localize) -> None:
     """Killed between the configuration and the first manifest; one more file and it may be something else's."""
     (here / "run").mkdir()

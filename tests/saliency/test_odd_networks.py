@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wsloc.classifiers import make_scorer
-from wsloc.classifiers.scorer import check_network
+from wsloc.classifiers.check_network import check_network
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
 from wsloc.saliency import METHODS, MethodContext, PairBatch, bind_method

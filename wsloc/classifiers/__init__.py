@@ -1,11 +1,12 @@
 """Classifiers: networks, their weights, what goes into them and what their outputs mean."""
 
+from wsloc.classifiers.check_network import check_network
 from wsloc.classifiers.classifier import Classifier
 from wsloc.classifiers.labelmap import LabelMap, load_label_map
 from wsloc.classifiers.load import load_classifier
 from wsloc.classifiers.outputs import resolve_label_map
 from wsloc.classifiers.preprocessing import Preprocessing, View, Views
-from wsloc.classifiers.scorer import Scorer, check_network, make_scorer, scoring_mode
+from wsloc.classifiers.scorer import Scorer, make_scorer, scoring_mode
 from wsloc.classifiers.targets import ScalarTargets, UnitActivity
 from wsloc.registries import VIEWS
 

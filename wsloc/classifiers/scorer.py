@@ -6,20 +6,17 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 from torch.utils.hooks import RemovableHandle
 
-from wsloc.errors import UserError, one_line
+from wsloc.classifiers.network_output import logits_of
+from wsloc.errors import UserError
 
 _PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
-_PROBABILITY_OPERATIONS = frozenset({"SoftmaxBackward0", "LogSoftmaxBackward0", "SigmoidBackward0"})
-_REPEATABLE = 1e-2
-"""Largest difference of two passes, relative to the outputs, that is taken for another order of summation."""
-_SHAPE_OPERATIONS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "Select", "Slice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +43,15 @@ class Scorer:
         """Float32 ``(N, O)`` before any softmax or sigmoid, for normalized images ``(N, C, H, W)``.
 
         Raises:
-            UserError: if the network does not return an ``(N, O)`` tensor.
+            UserError: if the network does not return an ``(N, O)`` tensor, nor holds one in what it returns.
         """
+        return logits_of(self.output(images), len(images))[0].float()
+
+    def output(self, images: Tensor) -> Any:
+        """What the network itself returns for the images."""
         own = next((value.dtype for value in self.network.parameters() if value.is_floating_point()), images.dtype)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.network(images.to(own))
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(
-                f"The network must return one row of logits per image, a tensor (N, outputs), but returned {shape} "
-                f"for {len(images)} images; wrap it in a module that does."
-            )
-        return logits.float()
+            return self.network(images.to(own))
 
     def class_scores(self, logits: Tensor) -> Tensor:
         """S_c of every class, ``(N, K)``: the maximum over the class's logits."""
@@ -169,69 +163,6 @@ def _exact_cudnn() -> contextlib.AbstractContextManager[object]:
         enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
     )
     return flags
-
-
-def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
-    """The number of outputs, found by one forward and one backward pass of two images of noise.
-
-    Args:
-        scorer: the network and its device; the label map is not looked at.
-        input_shape: channels, height and width of one image.
-
-    Raises:
-        UserError: if the network cannot take the images, returns no logits, cannot be differentiated, has other
-            outputs each time, or lets one image of a batch change the outputs of another.
-    """
-    noise = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
-    images = noise.to(scorer.device).requires_grad_(True)
-    with scoring_mode(scorer.network), torch.enable_grad():
-        try:
-            logits = scorer.logits(images.clone())
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-            raise UserError(
-                f"The network cannot take an image of shape {input_shape} (channels, height, width): "
-                f"{one_line(error)[:200]}; set `input_size`, `mean` and `std` to what it expects."
-            ) from error
-        gradient = None
-        if logits.grad_fn is not None:
-            try:
-                (gradient,) = torch.autograd.grad(logits[0].sum(), images, allow_unused=True)
-            except RuntimeError as error:
-                raise UserError(
-                    f"The network cannot be differentiated: {one_line(error).partition('. ')[0][:200]}; saliency needs "
-                    "the gradient of its outputs."
-                ) from error
-        if gradient is None:
-            raise UserError(
-                "The network's outputs have no gradient with respect to the image; remove torch.no_grad() and .detach()"
-                " from its forward(), and use neither quantization nor inference mode."
-            )
-        if _last_operation(logits) in _PROBABILITY_OPERATIONS:
-            raise UserError(
-                "The network returns probabilities, but saliency needs the scores before the softmax or sigmoid: "
-                "return the logits from its forward()."
-            )
-        with torch.no_grad():
-            again = scorer.logits(images.clone())
-    if (again - logits).abs().max() > _REPEATABLE * logits.abs().max():
-        raise UserError(
-            "The network gives different outputs each time for one image (dropout that stays on in evaluation, or a "
-            "network that was traced while training?); give a network that draws no random numbers in evaluation mode."
-        )
-    if gradient[1].any():
-        raise UserError(
-            "The network mixes the images of a batch (batch normalization without running statistics?), so no image "
-            "would have a map of its own; give a network that treats each image alone."
-        )
-    return logits.shape[1]
-
-
-def _last_operation(logits: Tensor) -> str:
-    """Name of the operation that computed the values, past those that only change their shape."""
-    operation = logits.grad_fn
-    while operation is not None and type(operation).__name__.startswith(_SHAPE_OPERATIONS):
-        operation = operation.next_functions[0][0]
-    return type(operation).__name__
 
 
 def _pass_over(network: nn.Module, last: nn.Module) -> list[RemovableHandle]:

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from wsloc.classifiers.load import load_weights
+from wsloc.classifiers.load_weights import load_weights
 from wsloc.classifiers.small_cnn import SmallCNN
 from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.errors import UserError, one_line

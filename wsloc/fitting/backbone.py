@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from wsloc.classifiers.architectures import build_architecture
-from wsloc.classifiers.load import load_weights
+from wsloc.classifiers.load_weights import load_weights
 from wsloc.classifiers.pooled_head import AUXILIARY, check_pooling, head_name, remove_head
 from wsloc.classifiers.preprocessing import Preprocessing, adjusted
 from wsloc.errors import UserError
