@@ -1,6 +1,6 @@
 """The table of docs/benchmarks.md on what learning over the set gains: ``--preset best``, ``default``, and others.
 
-The others are CAM, Grad-CAM, and LayerCAM, each at the threshold that is best on train (docs/voc12-animals-920/
+The others are ``fast``, CAM, Grad-CAM, and LayerCAM, each at the threshold that is best on train (docs/voc12-animals-920/
 train-96.txt), the graph cut of 2013, and one round of self-training from best's boxes. Runs what is missing on
 VOC12-animals-920 (a killed benchmark resumes), all labels of all images, and writes the table into docs/benchmarks.md
 between its markers.
@@ -75,6 +75,7 @@ def runs(options: argparse.Namespace, network: str) -> Iterator[tuple[str, Path]
     """The run folders of a network on val by name, ``default`` first."""
     default = run(options, network, "default")
     yield "default: gradient, grabcut", default
+    yield "fast", run(options, network, "fast")
     for method in METHODS:
         threshold = THRESHOLDS[chosen_threshold(options, Cell(network, method, "val"))]
         flags = [*run_flags(options, network, "default", "val"), "--method", method]
