@@ -12,6 +12,7 @@ from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
 from wsloc.files.reading import read_lines
+from wsloc.images import LenientPath
 from wsloc.registries import DATASETS
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,16 @@ def open_images(settings: DataSettings) -> Dataset:
     for path, sentence in dataset.problems[:1]:
         more = f"; {len(dataset.problems) - 1} more problems: wsloc check-dataset" if dataset.problems[1:] else ""
         _log.info("%s: %s%s", path, sentence, more)
+    dataset = lenient(dataset, settings)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
+
+
+def lenient(dataset: Dataset, settings: DataSettings) -> Dataset:
+    """The data set, its images to be read as far as they go if the settings accept truncated ones."""
+    if settings.truncated_images == "refuse":
+        return dataset
+    images = tuple(replace(image, source=LenientPath(image.path)) for image in dataset.images)
+    return replace(dataset, images=images)
 
 
 def _refuse_contradictions(settings: DataSettings) -> None:
