@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image, ImageOps
 
 from wsloc.datasets.mask_files import open_mask
 from wsloc.errors import ItemError
-from wsloc.images import _SUFFIXES, IMAGE_SUFFIXES, MAX_PIXELS, MIN_SIDE, read_header, read_image
+from wsloc.images import _SUFFIXES, IMAGE_SUFFIXES, MAX_PIXELS, MIN_SIDE, LenientPath, read_header, read_image
 
 EXIF_ORIENTATION = 274
 
@@ -302,6 +303,41 @@ def test_bad_files_are_item_errors(tmp_path: Path, content: bytes, sentence: str
     with pytest.raises(ItemError, match=rf"^bad\.jpg {sentence}") as raised:
         read_image(path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2, 3, 40])
+def test_a_jpeg_file_that_ends_too_early_can_be_accepted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, missing: int, progressive: bool
+) -> None:
+    caplog.set_level("INFO", "wsloc")
+    path = tmp_path / "cut.jpg"
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 3
+    _gradient(160, 100).save(path, quality=95, exif=exif, progressive=progressive)
+    whole, content = read_image(path), path.read_bytes()
+    np.testing.assert_array_equal(read_image(LenientPath(path)), whole)
+    assert caplog.text == ""
+    path.write_bytes(content[:-missing])
+    with pytest.raises(ItemError, match=r"^cut\.jpg cannot be decoded: image file is truncated"):
+        read_image(path)
+    found = read_image(pickle.loads(pickle.dumps(LenientPath(path))))
+    assert found.shape == whole.shape
+    if missing <= 2:
+        np.testing.assert_array_equal(found, whole)
+    if not progressive:
+        # Its last rows are the first ones after the turn.
+        np.testing.assert_array_equal(found[-100:], whole[-100:])
+    assert f"{path}: ends too early, and is gray where it does" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "webp"])
+def test_of_other_formats_nothing_is_accepted(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    _gradient(160, 100).save(path)
+    path.write_bytes(path.read_bytes()[: -(path.stat().st_size // 2)])
+    with pytest.raises(ItemError, match=rf"^cut\.{suffix} "):
+        read_image(LenientPath(path))
 
 
 def test_a_missing_file_and_a_folder_are_item_errors(tmp_path: Path) -> None:

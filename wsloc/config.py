@@ -67,6 +67,8 @@ class DataSettings:
     """classes to look for: labels (the image-level labels), or topK such as top5 (the classifier's top K)"""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: all)")] = ()
     """use only these classes"""
+    truncated_images: Literal["refuse", "accept"] = "refuse"
+    """accept: read what there is of JPEG files that end too early; the rest is gray"""
     ids: Annotated[Path | None, optional("FILE", "all")] = None
     """use only the images whose ids this text file lists, one per line"""
     limit: Annotated[int | None, optional("N", "all")] = None

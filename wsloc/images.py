@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,16 @@ FORMATS = tuple(filter(_is_built_in, _SUFFIXES))
 """Names that Pillow gives the formats that are read."""
 IMAGE_SUFFIXES = frozenset(suffix for name in FORMATS for suffix in _SUFFIXES[name])
 _EXIF_ORIENTATION = 274
+_JPEG_END = b"\xff\xd9"
+_log = logging.getLogger(__name__)
 _reading = threading.local()
+
+
+_ConcretePath: Any = type(Path())
+
+
+class LenientPath(_ConcretePath):  # type: ignore[misc]
+    """The path of an image file that may end too early: of a JPEG file what is there is read, and the rest is gray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +123,8 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         source: an image file, its bytes, or the image itself: gray, RGB or RGBA.
 
     Raises:
-        ItemError: if the file is missing, empty, truncated or not an image, if a side is shorter
-            than 8 px, or if the image has more than 100 million pixels.
+        ItemError: if the file is missing, empty, truncated (but see :class:`LenientPath`) or not an image, if a side is
+            shorter than 8 px, or if the image has more than 100 million pixels.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,), (4,)):
@@ -132,6 +143,9 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         except ItemError:
             raise
         except Exception as error:  # Pillow may raise anything for a damaged file
+            if isinstance(source, LenientPath) and image.format in ("JPEG", "MPO") and "truncated" in str(error):
+                _log.info("%s: ends too early, and is gray where it does", source)
+                return read_image(read_bytes(source, MAX_BYTES) + _JPEG_END)
             raise ItemError(f"{_name(source)} cannot be decoded: {error}") from error
 
 

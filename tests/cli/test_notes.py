@@ -44,3 +44,18 @@ def test_what_pillow_warns_of_is_said_with_the_image(
 def test_other_warnings_are_shown_as_usual() -> None:
     with pytest.warns(UserWarning, match="something else"), counted_notes():
         warnings.warn("something else", stacklevel=1)
+
+
+def test_truncated_images_can_be_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "photos" / "cat" / "a.jpg"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "red").save(path)
+    path.write_bytes(path.read_bytes()[:-2])
+    flags = ["check-dataset", "--dataset", "folder", "--root", "photos"]
+    assert main(flags) == 1
+    assert "photos/cat/a.jpg: cannot be decoded: image file is truncated" in capsys.readouterr().out
+    assert main([*flags, "--truncated-images", "accept"]) == 0
+    assert "wsloc: photos/cat/a.jpg: ends too early, and is gray where it does.\n" in capsys.readouterr().err

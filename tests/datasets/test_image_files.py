@@ -158,6 +158,17 @@ def test_folders_and_names_with_brackets(
     assert [image.file for image in open_glob(pattern).images] == ids
 
 
+def test_what_is_behind_a_file_is_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="matches no image"):
+        open_glob(f"{_picture(tmp_path / 'a.jpg')}/*.jpg")
+
+
+@pytest.mark.timeout(10)
+def test_a_class_of_many_digits_is_told_from_a_split_at_once(tmp_path: Path) -> None:
+    _picture(tmp_path / f"train{'1' * 60}x" / "a.jpg")
+    assert len(open_class_folders(tmp_path).class_names) == 1
+
+
 def test_a_pattern_longer_than_any_name_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="matches no image"):
         open_glob(f"{tmp_path}/{'x' * 300}/*.jpg")

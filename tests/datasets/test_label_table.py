@@ -45,6 +45,7 @@ def test_headers_of_two_columns(root: Path, image: str, label: str) -> None:
         ("foto,soort\na,cat\n", CAT),
         ("foto,species\nnone.jpg,cat\n", {"none.jpg": ("cat",)}),
         ("a.jpg,species\nc.jpg,class\n", {"a.jpg": ("species",), "c.jpg": ("class",)}),
+        ("7,cat\na,cat\n", {"7": ("cat",), **CAT}),
         ("gone.jpg,cat\na.jpg,cat\n", {"gone.jpg": ("cat",), **CAT}),
         ("width,category,filename,split\n3,cat,a.jpg,train\n", CAT),
         (",image_id,path,label\n0,7,a.jpg,cat\n", CAT),
@@ -59,7 +60,8 @@ def test_headers_of_two_columns(root: Path, image: str, label: str) -> None:
         ("./sub/../a.jpg,cat\n", CAT),
     ],
     ids=[
-        "swapped", "position", "position-id", "label-header", "no-header", "missing-first", "several", "best-image",
+        "swapped", "position", "position-id", "label-header", "no-header", "missing-id-first", "missing-first",
+        "several", "best-image",
         "tab", "tab-header", "semicolon", "semicolon-quoted", "blank", "ids", "missing-id", "windows", "dots",
     ],
 )  # fmt: skip

@@ -10,8 +10,9 @@ import pytest
 
 from wsloc.errors import UserError
 from wsloc.records import SCORES, BoxRecord, Detection, Failure, Localization
-from wsloc.runs.read_run import read_run
+from wsloc.runs.read_run import open_records, read_run
 from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, to_line
+from wsloc.runs.run_folder import RunFolder
 
 BOX: dict[str, Any] = {
     "kind": "localization",
@@ -216,3 +217,14 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
     run = _write(tmp_path / "run", [{name: value for name, value in BOX.items() if name != "method"}], [])
     with pytest.raises(UserError, match=r"line 1 is not a record \(method is missing\)"):
         read_run(run)
+
+
+def test_resource_forks_are_no_parts(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "000000.jsonl").write_text(json.dumps(BOX) + "\n")
+    (tmp_path / "parts" / "._000000.jsonl").write_bytes(b"\0\5\x16\7")
+    assert open_records(tmp_path).files == (tmp_path / "parts" / "000000.jsonl",)
+    with RunFolder(tmp_path) as folder:
+        assert folder.written_parts() == {0}
+        folder.join()
+    assert (tmp_path / "localizations.jsonl").read_text() == json.dumps(BOX) + "\n"

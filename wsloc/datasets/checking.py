@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsloc.config import DataSettings
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
-from wsloc.datasets.registry import kind_of, open_images, read_ground_truth, root_and_split
+from wsloc.datasets.registry import kind_of, open_quietly, read_ground_truth, root_and_split
 from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
 from wsloc.errors import ItemError
@@ -49,7 +49,7 @@ def check_dataset(settings: DataSettings, progress: Progress = silent) -> Iterat
     Raises:
         UserError: if the data set cannot be opened at all.
     """
-    dataset = open_images(settings)
+    dataset = open_quietly(settings)
     if settings.classes:
         chosen = frozenset(settings.classes)
         images = tuple(image for image in dataset.images if chosen.intersection(image.labels))

@@ -83,6 +83,9 @@ def inside(root: Path, name: str) -> str | None:
     """
     if "\\" in name and not is_there(root / name):
         name = PureWindowsPath(name).as_posix()
+    path = Path(name)
+    if not path.anchor and ".." not in path.parts:
+        return path.as_posix()
     if leaves(root, name):
         return None
     return Path(os.path.relpath(Path.cwd() / root / name, Path.cwd() / root)).as_posix()
@@ -159,9 +162,11 @@ def _layout_of(path: Path, rows: Rows, columns: Columns, finder: _Finder) -> _La
         found = [index for index, name in enumerate(plain) if name in _LABEL_HEADERS and index != image]
         label = found[0] if len(found) == 1 else None
     if len(first) <= 2 and columns == Columns() and image is None:
-        # No word of the lists; a header all the same where it names no image and is above one that does.
+        # No word of the lists; a header all the same where it names no image, and is above one and no class.
         names_image = [bool(finder.candidates(row[0])) for row in rows[:2]]
-        return _Layout(0, 1, names_image == [False, True] or (label == 1 and names_image[:1] == [False]))
+        is_class = len(first) == 2 and first[1] in {row[-1] for row in rows[1:]}
+        is_above_one = names_image == [False, True] and not is_class
+        return _Layout(0, 1, is_above_one or (label == 1 and names_image[:1] == [False]))
     if len(first) <= 2:
         image = image if image is not None else 1 - (label or 0)
         return _Layout(image, 1 - image, has_header=True)

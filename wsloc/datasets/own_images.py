@@ -17,7 +17,7 @@ from wsloc.images import IMAGE_SUFFIXES
 from wsloc.records import ImageRecord
 
 _SPLIT = re.compile(
-    r"(train|training|trainval|val|valid|validation|dev|eval|test|testing)([-_ ]?(set|data|images?|\d+))*",
+    r"(train|training|trainval|val|valid|validation|dev|eval|test|testing)([-_ ]?(set|data|images?|\d))*",
     re.IGNORECASE,
 )
 _WORDNET = re.compile(r"n\d{8}\b")
@@ -121,7 +121,7 @@ def _matched(pattern: str) -> list[Path]:
     while not os.path.exists(fixed):  # noqa: PTH110
         fixed = fixed.parent
     if not pattern or fixed.is_file():
-        return [fixed] if fixed.is_file() else []
+        return [fixed] if fixed.is_file() and fixed == Path(pattern) else []
     rest = str(Path(pattern).relative_to(fixed))
     found = map(Path, glob.glob(rest, root_dir=fixed, recursive=True))
     return [fixed / path for path in found if not any(map(is_hidden, path.parts)) and (fixed / path).is_file()]

@@ -12,6 +12,7 @@ from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
 from wsloc.files.reading import read_lines
+from wsloc.images import LenientPath
 from wsloc.registries import DATASETS
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,15 @@ def open_images(settings: DataSettings) -> Dataset:
     Raises:
         UserError: if the data set is missing or malformed, or the settings contradict each other.
     """
+    dataset = open_quietly(settings)
+    for path, sentence in dataset.problems[:1]:
+        more = f"; {len(dataset.problems) - 1} more problems: wsloc check-dataset" if dataset.problems[1:] else ""
+        _log.info("%s: %s%s", path, sentence, more)
+    return dataset
+
+
+def open_quietly(settings: DataSettings) -> Dataset:
+    """The same without a word in the log on what is wrong with its lists."""
     _refuse_contradictions(settings)
     if settings.images is not None:
         dataset = open_glob(settings.images)
@@ -44,10 +54,16 @@ def open_images(settings: DataSettings) -> Dataset:
         raise UserError(f"Nothing to localize: give `dataset` ({', '.join(DATASETS)}), or `images` and `class_name`.")
     else:
         dataset = kind.open(*root_and_split(settings, kind), settings)
-    for path, sentence in dataset.problems[:1]:
-        more = f"; {len(dataset.problems) - 1} more problems: wsloc check-dataset" if dataset.problems[1:] else ""
-        _log.info("%s: %s%s", path, sentence, more)
+    dataset = lenient(dataset, settings)
     return dataset if settings.ids is None else _listed_images(dataset, settings.ids)
+
+
+def lenient(dataset: Dataset, settings: DataSettings) -> Dataset:
+    """The data set, its images to be read as far as they go if the settings accept truncated ones."""
+    if settings.truncated_images == "refuse":
+        return dataset
+    images = tuple(replace(image, source=LenientPath(image.path)) for image in dataset.images)
+    return replace(dataset, images=images)
 
 
 def _refuse_contradictions(settings: DataSettings) -> None:

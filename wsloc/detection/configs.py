@@ -74,6 +74,7 @@ class TestedImages:
             annotations=self.test_annotations,
             boxes=self.test_boxes or base.boxes,
             classes=self.test_classes,
+            truncated_images=data.truncated_images,
             ids=self.test_ids,
             limit=self.test_limit,
         )
@@ -141,7 +142,7 @@ class SelfTrainConfig:
 class SearchedImages(DataSettings):
     """Which images; their true boxes are used only for evaluation. The classes are the detector's."""
 
-    images: Annotated[str | None, optional("GLOB", "none")] = None
+    images: Annotated[str | None, optional("GLOB|DIR", "none")] = None
     """your own images without a data set, such as 'photos/*.jpg'"""
     class_name: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"

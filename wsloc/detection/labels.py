@@ -8,6 +8,7 @@ from pathlib import Path
 from wsloc.config import DataSettings
 from wsloc.config_files import settings_of_run
 from wsloc.datasets import Dataset, open_dataset, read_ground_truth
+from wsloc.datasets.registry import lenient
 from wsloc.detection.configs import TRUTH
 from wsloc.detection.data import BoxedImages, from_localizations, from_truth, labels_by_image, matched, open_export
 from wsloc.detection.inference import detection
@@ -147,6 +148,7 @@ def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False
         UserError: if there is no export, it lacks a class that was asked for, has no box, or is of other images.
     """
     own, truth = open_export(path, data.root if data.dataset is None else None)
+    own = lenient(own, data)
     if unknown := [name for name in data.classes if name not in own.class_names]:
         raise UserError(f"`classes`: the export has no class {unknown[0]!r}, only {', '.join(own.class_names[:20])}.")
     # An export names all classes of its data set, also those that its boxes were not sought of.

@@ -172,7 +172,7 @@ class RunRecords:
 def open_records(path: Path) -> RunRecords:
     """The records that a run folder holds by now."""
     manifest = read_manifest(path) or {}
-    parts = sorted((path / "parts").glob("*.jsonl"))
+    parts = sorted((path / "parts").glob("[0-9]*.jsonl"))
     joined = [path / "localizations.jsonl", path / "failures.jsonl"]
     if manifest.get("complete"):
         # A process that was killed while it removed the parts leaves some of them.

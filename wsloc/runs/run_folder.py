@@ -77,7 +77,7 @@ class RunFolder:
 
     def written_parts(self) -> frozenset[int]:
         """Indices of the parts that need not be computed again."""
-        return frozenset(int(path.stem) for path in (self.path / "parts").glob("*.jsonl"))
+        return frozenset(int(path.stem) for path in (self.path / "parts").glob("[0-9]*.jsonl"))
 
     def join(self) -> None:
         """Write localizations.jsonl and failures.jsonl from the parts."""
@@ -85,7 +85,7 @@ class RunFolder:
         write_atomic(self.path / "failures.jsonl", self._part_lines(failures=True))
 
     def _part_lines(self, *, failures: bool) -> Iterator[str]:
-        for path in sorted((self.path / "parts").glob("*.jsonl")):
+        for path in sorted((self.path / "parts").glob("[0-9]*.jsonl")):
             with path.open(encoding="utf-8") as file:
                 yield from (line for line in file if (json.loads(line)["kind"] == "failure") == failures)
 
