@@ -94,7 +94,7 @@ class DataSettings:
     labels: Annotated[Path | None, optional("CSV", "sub-folders are classes")] = None
     """folder: CSV file with rows image,label[;label...]"""
     annotations: Annotated[Path | None, optional("PATH", "below the root")] = None
-    """coco: the instances JSON file; wsol: the folder of the text tables"""
+    """coco: the instances JSON file; wsol: the folder of the text tables; others: true boxes, in a COCO JSON file"""
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
     masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None

@@ -207,7 +207,7 @@ def test_a_label_cannot_lead_out_of_the_folder_of_masks(photos: Path) -> None:
         ),
         (
             {"annotations": ".", "dataset": "cub"},
-            r"`annotations` is only for `dataset='coco'` or `dataset='wsol'`; the other data sets",
+            r"The annotations .* do not exist; `annotations` names a COCO JSON file\.$",
         ),
         ({"boxes": ".", "dataset": None, "root": None, "images": "*.jpg"}, r"`boxes` is only for `dataset='folder'`"),
     ],

@@ -11,7 +11,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 from made_run import CLASSES, SCENE, scene_records, write_photos, write_run
 
-from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.config import DataSettings
+from wsloc.datasets import read_ground_truth
+from wsloc.datasets.registry import open_images
 from wsloc.exporters.export_settings import LayoutSettings, Media
 from wsloc.exporters.exporting import export_run
 from wsloc.exporters.formats import Export, next_commands
@@ -81,15 +83,24 @@ def test_what_label_studio_exports_comes_back_as_truth(tmp_path: Path) -> None:
     document = {"images": images, "categories": categories, "annotations": annotations, "info": {}}
     (unzipped / "result.json").write_text(json.dumps(document, indent=2))
 
-    command = dict(next_commands(export))["corrected boxes as truth"].splitlines()[-1]
-    words = shlex.split(command.replace("UNZIPPED", shlex.quote(str(unzipped))))
-    assert words[:4] == ["wsloc", "localize", "--dataset", "coco"]
-    root, file = (Path(words[words.index(flag) + 1]) for flag in ("--root", "--annotations"))
-    dataset = open_coco(root, "val2017", file)
-    assert dataset.class_names == CLASSES
-    assert all(image.path.is_file() for image in dataset.images)
-    truth = read_coco_ground_truth(dataset, "val2017", file)
+    (line,) = (line for title, line in next_commands(export) if title.startswith("corrected boxes as truth"))
+    words = shlex.split(line.replace("UNZIPPED", shlex.quote(str(unzipped))))
+    assert words[:3] == ["wsloc", "evaluate", str(tmp_path / "run")]
+    settings = DataSettings("folder", tmp_path / "photos", annotations=Path(words[words.index("--annotations") + 1]))
+    truth = read_ground_truth(settings, open_images(settings))
+    assert truth is not None
     assert truth.problems == ()
-    for found, (_, _, class_name, box) in zip(truth.images.values(), SCENE, strict=True):
-        assert found.class_names == (class_name,)
-        assert found.boxes_xyxy[0].tolist() == pytest.approx(box, abs=0.1)
+    for file, _, class_name, box in SCENE:
+        assert truth.images[file].class_names == (class_name,)
+        assert truth.images[file].boxes_xyxy[0].tolist() == pytest.approx(box, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "label-studio"])
+@pytest.mark.parametrize("media", ["none", "copy"])
+def test_corrected_boxes_are_not_those_of_the_export(name: str, media: Media, tmp_path: Path) -> None:
+    """Boxes judged against the file that they were written to would all be right."""
+    export = exported(tmp_path, name, media)
+    (line,) = (line for title, line in next_commands(export) if title.startswith("corrected boxes as truth"))
+    words = shlex.split(line)
+    assert words[:4] == ["wsloc", "evaluate", str(tmp_path / "run"), "--annotations"]
+    assert not Path(words[4]).exists()

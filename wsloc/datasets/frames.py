@@ -66,18 +66,19 @@ def header_of(path: Path, annotated_wh: SizeWh | None) -> ImageHeader:
         return ImageHeader(annotated_wh, 1)
 
 
-def frame_of(annotated_wh: SizeWh | None, header: ImageHeader) -> Frame:
+def frame_of(annotated_wh: SizeWh | None, header: ImageHeader, *, as_shown: bool = False) -> Frame:
     """The frame of an annotation, found by its size; the stored frame where the size does not decide.
 
     Args:
         annotated_wh: the image's width and height in the annotation, None if it gives none.
         header: of the image file.
+        as_shown: that of the turned image where the size does not decide, as is known of what was drawn on an export.
     """
     turns = header.stored_wh != header.size_wh
-    if turns and annotated_wh == header.size_wh:
+    is_stored = turns and annotated_wh == header.stored_wh
+    if (turns and annotated_wh == header.size_wh) or (as_shown and not is_stored):
         return Frame(header.size_wh, 1)
-    is_certain = header.orientation == 1 or (turns and annotated_wh == header.stored_wh)
-    return Frame(header.stored_wh, header.orientation, is_certain)
+    return Frame(header.stored_wh, header.orientation, header.orientation == 1 or is_stored)
 
 
 def place_boxes(boxes_xyxy: ArrayLike, names: Sequence[str], frame: Frame, tolerance: float = 0.0) -> Placed:

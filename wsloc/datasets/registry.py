@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
+from wsloc.datasets.coco import read_coco_boxes_of
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
@@ -47,7 +48,7 @@ def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
         raise UserError("`images` is used alone; leave out `dataset`, `root` and `labels`.")
     taken = kind.takes if (kind := kind_of(settings)) else frozenset()
-    for name in ("labels", "annotations", "boxes", "masks"):
+    for name in ("labels", "boxes", "masks"):
         if getattr(settings, name) is not None and name not in taken:
             owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
             raise UserError(f"`{name}` is only for {owners}; the other data sets have their own.")
@@ -56,6 +57,8 @@ def _refuse_contradictions(settings: DataSettings) -> None:
         raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")
     if settings.masks is not None and not settings.masks.is_dir():
         raise UserError(f"The folder {settings.masks} does not exist; `masks` names the one that holds the masks.")
+    if settings.annotations is not None and "annotations" not in taken and not settings.annotations.is_file():
+        raise UserError(f"The annotations {settings.annotations} do not exist; `annotations` names a COCO JSON file.")
     if settings.class_name is not None and settings.classes:
         raise UserError(
             "`class_name` looks for one class in every image and `classes` chooses among labels: give one of them."
@@ -96,8 +99,16 @@ def chosen_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 
 
 def read_ground_truth(settings: DataSettings, dataset: Dataset) -> GroundTruthSet | None:
-    """The true boxes of a data set's images, or None if it has no boxes."""
+    """The true boxes of a data set's images, or None if it has no boxes.
+
+    ``annotations`` is a COCO instances file with the boxes, in place of its own, of a data set that takes none itself.
+
+    Raises:
+        UserError: if the files of the data set are missing or malformed.
+    """
     kind = kind_of(settings)
+    if settings.annotations is not None and (kind is None or "annotations" not in kind.takes):
+        return read_coco_boxes_of(dataset, settings.annotations)
     return kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
 
 

@@ -26,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
+from wsloc.config import DataSettings
 from wsloc.datasets.annotations import Annotation, read_annotations
+from wsloc.datasets.coco import read_coco_boxes_of
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
 from wsloc.datasets.mask_files import open_mask
@@ -292,11 +294,15 @@ def _is_whole(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
+def _read_truth(dataset: Dataset, split: str, settings: DataSettings) -> GroundTruthSet:
+    if settings.annotations is not None and settings.annotations.is_file():
+        return read_coco_boxes_of(dataset, settings.annotations)
+    return read_wsol_ground_truth(dataset, split, settings.annotations, settings.masks)
+
+
 WSOL = DataSetKind(
     open=lambda root, split, settings: open_wsol(root, split, settings.annotations),
-    read_truth=lambda dataset, split, settings: read_wsol_ground_truth(
-        dataset, split, settings.annotations, settings.masks
-    ),
+    read_truth=_read_truth,
     default_root=None,
     default_split="test",
     train_split="train",

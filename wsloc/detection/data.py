@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.datasets.match_files import match_files
 from wsloc.detection.uncertain import by_certainty
 from wsloc.errors import UserError, listed
 from wsloc.records import BoxRecord, GroundTruth, ImageRecord
@@ -171,22 +172,18 @@ def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Da
     Raises:
         UserError: if an image of the export is not in the data set, or two have the same file name.
     """
-    by_file: dict[str, list[ImageRecord]] = {}
-    for record in dataset.images:
-        for name in {record.file, Path(record.file).name, Path(record.file).stem}:
-            by_file.setdefault(name, []).append(record)
-    found: dict[str, GroundTruth] = {}
-    for record in other.images:
-        names = (record.file, Path(record.file).name, Path(record.file).stem)
-        candidates = next((by_file[name] for name in names if name in by_file), [])
-        if len(candidates) != 1:
-            what = "no image" if not candidates else "several images"
+    matches = match_files((record.file for record in other.images), dataset.images)
+    for what, lost in (("no image", matches.unknown), ("several images", matches.ambiguous)):
+        if lost:
             raise UserError(
-                f"{dataset.name} has {what} of the name {record.file}; give the data set and split that the boxes were "
+                f"{dataset.name} has {what} of the name {lost[0]}; give the data set and split that the boxes were "
                 "made on."
             )
+    found: dict[str, GroundTruth] = {}
+    for record in other.images:
         if record.image_id in truth.images:
-            found[candidates[0].image_id] = replace(truth.images[record.image_id], image_id=candidates[0].image_id)
+            image_id = matches.images[record.file].image_id
+            found[image_id] = replace(truth.images[record.image_id], image_id=image_id)
     images = tuple(record for record in dataset.images if record.image_id in found)
     return replace(dataset, images=images, class_names=other.class_names), replace(truth, images=found)
 

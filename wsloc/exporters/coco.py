@@ -15,7 +15,7 @@ from typing import TextIO
 
 from wsloc.exporters import outlines
 from wsloc.exporters.export_settings import Outline
-from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, quoted
+from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, as_truth, quoted
 from wsloc.exporters.selection import ScoredBox
 from wsloc.records import SCORES, Localization
 
@@ -147,7 +147,7 @@ def _coco_commands(export: Export) -> Commands:
     return [
         _torchvision_command(export, files[TRAIN]),
         ("Detectron2", f"from detectron2.data.datasets import register_coco_instances\n{register}"),
-        ("corrected boxes as truth", _as_truth(export, files[TRAIN], SPLIT_NAMES[TRAIN])),
+        as_truth(export, "from a tool that reads and writes COCO", "CORRECTED.json"),
     ]
 
 
@@ -174,13 +174,8 @@ def _cvat_commands(export: Export) -> Commands:
     file = export.path / ANNOTATIONS / f"instances_{CVAT_NAME}.json"
     return [
         ("CVAT", f"a task with the images of {export.image_folders[TRAIN]}; upload {file} as COCO 1.0"),
-        ("corrected boxes as truth", _as_truth(export, file, "images")),
+        as_truth(export, "exported there as COCO 1.0, unzipped", f"UNZIPPED/{ANNOTATIONS}/{file.name}"),
     ]
-
-
-def _as_truth(export: Export, file: Path, split: str) -> str:
-    root = export.path if export.has_images else export.image_folders[TRAIN]
-    return f"wsloc localize --dataset coco --root {quoted(root)} --annotations {quoted(file)} --split {split}"
 
 
 COCO = Format(

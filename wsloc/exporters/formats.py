@@ -80,11 +80,13 @@ class Export:
 
     Attributes:
         path: its folder.
+        run: the folder of the run.
         manifest: as written.
         image_folders: where the images of each split are.
     """
 
     path: Path
+    run: Path
     manifest: dict[str, Any]
     image_folders: dict[str, Path]
 
@@ -131,6 +133,17 @@ def next_commands(export: Export) -> Commands:
         command = f"wsloc localize --dataset folder --root {images} --labels CSV --masks {masks}"
         commands.append(("the masks as truth", command))
     return commands
+
+
+def as_truth(export: Export, tool: str, file: str) -> tuple[str, str]:
+    """How to judge the run by the boxes that people have corrected.
+
+    Args:
+        export: that they corrected.
+        tool: what gives the file back, and how.
+        file: its name, an instances file of COCO.
+    """
+    return f"corrected boxes as truth, {tool}", f"wsloc evaluate {quoted(export.run)} --annotations {file}"
 
 
 def images_first(export: Export, folder: Path) -> Commands:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from wsloc.exporters.formats import TRAIN, Commands, Export, ExportImage, Format, WriterContext, quoted
+from wsloc.exporters.formats import TRAIN, Commands, Export, ExportImage, Format, WriterContext, as_truth, quoted
 from wsloc.exporters.selection import ScoredBox
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
@@ -89,11 +89,7 @@ def _commands(export: Export) -> Commands:
             f"cloud storage: a source storage of local files at {images}; save it, do not sync it\n"
             f"import: {export.path / TASKS}",
         ),
-        (
-            "corrected boxes as truth",
-            "export as COCO with images, unzip, and then\n"
-            "wsloc localize --dataset coco --root UNZIPPED --annotations UNZIPPED/result.json",
-        ),
+        as_truth(export, "exported there as COCO with images, unzipped", "UNZIPPED/result.json"),
     ]
 
 

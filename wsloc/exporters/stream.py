@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TextIO
 
 from wsloc.errors import ItemError
@@ -18,7 +18,7 @@ from wsloc.exporters.formats import TRAIN, VAL, ExportImage, Format
 from wsloc.exporters.mask_pictures import write_mask_pictures
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.exporters.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
-from wsloc.files.names import safe_name
+from wsloc.files.names import distinct_stem, flat_stem
 from wsloc.images import read_header
 from wsloc.progress import Progress
 from wsloc.records import BoxRecord, Failure
@@ -137,13 +137,11 @@ class Stream:
         return ExportImage(image.image_id, image.file, name, split, size_wh, boxes)
 
     def _free_stem(self, file: str) -> str:
-        """A flat file name, unique on every file system; all images of a name but the first get a hash."""
-        # Ultralytics and shells do not see names that begin with a dot.
-        plain = safe_name(PurePosixPath(file).stem).lstrip(".") or "image"
-        stem, attempt = plain, 0
+        """A flat file name, unique on every file system; all images that share a name in the run get a hash."""
+        stem, attempt = flat_stem(file), 0
         # Some file systems take A.jpg and a.jpg for one.
-        while stem.casefold() in self._taken:
-            stem = f"{plain}-{stable_hash(attempt, file, ''):08x}"
+        while stem.casefold() in self._taken or stem.casefold() in self.found.shared_stems:
+            stem = distinct_stem(file, attempt)
             attempt += 1
         self._taken.add(stem.casefold())
         return stem
