@@ -180,21 +180,51 @@ def test_boxes_out_of_the_image_are_mended_and_told(
 ENTITIES = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + _annotation(_object("&y;", (1, 1, 2, 2)))
 
 
+def declared(encoding: str, name: str = "犬") -> str:
+    """An annotation that says how it is written."""
+    return f'<?xml version="1.0" encoding="{encoding}"?>\n{_annotation(_object(name, (5, 3, 20, 10)))}'
+
+
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
         (None, "the annotation cannot be read: No such file or directory"),
         (b"", "the annotation is not valid XML"),
         (b"<annotation><object>", "the annotation is not valid XML"),
-        (b"\x89PNG\r\n", "the annotation is not valid XML"),
+        (b"\x89PNG\r\n", "the annotation is not written in utf-8"),
         (ENTITIES, "declares XML entities, which are not expanded"),
-        (ENTITIES.encode("utf-16"), "the annotation is not written in UTF-8"),
+        (ENTITIES.encode("utf-16"), "declares XML entities, which are not expanded"),
+        (ENTITIES.encode("utf-16-be"), "declares XML entities, which are not expanded"),
+        (declared("ansi").encode(), "the annotation declares the unknown encoding 'ansi'; save it as UTF-8"),
+        (declared("unicode").encode(), "the annotation declares the unknown encoding 'unicode'; save it as UTF-8"),
+        (declared("rot13").encode(), "declares the unknown encoding 'rot13'"),
+        (declared("ascii").encode(), "the annotation is not written in ascii: 'ascii' codec can't decode"),
+        (declared("gbk").encode("gbk")[:-25], "the annotation is not valid XML"),
+        (f"<all>{_annotation()}{_annotation()}</all>", "the file holds 2 annotations; give one for each image"),
         (_annotation(_object("cat", (1, 1, "wide", 2))), "object 'cat' is missing or holds no numbers"),
         (_annotation(_object("cat", (1, 1, "nan", 2))), "holds no finite numbers"),
         (_annotation(_object("cat", (1, 1, "inf", 2))), "holds no finite numbers"),
         (_annotation("<object><name>cat</name></object>"), "the bndbox of an object 'cat' is missing"),
     ],
-    ids=["missing", "empty", "cut", "binary", "entities", "entities-16", "text", "nan", "inf", "no-box"],
+    ids=[
+        "missing",
+        "empty",
+        "cut",
+        "binary",
+        "entities",
+        "entities-16",
+        "entities-16-be",
+        "ansi",
+        "unicode",
+        "rot13",
+        "no-ascii",
+        "cut-gbk",
+        "two",
+        "text",
+        "nan",
+        "inf",
+        "no-box",
+    ],
 )
 def test_bad_annotations_have_no_truth_but_a_problem(
     tmp_path: Path, annotation: str | bytes | None, reason: str
@@ -205,6 +235,46 @@ def test_bad_annotations_have_no_truth_but_a_problem(
     assert told.startswith("a.xml: ")
     assert reason in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        *(declared(name).encode(name) for name in ("gb2312", "GBK", "gb18030", "big5", "shift_jis", "euc-jp")),
+        declared("utf-8").encode(),
+        declared("utf-8").encode("utf-8-sig"),
+        declared("unicode").encode("utf-16"),
+        declared("gb2312").encode("utf-8-sig"),
+        declared("utf-16").encode(),
+        declared("utf-16").encode("utf-16-le"),
+        declared("utf-16").encode("utf-16-be"),
+        declared("utf-32").encode("utf-32"),
+        f"<!-- first -->\n{_annotation(_object('犬', (5, 3, 20, 10)))}".encode(),
+    ],
+)  # fmt: skip
+def test_annotations_of_any_encoding_are_read(tmp_path: Path, annotation: bytes) -> None:
+    truth = _truth(tmp_path, annotation)
+    assert truth.images["a"].class_names == ("犬",)
+    assert truth.images["a"].boxes_xyxy.tolist() == [[4, 2, 20, 10]]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        _annotation(_object("cat", (5, 3, 20, 10), more=PART)),
+        _annotation(_object("cat", (5, 3, 20, 10))).replace("<annotation>", '<annotation xmlns="http://a.b/c">'),
+        _annotation(_object("cat", (5, 3, 20, 10)))
+        .replace("<", "<v:").replace("<v:/", "</v:").replace("<v:annotation>", '<v:annotation xmlns:v="u:1">'),
+        _annotation(f"<objects>{_object('cat', (5, 3, 20, 10))}</objects>"),
+        f"<export><images>{_annotation(_object('cat', (5, 3, 20, 10)))}</images></export>",
+    ],
+    ids=["part", "namespace", "prefix", "list", "wrapped"],
+)  # fmt: skip
+def test_objects_are_found_below_and_under_namespaces(tmp_path: Path, annotation: str) -> None:
+    truth = _truth(tmp_path, annotation, orientation=6)
+    assert truth.images["a"].class_names == ("cat",)
+    assert truth.ambiguous_orientations == 0, "the size is read as well"
+    assert len(truth.images["a"].boxes_xyxy) == 1
 
 
 def test_one_bad_annotation_leaves_the_others_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -86,7 +87,8 @@ def test_what_label_studio_exports_comes_back_as_truth(tmp_path: Path) -> None:
     (line,) = (line for title, line in next_commands(export) if title.startswith("corrected boxes as truth"))
     words = shlex.split(line.replace("UNZIPPED", shlex.quote(str(unzipped))))
     assert words[:3] == ["wsloc", "evaluate", str(tmp_path / "run")]
-    settings = DataSettings("folder", tmp_path / "photos", annotations=Path(words[words.index("--annotations") + 1]))
+    (tmp_path / "labels.csv").write_text("".join(f'{file},"{name}"\n' for file, _, name, _ in SCENE))
+    settings = DataSettings("folder", tmp_path / "photos", labels=tmp_path / "labels.csv", annotations=Path(words[-1]))
     truth = read_ground_truth(settings, open_images(settings))
     assert truth is not None
     assert truth.problems == ()
@@ -104,3 +106,17 @@ def test_corrected_boxes_are_not_those_of_the_export(name: str, media: Media, tm
     words = shlex.split(line)
     assert words[:4] == ["wsloc", "evaluate", str(tmp_path / "run"), "--annotations"]
     assert not Path(words[4]).exists()
+
+
+@pytest.mark.parametrize("lowest", [-1, 0, 1])
+def test_torchvision_takes_no_class_for_the_background(lowest: int, tmp_path: Path) -> None:
+    source, run = write_photos(tmp_path / "photos"), write_run(tmp_path / "run", scene_records())
+    source = replace(source, category_ids=tuple(range(lowest, lowest + len(CLASSES))))
+    export = export_run(run, source, "coco", tmp_path / "out", layout=LayoutSettings(val_fraction=0.5))
+    (title, command), *_ = next_commands(export)
+    warned = [line for line in export.manifest["warnings"] if "torchvision's detectors have the background" in line]
+    assert (len(warned) == 1) == ("takes the number 0 for the background" in title) == (lowest < 1)
+    assert command.startswith("torchvision.datasets.CocoDetection" if lowest < 1 else "python train.py")
+    # The numbers stay those of the data set.
+    document = json.loads((export.path / "annotations/instances_train2017.json").read_text())
+    assert [one["id"] for one in document["categories"]] == list(source.category_ids or ())

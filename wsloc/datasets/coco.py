@@ -134,8 +134,11 @@ def _truth_of(content: CocoContent, images: Sequence[ImageRecord], *, as_shown: 
         if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
             both = f"{size_text(annotated_wh)} pixels in the annotations, but the image has"
             problems.append(f"{both} {size_text(header.stored_wh)}")
-        found, placed, left_out = _place(content.annotations.get(record.image_id, []), frame)
-        truth = _truth(record.image_id, found, placed, header)
+        annotations = content.annotations.get(record.image_id, [])
+        found, placed, left_out = _place(annotations, frame)
+        kept = {id(annotation) for annotation in found}
+        lost = tuple(annotation.class_name for annotation in annotations if id(annotation) not in kept)
+        truth = replace(_truth(record.image_id, found, placed, header), lost_class_names=lost)
         frame_wh = annotated_wh or frame.size_wh
         # Drawn when asked for, but read here: nothing else sees all of them.
         outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
@@ -191,6 +194,9 @@ def _place(annotations: Sequence[CocoAnnotation], frame: Frame) -> tuple[list[Co
 
 def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, header: ImageHeader) -> GroundTruth:
     crowd = np.array([annotation.crowd for annotation in found], dtype=bool)
+    given = [_number(annotation.area) for annotation in found]
+    of_boxes = boxes.area(placed.boxes_xyxy).tolist()
+    areas = [of_box if area is None or area < 0 else area for area, of_box in zip(given, of_boxes, strict=True)]
     return GroundTruth(
         image_id,
         placed.boxes_xyxy[~crowd],
@@ -199,6 +205,7 @@ def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, heade
         header.size_wh,
         placed.boxes_xyxy[crowd],
         tuple(annotation.class_name for annotation in found if annotation.crowd),
+        np.array(areas, dtype=np.float64)[~crowd],
     )
 
 
@@ -230,13 +237,20 @@ def _image_folder(root: Path, split: str, images: Sequence[CocoImage], path: Pat
 
 
 def _numbers(bbox: object) -> tuple[float, ...] | None:
-    if not isinstance(bbox, list) or len(bbox) != 4 or any(type(value) not in (int, float) for value in bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    numbers = tuple(number for value in bbox if (number := _number(value)) is not None)
+    return numbers if len(numbers) == 4 else None
+
+
+def _number(value: object) -> float | None:
+    if type(value) not in (int, float):
         return None
     try:
-        numbers = tuple(map(float, bbox))
+        number = float(value)  # type: ignore[arg-type]
     except OverflowError:
         return None
-    return numbers if all(map(math.isfinite, numbers)) else None
+    return number if math.isfinite(number) else None
 
 
 COCO = DataSetKind(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from wsloc.datasets.frames import SizeWh
+from wsloc.datasets.frames import SizeWh, possible_size
 from wsloc.errors import UserError, one_line
 
 
@@ -41,6 +41,7 @@ class CocoAnnotation:
         crowd: whether it is a region of many objects.
         bbox: as the file has it, unchecked: labels do not need it.
         segmentation: likewise.
+        area: likewise.
     """
 
     label: str
@@ -48,6 +49,7 @@ class CocoAnnotation:
     crowd: bool
     bbox: object
     segmentation: object
+    area: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class CocoContent:
     """What an instances file holds.
 
     Attributes:
-        category_names: by id, ascending.
+        category_names: by id, ascending; of several ids of one name the lowest that is used.
         images: in the file's order.
         annotations: of each image, by its id, in the file's order.
         problems: one sentence for each annotation that was left out.
@@ -87,23 +89,40 @@ def read_content(path: Path) -> CocoContent:
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
             raise UserError(f"{path} has no list {key!r}; an instances file has images, annotations and categories.")
-    category_names = _categories(document["categories"], path)
+    category_names = _categories(document["categories"], document["annotations"], path)
     images = _images(document["images"], path)
     annotations, problems = _annotations(document["annotations"], category_names, images, path.name)
-    return CocoContent(category_names, images, annotations, tuple(problems))
+    # By name, the first id of each.
+    unique = {name: key for key, name in reversed(category_names.items())}
+    names = {key: name for name, key in sorted(unique.items(), key=lambda item: item[1])}
+    return CocoContent(names, images, annotations, tuple(problems))
 
 
-def _categories(entries: list[Any], path: Path) -> dict[int, str]:
+def _categories(entries: list[Any], annotations: list[Any], path: Path) -> dict[int, str]:
+    """Names by id, those of annotations first, then ascending; some ids may have one name.
+
+    Without a category that only groups others, as Roboflow puts one before the classes: no annotation is of it, it
+    belongs to none, and another belongs to it.
+    """
     names: dict[int, str] = {}
+    groups: dict[int, object] = {}
     for entry in entries:
         if not isinstance(entry, dict) or not _is_int(entry.get("id")) or not _is_name(entry.get("name")):
             raise UserError(f"{path} has a category without a whole-number id and a name: {_shown(entry)}.")
-        if entry["id"] in names or entry["name"] in names.values():
-            raise UserError(f"{path} has two categories of the id {entry['id']} or the name {entry['name']!r}.")
-        names[entry["id"]] = entry["name"]
+        if names.setdefault(entry["id"], entry["name"]) != entry["name"]:
+            raise UserError(f"{path} has two categories of the id {entry['id']}; ids must be unique.")
+        groups[entry["id"]] = entry.get("supercategory")
+    used = {one["category_id"] for one in annotations if isinstance(one, dict) and _is_int(one.get("category_id"))}
+
+    def is_group(key: int) -> bool:
+        if key in used or groups[key] not in (None, "", "none", names[key]):
+            return False
+        return any(group == names[key] for other, group in groups.items() if other != key)
+
+    names = {key: names[key] for key in sorted(names, key=lambda key: (key not in used, key)) if not is_group(key)}
     if not names:
         raise UserError(f"{path} has no category; an instances file names its classes there.")
-    return dict(sorted(names.items()))
+    return names
 
 
 def _images(entries: list[Any], path: Path) -> tuple[CocoImage, ...]:
@@ -149,7 +168,8 @@ def _annotations(
         name = category_names[category_id]
         label = f"{name} ({shown})"
         crowd = entry.get("iscrowd") in (1, "1")
-        by_image[str(image_id)].append(CocoAnnotation(label, name, crowd, entry.get("bbox"), entry.get("segmentation")))
+        drawn = (entry.get(key) for key in ("bbox", "segmentation", "area"))
+        by_image[str(image_id)].append(CocoAnnotation(label, name, crowd, *drawn))
     if reused:
         problems.append(f"{file_name}: {reused} annotations have the id of another one, and were kept")
     return by_image, problems
@@ -157,7 +177,7 @@ def _annotations(
 
 def _size_of(entry: dict[str, Any]) -> SizeWh | None:
     width, height = entry.get("width"), entry.get("height")
-    return (width, height) if _is_int(width) and _is_int(height) and min(width, height) > 0 else None
+    return possible_size(width, height) if _is_int(width) and _is_int(height) else None
 
 
 def _is_int(value: object) -> TypeGuard[int]:

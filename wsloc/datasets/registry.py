@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
 from wsloc.datasets.coco import read_coco_boxes_of
-from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet, asked_classes
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
 from wsloc.registries import DATASETS
@@ -108,8 +109,31 @@ def read_ground_truth(settings: DataSettings, dataset: Dataset) -> GroundTruthSe
     """
     kind = kind_of(settings)
     if settings.annotations is not None and (kind is None or "annotations" not in kind.takes):
-        return read_coco_boxes_of(dataset, settings.annotations)
-    return kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
+        truth: GroundTruthSet | None = read_coco_boxes_of(dataset, settings.annotations)
+    else:
+        truth = kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
+    if truth is None:
+        return None
+    boxed = {name for own in truth.images.values() for name in (*own.class_names, *own.crowd_class_names)}
+    return replace(truth, problems=(*truth.problems, *_classes_apart(asked_classes(settings, dataset).names, boxed)))
+
+
+def _classes_apart(asked: Sequence[str], boxed: Set[str]) -> Iterator[str]:
+    """A sentence for each class that the labels and the boxes spell in two ways, or if they have none in common."""
+    if not asked or not boxed:
+        return
+    spelled = {_letters(name): name for name in sorted(boxed) if name not in asked}
+    alike = {name: spelled[_letters(name)] for name in asked if name not in boxed and _letters(name) in spelled}
+    for name, other in alike.items():
+        yield f"classes: the boxes say {other!r} where the labels say {name!r}, and count as another class"
+    if not alike and boxed.isdisjoint(asked):
+        known, others = listed(sorted(asked), 3), listed(sorted(boxed), 3)
+        yield f"classes: no box is of a class that is looked for ({known}); there are boxes of {others}"
+
+
+def _letters(name: str) -> str:
+    """A name without what people spell in several ways: case, accents' composition, spaces, hyphens, underscores."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold())) or name
 
 
 def kind_of(settings: DataSettings) -> DataSetKind | None:

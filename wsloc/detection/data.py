@@ -85,7 +85,8 @@ def from_truth(
     """Images with the boxes of an annotation; difficult objects and crowd regions are ignored.
 
     Args:
-        dataset: the images; one whose annotation cannot be read is left out.
+        dataset: the images; one is left out if its annotation, or a box in it, cannot be read, for the object would
+            count as background.
         truth: their boxes; those of other classes are left out.
         class_names: in the order of the detector's classes.
         drop_empty: leave out images without a box; otherwise they serve as negatives.
@@ -94,12 +95,15 @@ def from_truth(
         UserError: if no box is left.
     """
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
-    images = tuple(
-        _boxed(record, truth.images[record.image_id], index_of)
-        for record in dataset.images
-        if record.image_id in truth.images
-    )
-    return _checked(BoxedImages(dataset.name, tuple(class_names), images, truth.problems), drop_empty)
+    images, problems = [], list(truth.problems)
+    for record in dataset.images:
+        if (own := truth.images.get(record.image_id)) is None:
+            continue
+        if lost := [name for name in own.lost_class_names if name in index_of]:
+            problems.append(f"{record.file}: the box of a {lost[0]} is malformed, so the image was left out")
+        else:
+            images.append(_boxed(record, own, index_of))
+    return _checked(BoxedImages(dataset.name, tuple(class_names), tuple(images), tuple(problems)), drop_empty)
 
 
 def from_localizations(
@@ -173,7 +177,7 @@ def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Da
         UserError: if an image of the export is not in the data set, or two have the same file name.
     """
     matches = match_files((record.file for record in other.images), dataset.images)
-    for what, lost in (("no image", matches.unknown), ("several images", matches.ambiguous)):
+    for what, lost in (("several images", matches.ambiguous), ("no image", matches.unknown)):
         if lost:
             raise UserError(
                 f"{dataset.name} has {what} of the name {lost[0]}; give the data set and split that the boxes were "

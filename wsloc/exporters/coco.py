@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from wsloc.errors import listed
 from wsloc.exporters import outlines
 from wsloc.exporters.export_settings import Outline
 from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, as_truth, quoted
@@ -33,7 +34,12 @@ def write_coco(folder: Path, images: Iterable[ExportImage], context: WriterConte
     Annotation ids start at 1 in each file. Boxes are written to 0.001 px, polygons to 0.01 px. Regions to ignore are
     crowds (``iscrowd`` 1), all others not.
     """
-    return _write(folder, images, context, SPLIT_NAMES)
+    warnings = _write(folder, images, context, SPLIT_NAMES)
+    below = [name for name, key in zip(context.class_names, context.category_ids, strict=True) if key < 1]
+    if not below:
+        return warnings
+    what = "The data set numbers these classes below 1, where torchvision's detectors have the background"
+    return (*warnings, f"{what}: {listed(below, 3)}.")
 
 
 def write_cvat(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
@@ -153,11 +159,14 @@ def _coco_commands(export: Export) -> Commands:
 
 def _torchvision_command(export: Export, file: Path) -> tuple[str, str]:
     """Its reference script where it can read the export, else the data set alone."""
-    largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
+    numbers = [entry["id"] for entry in export.manifest["classes"] if entry["id"] is not None]
+    largest = max(numbers, default=0)
     if not export.has_images:
         missing = "its reference script needs the images next to it: `media='copy'`"
     elif VAL not in export.image_folders:
         missing = "its reference script needs a split val: `val_fraction=0.1`"
+    elif min(numbers, default=1) < 1:
+        missing = "its reference script takes the number 0 for the background, and the data set gives it to a class"
     elif largest >= _TORCHVISION_CLASSES:
         missing = f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
     else:
