@@ -21,7 +21,8 @@ from wsloc.exporters.formats import Export, next_commands
 
 
 def exported(tmp_path: Path, name: str, media: Media, mask_pictures: bool = False) -> Export:
-    source, run = write_photos(tmp_path / "photos"), write_run(tmp_path / "run", scene_records())
+    source = write_photos(tmp_path / "photos", name, media)
+    run = write_run(tmp_path / "run", scene_records())
     layout = LayoutSettings(media=media, mask_pictures=mask_pictures)
     return export_run(run, source, name, tmp_path / "out", layout=layout)
 

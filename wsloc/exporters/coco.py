@@ -194,4 +194,12 @@ COCO = Format(
     finds_images_by_path=True,
     has_outlines=True,
 )
-CVAT = Format(write_cvat, {TRAIN: Path("images")}, _cvat_commands, media="none", finds_images_by_path=True)
+CVAT = Format(
+    write_cvat,
+    {TRAIN: Path("images")},
+    _cvat_commands,
+    media="none",
+    finds_images_by_path=True,
+    needs_upright=True,
+    needs_stems=True,
+)

@@ -107,6 +107,8 @@ class Format:
         media: what is done with the images by default.
         finds_images_by_path: whether its files name images by a path, so that they may stay where they are.
         needs_images: whether its files are useless without the images next to them.
+        needs_upright: whether boxes come back displaced from images with an EXIF orientation.
+        needs_stems: whether its reader tells images apart by their paths without suffix.
         suffix: that all images have; None for their own.
         ignores: whether it can mark a region that is to be ignored.
         has_outlines: whether it can hold the outline of a mask.
@@ -118,6 +120,8 @@ class Format:
     media: Media = "copy"
     finds_images_by_path: bool = False
     needs_images: bool = False
+    needs_upright: bool = False
+    needs_stems: bool = False
     suffix: str | None = None
     ignores: bool = True
     has_outlines: bool = False

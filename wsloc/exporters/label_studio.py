@@ -20,9 +20,9 @@ _FROM, _TO = "label", "image"
 def write_label_studio(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``tasks.json`` and ``interface.xml``.
 
-    Corner and sides are percent of the image as the browser shows it, which turns it by its EXIF orientation. Images
-    are named as Label Studio serves them where its document root is the parent of their folder; the folder itself is
-    then a storage of the project, which must be below the root. An uncertain box says so in ``meta``.
+    Corner and sides are percent of the image as the browser shows it. Images are named as Label Studio serves them
+    where its document root is the parent of their folder; the folder itself is then a storage of the project, which
+    must be below the root. An uncertain box says so in ``meta``.
     """
     with (folder / TASKS).open("w", encoding="ascii") as file:
         file.write("[")
@@ -93,4 +93,11 @@ def _commands(export: Export) -> Commands:
     ]
 
 
-LABEL_STUDIO = Format(write_label_studio, {TRAIN: Path(IMAGES)}, _commands, media="none", finds_images_by_path=True)
+LABEL_STUDIO = Format(
+    write_label_studio,
+    {TRAIN: Path(IMAGES)},
+    _commands,
+    media="none",
+    finds_images_by_path=True,
+    needs_upright=True,
+)
