@@ -126,7 +126,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {_RENAMED.get(str(key), str(key)): value for key, value in settings.items()}
 
 
-def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
+def settings_of_run(folder: Path, **moved: Path | str | None) -> LocalizeConfig:
     """The settings that a run had; of a detector's run those of its images alone.
 
     Args:
@@ -152,7 +152,7 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
 
 
-def settings_of_runs(folders: Sequence[Path], **moved: Path | None) -> list[LocalizeConfig]:
+def settings_of_runs(folders: Sequence[Path], **moved: Path | str | None) -> list[LocalizeConfig]:
     """The same for runs on one data set; what has moved is told once, for the first of them."""
     return [settings_of_run(folder, **(moved if index == 0 else {})) for index, folder in enumerate(folders)]
 

@@ -46,7 +46,7 @@ def folder(root: Path) -> Path:
     write(root / "boxes.csv", "cat/1.jpg,cat,4,5,20,25\ncat/2.jpg,cat,4,5,20,25\n")
     for name in ("1", "2"):
         (root / "masks/cat").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((32, 40), 255, dtype=np.uint8)).save(root / f"masks/cat/{name}.png")
+        Image.fromarray(np.eye(32, 40, dtype=np.uint8) * 255).save(root / f"masks/cat/{name}.png")
     return root
 
 
@@ -217,7 +217,11 @@ TABLES = "metadata/SET/test"
             _line("boxes.csv", "x.jpg,cat,1,1,2,2\n"),
             "annotation: boxes.csv: images that the data set lacks (1): x.",
         ),
-        ("folder", _copy("masks/cat/1.png", "masks/cat/3.png"), "list: masks: masks of no image (1): cat/3.png"),
+        (
+            "folder",
+            _copy("masks/cat/1.png", "masks/cat/3.png"),
+            "annotation: masks: masks of no image, or of none of its labels (1): cat/3.png",
+        ),
         ("folder", _gone("masks/cat/2.png"), "mask: 2.jpg: there is no mask cat/2.png"),
         (
             "folder",

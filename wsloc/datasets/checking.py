@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wsloc.config import DataSettings
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.own_truth import whole_masks
 from wsloc.datasets.registry import kind_of, open_images, read_ground_truth, root_and_split
 from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
@@ -149,10 +150,15 @@ def _plainly_boxed(found: GroundTruth) -> set[str]:
 def _mask_problems(kind: DataSetKind, dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
     if truth.read_masks is None:
         return
+    known = frozenset(truth.problems)
     for image in dataset.images:
         if not is_there(image.path) or not kind.expects_mask(dataset, image):
             continue
         try:
-            truth.read_masks(image.image_id)
+            masks = truth.read_masks(image.image_id)
         except ItemError as error:
             yield Problem("mask", image.file, str(error))
+            continue
+        for sentence in whole_masks(masks):
+            if f"{image.image_id}: {sentence}" not in known:
+                yield Problem("mask", image.file, sentence)
