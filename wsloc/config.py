@@ -1,8 +1,7 @@
 """The whole configuration of a run: frozen dataclasses of plain values.
 
-Each field is a flag of the same name (with dashes for underscores) and a key of the YAML files. Names are unique
-across all groups, so both stay flat. The text under a field is its help. Nothing heavy is imported here, so that
-the help is fast.
+Each field is a flag (with dashes for underscores) and a key of the YAML files. Names are unique over all groups, so
+both stay flat. The text under a field is its help. Nothing heavy is imported here, so that the help is fast.
 
 :mod:`wsloc.cli.options` reads the flags and the YAML files into these classes.
 """
@@ -35,8 +34,7 @@ class DataSettings:
     """Which images, and which classes in them."""
 
     dataset: Annotated[str | None, one_of(DATASETS, "none")] = None
-    """data set: demo (created on first use), voc, coco, imagenet (CLS-LOC), cub (CUB-200-2011), folder (your own
-    images), or wsol (the text tables of wsolevaluation)"""
+    """data set: demo (created on first use), voc, coco, imagenet (CLS-LOC), cub, folder (your own images), or wsol"""
     root: Annotated[Path | None, optional("DIR", "data, or a folder inside it")] = None
     """folder of the data set; for voc the one that contains VOCdevkit, for coco the one that contains annotations"""
     year: Literal["2007", "2012"] = "2012"
@@ -52,11 +50,13 @@ class DataSettings:
     label_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
     """folder: header of the column of the CSV file that has the labels"""
     annotations: Annotated[Path | None, optional("PATH", "below the root")] = None
-    """coco: the instances JSON file; wsol: the folder of the text tables"""
+    """coco: the instances JSON file; wsol: the folder of the text tables; others: true boxes, in a COCO JSON file"""
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
     masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None
-    """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png (nonzero is object); wsol: mask folder"""
+    """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png; wsol: mask folder"""
+    mask_values: Literal["nonzero", "trimap"] = "nonzero"
+    """folder: what is object in the masks: nonzero values, or the 1 of a trimap (2: background, 3: neither)"""
     images: Annotated[str | None, optional("GLOB|DIR", "none")] = None
     """your own images without a data set, such as 'photos/*.jpg'; needs a class, or targets topK"""
     class_name: Annotated[

@@ -127,7 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {_RENAMED.get(str(key), str(key)): value for key, value in settings.items()}
 
 
-def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
+def settings_of_run(folder: Path, **moved: Path | str | None) -> LocalizeConfig:
     """The settings that a run had; of a detector's run those of its images alone.
 
     Args:
@@ -171,7 +171,7 @@ def names_code(config: Any) -> bool:
     return any(":" in (values[name] or "") and not values[name].startswith("timm:") for name in _NAMES_OF_CODE)
 
 
-def settings_of_runs(folders: Sequence[Path], **moved: Path | None) -> list[LocalizeConfig]:
+def settings_of_runs(folders: Sequence[Path], **moved: Path | str | None) -> list[LocalizeConfig]:
     """The same for runs on one data set; what has moved is told once, for the first of them."""
     return [settings_of_run(folder, **(moved if index == 0 else {})) for index, folder in enumerate(folders)]
 

@@ -81,6 +81,9 @@ class GroundTruth:
         crowd_xyxy: float64 ``(M, 4)``, regions that hold many objects of a class and count neither as found nor as
             missed (COCO's ``iscrowd``).
         crowd_class_names: M class names.
+        areas: float64 ``(N,)``, of the objects in square pixels where the data set tells (COCO's ``area``), which size
+            groups go by; None for those of the boxes.
+        lost_class_names: of boxes that are malformed and were left out.
     """
 
     image_id: str
@@ -90,6 +93,8 @@ class GroundTruth:
     size_wh: tuple[int, int]
     crowd_xyxy: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     crowd_class_names: tuple[str, ...] = ()
+    areas: NDArray[np.float64] | None = None
+    lost_class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -260,3 +260,28 @@ def test_what_needs_maps(flag: list[str], capsys: pytest.CaptureFixture[str]) ->
     shutil.rmtree("first/maps")
     assert run_verb("evaluate", ["first", *flag]) == 2
     assert "run wsloc localize with --save-maps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat", "label-studio"])
+def test_a_folder_run_is_judged_by_the_boxes_that_come_back(
+    form: str, tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three of six images come back, numbered anew: one box as it was, one corrected, one of another class."""
+    assert run_verb("localize", [*tiny_flags, "--limit", "6", "--out", "run"]) == 0
+    assert run_verb("export", ["run", "--format", "coco"]) == 0
+    document = json.loads(Path("run/exports/coco/annotations/instances_train2017.json").read_text())
+    first = {one["image_id"]: one for one in reversed(document["annotations"])}
+    images = document["images"][:3]
+    for number, (image, change) in enumerate(zip(images, ({}, {"bbox": [0, 0, 2, 2]}, {}), strict=True), start=100):
+        first[image["id"]] |= {"image_id": number, **change}
+        image |= {"id": number, "file_name": {"coco": "", "cvat": "", "label-studio": "images/0123abcd__"}[form]
+                  + image["file_name"]}  # fmt: skip
+    document |= {"images": images, "annotations": [one for one in first.values() if one["image_id"] >= 100]}
+    (tiny / "corrected.json").write_text(json.dumps(document))
+    capsys.readouterr()
+    assert run_verb("evaluate", ["run", "--annotations", "corrected.json"]) == 0
+    found = metrics_of("run")
+    assert found["items"] == 3
+    assert [one["corloc"] for one in found["classes"]] == [pytest.approx(2 / 3)]
+    assert run_verb("evaluate", ["run", "--annotations", "none.json"]) == 2
+    assert "The annotations none.json cannot be read" in capsys.readouterr().err

@@ -134,6 +134,60 @@ def test_labels_are_categories_with_an_object_that_is_no_crowd(tmp_path: Path) -
     assert dataset.images[0].path == tmp_path / "val2017" / "000000000042.jpg"
 
 
+@pytest.mark.parametrize(
+    ("categories", "used", "names", "ids"),
+    [
+        # Roboflow's root, also one that is called like a class.
+        ([(0, "pets", "none"), (1, "cat", "pets"), (2, "dog", "pets")], (1, 2), ("cat", "dog"), (1, 2)),
+        ([(0, "cat", "none"), (1, "cat", "cat"), (2, "dog", "cat")], (1, 2), ("cat", "dog"), (1, 2)),
+        ([(0, "pets", None), (1, "cat", "pets")], (), ("cat",), (1,)),
+        # A class, although it has the name of a group.
+        ([(0, "pets", "none"), (1, "cat", "pets")], (0, 1), ("pets", "cat"), (0, 1)),
+        ([(1, "person", "person"), (2, "cat", "animal")], (2,), ("person", "cat"), (1, 2)),
+        ([(1, "dog", "animal"), (2, "poodle", "dog")], (2,), ("dog", "poodle"), (1, 2)),
+        ([(0, "cat", ""), (1, "dog", "")], (0, 1), ("cat", "dog"), (0, 1)),
+        # One name, several ids.
+        ([(5, "cat", ""), (3, "cat", ""), (4, "dog", "")], (3, 4, 5), ("cat", "dog"), (3, 4)),
+        ([(5, "cat", ""), (3, "cat", ""), (4, "dog", "")], (4, 5), ("dog", "cat"), (4, 5)),
+        ([(3, "cat", ""), (3, "cat", "")], (3,), ("cat",), (3,)),
+    ],
+)
+def test_classes_are_the_categories_that_differ_and_are_no_groups(
+    tmp_path: Path,
+    categories: list[tuple[int, str, str | None]],
+    used: tuple[int, ...],
+    names: tuple[str, ...],
+    ids: tuple[int, ...],
+) -> None:
+    content = _instances()
+    content["categories"] = [dict(zip(("id", "name", "supercategory"), one, strict=True)) for one in categories]
+    content["annotations"] = [_annotation(one, 42, one, [4, 2, 4, 3]) for one in used]
+    _write(tmp_path, content)
+    dataset = open_coco(tmp_path, "val2017")
+    assert (dataset.class_names, dataset.category_ids) == (names, ids)
+    of_id = {key: name for key, name, _ in categories}
+    assert _truth(tmp_path).images["42"].class_names == tuple(of_id[key] for key in used)
+
+
+@pytest.mark.parametrize(
+    ("given", "area"),
+    [(7.5, 7.5), (0, 0), (None, 12), (-1, 12), ("7", 12), (float("nan"), 12), (True, 12), (10**400, 12)],
+)
+def test_areas_are_those_of_the_file(tmp_path: Path, given: object, area: float) -> None:
+    truth = _one(tmp_path, _annotation(1, 42, 18, [4, 2, 4, 3], area=given))
+    areas = truth.images["42"].areas
+    assert areas is not None
+    assert areas.tolist() == [area]
+
+
+def test_a_box_that_was_left_out_is_known(tmp_path: Path) -> None:
+    rows = [(18, [4, 2, 4, 3]), (1, [4, 2, -4, 3]), (3, "none"), (1, [90, 2, 4, 3]), (18, [0.1, 0.2, 0.5, 0.5])]
+    annotations = [_annotation(number, 42, key, box) for number, (key, box) in enumerate(rows)]
+    truth = _one(tmp_path, *annotations).images["42"]
+    assert truth.class_names == ("dog",)
+    assert truth.lost_class_names == ("person", "car", "person", "dog")
+
+
 def test_boxes_and_crowd_regions(tmp_path: Path) -> None:
     _write(tmp_path, _instances())
     truth = _truth(tmp_path)
@@ -264,8 +318,7 @@ def _to(key: str, value: object) -> Callable[[Entry], None]:
         (_drop("categories", 0, "name"), "has a category without a whole-number id and a name"),
         (_set("categories", 0, "id", "dog"), "has a category without a whole-number id and a name"),
         (_set("categories", 0, "id", True), "has a category without a whole-number id and a name"),
-        (_set("categories", 0, "id", 1), "has two categories of the id 1 or the name 'person'"),
-        (_set("categories", 0, "name", "person"), "or the name 'person'"),
+        (_set("categories", 0, "id", 1), "has two categories of the id 1; ids must be unique"),
     ],
 )
 def test_a_fault_of_the_whole_file_is_a_users_error(

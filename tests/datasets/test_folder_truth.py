@@ -10,6 +10,7 @@ from PIL import Image
 
 from wsloc.config import DataSettings
 from wsloc.datasets import GroundTruthSet, open_dataset, read_ground_truth
+from wsloc.datasets.checking import check_dataset
 from wsloc.errors import ItemError, UserError
 
 
@@ -106,7 +107,7 @@ def test_masks_show_the_only_label_or_a_named_class(photos: Path) -> None:
         assert found.boxes_xyxy.tolist() == [painted_box(photos / image_id)]
         assert found.class_names == truth.read_masks(image_id).class_names == (image_id.partition("/")[0],)
         assert truth.read_masks(image_id).masks.shape == (1, *found.size_wh[::-1])
-    assert truth.problems == ()
+    assert truth.problems == ("dog/1.png: the mask of a dog covers the whole image",)
 
 
 def test_masks_of_several_classes_of_an_image(photos: Path) -> None:
@@ -207,7 +208,7 @@ def test_a_label_cannot_lead_out_of_the_folder_of_masks(photos: Path) -> None:
         ),
         (
             {"annotations": ".", "dataset": "cub"},
-            r"`annotations` is only for `dataset='coco'` or `dataset='wsol'`; the other data sets",
+            r"The annotations .* do not exist; `annotations` names a COCO JSON file\.$",
         ),
         ({"boxes": ".", "dataset": None, "root": None, "images": "*.jpg"}, r"`boxes` is only for `dataset='folder'`"),
     ],
@@ -225,3 +226,84 @@ def test_boxes_that_are_no_text_are_a_users_error(photos: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"The table of boxes .*boxes\.csv is not UTF-8 text"):
         _truth(photos, boxes=path)
+
+
+TRIMAP = np.full((32, 40), 2, dtype=np.uint8)
+TRIMAP[4:26, 3:21] = 3
+TRIMAP[5:25, 4:20] = 1
+"""As of the Oxford pets: object, a border that is neither, background."""
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def test_a_trimap_is_read_where_it_is_said_to_be_one(photos: Path) -> None:
+    masks = photos.parent / "masks"
+    _save(masks / "cat/1.png", TRIMAP)
+    truth = _truth(photos, masks=masks, mask_values="trimap")
+    assert truth is not None
+    assert truth.problems == ()
+    assert truth.images["cat/1.jpg"].boxes_xyxy.tolist() == [[4, 5, 20, 25]]
+    assert truth.read_masks is not None
+    read = truth.read_masks("cat/1.jpg")
+    assert (read.masks.sum(), read.ignored.sum()) == (16 * 20, 18 * 22 - 16 * 20)
+
+
+@pytest.mark.parametrize("missing", [(), (3,), (1,), (2,)])
+def test_a_trimap_is_not_taken_for_a_mask_of_the_whole_image(photos: Path, missing: tuple[int, ...]) -> None:
+    masks = photos.parent / "masks"
+    other = 2 if 3 in missing else 3
+    _save(masks / "cat/1.png", np.where(np.isin(TRIMAP, missing), other, TRIMAP).astype(np.uint8))
+    truth = _truth(photos, masks=masks)
+    assert truth is not None
+    assert truth.images == {}
+    assert truth.problems == (
+        "cat/1.jpg: the mask cat/1.png is a trimap: it has no 0, but 1, 2 or 3; `mask_values='trimap'` reads it",
+    )
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 1), (1, 4)])
+def test_no_other_mask_is_taken_for_a_trimap(photos: Path, values: tuple[int, int]) -> None:
+    masks = photos.parent / "masks"
+    _save(masks / "cat/1.png", np.where(TRIMAP == 1, values[1], values[0]).astype(np.uint8))
+    truth = _truth(photos, masks=masks, mask_values="trimap")
+    assert truth is not None
+    assert truth.problems == ("cat/1.jpg: the mask cat/1.png has other values than a trimap's 1, 2 and 3",)
+
+
+@pytest.mark.parametrize("value", [1, 3, 255])
+def test_a_mask_of_the_whole_image_is_said(photos: Path, value: int) -> None:
+    masks = photos.parent / "masks"
+    _save(masks / "cat/1.png", np.full((32, 40), value, dtype=np.uint8))
+    truth = _truth(photos, masks=masks)
+    assert truth is not None
+    assert truth.images["cat/1.jpg"].boxes_xyxy.tolist() == [[0, 0, 40, 32]]
+    assert truth.problems == ("cat/1.jpg: the mask of a cat covers the whole image",)
+    sentences = [problem.sentence for problem in check_dataset(DataSettings("folder", photos, masks=masks))]
+    assert sentences.count("the mask of a cat covers the whole image") == 1
+    # Where boxes are the truth, masks are looked at by the check alone.
+    write(photos.parent / "boxes.csv", "cat/1.jpg,cat,4,5,20,25\n")
+    problems = list(check_dataset(DataSettings("folder", photos, masks=masks, boxes=photos.parent / "boxes.csv")))
+    assert ("mask", "the mask of a cat covers the whole image") in [(one.kind, one.sentence) for one in problems]
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ([], "masks: the folder of masks holds no .png"),
+        (["cat/1.gif"], "masks: the folder of masks holds no .png"),
+        (["cat/9.png", "Cat/1.png"], "masks: masks of no image, or of none of its labels (2): Cat/1.png, cat/9.png"),
+        (["1_mask.png"], "masks: masks of no image, or of none of its labels (1): 1_mask.png"),
+    ],
+)
+def test_masks_that_match_nothing_are_said(photos: Path, files: list[str], sentence: str) -> None:
+    masks = photos.parent / "masks"
+    masks.mkdir()
+    for file in files:
+        _mask(masks / file)
+    truth = _truth(photos, masks=masks)
+    assert truth is not None
+    assert truth.images == {}
+    assert truth.problems == (sentence,)

@@ -180,18 +180,27 @@ def test_boxes_out_of_the_image_are_mended_and_told(
 ENTITIES = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + _annotation(_object("&y;", (1, 1, 2, 2)))
 
 
+def declared(encoding: str, name: str = "犬") -> str:
+    """An annotation that says how it is written."""
+    return f'<?xml version="1.0" encoding="{encoding}"?>\n{_annotation(_object(name, (5, 3, 20, 10)))}'
+
+
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
         (None, "the annotation cannot be read: No such file or directory"),
         (b"", "the annotation is not valid XML"),
         (b"<annotation><object>", "the annotation is not valid XML"),
-        (b"\x89PNG\r\n", "the annotation is not written in UTF-8"),
+        (b"\x89PNG\r\n", "the annotation is not written in utf-8"),
         (ENTITIES, "declares XML entities, which are not expanded"),
         (ENTITIES.encode("utf-16"), "declares XML entities, which are not expanded"),
-        (ENTITIES.encode("utf-16-le"), "the annotation is not written in UTF-8"),
-        (b'<?xml version="1.0" encoding="klingon"?><annotation/>', "the annotation is not written in KLINGON"),
-        (b'<?xml version="1.0" encoding="zip"?><annotation/>', "the annotation is not written in ZIP"),
+        (ENTITIES.encode("utf-16-be"), "declares XML entities, which are not expanded"),
+        (declared("ansi").encode(), "the annotation declares the unknown encoding 'ansi'; save it as UTF-8"),
+        (declared("unicode").encode(), "the annotation declares the unknown encoding 'unicode'; save it as UTF-8"),
+        (declared("rot13").encode(), "declares the unknown encoding 'rot13'"),
+        (declared("ascii").encode(), "the annotation is not written in ascii: 'ascii' codec can't decode"),
+        (declared("gbk").encode("gbk")[:-25], "the annotation is not valid XML"),
+        (f"<all>{_annotation()}{_annotation()}</all>", "the file holds 2 annotations; give one for each image"),
         (_annotation(_object("cat", (1, 1, "wide", 2))), "object 'cat' is missing or holds no numbers"),
         (_annotation(_object("cat", (1, 1, "nan", 2))), "holds no finite numbers"),
         (_annotation(_object("cat", (1, 1, "inf", 2))), "holds no finite numbers"),
@@ -204,9 +213,13 @@ ENTITIES = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + _annotation(
         "binary",
         "entities",
         "entities-16",
-        "wide",
-        "unknown",
-        "codec",
+        "entities-16-be",
+        "ansi",
+        "unicode",
+        "rot13",
+        "no-ascii",
+        "cut-gbk",
+        "two",
         "text",
         "nan",
         "inf",
@@ -225,21 +238,43 @@ def test_bad_annotations_have_no_truth_but_a_problem(
 
 
 @pytest.mark.parametrize(
-    ("declared", "written"),
+    "annotation",
     [
-        ("gb2312", "gb2312"),
-        ("GBK", "gbk"),
-        ("windows-1252", "cp1252"),
-        ("UTF-16", "utf-16"),
-        ("utf-16", "utf-8"),
-        ("", "utf-8-sig"),
+        *(declared(name).encode(name) for name in ("gb2312", "GBK", "gb18030", "big5", "shift_jis", "euc-jp")),
+        declared("utf-8").encode(),
+        declared("utf-8").encode("utf-8-sig"),
+        declared("unicode").encode("utf-16"),
+        declared("gb2312").encode("utf-8-sig"),
+        declared("utf-16").encode(),
+        declared("utf-16").encode("utf-16-le"),
+        declared("utf-16").encode("utf-16-be"),
+        declared("utf-32").encode("utf-32"),
+        f"<!-- first -->\n{_annotation(_object('犬', (5, 3, 20, 10)))}".encode(),
     ],
-)
-def test_an_annotation_may_declare_its_encoding(tmp_path: Path, declared: str, written: str) -> None:
-    name = "Tür" if written == "cp1252" else "猫"
-    head = f"<?xml version='1.0' encoding='{declared}'?>\r\n" if declared else ""
-    content = (head + _annotation(_object(name, (1, 1, 2, 2)))).encode(written)
-    assert _truth(tmp_path, content).images["a"].class_names == (name,)
+)  # fmt: skip
+def test_annotations_of_any_encoding_are_read(tmp_path: Path, annotation: bytes) -> None:
+    truth = _truth(tmp_path, annotation)
+    assert truth.images["a"].class_names == ("犬",)
+    assert truth.images["a"].boxes_xyxy.tolist() == [[4, 2, 20, 10]]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        _annotation(_object("cat", (5, 3, 20, 10), more=PART)),
+        _annotation(_object("cat", (5, 3, 20, 10))).replace("<annotation>", '<annotation xmlns="http://a.b/c">'),
+        _annotation(_object("cat", (5, 3, 20, 10)))
+        .replace("<", "<v:").replace("<v:/", "</v:").replace("<v:annotation>", '<v:annotation xmlns:v="u:1">'),
+        _annotation(f"<objects>{_object('cat', (5, 3, 20, 10))}</objects>"),
+        f"<export><images>{_annotation(_object('cat', (5, 3, 20, 10)))}</images></export>",
+    ],
+    ids=["part", "namespace", "prefix", "list", "wrapped"],
+)  # fmt: skip
+def test_objects_are_found_below_and_under_namespaces(tmp_path: Path, annotation: str) -> None:
+    truth = _truth(tmp_path, annotation, orientation=6)
+    assert truth.images["a"].class_names == ("cat",)
+    assert truth.ambiguous_orientations == 0, "the size is read as well"
+    assert len(truth.images["a"].boxes_xyxy) == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])

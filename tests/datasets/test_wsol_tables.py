@@ -156,7 +156,7 @@ def test_bad_rows_are_problems_and_the_others_stay(tmp_path: Path) -> None:
     [
         ("class_labels.txt", "test/a.jpg\n", r"must hold rows 'image,class number', not 'test/a\.jpg'\.$"),
         ("class_labels.txt", "test/a.jpg,x\n", r"holds 'x' where a whole number belongs\.$"),
-        ("class_labels.txt", "test/a.jpg,-1\n", r"holds the class number -1; they start at 0\.$"),
+        ("class_labels.txt", "test/a.jpg,-1\n", r"holds the class number -1; they start at 0 and end at 999999\.$"),
         ("class_labels.txt", None, r"class_labels\.txt does not exist"),
         ("image_sizes.txt", "test/a.jpg,40\n", r"must hold rows 'image,width,height', not 'test/a\.jpg 40'\.$"),
         ("image_ids.txt", "../secret.jpg\n", r"names '\.\./secret\.jpg', which is outside the data set\.$"),

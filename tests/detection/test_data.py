@@ -67,6 +67,30 @@ def test_images_without_boxes_stay_or_go(tmp_path: Path) -> None:
     assert from_truth(dataset, truth, CLASSES, drop_empty=True).counts()["images"] == 2
 
 
+@pytest.mark.parametrize("box", [[4, 5, -3, 3], [200, 5, 3, 3], "none", [0.25, 0.25, 0.5, 0.5]])
+def test_an_image_with_a_malformed_box_is_no_background(tmp_path: Path, box: object) -> None:
+    """Whether it has another box or not: the object would count as background."""
+    objects = write_images(tmp_path, 4)
+    objects["01.png"] = objects["01.png"][:1]
+    objects["03.png"] = []
+    path = tmp_path / "instances.json"
+    write_coco(path, objects)
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"]:
+        if annotation["image_id"] == 2 or annotation["id"] == document["annotations"][-1]["id"]:
+            annotation["bbox"] = box
+    path.write_text(json.dumps(document))
+    dataset, truth = open_export(tmp_path)
+    labels = from_truth(dataset, truth, CLASSES)
+    assert [boxed.image.path.name for boxed in labels.images] == ["00.png", "03.png"]
+    assert [problem for problem in labels.problems if "image was left out" in problem] == [
+        "01.png: the box of a red is malformed, so the image was left out",
+        "02.png: the box of a green is malformed, so the image was left out",
+    ]
+    # Of a class that is not learned nothing is lost.
+    assert len(from_truth(dataset, truth, ["red"]).images) == 3
+
+
 def test_an_export_on_the_images_of_its_data_set(tmp_path: Path) -> None:
     """The exporter has flattened and renamed; ids, paths and labels are those of the data set."""
     objects = write_images(tmp_path / "export", 2)

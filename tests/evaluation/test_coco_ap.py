@@ -63,6 +63,15 @@ def test_by_hand() -> None:
     assert (made.ap_small, made.ap_medium) == pytest.approx((1, 0))
 
 
+def test_sizes_are_the_areas_of_the_objects_where_they_are_known() -> None:
+    """A long thin object in a large box is small, as COCO has it."""
+    truth = replace(truth_of("a", ("cat", LARGE), ("cat", MEDIUM)), areas=np.array([32.0**2 - 1, 40.0**2]))
+    made = _scored([truth], box_of("a", "cat", LARGE))
+    assert (made.ap_small, made.ap_medium, made.ap_large) == (pytest.approx(1), 0, None)
+    made = _scored([replace(truth, areas=None)], box_of("a", "cat", LARGE))
+    assert (made.ap_small, made.ap_medium, made.ap_large) == (None, 0, pytest.approx(1))
+
+
 @pytest.mark.parametrize(
     ("objects", "found", "expected"),
     [

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_masks
 
 from wsloc.exporters.source import Source
 from wsloc.records import Failure, Localization
+from wsloc.registries import FORMATS
 from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
 Box = tuple[float, float, float, float]
@@ -52,10 +53,11 @@ def scene_records() -> list[Localization]:
     return [record(file, class_name, box, size_wh) for file, size_wh, class_name, box in SCENE]
 
 
-def write_photos(root: Path) -> Source:
-    """The images of the scene."""
+def write_photos(root: Path, format_name: str = "", media: str | None = None) -> Source:
+    """The images of the scene; for a format that takes none with an orientation where it lies, all upright."""
+    upright = format_name in FORMATS and FORMATS[format_name].needs_upright and media != "copy"
     for file, size_wh, _, box in SCENE:
-        write_photo(root / file, size_wh, box, orientation=6 if file == "turned.jpg" else 1)
+        write_photo(root / file, size_wh, box, orientation=6 if file == "turned.jpg" and not upright else 1)
     return Source(root, CLASSES)
 
 

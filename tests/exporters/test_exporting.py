@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_run import CLASSES, SCENE, record, scene_records, tree, write_photo, write_photos, write_run
+from made_run import CLASSES, SCENE, record, scene_records, shows, tree, write_photo, write_photos, write_run
 
 from wsloc.errors import UserError
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.exporters.exporting import export_run
 from wsloc.exporters.formats import Export
 from wsloc.exporters.source import Source
+from wsloc.files.names import distinct_stem
+from wsloc.images import read_image
 from wsloc.records import Failure
 from wsloc.registries import FORMATS
 
 ALL = sorted(FORMATS)
+FIRST = distinct_stem("a.jpg")
+"""What the first image is called in every export: two more have its name."""
 
 
 @pytest.fixture
@@ -43,8 +47,9 @@ def instances(export: Export, name: str = "train2017") -> dict[str, Any]:
     [(name, media) for name in ALL for media in ("copy", "none") if media == "copy" or not FORMATS[name].needs_images],
 )
 def test_the_same_bytes_each_time_and_nothing_else_is_touched(
-    name: str, media: Media, run: Path, source: Source, tmp_path: Path
+    name: str, media: Media, run: Path, tmp_path: Path
 ) -> None:
+    source = write_photos(tmp_path / "photos", name, media)
     before = tree(tmp_path)
     layout = LayoutSettings(media=media, mask_pictures=True)
     exports = [tree(export_run(run, source, name, tmp_path / f"out{i}", layout=layout).path) for i in range(3)]
@@ -87,7 +92,8 @@ def test_images_csv_tells_which_became_which(run: Path, source: Source, tmp_path
     names = [row["exported_file"] for row in rows]
     stems = {name.rpartition(".")[0].casefold() for name in names}
     assert len(stems) == 5  # a.jpg, sub/a.png and sub/A.jpg, too
-    assert names[0] == "a.jpg"
+    # Whatever else is exported: the name tells the image when corrected boxes come back.
+    assert names[0] == f"{FIRST}.jpg"
     assert all((export.path / "images" / "train" / name).is_file() for name in names)
     assert {path.stem for path in (export.path / "labels" / "train").iterdir()} == {
         name.rpartition(".")[0] for name in names
@@ -142,9 +148,8 @@ def test_uncertain_boxes_become_regions_to_ignore(source: Source, tmp_path: Path
     # An image of which nothing is certain teaches nothing.
     assert counts["images_left_out"] == {"without a box": 1}
     assert counts["boxes_left_out"] == {"in an image without a box": 1}
-    text = (
-        export_run(run, source, "voc", tmp_path / "voc", settings).path / "VOCdevkit/VOC2012/Annotations/a.xml"
-    ).read_text()
+    annotations = export_run(run, source, "voc", tmp_path / "voc", settings).path / "VOCdevkit/VOC2012/Annotations"
+    text = (annotations / f"{FIRST}.xml").read_text()
     assert text.count("<difficult>0<") == text.count("<difficult>1<") == 1
 
 
@@ -163,7 +168,8 @@ def test_top_share_of_each_class(source: Source, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_images_without_a_box_when_asked_for(name: str, source: Source, tmp_path: Path) -> None:
+def test_images_without_a_box_when_asked_for(name: str, tmp_path: Path) -> None:
+    source = write_photos(tmp_path / "photos", name)
     failure = Failure("turned.jpg", "turned.jpg", "no", "cut", "nothing was found")
     unreadable = Failure("gone.jpg", "gone.jpg", "no", "read", "it does not exist")
     run = write_run(tmp_path / "run", scene_records()[:3], [failure, unreadable])
@@ -241,7 +247,7 @@ def test_hard_links(run: Path, source: Source, tmp_path: Path) -> None:
     run = write_run(tmp_path / "linked", [*scene_records(), linked])
     export = export_run(run, source, "yolo", tmp_path / "out", layout=LayoutSettings(media="hardlink"))
     folder = export.path / "images" / "train"
-    assert (folder / "a.jpg").samefile(source.root / "a.jpg")
+    assert (folder / f"{FIRST}.jpg").samefile(source.root / "a.jpg")
     assert (folder / "link.jpg").samefile(source.root / "a.jpg")
     assert not any(path.is_symlink() for path in export.path.rglob("*"))
     assert not (folder / "turned.jpg").samefile(source.root / "turned.jpg")
@@ -256,7 +262,7 @@ def test_what_cannot_be_linked_is_copied(
 
     monkeypatch.setattr(os, "link", refuse)
     export = export_run(run, source, "coco", tmp_path / "out", layout=LayoutSettings(media="hardlink"))
-    assert (export.path / "train2017" / "a.jpg").read_bytes() == (source.root / "a.jpg").read_bytes()
+    assert (export.path / "train2017" / f"{FIRST}.jpg").read_bytes() == (source.root / "a.jpg").read_bytes()
     assert any(warning.startswith("4 images were copied") for warning in export.manifest["warnings"])
 
 
@@ -420,3 +426,38 @@ def test_no_image_from_outside_the_data_set_is_taken(source: Source, tmp_path: P
     assert export.manifest["counts"]["images"] == {"train": 5}
     assert len((export.path / "problems.txt").read_text().splitlines()) == 3
     assert not list(export.path.rglob("secret*"))
+
+
+@pytest.mark.parametrize("name", ["cvat", "label-studio"])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_image_does_not_stay_where_boxes_are_corrected(name: str, orientation: int, tmp_path: Path) -> None:
+    """The tools turn it and give back another size, or do not turn it: the boxes would come back displaced."""
+    write_photo(tmp_path / "photos/t.jpg", (60, 40), (10, 5, 40, 30), orientation)
+    run = write_run(tmp_path / "run", [record("t.jpg", "no", (10, 5, 40, 30), (60, 40))])
+    source = Source(tmp_path / "photos", CLASSES)
+    for media in (None, "none"):
+        with pytest.raises(
+            UserError, match=r"^t\.jpg has an EXIF orientation, .*; give `media='copy'`, which writes the"
+        ):
+            export_run(run, source, name, tmp_path / "out", layout=LayoutSettings(media=media))  # type: ignore[arg-type]
+        assert not (tmp_path / "out").exists()
+    export = export_run(run, source, name, tmp_path / "out", layout=LayoutSettings(media="copy"))
+    assert export.manifest["counts"]["media"] == {"written upright": 1}
+    assert shows(read_image(export.path / "images/t.jpg"), (10, 5, 40, 30))
+
+
+def test_cvat_gets_no_two_images_that_it_cannot_tell_apart(tmp_path: Path) -> None:
+    files = ("cat/a.jpg", "dog/a.jpg", "cat/a.png")
+    for file in files:
+        write_photo(tmp_path / "photos" / file, (60, 40), (10, 5, 40, 30))
+    source, records = Source(tmp_path / "photos"), [record(file, "no", (10, 5, 40, 30), (60, 40)) for file in files]
+    with pytest.raises(UserError, match=r"^cat/a\.png differs from another image by its suffix alone"):
+        export_run(write_run(tmp_path / "run", records), source, "cvat", tmp_path / "out")
+    export = export_run(tmp_path / "run", source, "cvat", tmp_path / "out", layout=LayoutSettings(media="copy"))
+    document = json.loads((export.path / "annotations/instances_default.json").read_text())
+    assert len({Path(image["file_name"]).stem for image in document["images"]}) == 3
+    run = write_run(tmp_path / "two", records[:2])
+    assert export_run(run, source, "cvat", tmp_path / "two-out").manifest["counts"]["images"] == {"train": 2}
+    # Others read the whole name.
+    run = write_run(tmp_path / "three", records)
+    assert export_run(run, source, "label-studio", tmp_path / "tasks").manifest["counts"]["images"] == {"train": 3}

@@ -16,6 +16,7 @@ from wsloc.exporters.export_settings import LayoutSettings, Media
 from wsloc.exporters.exporting import export_run
 from wsloc.exporters.outlines import full_size, mask_of
 from wsloc.exporters.source import Source
+from wsloc.files.names import distinct_stem
 
 ODD = (*CLASSES, "traffic light", "..", ".hidden", "50%", "ends.", "so long" * 100)
 
@@ -25,7 +26,7 @@ def test_mask_pictures(tmp_path: Path) -> None:
     layout = LayoutSettings(mask_pictures=True)
     export = export_run(run, source, "yolo", tmp_path / "out", layout=layout)
     assert len(list((export.path / "mask_pictures").rglob("*.png"))) == 5
-    mask = np.asarray(Image.open(export.path / "mask_pictures" / "no" / "a.jpg.png"))
+    mask = np.asarray(Image.open(export.path / "mask_pictures" / "no" / f"{distinct_stem('a.jpg')}.jpg.png"))
     assert mask.shape == (40, 60)
     assert set(np.unique(mask)) == {0, 255}
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
 from made_run import CLASSES, SCENE, scene_records, write_photos, write_run
 
-from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.config import DataSettings
+from wsloc.datasets import read_ground_truth
+from wsloc.datasets.registry import open_images
 from wsloc.exporters.export_settings import LayoutSettings, Media
 from wsloc.exporters.exporting import export_run
 from wsloc.exporters.formats import Export, next_commands
 
 
 def exported(tmp_path: Path, name: str, media: Media, mask_pictures: bool = False) -> Export:
-    source, run = write_photos(tmp_path / "photos"), write_run(tmp_path / "run", scene_records())
+    source = write_photos(tmp_path / "photos", name, media)
+    run = write_run(tmp_path / "run", scene_records())
     layout = LayoutSettings(media=media, mask_pictures=mask_pictures)
     return export_run(run, source, name, tmp_path / "out", layout=layout)
 
@@ -81,15 +85,39 @@ def test_what_label_studio_exports_comes_back_as_truth(tmp_path: Path) -> None:
     document = {"images": images, "categories": categories, "annotations": annotations, "info": {}}
     (unzipped / "result.json").write_text(json.dumps(document, indent=2))
 
-    command = dict(next_commands(export))["corrected boxes as truth"].splitlines()[-1]
-    words = shlex.split(command.replace("UNZIPPED", shlex.quote(str(unzipped))))
-    assert words[:4] == ["wsloc", "localize", "--dataset", "coco"]
-    root, file = (Path(words[words.index(flag) + 1]) for flag in ("--root", "--annotations"))
-    dataset = open_coco(root, "val2017", file)
-    assert dataset.class_names == CLASSES
-    assert all(image.path.is_file() for image in dataset.images)
-    truth = read_coco_ground_truth(dataset, "val2017", file)
+    (line,) = (line for title, line in next_commands(export) if title.startswith("corrected boxes as truth"))
+    words = shlex.split(line.replace("UNZIPPED", shlex.quote(str(unzipped))))
+    assert words[:3] == ["wsloc", "evaluate", str(tmp_path / "run")]
+    (tmp_path / "labels.csv").write_text("".join(f'{file},"{name}"\n' for file, _, name, _ in SCENE))
+    settings = DataSettings("folder", tmp_path / "photos", labels=tmp_path / "labels.csv", annotations=Path(words[-1]))
+    truth = read_ground_truth(settings, open_images(settings))
+    assert truth is not None
     assert truth.problems == ()
-    for found, (_, _, class_name, box) in zip(truth.images.values(), SCENE, strict=True):
-        assert found.class_names == (class_name,)
-        assert found.boxes_xyxy[0].tolist() == pytest.approx(box, abs=0.1)
+    for file, _, class_name, box in SCENE:
+        assert truth.images[file].class_names == (class_name,)
+        assert truth.images[file].boxes_xyxy[0].tolist() == pytest.approx(box, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "label-studio"])
+@pytest.mark.parametrize("media", ["none", "copy"])
+def test_corrected_boxes_are_not_those_of_the_export(name: str, media: Media, tmp_path: Path) -> None:
+    """Boxes judged against the file that they were written to would all be right."""
+    export = exported(tmp_path, name, media)
+    (line,) = (line for title, line in next_commands(export) if title.startswith("corrected boxes as truth"))
+    words = shlex.split(line)
+    assert words[:4] == ["wsloc", "evaluate", str(tmp_path / "run"), "--annotations"]
+    assert not Path(words[4]).exists()
+
+
+@pytest.mark.parametrize("lowest", [-1, 0, 1])
+def test_torchvision_takes_no_class_for_the_background(lowest: int, tmp_path: Path) -> None:
+    source, run = write_photos(tmp_path / "photos"), write_run(tmp_path / "run", scene_records())
+    source = replace(source, category_ids=tuple(range(lowest, lowest + len(CLASSES))))
+    export = export_run(run, source, "coco", tmp_path / "out", layout=LayoutSettings(val_fraction=0.5))
+    (title, command), *_ = next_commands(export)
+    warned = [line for line in export.manifest["warnings"] if "torchvision's detectors have the background" in line]
+    assert (len(warned) == 1) == ("takes the number 0 for the background" in title) == (lowest < 1)
+    assert command.startswith("torchvision.datasets.CocoDetection" if lowest < 1 else "python train.py")
+    # The numbers stay those of the data set.
+    document = json.loads((export.path / "annotations/instances_train2017.json").read_text())
+    assert [one["id"] for one in document["categories"]] == list(source.category_ids or ())

@@ -38,7 +38,7 @@ SIZES = [size_wh for _, size_wh, *_ in SCENE]
 
 
 def exported(tmp_path: Path, name: str, **layout: Any) -> Export:
-    source = write_photos(tmp_path / "photos")
+    source = write_photos(tmp_path / "photos", name, layout.get("media"))
     run = write_run(tmp_path / "run", scene_records())
     return export_run(run, source, name, tmp_path / "out", layout=LayoutSettings(**layout))
 

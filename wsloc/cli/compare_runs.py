@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -36,6 +36,8 @@ class CompareRunsConfig:
     """true boxes of your own images (data set folder)"""
     masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
     """true masks of your own images (data set folder)"""
+    mask_values: Annotated[Literal["nonzero", "trimap"] | None, optional("nonzero|trimap", "as in a run")] = None
+    """what is object in the masks"""
     csv: Annotated[Path | None, optional("FILE", "none")] = None
     """table to write, one row per item: image, class, and the IoU and box of each run"""
     overwrite: bool = False
@@ -57,7 +59,9 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     from wsloc.runs.read_run import read_run
 
     runs = [read_run(path) for path in config.runs]
-    configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
+    configs = settings_of_runs(
+        config.runs, root=config.root, boxes=config.boxes, masks=config.masks, mask_values=config.mask_values
+    )
     settings = [of_run.data for of_run in configs]
     _, truth = common_truth(runs, settings)
     comparison = compare([contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)], truth, bar)

@@ -33,8 +33,9 @@ _PARTS = ("classes", "class_name", "ids", "limit")
 class EvaluateConfig:
     """Compute every metric of a run, or of maps from another tool (--maps and --dataset).
 
-    The data set is that of the run; flags such as --root name its present folder. Writes metrics.json,
-    metrics_per_class.csv, and items.csv into the run folder, unless flags select a part of the run.
+    The data set is that of the run; flags such as --root name its present folder, and --annotations FILE (COCO) has
+    other true boxes, such as corrected ones. Writes metrics.json, metrics_per_class.csv, and items.csv into the run
+    folder, unless flags select a part of the run.
     """
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
@@ -77,7 +78,19 @@ def run(config: EvaluateConfig, _command: Sequence[str]) -> int:
     of_run = settings_of_run(folder)
     part = [flag_of(name) for name in _PARTS if getattr(config.data, name) != getattr(of_run.data, name)]
     _check_run(config, folder, part)
-    return _judge_run(config, folder, replace(of_run, data=config.data), open_dataset(config.data), part)
+    return _judge_run(config, folder, replace(of_run, data=config.data), _images_of(config.data, of_run.data), part)
+
+
+def _images_of(given: DataSettings, of_run: DataSettings) -> Dataset:
+    """The images of a run, by its own annotations where others are given, which may number images in another way."""
+    from wsloc.datasets import open_dataset
+
+    if given.annotations != of_run.annotations:
+        try:
+            return open_dataset(replace(given, annotations=of_run.annotations))
+        except UserError:
+            pass  # They have moved, and were named anew.
+    return open_dataset(given)
 
 
 def _check_maps_alone(config: EvaluateConfig) -> None:

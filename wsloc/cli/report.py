@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -39,6 +39,8 @@ class ReportConfig:
     """true boxes of your own images (data set folder)"""
     masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
     """true masks of your own images (data set folder)"""
+    mask_values: Annotated[Literal["nonzero", "trimap"] | None, optional("nonzero|trimap", "as in a run")] = None
+    """what is object in the masks"""
 
     def __post_init__(self) -> None:
         require(bool(self.runs), "Nothing to report on: give a run folder.")
@@ -60,7 +62,9 @@ def run(config: ReportConfig, _command: Sequence[str]) -> int:
     if len(runs) == 1:
         page = _page_of_one(runs[0], config)
     else:
-        configs = settings_of_runs(config.runs, root=config.root, boxes=config.boxes, masks=config.masks)
+        configs = settings_of_runs(
+            config.runs, root=config.root, boxes=config.boxes, masks=config.masks, mask_values=config.mask_values
+        )
         page = page_of_runs(runs, configs, config.gallery, bar)
     write_page(out, *page)
     print_report(out)
@@ -79,7 +83,9 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
 
     settings, dataset = None, None
     try:
-        settings = settings_of_run(contents.path, root=config.root, boxes=config.boxes, masks=config.masks)
+        settings = settings_of_run(
+            contents.path, root=config.root, boxes=config.boxes, masks=config.masks, mask_values=config.mask_values
+        )
         dataset = open_dataset(replace(settings.data, download=False))
         judged = judge_run(contents, settings.data, dataset)
     except UserError as error:

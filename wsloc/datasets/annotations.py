@@ -53,7 +53,10 @@ def place_annotation(
     placed = place_boxes(boxes_xyxy, names, frame, tolerance)
     flags = np.zeros(len(names), dtype=bool) if difficult is None else np.array(difficult, dtype=bool)
     kept = tuple(names[index] for index in placed.kept)
-    truth = GroundTruth(image.image_id, placed.boxes_xyxy, kept, flags[placed.kept], header.size_wh)
+    lost = tuple(name for index, name in enumerate(names) if index not in placed.kept)
+    truth = GroundTruth(
+        image.image_id, placed.boxes_xyxy, kept, flags[placed.kept], header.size_wh, lost_class_names=lost
+    )
     return Annotation(truth, frame.is_certain, placed.problems)
 
 

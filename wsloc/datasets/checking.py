@@ -9,10 +9,11 @@ from pathlib import Path
 
 from wsloc.config import DataSettings
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.own_truth import whole_masks
 from wsloc.datasets.registry import kind_of, open_quietly, read_ground_truth, root_and_split
 from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, MissingMaskError
 from wsloc.files.reading import read_bytes
 from wsloc.images import read_header, read_image
 from wsloc.progress import Progress, silent
@@ -116,18 +117,29 @@ def _size_problems(xml_files: Iterable[tuple[ImageRecord, Path]]) -> Iterator[Pr
 
 
 def _label_problems(dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
-    if not any(len(found.boxes_xyxy) or len(found.crowd_xyxy) for found in truth.images.values()):
-        return
     for image in dataset.images:
         found = truth.images.get(image.image_id)
         if found is None:
             continue
         boxed = {*found.class_names, *found.crowd_class_names}
+        shown = boxed or _masked(truth, image)
         for label in image.labels:
-            if label not in boxed:
+            if label not in shown:
                 yield Problem("label without box", str(image.path), f"is labeled {label}, but has no box of it")
         for name in sorted(_plainly_boxed(found).difference(image.labels)):
             yield Problem("box without label", str(image.path), f"has a box of {name}, but is not labeled with it")
+
+
+def _masked(truth: GroundTruthSet, image: ImageRecord) -> set[str]:
+    """Classes that an image has a mask of, where there is no box; all of its labels if its masks cannot be read."""
+    if truth.read_masks is None:
+        return set()
+    try:
+        return set(truth.read_masks(image.image_id).class_names)
+    except MissingMaskError:
+        return set()
+    except ItemError:
+        return set(image.labels)  # which is a problem of its own
 
 
 def _plainly_boxed(found: GroundTruth) -> set[str]:
@@ -138,10 +150,15 @@ def _plainly_boxed(found: GroundTruth) -> set[str]:
 def _mask_problems(kind: DataSetKind, dataset: Dataset, truth: GroundTruthSet) -> Iterator[Problem]:
     if truth.read_masks is None:
         return
+    known = frozenset(truth.problems)
     for image in dataset.images:
         if not is_there(image.path) or not kind.expects_mask(dataset, image):
             continue
         try:
-            truth.read_masks(image.image_id)
+            masks = truth.read_masks(image.image_id)
         except ItemError as error:
             yield Problem("mask", image.file, str(error))
+            continue
+        for sentence in whole_masks(masks):
+            if f"{image.image_id}: {sentence}" not in known:
+                yield Problem("mask", image.file, sentence)

@@ -16,11 +16,12 @@ import numpy as np
 
 from wsloc import boxes
 from wsloc.datasets.annotations import Annotation, read_annotations
-from wsloc.datasets.coco_json import CocoAnnotation, CocoImage, read_content
+from wsloc.datasets.coco_json import CocoAnnotation, CocoContent, CocoImage, read_content
 from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import Frame, Placed, frame_of, header_of, place_boxes, size_text
-from wsloc.datasets.tables import is_there, require_folder
+from wsloc.datasets.match_files import match_files
+from wsloc.datasets.tables import is_there, require_folder, strangers
 from wsloc.errors import UserError
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
@@ -70,12 +71,57 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
     Args:
         dataset: all images of the file, or some of them.
         split: as for :func:`open_coco`.
-        annotations: likewise.
+        annotations: likewise; another file than that of the data set is read as :func:`read_coco_boxes_of` does.
 
     Raises:
         UserError: if the file is missing or malformed.
     """
-    content = read_content(_annotation_file(dataset.root, split, annotations))
+    path = _annotation_file(dataset.root, split, annotations)
+    content = read_content(path)
+    name_of = {image.image_id: Path(image.file_name) for image in content.images}
+    named = ((Path(image.file), name_of.get(image.image_id)) for image in dataset.images)
+    if all(name is not None and file.parts[-len(name.parts) :] == name.parts for file, name in named):
+        return _truth_of(content, dataset.images)
+    return _boxes_of(content, path, dataset.images)
+
+
+def read_coco_boxes_of(dataset: Dataset, annotations: Path) -> GroundTruthSet:
+    """The true boxes of any data set in an instances file, such as one that an annotation tool gives back.
+
+    Images are found by their files (:mod:`wsloc.datasets.match_files`), classes by their names. Images that the file
+    lacks are not judged. Boxes are in the frame of the image as it is shown, if the size in the file does not tell.
+
+    Raises:
+        UserError: if the file is missing or malformed, or has none of the images.
+    """
+    return _boxes_of(read_content(annotations), annotations, dataset.images)
+
+
+def _boxes_of(content: CocoContent, path: Path, images: Sequence[ImageRecord]) -> GroundTruthSet:
+    matches = match_files((image.file_name for image in content.images), images)
+    if not matches.images:
+        raise UserError(
+            f"None of the {len(content.images)} images of {path} (such as {content.images[0].file_name}) is in the "
+            "data set; `annotations` takes a file on the same images."
+        )
+    lost = [
+        *strangers(path, matches.unknown, "images that the data set lacks"),
+        *strangers(path, matches.ambiguous, "images that may be several of the data set, and were left out"),
+    ]
+    own = [image for image in content.images if image.file_name in matches.images]
+    id_of = {image.image_id: matches.images[image.file_name].image_id for image in own}
+    of_images = replace(
+        content,
+        images=tuple(replace(image, image_id=id_of[image.image_id]) for image in own),
+        annotations={id_of[image.image_id]: content.annotations[image.image_id] for image in own},
+        problems=(*content.problems, *(f"{path.name}: {sentence}" for _, sentence in lost)),
+    )
+    found = frozenset(id_of.values())
+    judged = [image for image in images if image.image_id in found]
+    return replace(_truth_of(of_images, judged, as_shown=True), partial=True)
+
+
+def _truth_of(content: CocoContent, images: Sequence[ImageRecord], *, as_shown: bool = False) -> GroundTruthSet:
     sizes = {image.image_id: image.size_wh for image in content.images}
     drawings: dict[str, Drawing] = {}
     without_outline: list[str] = []
@@ -83,13 +129,16 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
     def read(record: ImageRecord) -> Annotation:
         annotated_wh = sizes.get(record.image_id)
         header = header_of(record.path, annotated_wh)
-        frame = frame_of(annotated_wh, header)
+        frame = frame_of(annotated_wh, header, as_shown=as_shown)
         problems = []
         if annotated_wh is not None and annotated_wh not in (header.stored_wh, header.size_wh):
             both = f"{size_text(annotated_wh)} pixels in the annotations, but the image has"
             problems.append(f"{both} {size_text(header.stored_wh)}")
-        found, placed, left_out = _place(content.annotations.get(record.image_id, []), frame)
-        truth = _truth(record.image_id, found, placed, header)
+        annotations = content.annotations.get(record.image_id, [])
+        found, placed, left_out = _place(annotations, frame)
+        kept = {id(annotation) for annotation in found}
+        lost = tuple(annotation.class_name for annotation in annotations if id(annotation) not in kept)
+        truth = replace(_truth(record.image_id, found, placed, header), lost_class_names=lost)
         frame_wh = annotated_wh or frame.size_wh
         # Drawn when asked for, but read here: nothing else sees all of them.
         outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
@@ -105,7 +154,7 @@ def read_coco_ground_truth(dataset: Dataset, split: str, annotations: Path | Non
         without_outline.extend(f"{record.file}: {sentence}" for sentence in missing)
         return Annotation(truth, frame.is_certain, [*problems, *left_out, *malformed])
 
-    truth = read_annotations(dataset.images, read, lambda record: record.file, content.problems)
+    truth = read_annotations(images, read, lambda record: record.file, content.problems)
     if not any(drawing.has_object_outlines for drawing in drawings.values()):
         return truth
     problems = (*truth.problems, *without_outline)
@@ -145,6 +194,9 @@ def _place(annotations: Sequence[CocoAnnotation], frame: Frame) -> tuple[list[Co
 
 def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, header: ImageHeader) -> GroundTruth:
     crowd = np.array([annotation.crowd for annotation in found], dtype=bool)
+    given = [_number(annotation.area) for annotation in found]
+    of_boxes = boxes.area(placed.boxes_xyxy).tolist()
+    areas = [of_box if area is None or area < 0 else area for area, of_box in zip(given, of_boxes, strict=True)]
     return GroundTruth(
         image_id,
         placed.boxes_xyxy[~crowd],
@@ -153,6 +205,7 @@ def _truth(image_id: str, found: Sequence[CocoAnnotation], placed: Placed, heade
         header.size_wh,
         placed.boxes_xyxy[crowd],
         tuple(annotation.class_name for annotation in found if annotation.crowd),
+        np.array(areas, dtype=np.float64)[~crowd],
     )
 
 
@@ -191,13 +244,20 @@ def _file_in(folder: Path, file_name: str) -> str:
 
 
 def _numbers(bbox: object) -> tuple[float, ...] | None:
-    if not isinstance(bbox, list) or len(bbox) != 4 or any(type(value) not in (int, float) for value in bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    numbers = tuple(number for value in bbox if (number := _number(value)) is not None)
+    return numbers if len(numbers) == 4 else None
+
+
+def _number(value: object) -> float | None:
+    if type(value) not in (int, float):
         return None
     try:
-        numbers = tuple(map(float, bbox))
+        number = float(value)  # type: ignore[arg-type]
     except OverflowError:
         return None
-    return numbers if all(map(math.isfinite, numbers)) else None
+    return number if math.isfinite(number) else None
 
 
 COCO = DataSetKind(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsloc.datasets.frames import SizeWh
+from wsloc.datasets.frames import SizeWh, possible_size
 from wsloc.errors import UserError, one_line
 from wsloc.files.reading import read_bytes
 
@@ -43,6 +43,7 @@ class CocoAnnotation:
         crowd: whether it is a region of many objects.
         bbox: as the file has it, unchecked: labels do not need it.
         segmentation: likewise.
+        area: likewise.
     """
 
     label: str
@@ -50,6 +51,7 @@ class CocoAnnotation:
     crowd: bool
     bbox: object
     segmentation: object
+    area: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class CocoContent:
     """What an instances file holds.
 
     Attributes:
-        category_names: by id, ascending.
+        category_names: by id, ascending; of several ids of one name the lowest that is used.
         images: in the file's order.
         annotations: of each image, by its id, in the file's order.
         problems: one sentence for each annotation that was left out.
@@ -89,27 +91,44 @@ def read_content(path: Path) -> CocoContent:
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
             raise UserError(f"{path} has no list {key!r}; an instances file has images, annotations and categories.")
-    category_names = _categories(document["categories"], path)
+    category_names = _categories(document["categories"], document["annotations"], path)
     images = _images(document["images"], path)
     annotations, problems = _annotations(document["annotations"], category_names, images, path.name)
     if document["annotations"] and not any(annotations.values()):
         count, first = len(document["annotations"]), problems[0].partition(": ")[2]
         raise UserError(f"None of the {count} annotations of {path} has a known image and category: {first}.")
-    return CocoContent(category_names, images, annotations, tuple(problems))
+    # By name, the first id of each.
+    unique = {name: key for key, name in reversed(category_names.items())}
+    names = {key: name for name, key in sorted(unique.items(), key=lambda item: item[1])}
+    return CocoContent(names, images, annotations, tuple(problems))
 
 
-def _categories(entries: list[Any], path: Path) -> dict[int, str]:
+def _categories(entries: list[Any], annotations: list[Any], path: Path) -> dict[int, str]:
+    """Names by id, those of annotations first, then ascending; some ids may have one name.
+
+    Without a category that only groups others, as Roboflow puts one before the classes: no annotation is of it, it
+    belongs to none, and another belongs to it.
+    """
     names: dict[int, str] = {}
+    groups: dict[int, object] = {}
     for entry in entries:
         number = _whole(entry.get("id")) if isinstance(entry, dict) else None
         if number is None or not _is_name(entry.get("name")):
             raise UserError(f"{path} has a category without a whole-number id and a name: {_shown(entry)}.")
-        if number in names or entry["name"] in names.values():
-            raise UserError(f"{path} has two categories of the id {number} or the name {entry['name']!r}.")
-        names[number] = entry["name"]
+        if names.setdefault(number, entry["name"]) != entry["name"]:
+            raise UserError(f"{path} has two categories of the id {number}; ids must be unique.")
+        groups[number] = entry.get("supercategory")
+    used = {_whole(one.get("category_id")) for one in annotations if isinstance(one, dict)}
+
+    def is_group(key: int) -> bool:
+        if key in used or groups[key] not in (None, "", "none", names[key]):
+            return False
+        return any(group == names[key] for other, group in groups.items() if other != key)
+
+    names = {key: names[key] for key in sorted(names, key=lambda key: (key not in used, key)) if not is_group(key)}
     if not names:
         raise UserError(f"{path} has no category; an instances file names its classes there.")
-    return dict(sorted(names.items()))
+    return names
 
 
 def _images(entries: list[Any], path: Path) -> tuple[CocoImage, ...]:
@@ -160,15 +179,15 @@ def _annotations(
         name = category_names[number]
         label = f"{name} ({shown})"
         crowd = entry.get("iscrowd") in (1, "1")
-        by_image[image_id].append(CocoAnnotation(label, name, crowd, entry.get("bbox"), entry.get("segmentation")))
+        drawn = (entry.get(key) for key in ("bbox", "segmentation", "area"))
+        by_image[image_id].append(CocoAnnotation(label, name, crowd, *drawn))
     if reused:
         problems.append(f"{file_name}: {reused} annotations have the id of another one, and were kept")
     return by_image, problems
 
 
 def _size_of(entry: dict[str, Any]) -> SizeWh | None:
-    width, height = _whole(entry.get("width")) or 0, _whole(entry.get("height")) or 0
-    return (width, height) if min(width, height) > 0 else None
+    return possible_size(_whole(entry.get("width")) or 0, _whole(entry.get("height")) or 0)
 
 
 def _whole(value: object) -> int | None:

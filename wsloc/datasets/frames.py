@@ -19,6 +19,8 @@ from wsloc.errors import ItemError
 from wsloc.images import ImageHeader, read_header
 
 SizeWh = tuple[int, int]
+_LONGEST_SIDE = 1_000_000
+"""Pixels. Few file formats have room for more, and none of their images can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Placed:
     problems: tuple[str, ...]
 
 
+def possible_size(width: int, height: int) -> SizeWh | None:
+    """A size that an annotation gives; None if no image can have it."""
+    return (width, height) if min(width, height) > 0 and max(width, height) <= _LONGEST_SIDE else None
+
+
 def header_of(path: Path, annotated_wh: SizeWh | None) -> ImageHeader:
     """The header of an image file; of a file that cannot be read, the size that the annotation gives.
 
@@ -66,22 +73,23 @@ def header_of(path: Path, annotated_wh: SizeWh | None) -> ImageHeader:
         return ImageHeader(annotated_wh, 1)
 
 
-def frame_of(annotated_wh: SizeWh | None, header: ImageHeader) -> Frame:
+def frame_of(annotated_wh: SizeWh | None, header: ImageHeader, *, as_shown: bool = False) -> Frame:
     """The frame of an annotation, found by its size; the stored frame where the size does not decide.
 
     Args:
         annotated_wh: the image's width and height in the annotation, None if it gives none.
         header: of the image file.
+        as_shown: that of the turned image where the size does not decide, as is known of what was drawn on an export.
     """
     turns = header.stored_wh != header.size_wh
-    if turns and annotated_wh == header.size_wh:
+    is_stored = turns and annotated_wh == header.stored_wh
+    if (turns and annotated_wh == header.size_wh) or (as_shown and not is_stored):
         return Frame(header.size_wh, 1)
-    is_certain = header.orientation == 1 or (turns and annotated_wh == header.stored_wh)
-    return Frame(header.stored_wh, header.orientation, is_certain)
+    return Frame(header.stored_wh, header.orientation, header.orientation == 1 or is_stored)
 
 
 def place_boxes(boxes_xyxy: ArrayLike, names: Sequence[str], frame: Frame, tolerance: float = 0.0) -> Placed:
-    """Boxes clipped to the image, without the empty ones, turned with the image.
+    """Boxes clipped to the image and turned with it, without the empty ones and fractions of the image.
 
     Args:
         boxes_xyxy: ``(N, 4)``, half-open, finite.
@@ -92,15 +100,18 @@ def place_boxes(boxes_xyxy: ArrayLike, names: Sequence[str], frame: Frame, toler
     given = boxes.as_boxes(boxes_xyxy)
     inside = boxes.clip(given, frame.size_wh)
     empty = boxes.area(inside) == 0
+    fractions = ~empty & (inside.max(axis=1, initial=0) <= 1) & (given % 1 > 0).any(axis=1)
     over = np.abs(inside - given).max(axis=1, initial=0) > tolerance
-    problems = [
-        f"the box of a {name} is inverted or outside the image, and was left out"
-        if is_empty
-        else f"the box of a {name} reaches over the border, and was cut off there"
-        for name, is_empty, is_over in zip(names, empty, over, strict=True)
-        if is_empty or is_over
-    ]
-    kept = np.flatnonzero(~empty)
+    faults = (
+        (empty, "is inverted or outside the image, and was left out"),
+        (fractions, "lies in the first pixel, as fractions of the image would, and was left out; boxes are in pixels"),
+        (over, "reaches over the border, and was cut off there"),
+    )
+    problems = []
+    for index, name in enumerate(names):
+        if fault := next((fault for has, fault in faults if has[index]), None):
+            problems.append(f"the box of a {name} {fault}")
+    kept = np.flatnonzero(~empty & ~fractions)
     placed = boxes.apply_exif_orientation(inside[kept], frame.size_wh, frame.orientation)
     return Placed(placed, kept, tuple(problems))
 

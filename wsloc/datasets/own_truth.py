@@ -31,6 +31,8 @@ from wsloc.records import ImageRecord, TrueMasks
 from wsloc.seeding import stable_hash
 
 _VOID = 255
+_TRIMAP = (1, 2, 3)
+"""Object, background, and neither, as in the Oxford-IIIT pets (Parkhi et al. 2012)."""
 _NOT_IN_FOLDERS = re.compile(r'[\x00-\x1f%<>:"/\\|?*]|^\.|[. ]$')
 _LONGEST = 60
 """Characters; most file systems take 255 bytes, and a character may have four."""
@@ -90,7 +92,7 @@ def _ids_by_short_names(image_ids: Iterable[str]) -> dict[str, str]:
 
 
 def read_folder_ground_truth(
-    dataset: Dataset, labeled: Dataset, boxes_csv: Path | None, masks: Path | None
+    dataset: Dataset, labeled: Dataset, boxes_csv: Path | None, masks: Path | None, *, trimap: bool = False
 ) -> GroundTruthSet | None:
     """The true boxes and masks of own images; None if there is neither file nor folder.
 
@@ -105,6 +107,7 @@ def read_folder_ground_truth(
         labeled: the same images with the labels that they have, which ``dataset`` may have exchanged.
         boxes_csv: rows ``image,class,x0,y0,x1,y1``, half-open, 0-based.
         masks: the folder of masks.
+        trimap: whether they hold 1 for object, 2 for background, 3 for neither.
 
     Raises:
         UserError: if the CSV file cannot be read.
@@ -121,9 +124,12 @@ def read_folder_ground_truth(
         problems += [f"{boxes_csv.name}: {sentence}" for _, sentence in lost]
         problems += [] if rows.of_image else [f"{boxes_csv.name}: it holds no box"]
 
+    if masks is not None:
+        problems += [f"{masks.name}: {sentence}" for _, sentence in _unused_masks(masks, labeled)]
+
     def read_mask(image_id: str) -> TrueMasks:
         assert masks is not None
-        return _read_masks(masks, image_id, labels[image_id], read_header(paths[image_id]))
+        return _read_masks(masks, image_id, labels[image_id], read_header(paths[image_id]), trimap)
 
     def has_truth(image_id: str) -> bool:
         if boxes_csv is not None or masks is None:
@@ -177,33 +183,59 @@ def _boxes_around(image: ImageRecord, true: TrueMasks) -> Annotation:
     found = [(name, mask_box(mask)) for name, mask in zip(true.class_names, true.masks, strict=True) if mask.any()]
     boxes_xyxy = as_boxes([box for _, box in found])
     header = read_header(image.path)
-    return place_annotation(image, boxes_xyxy, [name for name, _ in found], header, Frame(header.size_wh, 1))
+    annotation = place_annotation(image, boxes_xyxy, [name for name, _ in found], header, Frame(header.size_wh, 1))
+    return replace(annotation, problems=(*annotation.problems, *whole_masks(true)))
 
 
-def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: ImageHeader) -> TrueMasks:
+def whole_masks(true: TrueMasks) -> list[str]:
+    """A sentence for each mask that has no background, as one does that is read by the wrong values."""
+    whole = (name for name, mask in zip(true.class_names, true.masks, strict=True) if mask.all())
+    return [f"the mask of a {name} covers the whole image" for name in whole]
+
+
+def _read_masks(folder: Path, image_id: str, labels: tuple[str, ...], header: ImageHeader, trimap: bool) -> TrueMasks:
     files = mask_files(folder, image_id, labels)
     if not files:
         raise MissingMaskError(f"there is no mask {Path(image_id).with_suffix('.png').as_posix()}")
-    read = [_read_mask(folder, path, header) for path in files.values()]
+    read = [_read_mask(folder, path, header, trimap) for path in files.values()]
     masks = np.stack([objects for objects, _ in read])
     ignored = np.any([void for _, void in read], axis=0) & ~masks.any(axis=0)
     return TrueMasks(masks, tuple(files), ignored)
 
 
-def _read_mask(folder: Path, path: Path, header: ImageHeader) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _read_mask(
+    folder: Path, path: Path, header: ImageHeader, trimap: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which pixels ``(H, W)`` are object and which are void, turned with the image."""
     name = path.relative_to(folder).as_posix()
     with open_mask(path, f"mask {name}") as picture:
         has_palette = picture.mode == "P"
-        values = np.asarray(picture if picture.mode in ("P", "L", "1", "I;16", "I") else picture.convert("RGB"))
-    values = values.max(axis=2) if values.ndim == 3 else values
-    size_wh = (values.shape[1], values.shape[0])
+        pixels = np.asarray(picture if picture.mode in ("P", "L", "1", "I;16", "I") else picture.convert("RGB"))
+    pixels = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+    size_wh = (pixels.shape[1], pixels.shape[0])
     if size_wh not in (header.size_wh, header.stored_wh):
         raise ItemError(f"the mask {name} has {size_text(size_wh)} pixels, the image {size_text(header.size_wh)}")
-    void = (values == _VOID) if has_palette else np.zeros(values.shape, dtype=bool)
-    objects = (values != 0) & ~void
+    is_trimap = bool(np.isin(pixels, _TRIMAP).all())
+    if trimap:
+        if not is_trimap:
+            raise ItemError(f"the mask {name} has other values than a trimap's 1, 2 and 3")
+        objects, void = pixels == 1, pixels == 3
+    else:
+        if is_trimap and (pixels != pixels[0, 0]).any():
+            raise ItemError(f"the mask {name} is a trimap: it has no 0, but 1, 2 or 3; `mask_values='trimap'` reads it")
+        void = (pixels == _VOID) if has_palette else np.zeros(pixels.shape, dtype=bool)
+        objects = (pixels != 0) & ~void
     orientation = header.orientation if size_wh != header.size_wh else 1
     return turn_masks(objects, orientation), turn_masks(void, orientation)
+
+
+def _unused_masks(masks: Path, labeled: Dataset) -> list[FileProblem]:
+    used = {path for image in labeled.images for path in mask_files(masks, image.image_id, image.labels).values()}
+    found = [path for path in find_images(masks).images if path.suffix == ".png"]
+    if not found:
+        return [(masks, "the folder of masks holds no .png")]
+    lost = (path.relative_to(masks).as_posix() for path in found if path not in used)
+    return strangers(masks, lost, "masks of no image, or of none of its labels")
 
 
 def _open(root: Path, split: str, settings: DataSettings) -> Dataset:
@@ -214,27 +246,15 @@ def _open(root: Path, split: str, settings: DataSettings) -> Dataset:
     return open_labeled_images(root, settings.labels, Columns(settings.image_column, settings.label_column))
 
 
-def _masks_of_no_image(root: Path, split: str, settings: DataSettings) -> list[FileProblem]:
-    if settings.masks is None:
-        return []
-    stems = {Path(image.image_id).with_suffix("") for image in _open(root, split, settings).images}
-    lost = []
-    for path in find_images(settings.masks).images:
-        if path.suffix != ".png":
-            continue
-        mask = path.relative_to(settings.masks)
-        below_class = Path(*mask.parts[1:]) if mask.parts[1:] else mask
-        if not {mask.with_suffix(""), below_class.with_suffix("")} & stems:
-            lost.append(mask.as_posix())
-    return strangers(settings.masks, lost, "masks of no image")
-
-
 FOLDER = DataSetKind(
     open=_open,
     read_truth=lambda dataset, split, settings: read_folder_ground_truth(
-        dataset, _open(dataset.root, split, settings), settings.boxes, settings.masks
+        dataset,
+        _open(dataset.root, split, settings),
+        settings.boxes,
+        settings.masks,
+        trimap=settings.mask_values == "trimap",
     ),
     default_root=None,
     takes=frozenset({"labels", "image_column", "label_column", "boxes", "masks"}),
-    check=_masks_of_no_image,
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
 from wsloc.config import DataSettings
-from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
+from wsloc.datasets.coco import read_coco_boxes_of
+from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet, asked_classes
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
 from wsloc.files.reading import read_lines
@@ -70,7 +72,7 @@ def _refuse_contradictions(settings: DataSettings) -> None:
     if settings.images is not None and (settings.dataset or settings.root or settings.labels):
         raise UserError("`images` is used alone; leave out `dataset`, `root` and `labels`.")
     taken = kind.takes if (kind := kind_of(settings)) else frozenset()
-    for name in ("labels", "image_column", "label_column", "annotations", "boxes", "masks"):
+    for name in ("labels", "image_column", "label_column", "boxes", "masks"):
         if getattr(settings, name) is not None and name not in taken:
             owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
             raise UserError(f"`{name}` is only for {owners}; the other data sets have their own.")
@@ -81,6 +83,8 @@ def _refuse_contradictions(settings: DataSettings) -> None:
         raise UserError(f"The boxes {settings.boxes} do not exist; `boxes` names a CSV file.")
     if settings.masks is not None and not settings.masks.is_dir():
         raise UserError(f"The folder {settings.masks} does not exist; `masks` names the one that holds the masks.")
+    if settings.annotations is not None and "annotations" not in taken and not settings.annotations.is_file():
+        raise UserError(f"The annotations {settings.annotations} do not exist; `annotations` names a COCO JSON file.")
     if settings.class_name is not None and settings.classes:
         raise UserError(
             "`class_name` looks for one class in every image and `classes` chooses among labels: give one of them."
@@ -121,9 +125,40 @@ def chosen_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 
 
 def read_ground_truth(settings: DataSettings, dataset: Dataset) -> GroundTruthSet | None:
-    """The true boxes of a data set's images, or None if it has no boxes."""
+    """The true boxes of a data set's images, or None if it has no boxes.
+
+    ``annotations`` is a COCO instances file with the boxes, in place of its own, of a data set that takes none itself.
+
+    Raises:
+        UserError: if the files of the data set are missing or malformed.
+    """
     kind = kind_of(settings)
-    return kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
+    if settings.annotations is not None and (kind is None or "annotations" not in kind.takes):
+        truth: GroundTruthSet | None = read_coco_boxes_of(dataset, settings.annotations)
+    else:
+        truth = kind.read_truth(dataset, settings.split or kind.default_split, settings) if kind else None
+    if truth is None:
+        return None
+    boxed = {name for own in truth.images.values() for name in (*own.class_names, *own.crowd_class_names)}
+    return replace(truth, problems=(*truth.problems, *_classes_apart(asked_classes(settings, dataset).names, boxed)))
+
+
+def _classes_apart(asked: Sequence[str], boxed: Set[str]) -> Iterator[str]:
+    """A sentence for each class that the labels and the boxes spell in two ways, or if they have none in common."""
+    if not asked or not boxed:
+        return
+    spelled = {_letters(name): name for name in sorted(boxed) if name not in asked}
+    alike = {name: spelled[_letters(name)] for name in asked if name not in boxed and _letters(name) in spelled}
+    for name, other in alike.items():
+        yield f"classes: the boxes say {other!r} where the labels say {name!r}, and count as another class"
+    if not alike and boxed.isdisjoint(asked):
+        known, others = listed(sorted(asked), 3), listed(sorted(boxed), 3)
+        yield f"classes: no box is of a class that is looked for ({known}); there are boxes of {others}"
+
+
+def _letters(name: str) -> str:
+    """A name without what people spell in several ways: case, accents' composition, spaces, hyphens, underscores."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold())) or name
 
 
 def kind_of(settings: DataSettings) -> DataSetKind | None:

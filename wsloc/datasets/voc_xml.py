@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -11,42 +12,58 @@ from typing import Any
 import numpy as np
 
 from wsloc.datasets.annotations import Annotation, place_annotation
-from wsloc.datasets.frames import frame_of, header_of
-from wsloc.errors import ItemError
+from wsloc.datasets.frames import SizeWh, frame_of, header_of, possible_size
+from wsloc.errors import ItemError, one_line
 from wsloc.files.reading import decode, read_bytes
 from wsloc.records import ImageRecord
 
-_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["'](?!utf-?16|utf-?32|ucs)([\w.:-]+)""", re.IGNORECASE)
-"""The declared encoding; one of wide characters would not be legible without a byte order mark."""
 Corners = tuple[float, float, float, float]
 """``xmin, ymin, xmax, ymax``."""
 Fields = list[tuple[str, Any]]
 """Tags in order, each with its text, its number, or the fields inside it."""
 
+_WITHOUT_MARK = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
+"""As XML's appendix F tells them."""
+_DECLARED = re.compile(rb"""\s*<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """The root of an annotation.
+    """The root of an annotation, its tags without their namespaces.
 
     Raises:
-        ItemError: if it cannot be read, is not XML, or declares entities.
+        ItemError: if it cannot be read or decoded, is not XML, or declares entities.
     """
     try:
-        content = read_bytes(path)
+        text = _decoded(read_bytes(path))
     except OSError as error:
         raise ItemError(f"the annotation cannot be read: {error.strerror}") from error
-    declared = _DECLARED.match(content)
-    encoding = declared[1].decode() if declared else "utf-8"
-    try:
-        text = decode(content, encoding)
-    except (ValueError, LookupError) as error:
-        raise ItemError(f"the annotation is not written in {encoding.upper()}") from error
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ItemError("the annotation declares XML entities, which are not expanded")
     try:
-        # Its own parser knows few encodings; of text it ignores the declared one.
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
         raise ItemError(f"the annotation is not valid XML: {error}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file by its byte order mark, else by the encoding that it declares; UTF-8 without either.
+
+    It is decoded here: the parser knows few encodings, and would not see entities that are declared in some of them.
+    """
+    declared = _DECLARED.match(content)
+    codec = declared[1].decode("ascii") if declared else _WITHOUT_MARK.get(content[:2], "utf-8")
+    try:
+        # Text that was made as UTF-16 and saved in another encoding still declares it.
+        if declared and codecs.lookup(codec).name.startswith(("utf-16", "utf-32")):
+            codec = "utf-8"
+        return decode(content, codec)
+    except LookupError as error:
+        raise ItemError(f"the annotation declares the unknown encoding {codec!r}; save it as UTF-8") from error
+    except ValueError as error:
+        raise ItemError(f"the annotation is not written in {codec}: {one_line(error)}") from error
 
 
 def format_xml(annotation: Fields) -> bytes:
@@ -65,13 +82,13 @@ def _element(tag: str, content: Any) -> ElementTree.Element:
     return element
 
 
-def annotated_size(root: ElementTree.Element) -> tuple[int, int] | None:
+def annotated_size(root: ElementTree.Element) -> SizeWh | None:
     """Width and height of the image that was annotated; None if the annotation does not tell."""
     try:
-        size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
+        width, height = (int(root.findtext(f".//size/{side}") or 0) for side in ("width", "height"))
     except ValueError:
         return None
-    return size if min(size) > 0 else None
+    return possible_size(width, height)
 
 
 def read_xml(
@@ -89,10 +106,14 @@ def read_xml(
         ItemError: if it cannot be read.
     """
     root = parse_xml(path)
+    # VOC's own have a tag of that name in their source, which holds a text.
+    if (count := sum(len(element) > 0 for element in root.iter("annotation"))) > 1:
+        raise ItemError(f"the file holds {count} annotations; give one for each image")
     annotated_wh = annotated_size(root)
     header = header_of(image.path, annotated_wh)
     frame = frame_of(annotated_wh, header)
-    elements = root.findall("object")
+    # Some tools put them into a list of objects, or the whole annotation into something else.
+    elements = list(root.iter("object"))
     names = [(element.findtext("name") or "").strip() for element in elements]
     given = [half_open(_read_corners(element, name)) for element, name in zip(elements, names, strict=True)]
     difficult = [(element.findtext("difficult") or "0").strip() == "1" for element in elements]

@@ -26,9 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc import boxes
+from wsloc.config import DataSettings
 from wsloc.datasets.annotations import Annotation, read_annotations
+from wsloc.datasets.coco import read_coco_boxes_of
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
-from wsloc.datasets.frames import frame_of, header_of, size_text, turn_masks
+from wsloc.datasets.frames import frame_of, header_of, possible_size, size_text, turn_masks
 from wsloc.datasets.image_files import is_hidden
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.tables import (
@@ -46,6 +48,10 @@ from wsloc.images import ImageHeader, read_header
 from wsloc.records import GroundTruth, ImageRecord, TrueMasks
 
 IntBox = tuple[int, int, int, int]
+
+_MAX_CLASS = 999_999
+_MAX_DIGITS = 9
+"""Of a corner, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +112,13 @@ def read_wsol_tables(folder: Path) -> WsolTables:
     image_ids = tuple(dict.fromkeys(row[0] for row in read_rows(folder / "image_ids.txt", ",")))
     path = folder / "class_labels.txt"
     labels = {row[0]: whole_number(path, row[1]) for row in read_table(path, 2, "image,class number", ",")}
-    if negative := [number for number in labels.values() if number < 0]:
-        raise UserError(f"{path} holds the class number {negative[0]}; they start at 0.")
+    if odd := [number for number in labels.values() if not 0 <= number <= _MAX_CLASS]:
+        raise UserError(f"{path} holds the class number {odd[0]}; they start at 0 and end at {_MAX_CLASS}.")
     sizes: dict[str, tuple[int, int]] = {}
     if (path := folder / "image_sizes.txt").is_file():
         rows = read_table(path, 3, "image,width,height", ",")
-        sizes = {row[0]: (whole_number(path, row[1]), whole_number(path, row[2])) for row in rows}
+        given = {row[0]: possible_size(whole_number(path, row[1]), whole_number(path, row[2])) for row in rows}
+        sizes = {image_id: size_wh for image_id, size_wh in given.items() if size_wh is not None}
     found: dict[str, tuple[IntBox, ...]] = {}
     mask_files: dict[str, tuple[str, ...]] = {}
     ignored: dict[str, str] = {}
@@ -291,14 +298,18 @@ def _class_names(tables: WsolTables) -> tuple[str, ...]:
 
 
 def _is_whole(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+    return len(text) <= _MAX_DIGITS and text.removeprefix("-").isdecimal()
+
+
+def _read_truth(dataset: Dataset, split: str, settings: DataSettings) -> GroundTruthSet:
+    if settings.annotations is not None and settings.annotations.is_file():
+        return read_coco_boxes_of(dataset, settings.annotations)
+    return read_wsol_ground_truth(dataset, split, settings.annotations, settings.masks)
 
 
 WSOL = DataSetKind(
     open=lambda root, split, settings: open_wsol(root, split, settings.annotations),
-    read_truth=lambda dataset, split, settings: read_wsol_ground_truth(
-        dataset, split, settings.annotations, settings.masks
-    ),
+    read_truth=_read_truth,
     default_root=None,
     default_split="test",
     train_split="train",

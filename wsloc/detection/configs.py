@@ -25,6 +25,7 @@ class TrainingImages(DataSettings):
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
     images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     masks: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    mask_values: Annotated[Literal["nonzero", "trimap"], tyro.conf.Fixed, tyro.conf.Suppress] = "nonzero"
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
 

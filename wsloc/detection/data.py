@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from wsloc import boxes
 from wsloc.datasets import Dataset, GroundTruthSet
 from wsloc.datasets.coco import open_coco, read_coco_ground_truth
+from wsloc.datasets.match_files import match_files
 from wsloc.detection.uncertain import by_certainty
 from wsloc.errors import UserError, listed
 from wsloc.records import BoxRecord, GroundTruth, ImageRecord
@@ -84,7 +85,8 @@ def from_truth(
     """Images with the boxes of an annotation; difficult objects and crowd regions are ignored.
 
     Args:
-        dataset: the images; one whose annotation cannot be read is left out.
+        dataset: the images; one is left out if its annotation, or a box in it, cannot be read, for the object would
+            count as background.
         truth: their boxes; those of other classes are left out.
         class_names: in the order of the detector's classes.
         drop_empty: leave out images without a box; otherwise they serve as negatives.
@@ -93,12 +95,15 @@ def from_truth(
         UserError: if no box is left.
     """
     index_of = {name: index for index, name in enumerate(class_names, start=1)}
-    images = tuple(
-        _boxed(record, truth.images[record.image_id], index_of)
-        for record in dataset.images
-        if record.image_id in truth.images
-    )
-    return _checked(BoxedImages(dataset.name, tuple(class_names), images, truth.problems), drop_empty)
+    images, problems = [], list(truth.problems)
+    for record in dataset.images:
+        if (own := truth.images.get(record.image_id)) is None:
+            continue
+        if lost := [name for name in own.lost_class_names if name in index_of]:
+            problems.append(f"{record.file}: the box of a {lost[0]} is malformed, so the image was left out")
+        else:
+            images.append(_boxed(record, own, index_of))
+    return _checked(BoxedImages(dataset.name, tuple(class_names), tuple(images), tuple(problems)), drop_empty)
 
 
 def from_localizations(
@@ -171,22 +176,18 @@ def matched(dataset: Dataset, other: Dataset, truth: GroundTruthSet) -> tuple[Da
     Raises:
         UserError: if an image of the export is not in the data set, or two have the same file name.
     """
-    by_file: dict[str, list[ImageRecord]] = {}
-    for record in dataset.images:
-        for name in {record.file, Path(record.file).name, Path(record.file).stem}:
-            by_file.setdefault(name, []).append(record)
-    found: dict[str, GroundTruth] = {}
-    for record in other.images:
-        names = (record.file, Path(record.file).name, Path(record.file).stem)
-        candidates = next((by_file[name] for name in names if name in by_file), [])
-        if len(candidates) != 1:
-            what = "no image" if not candidates else "several images"
+    matches = match_files((record.file for record in other.images), dataset.images)
+    for what, lost in (("several images", matches.ambiguous), ("no image", matches.unknown)):
+        if lost:
             raise UserError(
-                f"{dataset.name} has {what} of the name {record.file}; give the data set and split that the boxes were "
+                f"{dataset.name} has {what} of the name {lost[0]}; give the data set and split that the boxes were "
                 "made on."
             )
+    found: dict[str, GroundTruth] = {}
+    for record in other.images:
         if record.image_id in truth.images:
-            found[candidates[0].image_id] = replace(truth.images[record.image_id], image_id=candidates[0].image_id)
+            image_id = matches.images[record.file].image_id
+            found[image_id] = replace(truth.images[record.image_id], image_id=image_id)
     images = tuple(record for record in dataset.images if record.image_id in found)
     return replace(dataset, images=images, class_names=other.class_names), replace(truth, images=found)
 

@@ -2,7 +2,7 @@
 
 The mean over IoU thresholds 0.5, 0.55, ... 0.95 and over classes of the precision at 101 recalls; at most 100 boxes of
 an image and class, those of the highest score. Size groups by the area of the true box: below 32 x 32 pixels, to
-96 x 96, above. COCO takes the area of the object's outline; here it is that of its box, for boxes are all there is.
+96 x 96, above. It is the ``area`` that COCO's annotations give, of the object's outline; elsewhere that of its box.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def _true_annotations(truth: Mapping[str, GroundTruth], names: Sequence[str]) ->
     """By class; image ids are their order, from 1."""
     of_class: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for image_id, image in enumerate(truth.values(), start=1):
-        sizes = np.where(image.difficult, _OUTSIDE_EVERY_SIZE, boxes.area(image.boxes_xyxy))
+        own = boxes.area(image.boxes_xyxy) if image.areas is None else image.areas
+        sizes = np.where(image.difficult, _OUTSIDE_EVERY_SIZE, own)
         for class_names, boxes_xyxy, areas, crowd in (
             (image.class_names, image.boxes_xyxy, sizes, 0),
             (image.crowd_class_names, image.crowd_xyxy, boxes.area(image.crowd_xyxy), 1),

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from wsloc.errors import listed
 from wsloc.exporters import outlines
 from wsloc.exporters.export_settings import Outline
-from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, quoted
+from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, as_truth, quoted
 from wsloc.exporters.selection import ScoredBox
 from wsloc.records import SCORES, Localization
 
@@ -33,7 +34,12 @@ def write_coco(folder: Path, images: Iterable[ExportImage], context: WriterConte
     Annotation ids start at 1 in each file. Boxes are written to 0.001 px, polygons to 0.01 px. Regions to ignore are
     crowds (``iscrowd`` 1), all others not.
     """
-    return _write(folder, images, context, SPLIT_NAMES)
+    warnings = _write(folder, images, context, SPLIT_NAMES)
+    below = [name for name, key in zip(context.class_names, context.category_ids, strict=True) if key < 1]
+    if not below:
+        return warnings
+    what = "The data set numbers these classes below 1, where torchvision's detectors have the background"
+    return (*warnings, f"{what}: {listed(below, 3)}.")
 
 
 def write_cvat(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
@@ -147,17 +153,20 @@ def _coco_commands(export: Export) -> Commands:
     return [
         _torchvision_command(export, files[TRAIN]),
         ("Detectron2", f"from detectron2.data.datasets import register_coco_instances\n{register}"),
-        ("corrected boxes as truth", _as_truth(export, files[TRAIN], SPLIT_NAMES[TRAIN])),
+        as_truth(export, "from a tool that reads and writes COCO", "CORRECTED.json"),
     ]
 
 
 def _torchvision_command(export: Export, file: Path) -> tuple[str, str]:
     """Its reference script where it can read the export, else the data set alone."""
-    largest = max((entry["id"] or 0) for entry in export.manifest["classes"])
+    numbers = [entry["id"] for entry in export.manifest["classes"] if entry["id"] is not None]
+    largest = max(numbers, default=0)
     if not export.has_images:
         missing = "its reference script needs the images next to it: `media='copy'`"
     elif VAL not in export.image_folders:
         missing = "its reference script needs a split val: `val_fraction=0.1`"
+    elif min(numbers, default=1) < 1:
+        missing = "its reference script takes the number 0 for the background, and the data set gives it to a class"
     elif largest >= _TORCHVISION_CLASSES:
         missing = f"its reference script has {_TORCHVISION_CLASSES} classes, and the largest number here is {largest}"
     else:
@@ -174,13 +183,8 @@ def _cvat_commands(export: Export) -> Commands:
     file = export.path / ANNOTATIONS / f"instances_{CVAT_NAME}.json"
     return [
         ("CVAT", f"a task with the images of {export.image_folders[TRAIN]}; upload {file} as COCO 1.0"),
-        ("corrected boxes as truth", _as_truth(export, file, "images")),
+        as_truth(export, "exported there as COCO 1.0, unzipped", f"UNZIPPED/{ANNOTATIONS}/{file.name}"),
     ]
-
-
-def _as_truth(export: Export, file: Path, split: str) -> str:
-    root = export.path if export.has_images else export.image_folders[TRAIN]
-    return f"wsloc localize --dataset coco --root {quoted(root)} --annotations {quoted(file)} --split {split}"
 
 
 COCO = Format(
@@ -190,4 +194,12 @@ COCO = Format(
     finds_images_by_path=True,
     has_outlines=True,
 )
-CVAT = Format(write_cvat, {TRAIN: Path("images")}, _cvat_commands, media="none", finds_images_by_path=True)
+CVAT = Format(
+    write_cvat,
+    {TRAIN: Path("images")},
+    _cvat_commands,
+    media="none",
+    finds_images_by_path=True,
+    needs_upright=True,
+    needs_stems=True,
+)

@@ -93,7 +93,7 @@ def export_run(
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    return Export(out, manifest, {split: out / relative for split, relative in folders.items()})
+    return Export(out, run, manifest, {split: out / relative for split, relative in folders.items()})
 
 
 def _missing_parts(run_manifest: dict[str, Any], context: WriterContext, counts: Counts) -> Iterator[str]:

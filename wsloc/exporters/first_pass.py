@@ -12,6 +12,7 @@ from wsloc.errors import UserError
 from wsloc.exporters.export_settings import SelectionSettings
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images
 from wsloc.exporters.selection import Selected, select
+from wsloc.files.names import flat_stem
 from wsloc.records import BoxRecord, Failure
 
 
@@ -24,6 +25,7 @@ class FirstPass:
         failed: ids of the images with a failed item.
         images: how often :func:`wsloc.exporters.read_boxes.iter_images` gives one.
         numeric_ids: whether all image ids are whole numbers, written as such.
+        shared_stems: names, without folder and suffix and with their case folded, that several images have.
         scores: of the boxes that :func:`wsloc.exporters.selection.select` keeps, by class, in the order of the run.
     """
 
@@ -31,6 +33,7 @@ class FirstPass:
     failed: frozenset[str]
     images: int
     numeric_ids: bool
+    shared_stems: frozenset[str]
     scores: dict[str, array[float]]
 
 
@@ -50,6 +53,8 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
     reasons: Counter[str] = Counter()
     scores: dict[str, array[float]] = {}
     numeric, images = True, 0
+    stem_of: dict[str, str] = {}
+    shared_stems: set[str] = set()
     for image in iter_images(records):
         selected = sort_out(image, settings)
         class_names.update(record.class_name for record in image.boxes)
@@ -60,6 +65,10 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
         if image.failed:
             failed.add(image.image_id)
         numeric = numeric and _is_number(image.image_id)
+        # An image comes twice where its failures are apart from its boxes.
+        stem = flat_stem(image.file).casefold()
+        if stem_of.setdefault(stem, image.file) != image.file:
+            shared_stems.add(stem)
     if not class_names and not reasons:
         raise UserError(f"{run} has no box to export: all of its {len(failed)} images failed; failures.jsonl says why.")
     if not scores:
@@ -67,7 +76,7 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
         raise UserError(
             f"None of the {sum(reasons.values())} boxes of {run} is left to export: {count} are {reason}; select more."
         )
-    return FirstPass(tuple(sorted(class_names)), frozenset(failed), images, numeric, scores)
+    return FirstPass(tuple(sorted(class_names)), frozenset(failed), images, numeric, frozenset(shared_stems), scores)
 
 
 def sort_out(image: ImageBoxes, settings: SelectionSettings) -> Selected:

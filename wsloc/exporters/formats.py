@@ -80,11 +80,13 @@ class Export:
 
     Attributes:
         path: its folder.
+        run: the folder of the run.
         manifest: as written.
         image_folders: where the images of each split are.
     """
 
     path: Path
+    run: Path
     manifest: dict[str, Any]
     image_folders: dict[str, Path]
 
@@ -105,6 +107,8 @@ class Format:
         media: what is done with the images by default.
         finds_images_by_path: whether its files name images by a path, so that they may stay where they are.
         needs_images: whether its files are useless without the images next to them.
+        needs_upright: whether boxes come back displaced from images with an EXIF orientation.
+        needs_stems: whether its reader tells images apart by their paths without suffix.
         suffix: that all images have; None for their own.
         ignores: whether it can mark a region that is to be ignored.
         has_outlines: whether it can hold the outline of a mask.
@@ -116,6 +120,8 @@ class Format:
     media: Media = "copy"
     finds_images_by_path: bool = False
     needs_images: bool = False
+    needs_upright: bool = False
+    needs_stems: bool = False
     suffix: str | None = None
     ignores: bool = True
     has_outlines: bool = False
@@ -131,6 +137,17 @@ def next_commands(export: Export) -> Commands:
         command = f"wsloc localize --dataset folder --root {images} --labels CSV --masks {masks}"
         commands.append(("the masks as truth", command))
     return commands
+
+
+def as_truth(export: Export, tool: str, file: str) -> tuple[str, str]:
+    """How to judge the run by the boxes that people have corrected.
+
+    Args:
+        export: that they corrected.
+        tool: what gives the file back, and how.
+        file: its name, an instances file of COCO.
+    """
+    return f"corrected boxes as truth, {tool}", f"wsloc evaluate {quoted(export.run)} --annotations {file}"
 
 
 def images_first(export: Export, folder: Path) -> Commands:

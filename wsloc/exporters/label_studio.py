@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from wsloc.exporters.formats import TRAIN, Commands, Export, ExportImage, Format, WriterContext, quoted
+from wsloc.exporters.formats import TRAIN, Commands, Export, ExportImage, Format, WriterContext, as_truth, quoted
 from wsloc.exporters.selection import ScoredBox
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
@@ -20,9 +20,9 @@ _FROM, _TO = "label", "image"
 def write_label_studio(folder: Path, images: Iterable[ExportImage], context: WriterContext) -> tuple[str, ...]:
     """Write ``tasks.json`` and ``interface.xml``.
 
-    Corner and sides are percent of the image as the browser shows it, which turns it by its EXIF orientation. Images
-    are named as Label Studio serves them where its document root is the parent of their folder; the folder itself is
-    then a storage of the project, which must be below the root. An uncertain box says so in ``meta``.
+    Corner and sides are percent of the image as the browser shows it. Images are named as Label Studio serves them
+    where its document root is the parent of their folder; the folder itself is then a storage of the project, which
+    must be below the root. An uncertain box says so in ``meta``.
     """
     with (folder / TASKS).open("w", encoding="ascii") as file:
         file.write("[")
@@ -89,12 +89,15 @@ def _commands(export: Export) -> Commands:
             f"cloud storage: a source storage of local files at {images}; save it, do not sync it\n"
             f"import: {export.path / TASKS}",
         ),
-        (
-            "corrected boxes as truth",
-            "export as COCO with images, unzip, and then\n"
-            "wsloc localize --dataset coco --root UNZIPPED --annotations UNZIPPED/result.json",
-        ),
+        as_truth(export, "exported there as COCO with images, unzipped", "UNZIPPED/result.json"),
     ]
 
 
-LABEL_STUDIO = Format(write_label_studio, {TRAIN: Path(IMAGES)}, _commands, media="none", finds_images_by_path=True)
+LABEL_STUDIO = Format(
+    write_label_studio,
+    {TRAIN: Path(IMAGES)},
+    _commands,
+    media="none",
+    finds_images_by_path=True,
+    needs_upright=True,
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from wsloc.errors import ItemError
+from wsloc.errors import ItemError, UserError
 from wsloc.exporters import media
 from wsloc.exporters.counts import NO_BOX, NOT_USABLE, Counts
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
@@ -18,8 +18,8 @@ from wsloc.exporters.formats import TRAIN, VAL, ExportImage, Format
 from wsloc.exporters.mask_pictures import write_mask_pictures
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.exporters.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
-from wsloc.files.names import safe_name
-from wsloc.images import read_header
+from wsloc.files.names import distinct_stem, flat_stem
+from wsloc.images import ImageHeader, read_header
 from wsloc.progress import Progress
 from wsloc.records import BoxRecord, Failure
 from wsloc.seeding import stable_hash
@@ -64,6 +64,7 @@ class Stream:
 
         Raises:
             OSError: if the export cannot be written.
+            UserError: if the images cannot stay where they are.
         """
         top = TopFraction(dict(self.found.scores), self.selection.top_fraction)
         known: set[str] = set()
@@ -126,6 +127,7 @@ class Stream:
         header = media.look_at(source, size_wh, self.media_mode, self.counts.media)
         split = _split_of(image.image_id, self.layout.val_fraction)
         if self.media_mode == "none" and self.kind.finds_images_by_path:
+            self._require_readable_in_place(image.file, header)
             name = image.file
         else:
             name = self._free_stem(image.file) + (self.kind.suffix or media.suffix_of(source, header))
@@ -136,14 +138,22 @@ class Stream:
             media.place(source, target, header, self.media_mode, self.counts.media)
         return ExportImage(image.image_id, image.file, name, split, size_wh, boxes)
 
+    def _require_readable_in_place(self, file: str, header: ImageHeader | None) -> None:
+        """Refuse what an annotation tool would give back wrong, or not read at all."""
+        remedy = "give `media='copy'`, which writes the images upright under names of their own."
+        if self.kind.needs_upright and header is not None and header.orientation != 1:
+            raise UserError(f"{file} has an EXIF orientation, from which boxes come back displaced; {remedy}")
+        stem = file.removesuffix(PurePosixPath(file).suffix)
+        if self.kind.needs_stems and stem in self._taken:
+            raise UserError(f"{file} differs from another image by its suffix alone, which is not read; {remedy}")
+        self._taken.add(stem)
+
     def _free_stem(self, file: str) -> str:
-        """A flat file name, unique on every file system; all images of a name but the first get a hash."""
-        # Ultralytics and shells do not see names that begin with a dot.
-        plain = safe_name(PurePosixPath(file).stem).lstrip(".") or "image"
-        stem, attempt = plain, 0
+        """A flat file name, unique on every file system; all images that share a name in the run get a hash."""
+        stem, attempt = flat_stem(file), 0
         # Some file systems take A.jpg and a.jpg for one.
-        while stem.casefold() in self._taken:
-            stem = f"{plain}-{stable_hash(attempt, file, ''):08x}"
+        while stem.casefold() in self._taken or stem.casefold() in self.found.shared_stems:
+            stem = distinct_stem(file, attempt)
             attempt += 1
         self._taken.add(stem.casefold())
         return stem

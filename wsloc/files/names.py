@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 from wsloc.seeding import stable_hash
 
@@ -19,3 +20,14 @@ def safe_name(text: str) -> str:
 def safe_path(text: str) -> str:
     """The same for a name with sub-folders between slashes."""
     return "/".join(safe_name(part) for part in text.split("/"))
+
+
+def flat_stem(file: str) -> str:
+    """The name of a file without folders and suffix, as every file system takes it."""
+    # Ultralytics and shells do not see names that begin with a dot.
+    return safe_name(PurePosixPath(file).stem).lstrip(".") or "image"
+
+
+def distinct_stem(file: str, attempt: int = 0) -> str:
+    """The same with a hash of the whole path, for files of one name; another hash at each attempt."""
+    return f"{flat_stem(file)}-{stable_hash(attempt, file, ''):08x}"

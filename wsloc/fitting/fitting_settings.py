@@ -115,6 +115,7 @@ class LabeledImages(DataSettings):
     images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     boxes: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     masks: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    mask_values: Annotated[Literal["nonzero", "trimap"], tyro.conf.Fixed, tyro.conf.Suppress] = "nonzero"
 
 
 @dataclass(frozen=True)
