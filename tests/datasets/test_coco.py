@@ -660,3 +660,32 @@ def test_real_photographs_have_the_boxes_of_pycocotools(shared: Path) -> None:
             np.testing.assert_allclose(mine, boxes.clip(boxes.from_xywh(theirs), found.size_wh))
     first = dataset.images[0]
     assert read_image(first.path).shape[:2] == truth.images[first.image_id].size_wh[::-1]
+
+
+@pytest.mark.parametrize(
+    ("annotated_wh", "size_wh", "sentence"),
+    [
+        ((10_000, 10_000), (40, 30), r"outlines are of 10000 x 10000 pixels, but the image has 40 x 30$"),
+        ((10_000, 10_000), None, r"its 600 masks of 10000 x 10000 pixels are too large$"),
+        ((200, 200), None, r"its 600 masks of 200 x 200 pixels are too large$"),
+        ((2_000, 1_000), (2_000, 1_000), r"its 600 masks of 2000 x 1000 pixels are too large$"),
+    ],
+)
+def test_run_lengths_fill_no_more_than_the_image(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    annotated_wh: tuple[int, int],
+    size_wh: tuple[int, int] | None,
+    sentence: str,
+) -> None:
+    """A few bytes of them can say any size, as often as the file likes."""
+    width, height = annotated_wh
+    runs = {"size": [height, width], "counts": [0, width * height]}
+    annotations = [_annotation(number, 42, 18, [4, 2, 4, 3], segmentation=runs) for number in range(600)]
+    truth = _one(tmp_path, *annotations, annotated_wh=annotated_wh, size_wh=size_wh or (40, 30))
+    if size_wh is None:
+        next(tmp_path.rglob("*42.jpg")).write_bytes(b"no image")
+        truth = _truth(tmp_path)
+    monkeypatch.setattr("wsloc.datasets.coco_masks.draw_outline", lambda *_: pytest.fail("a mask was drawn"))
+    with pytest.raises(ItemError, match=sentence):
+        _masks(truth)
