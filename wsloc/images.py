@@ -81,10 +81,12 @@ class ImageHeader:
     Attributes:
         stored_wh: width and height as stored, before EXIF transposition.
         orientation: EXIF orientation, 1 where the file has none.
+        is_assumed: whether it is what an annotation says of an image that cannot be read.
     """
 
     stored_wh: tuple[int, int]
     orientation: int
+    is_assumed: bool = False
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -721,3 +721,32 @@ def test_backslashes_between_folders(tmp_path: Path) -> None:
     assert open_coco(tmp_path, "val2017").images[0].file == "images/000000000042.jpg"
     Image.new("RGB", (40, 30)).save(tmp_path / content["images"][0]["file_name"], "JPEG")
     assert open_coco(tmp_path, "val2017").images[0].file == "images\\000000000042.jpg"
+
+
+@pytest.mark.parametrize(
+    ("annotated_wh", "size_wh", "sentence"),
+    [
+        ((10_000, 10_000), (40, 30), r"outlines are of 10000 x 10000 pixels, but the image has 40 x 30$"),
+        ((10_000, 10_000), None, r"its 600 masks of 10000 x 10000 pixels are too large$"),
+        ((200, 200), None, r"its 600 masks of 200 x 200 pixels are too large$"),
+        ((2_000, 1_000), (2_000, 1_000), r"its 600 masks of 2000 x 1000 pixels are too large$"),
+    ],
+)
+def test_run_lengths_fill_no_more_than_the_image(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    annotated_wh: tuple[int, int],
+    size_wh: tuple[int, int] | None,
+    sentence: str,
+) -> None:
+    """A few bytes of them can say any size, as often as the file likes."""
+    width, height = annotated_wh
+    runs = {"size": [height, width], "counts": [0, width * height]}
+    annotations = [_annotation(number, 42, 18, [4, 2, 4, 3], segmentation=runs) for number in range(600)]
+    truth = _one(tmp_path, *annotations, annotated_wh=annotated_wh, size_wh=size_wh or (40, 30))
+    if size_wh is None:
+        next(tmp_path.rglob("*42.jpg")).write_bytes(b"no image")
+        truth = _truth(tmp_path)
+    monkeypatch.setattr("wsloc.datasets.coco_masks.draw_outline", lambda *_: pytest.fail("a mask was drawn"))
+    with pytest.raises(ItemError, match=sentence):
+        _masks(truth)

@@ -143,6 +143,7 @@ def _truth_of(content: CocoContent, images: Sequence[ImageRecord], *, as_shown: 
         # Drawn when asked for, but read here: nothing else sees all of them.
         outlines = tuple(read_outline(annotation.segmentation, frame_wh) for annotation in found)
         drawings[record.image_id] = Drawing(
+            header.is_assumed,
             frame_wh,
             frame.orientation,
             outlines,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from wsloc.boxes import Boxes
-from wsloc.datasets.frames import SizeWh, turn_masks
-from wsloc.errors import ItemError
+from wsloc.datasets.frames import SizeWh, size_text, turn_masks
+from wsloc.errors import ItemError, counted
 from wsloc.images import MAX_PIXELS
 from wsloc.records import GroundTruth, TrueMasks
 from wsloc.run_lengths import expand, read_counts
@@ -29,11 +29,17 @@ RunLengths = NDArray[np.int64]
 Outline = Polygons | RunLengths
 
 
+_MAX_PIXELS_OF_MASKS = 10 * MAX_PIXELS
+_MAX_PIXELS_UNSEEN = 20_000_000
+"""Of all masks of an image, a byte each; the second of one that cannot be read."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
     """What is needed to draw the masks of one image.
 
     Attributes:
+        is_assumed: whether the size of the image is not known from its file.
         frame_wh: width and height of the frame that the outlines are in.
         orientation: EXIF orientation that the masks are turned by; 1 where they are in the turned frame.
         outlines: of N objects and crowd regions; None if there is none that can be read.
@@ -42,6 +48,7 @@ class Drawing:
         truth: of the image.
     """
 
+    is_assumed: bool
     frame_wh: SizeWh
     orientation: int
     outlines: tuple[Outline | None, ...]
@@ -94,21 +101,23 @@ def draw_masks(drawings: Mapping[str, Drawing], image_id: str) -> TrueMasks:
 
     Raises:
         ItemError: if the image has no readable annotation, none of its objects an outline, or the outlines
-            are of another size than the image.
+            are of another size than the image or too large to be drawn.
     """
     if (drawing := drawings.get(image_id)) is None:
         raise ItemError("the image has no annotations that can be read")
     if drawing.truth.class_names and not drawing.has_object_outlines:
         raise ItemError("none of the image's objects has an outline that can be read")
     width, height = drawing.frame_wh
-    if width * height > MAX_PIXELS:
-        raise ItemError(f"its masks would have {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
     turned_hw = (width, height) if drawing.orientation in (5, 6, 7, 8) else (height, width)
     if turned_hw != drawing.truth.size_wh[::-1]:
-        image_width, image_height = drawing.truth.size_wh
         raise ItemError(
-            f"its outlines are of {width} x {height} pixels, but the image has {image_width} x {image_height}"
+            f"its outlines are of {size_text(drawing.frame_wh)} pixels, but the image has "
+            f"{size_text(drawing.truth.size_wh)}"
         )
+    # A few bytes of run lengths fill any size that a file gives, and an unreadable image does not vouch for it.
+    largest = _MAX_PIXELS_UNSEEN if drawing.is_assumed else _MAX_PIXELS_OF_MASKS
+    if width * height > MAX_PIXELS or len(drawing.outlines) * width * height > largest:
+        raise ItemError(f"its {counted(len(drawing.outlines), 'mask')} of {width} x {height} pixels are too large")
     ignored = np.zeros(turned_hw, dtype=bool)
     masks, class_names = [], []
     names = iter(drawing.truth.class_names)

@@ -70,7 +70,7 @@ def header_of(path: Path, annotated_wh: SizeWh | None) -> ImageHeader:
         # An image that cannot be read must still count as not found.
         if annotated_wh is None:
             raise
-        return ImageHeader(annotated_wh, 1)
+        return ImageHeader(annotated_wh, 1, is_assumed=True)
 
 
 def frame_of(annotated_wh: SizeWh | None, header: ImageHeader, *, as_shown: bool = False) -> Frame:
