@@ -16,6 +16,7 @@ from wsloc.evaluation.table import format_interval, format_percent
 from wsloc.records import BoxXyxy
 from wsloc.reporting.comparison_report import ComparisonReport, run_color
 from wsloc.reporting.gallery import GalleryItem
+from wsloc.reporting.quality_figures import MIN_SCORES
 from wsloc.reporting.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
 from wsloc.reporting.run_pictures import Pictures
 
@@ -29,6 +30,7 @@ def run_page(report: RunReport) -> str:
         "run.html.jinja",
         report=report,
         headline=headline(report.evaluation),
+        min_scores=MIN_SCORES,
         precision_headline=[name for name in DETECTOR_HEADLINE if report.detector and name in report.average_precision],
         precision_note=precision_note(report),
         gallery=_run_gallery(report),

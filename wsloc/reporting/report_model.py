@@ -25,6 +25,7 @@ from wsloc.records import Pair
 from wsloc.reporting.charts import Chart
 from wsloc.reporting.figures import MissKind, found_fraction, miss_kinds, run_charts
 from wsloc.reporting.gallery import GalleryItem, choose, gallery_items
+from wsloc.reporting.quality_figures import ClassQuality, class_qualities, quality_charts
 from wsloc.reporting.run_pictures import Pictures
 from wsloc.reporting.summary_rows import SummaryRow, run_rows, subtitle, version_rows
 from wsloc.runs.run_folder import read_config_text
@@ -58,7 +59,9 @@ class RunReport:
         items: all of them that can be shown.
         chosen: those that are.
         glance: sentences on where it works and where it fails, and on what the network makes of the labels.
-        kinds: what became of the items; empty without ground truth, like the charts.
+        kinds: what became of the items; empty without ground truth.
+        charts: of the boxes against the truth; without it, of their quality.
+        qualities: the classes by the quality of their boxes; empty if there are metrics.
         pictures: of the chosen items, filled in later.
     """
 
@@ -83,6 +86,7 @@ class RunReport:
     glance: tuple[str, ...] = ()
     kinds: tuple[MissKind, ...] = ()
     charts: tuple[Chart, ...] = ()
+    qualities: tuple[ClassQuality, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
 
 
@@ -137,6 +141,9 @@ def build_run_report(
         chosen=choose(items, max_items, pictured),
         glance=() if ranks is None else (ranks.sentence,),
     )
+    if evaluation is None:
+        qualities = class_qualities(contents.localizations, contents.failures)
+        return replace(report, qualities=qualities, charts=quality_charts(contents.localizations))
     return _with_judgment(report, run, None if config is None else classes_asked(config.data), progress)
 
 

@@ -9,6 +9,7 @@ from wsloc.errors import counted
 from wsloc.evaluation.comparison_table import comparison_tables
 from wsloc.evaluation.table import Table, evaluation_tables, format_percent
 from wsloc.reporting.comparison_report import ComparisonReport
+from wsloc.reporting.quality_figures import MIN_SCORES, ClassQuality
 from wsloc.reporting.report_model import RunReport, precision_note
 from wsloc.reporting.summary_rows import SummaryRow
 
@@ -41,6 +42,8 @@ def _run_lines(report: RunReport) -> Iterator[str]:
             named = [(name, format_percent(value)) for name, value in report.average_precision.items()]
             yield from _table(Table("Average precision", precision_note(report), ("", "average precision"), named))
         yield from _table(classes)
+    if report.qualities:
+        yield from _table(_quality_table(report.qualities))
     if report.kinds:
         yield "## Outcome of the items\n"
         yield from _items(f"{kind.name}: {kind.count} ({format_percent(kind.fraction)} %)" for kind in report.kinds)
@@ -72,6 +75,20 @@ def _comparison_lines(report: ComparisonReport) -> Iterator[str]:
         yield f"## {plain(run.name)}\n"
         yield from _items(plain(note) for note in run.notes)
         yield from _table(_summary_table("", run.summary_rows))
+
+
+def _quality_table(classes: Sequence[ClassQuality]) -> Table:
+    head = ("class", "boxes", "median quality", *(f"at least {least}" for least in MIN_SCORES), "fallbacks", "failures")
+    rows = [
+        (
+            own.class_name,
+            str(own.boxes),
+            "" if own.median is None else f"{own.median:.2f}",
+            *map(str, (*own.kept, own.fallbacks, own.failures)),
+        )
+        for own in classes
+    ]
+    return Table("Classes", "How many boxes a minimum score keeps.", head, rows)
 
 
 def _summary_table(title: str, rows: Sequence[SummaryRow]) -> Table:

@@ -113,7 +113,7 @@ function cardOf(item, place) {
   card.type = "button";
   card.dataset.place = place;
   const [score, kind] = scoreOf(item);
-  card.setAttribute("aria-label", `${item.class} in ${item.file}, ${score}. Enlarge`);
+  card.setAttribute("aria-label", `${[`${item.class || "no class"} in ${item.file}`, score || moreOf(item)].filter(Boolean).join(", ")}. Enlarge`);
   const told = make("span", "told");
   const first = make("span", "told-first");
   first.append(make("bdi", "told-class", item.class || "no class"), make("span", `score ${kind}`, score));
@@ -123,7 +123,7 @@ function cardOf(item, place) {
   const more = make("span", "told-more", moreOf(item));
   more.style.display = "block";
   told.append(first, more, file);
-  card.append(pictureOf(item, `${item.class} in ${item.file} with boxes`), told);
+  card.append(pictureOf(item, `${item.class || "no class"} in ${item.file} with boxes`), told);
   return card;
 }
 
@@ -231,11 +231,36 @@ let place = 0;
 function panel(item, caption, options) {
   const figure = make("figure");
   const photo = data.photos[item.image];
-  const frame = pictureOf(item, `${caption}: ${item.class} in ${item.file}`, options);
-  // A long image would look tiny in a 4:3 frame, and a frame of its own shape would be a strip.
-  if (photo && photo.uri) frame.style.setProperty("--shape", Math.min(2, Math.max(0.75, photo.size[0] / photo.size[1])));
+  const frame = pictureOf(item, `${caption}: ${item.class || "no class"} in ${item.file}`, options);
+  if (photo && photo.uri) frame.style.setProperty("--shape", shapeOf(item));
   figure.append(frame, make("figcaption", "", caption));
   return figure;
+}
+
+/** Width over height of a panel: a long image would look tiny in a 4:3 frame, and one of its own shape is a strip. */
+function shapeOf(item) {
+  const photo = data.photos[item.image];
+  return photo && photo.uri ? Math.min(2, Math.max(0.75, photo.size[0] / photo.size[1])) : 4 / 3;
+}
+
+/** As many columns as make the panels largest in the window; on a phone two, and the page scrolls. */
+function fitPanels() {
+  const panels = byId("panels");
+  const count = panels.children.length;
+  const shape = shapeOf(found[place]);
+  const style = getComputedStyle(byId("viewer"));
+  const width = byId("viewer").clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  // Title, note and facts, and below each panel its caption.
+  const height = window.innerHeight - 180;
+  const sideFor = (columns) => {
+    const own = (width - 10 * (columns - 1)) / columns;
+    const fits = shape * (height / Math.ceil(count / columns) - 34);
+    return window.innerWidth < 700 ? own : Math.min(own, Math.max(fits, 160));
+  };
+  const choices = (window.innerWidth < 700 ? [2] : [1, 2, 4]).map((columns) => Math.min(columns, count));
+  const columns = choices.reduce((best, one) => (sideFor(one) > sideFor(best) ? one : best));
+  panels.style.setProperty("--columns", columns);
+  panels.style.setProperty("--wide", `${Math.floor(sideFor(columns))}px`);
 }
 
 function enlarge(number) {
@@ -255,7 +280,6 @@ function enlarge(number) {
       panel(item, "Mask and its box", { layer: mask, withTrue: false }),
     );
   }
-  byId("panels").classList.toggle("one", panels.length === 1);
   byId("panels").replaceChildren(...panels);
   const layersGone = !item.layers && item.boxes.length && !data.comparison ? data.layersReason : "";
   const note = [item.reason, layersGone].filter(Boolean).join(" ");
@@ -267,6 +291,7 @@ function enlarge(number) {
     return pair;
   }));
   if (!byId("viewer").open) byId("viewer").showModal();
+  fitPanels();
 }
 
 function factsOf(item) {
@@ -315,6 +340,7 @@ function start() {
   byId("previous").addEventListener("click", () => enlarge(place - 1));
   byId("next").addEventListener("click", () => enlarge(place + 1));
   byId("close").addEventListener("click", () => viewer.close());
+  window.addEventListener("resize", () => { if (viewer.open) fitPanels(); });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
   viewer.addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft") enlarge(place - 1);
