@@ -69,6 +69,9 @@ def summarize_run(run: JudgedRun, dataset: Dataset, progress: Progress = silent)
     lines += run.contents.notes
     if truth is not None:
         lines += _problem_lines(truth)
+    if changed := run.contents.manifest.get("changed_settings"):
+        used = ", ".join(f"`{name}` {value}" for name, value in changed.items())
+        lines.append(f"The memory of the device did not suffice for the settings; in the end it ran with {used}")
     if weak := run.contents.manifest.get("without_substitute"):
         lines.append("Classes without a true substitute among the network's outputs:")
         lines += [f"  {name}: {note}" for name, note in weak]
