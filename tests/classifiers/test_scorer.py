@@ -297,5 +297,7 @@ def test_weights_that_hold_nan_are_named(value: float) -> None:
 
 @pytest.mark.parametrize("change", [lambda x: (0 * x).sqrt() + x, lambda x: x / (0 * x)])
 def test_nan_of_sound_weights_is_not_laid_to_the_batch(change: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(UserError, match="gives NaN for an image of noise, though all of its weights are finite"):
+    with pytest.raises(
+        UserError, match="The network gives NaN for an image of noise, though all of its weights are finite"
+    ):
         check_network(make_scorer(Head(change), [[0]]), (3, 8, 8))

@@ -18,6 +18,8 @@ from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.saliency.activation_maps import activation_maps, signed_activation_maps
+from wsloc.saliency.attribution import Attribution
+from wsloc.saliency.binding import by_layers
 from wsloc.saliency.cam import cam, find_cam_layer
 from wsloc.saliency.grad_cam import grad_cam, hires_cam, weigh_by_mean_gradient
 from wsloc.saliency.layers import Layer, find_layer, named_layer
@@ -626,6 +628,122 @@ def test_channels_last_are_read_as_channels_first(name: str) -> None:
     first, last = (_maps(_ChannelsLast(last), name, _images(), ("turn",), (0, 3)) for last in (False, True))
     assert first.any()
     torch.testing.assert_close(last, first)
+
+
+# Features that belong to no image, or to no place in it --------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    """Any function of tokens ``(N, T, K)`` that mixes those of a row."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + (tokens @ tokens.transpose(1, 2)).softmax(2) @ tokens
+
+
+class _Windows(nn.Module):
+    """Patches of 2 px; attention in windows of half the width; a head that knows every place, or the mean over them."""
+
+    def __init__(self, mean: str = "") -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 4, 2, stride=2)
+        self.block = nn.Sequential()
+        self.attention = Attention()
+        self.mlp = nn.Linear(4, 4)
+        self.places = nn.Parameter(torch.randn(3, 4, 8, 4))
+        self.head = nn.Linear(4, 3)
+        self.mean = mean
+
+    def forward(self, images: Tensor) -> Tensor:
+        grid = self.patches(images).permute(0, 2, 3, 1)  # (N, 4, 8, 4)
+        windows = grid.unflatten(2, (2, 4)).transpose(1, 2).flatten(0, 1).flatten(1, 2)  # (2 N, 16, 4)
+        windows = self.attention(windows).unflatten(0, (-1, 2)).unflatten(2, (4, 4))
+        grid = self.block(self.mlp(windows.transpose(1, 2).flatten(2, 3)))
+        if self.mean == "grid":
+            return self.head(grid.mean((1, 2)))
+        if self.mean == "tokens":
+            return self.head(grid.flatten(1, 2).mean(1))
+        return torch.einsum("nhwk,ohwk->no", grid.tanh(), self.places)
+
+
+WIDE = (8, 16)
+
+
+@pytest.mark.parametrize("name", ON_LAYERS)
+def test_features_in_windows_are_refused(name: str) -> None:
+    """Row 1 is the second half of image 0, not image 1."""
+    sentence = r"^The layer attention gives [24] rows for [12] images .*name the block around it, or another layer\.$"
+    with pytest.raises(UserError, match=sentence):
+        _maps(_Windows(), name, _images(2, WIDE), ("attention",))
+    assert _maps(_Windows(), name, _images(2, WIDE), ("block",)).any()
+
+
+def test_windows_are_never_found_and_patches_are_not_taken_for_the_end() -> None:
+    with pytest.raises(UserError, match=r"works on tokens behind its last convolution.*`cam_layers`, such as the last"):
+        find_layer(make_scorer(_Windows(), [[0]]), _images(1, WIDE))
+
+
+@pytest.mark.parametrize("name", ["cam", *ON_LAYERS])
+@pytest.mark.parametrize("mean", ["grid", "tokens"])
+def test_a_mean_over_positions_that_come_before_channels_is_a_global_pooling(mean: str, name: str) -> None:
+    network, images = _Windows(mean), _images(3, WIDE)
+    maps = _maps(network, name, images[:2])
+    torch.testing.assert_close(_maps(network, name, images[[0, 2]])[0], maps[0])
+    if name == "cam":
+        seen: list[Tensor] = []
+        network.block.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
+        network(images[:2])
+        expected = torch.einsum("nhwk,k->nhw", seen[0], network.head.weight[0].detach())
+        torch.testing.assert_close(maps, _rectified_and_enlarged(expected, WIDE))
+
+
+class _TokensFirst(nn.Module):
+    """Attention on ``(T, N, K)``; as many images as tokens hide it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 4, 4, stride=4)
+        self.block = nn.Identity()
+        self.attention = nn.MultiheadAttention(4, 1)
+        self.places = nn.Parameter(torch.randn(2, 2, 4))
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.block(self.patches(images).flatten(2).permute(2, 0, 1))
+        return torch.einsum("tnk,otk->no", self.attention(tokens, tokens, tokens)[0], self.places)
+
+
+def test_a_map_that_depends_on_the_other_image_is_refused() -> None:
+    def mixing(scorer: Any, batch: PairBatch, **_: Any) -> Attribution:
+        maps = batch.images.mean(dim=(0, 1))[None].relu().expand(len(batch), -1, -1)
+        return Attribution(maps, scorer.logits(batch.images).detach())
+
+    context = MethodContext(make_scorer(_Named(), [[0]]), _images(1), SaliencySettings())
+    with pytest.raises(UserError, match="map of an image changes with the other images of its batch"):
+        by_layers(mixing)(context)
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ((), "works on tokens behind its last convolution"),
+        (("block",), "with the other images|2 rows for 1 im"),
+    ],
+)
+@pytest.mark.parametrize("name", ON_LAYERS)
+def test_tokens_that_come_before_images_are_refused(name: str, layers: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        _maps(_TokensFirst(), name, _images(1, (4, 8)), layers)
+
+
+@pytest.mark.parametrize("name", ["cam", *ON_LAYERS])
+def test_a_single_cell_is_refused_with_the_size_to_use(name: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(_body(), nn.AvgPool2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
+    sentence = r"have a single cell for the image of 8 x 8 pixels.*such as `input_size=56`, or a layer below\.$"
+    with pytest.raises(UserError, match=sentence):
+        _maps(network, name, _images(1, (8, 8)))
+    assert _maps(network, name, _images(1, (56, 56)), outputs=(0, 1, 2)).any()
 
 
 # The layer that is found by itself ------------------------------------------------------------------------------------

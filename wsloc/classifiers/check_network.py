@@ -46,7 +46,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
                 f"{one_line(error)[:200]}; set `input_size`, `mean` and `std` to what it expects."
             ) from error
         gradient = _gradient(logits, images)
-        refuse_nan(scorer.network, "network", logits, gradient)
+        refuse_nan(scorer.network, logits, gradient)
         with torch.no_grad():
             again, taken = logits_of(scorer.output(images.clone()), len(images))
             stronger = scorer.logits(_STRONGER * images)
@@ -66,7 +66,7 @@ def check_network(scorer: Scorer, input_shape: tuple[int, int, int]) -> int:
     return logits.shape[1]
 
 
-def refuse_nan(network: nn.Module, name: str, *computed: Tensor) -> None:
+def refuse_nan(network: nn.Module, *computed: Tensor) -> None:
     """Refuse a network for which something that it computed of noise is NaN.
 
     Raises:
@@ -81,11 +81,11 @@ def refuse_nan(network: nn.Module, name: str, *computed: Tensor) -> None:
     ]
     if bad:
         raise UserError(
-            f"The weights of the {name} hold NaN or infinity in {listed(bad, _MAX_TENSORS_NAMED)}, so that its outputs "
-            "are NaN; give weights from before the training diverged."
+            f"The network's weights hold NaN or infinity in {listed(bad, _MAX_TENSORS_NAMED)}, so that its outputs are "
+            "NaN; give weights from before the training diverged."
         )
     raise UserError(
-        f"The {name} gives NaN for an image of noise, though all of its weights are finite (a root or quotient of "
+        "The network gives NaN for an image of noise, though all of its weights are finite (a root or quotient of "
         "zero, a value too large for its precision?); correct its forward()."
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from wsloc.errors import UserError
 _MAX_PREFIX_TOKENS = 16
 _NEARLY = 0.02
 """Logarithm of the ratio of two aspects."""
+_ADVISED_CELLS = 7
+"""Along each side of the grid that the advised input size gives."""
 
 
 def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
@@ -44,4 +47,31 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
     raise UserError(
         f"The layer's features of shape {tuple(features.shape)} have no place in an image of {width} x {height} "
         "pixels; name another layer."
+    )
+
+
+def require_rows(features: Tensor, images: Tensor, layer: str) -> None:
+    """Refuse features of which row i is not that of image i, as inside attention over windows.
+
+    Raises:
+        UserError: if there are more or fewer rows than images.
+    """
+    if len(features) != len(images):
+        raise UserError(
+            f"The layer {layer} gives {len(features)} rows for {len(images)} images (inside attention over windows, or "
+            "with tokens first?), so that none is that of an image; name the block around it, or another layer."
+        )
+
+
+def refuse_single_cell(image_hw: tuple[int, int]) -> NoReturn:
+    """Refuse features of one cell for a whole image of that size.
+
+    Raises:
+        UserError: always.
+    """
+    height, width = image_hw
+    raise UserError(
+        f"The features that are read have a single cell for the image of {width} x {height} pixels, so that a map "
+        f"would be the same everywhere; use a larger input such as `input_size={_ADVISED_CELLS * max(image_hw)}`, or "
+        "a layer below."
     )

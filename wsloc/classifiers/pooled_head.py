@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wsloc.classifiers.check_network import refuse_nan
+from wsloc.classifiers.grid import refuse_single_cell
 from wsloc.errors import UserError, one_line
 
 _HEADS = ("fc", "classifier", "head")
@@ -74,23 +76,23 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
         arch: what the network is called.
 
     Raises:
-        UserError: if the network cannot take the image, or its head does not read averages over the image.
+        UserError: if the network cannot take the image, holds NaN, or its head does not read averages over several
+            cells of the image.
     """
     noise = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
-    averages: list[Tensor] = []
+    averages: list[tuple[int, Tensor]] = []  # with the number of cells
 
-    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+    def keep(values: object) -> None:
+        if isinstance(values, Tensor) and values.ndim == 4:
             # The positive part, too: DenseNet calls its last ReLU as a function.
-            averages.extend(values.mean(dim=(2, 3)) for values in (output, output.relu()))
+            averages.extend((values.shape[2:].numel(), part.mean(dim=(2, 3))) for part in (values, values.relu()))
 
-    inputs: list[Tensor] = []
-    hooks = [module.register_forward_hook(keep) for module in network.modules()]
+    hooks = [module.register_forward_hook(lambda _module, _given, output: keep(output)) for module in network.modules()]
     ends = [module for module in network.modules() if isinstance(module, PooledFeatures)]
-    hooks += [end.register_forward_pre_hook(lambda _module, given: inputs.append(given[0])) for end in ends]
+    hooks += [end.register_forward_pre_hook(lambda _module, given: keep(given[0])) for end in ends]
     try:
         with torch.no_grad():
-            features = network(noise)
+            features: Tensor = network(noise)
     except (RuntimeError, ValueError, TypeError) as error:
         raise UserError(
             f"{arch} cannot take an image of shape {input_shape} with a linear head: {one_line(error)[:200]}; set "
@@ -99,15 +101,19 @@ def check_pooling(network: nn.Module, input_shape: tuple[int, int, int], arch: s
     finally:
         for hook in hooks:
             hook.remove()
-    averaged = any(given.ndim == 4 for given in inputs) or any(
-        average.shape == features.shape and torch.allclose(average, features, rtol=1e-4, atol=1e-5)
-        for average in averages
-    )
-    if not isinstance(features, Tensor) or features.ndim != 2 or not averaged:
+    refuse_nan(network, features)
+    cells = [
+        count
+        for count, average in averages
+        if average.shape == features.shape and torch.allclose(average, features, rtol=1e-4, atol=1e-5)
+    ]
+    if features.ndim != 2 or not cells:
         raise UserError(
             f"The head of {arch} does not read averages of features over the image, so class activation maps would "
             "not be exact; use a convolutional network such as resnet50."
         )
+    if max(cells) == 1:
+        refuse_single_cell((input_shape[1], input_shape[2]))
     return features.shape[1]
 
 

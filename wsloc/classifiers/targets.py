@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsloc.classifiers.grid import as_grid
+from wsloc.classifiers.grid import as_grid, require_rows
 from wsloc.errors import UserError, did_you_mean
 
 
@@ -82,6 +82,7 @@ class UnitActivity(nn.Module):
             raise UserError(
                 f"The layer {self.layer} must run once per pass and return one tensor; name another `layer`."
             )
+        require_rows(seen[0], images, self.layer)
         return self._of_unit(seen[0], (images.shape[2], images.shape[3]))[:, None]
 
     def _of_unit(self, activity: Tensor, image_hw: tuple[int, int]) -> Tensor:

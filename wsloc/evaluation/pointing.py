@@ -17,6 +17,7 @@ from wsloc import boxes
 from wsloc.evaluation.items import ItemValues
 from wsloc.evaluation.judging import TrueBoxes
 from wsloc.evaluation.map_source import Map, filled
+from wsloc.flatness import is_flat
 from wsloc.records import Pair
 
 TOLERANCE = 15.0
@@ -54,7 +55,7 @@ def highest_point(saliency: Map, size_wh: tuple[int, int]) -> tuple[float, float
         None for a flat map, which points nowhere.
     """
     values = filled(saliency)
-    if values.min() == values.max():
+    if is_flat(values):
         return None
     height, width = values.shape
     row, column = divmod(int(np.argmax(values)), width)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wsloc.classifiers import View, Views
-from wsloc.classifiers.grid import as_grid
+from wsloc.classifiers.grid import as_grid, require_rows
 from wsloc.classifiers.targets import find_module
 from wsloc.errors import UserError
 
@@ -59,6 +59,8 @@ def watched_features(network: nn.Module, images: Tensor, layers: Sequence[str]) 
     def found() -> dict[str, Tensor]:
         if missing := [name for name in layers if name not in kept]:
             raise UserError(f"The layer {missing[0]} gives no tensor in a pass of the network; name another layer.")
+        for name in layers:
+            require_rows(kept[name], images, name)
         return {name: as_grid(kept[name], (images.shape[2], images.shape[3])).cpu() for name in layers}
 
     hooks = [network.register_forward_pre_hook(enter)] if layers else []

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.layers import Layer, logits_and_features
+from wsloc.saliency.layers import Layer, layer_grid, logits_and_features
 from wsloc.saliency.pair_gradients import pair_gradients
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
@@ -49,7 +48,7 @@ def signed_activation_maps(
             order.append(pairs)
             for index, (feature, gradient_) in enumerate(zip(features, gradients, strict=True)):
                 own = feature.detach()[batch.image_index[pairs]]
-                grids = (as_grid(tensor.float(), batch.size_hw) for tensor in (own, gradient_))
+                grids = (layer_grid(tensor, batch.size_hw) for tensor in (own, gradient_))
                 of_pairs[index].append(weigh(*grids))
     if not order:
         return [batch.images.new_zeros((0, 1, 1)) for _ in layers], logits.detach()

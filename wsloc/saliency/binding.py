@@ -11,9 +11,13 @@ from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import SaliencySettings
+from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.layers import Layer, find_layer, named_layer
 from wsloc.saliency.linearity import refuse_hidden_nonlinearities
+
+_SAME = 1e-2
+"""Largest difference of two maps of one image, relative to their maximum, that is taken for rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +64,24 @@ def shared(compute: Callable[[PairBatch], Attribution], context: MethodContext) 
 
 
 def tried(bound: BoundMethod, context: MethodContext) -> BoundMethod:
-    """The method, after one answer for the example: it must refuse a network before the first image."""
+    """The method, once it has given the example the same map beside different images.
+
+    It must refuse a network before the first image. Features in windows or with tokens first, and whatever else mixes
+    the images of a batch, are seen here.
+
+    Raises:
+        UserError: if the method does not apply to the network, or the map depends on the other image.
+    """
     pair = torch.zeros(1, dtype=torch.int64, device=context.example.device)
-    bound.compute(PairBatch(context.example, pair, pair))
+    one, other = (
+        bound.compute(PairBatch(torch.cat([context.example[:1], context.example[:1] + step]), pair, pair)).maps
+        for step in (1, -1)
+    )
+    if (one - other).abs().max() > _SAME * one.abs().max():
+        raise UserError(
+            "The map of an image changes with the other images of its batch, so the features that are read do not "
+            "belong to one image each; name another layer with `cam_layers`, or use another `method`."
+        )
     return bound
 
 

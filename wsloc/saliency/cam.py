@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
 from wsloc.saliency.activation_maps import activation_maps
@@ -63,7 +64,11 @@ def _is_linear_above(scorer: Scorer, images: Tensor, layer: Layer) -> bool:
     """Whether the logits are linear in the layer's features: noise of their own size is put in their place."""
 
     def noise(_number: int, features: Tensor) -> Tensor:
-        return probes(features) * features.std()
+        last = features.ndim == 3 or as_grid(features, size_hw).shape[1] != features.shape[1]
+        made = probes(features.movedim(-1, 1)).movedim(1, -1) if last else probes(features)
+        return made * features.std()
+
+    size_hw = (images.shape[2], images.shape[3])
 
     exact = replace(scorer, precision=torch.float32)
     with scoring_mode(scorer.network), torch.no_grad(), replaced(scorer.network, [layer], noise):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from wsloc.classifiers.grid import as_grid
+from wsloc.classifiers.grid import as_grid, refuse_single_cell, require_rows
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.classifiers.targets import full_name
 from wsloc.errors import UserError
@@ -25,6 +26,10 @@ from wsloc.saliency.interception import CallInterceptor, Function, call_input
 _ADAPTIVE = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 _FIXED = {F.avg_pool2d, F.max_pool2d}
 _MEANS = {torch.mean, Tensor.mean}
+_OVER_CHANNELS_LAST = ((4, {1, 2}), (3, {1}))
+"""Dimensions of a tensor, and those of positions ``(N, h, w, K)`` or of tokens ``(N, T, K)`` among them."""
+_ATTENTION = ("Attention", "Attn", "MHSA", "GPSA")
+"""Ends of the names of classes of self-attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,9 @@ class Layer:
 def find_layer(scorer: Scorer, images: Tensor) -> Layer:
     """The last layer whose features still have positions in the image.
 
-    In this order: the input of the global pooling; of the last adaptive pooling (VGG); the input of the last
-    self-attention (vision transformers: behind it only the class token is looked at, so the other tokens have no
-    gradient); the output of the last convolution.
+    In this order: the input of the global pooling, of feature maps or tokens; of the last adaptive pooling (VGG); the
+    input of the last self-attention over the whole image (vision transformers: behind it only the class token is looked
+    at, so the other tokens have no gradient); the output of the last convolution, unless tokens are made of it.
 
     Args:
         scorer: the network.
@@ -61,12 +66,18 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
         if pooling:
             return Layer("pooling-input", call=pooling[-1].number)
     ran = _modules_that_ran(scorer, images)
-    attention = [name for name, module in ran if type(module).__name__.endswith("Attention")]
+    attention = [call for call in ran if type(call.module).__name__.endswith(_ATTENTION) and _fits(call.given, images)]
     if attention:
-        return Layer("module-input", attention[-1])
-    convolutions = [name for name, module in ran if isinstance(module, nn.Conv2d)]
+        return Layer("module-input", attention[-1].name)
+    convolutions = [index for index, call in enumerate(ran) if isinstance(call.module, nn.Conv2d)]
     if convolutions:
-        return Layer("module-output", convolutions[-1])
+        if any(_is_of_tokens(call) for call in ran[convolutions[-1] :]):
+            raise UserError(
+                "The network works on tokens behind its last convolution, and no pooling or attention that is known "
+                "shows where they end; name a layer whose features have a place in the image with `cam_layers`, such "
+                "as the last block."
+            )
+        return Layer("module-output", ran[convolutions[-1]].name)
     raise UserError(
         "The network has no pooling, attention or convolution that can be watched to read features at; name a "
         "`cam_layers`, and give the network neither traced nor scripted."
@@ -108,6 +119,7 @@ def logits_and_features(scorer: Scorer, images: Tensor, layers: Sequence[Layer])
             raise UserError(f"The layer {layers[index].name} gives no single tensor; name another layer.")
         # What lies above another layer that is read already has a graph, which must stay.
         own = tensor if tensor.requires_grad else tensor.detach().requires_grad_(True)
+        require_rows(own, images, layers[index].name or "before the pooling")
         features[index].append(own)
         # A copy, since the network may continue with an operation in place.
         return own.clone()
@@ -128,7 +140,19 @@ def feature_channels(scorer: Scorer, images: Tensor, layer: Layer) -> int:
     """The number of channels of a layer; raises as :func:`logits_and_features` and :func:`as_grid` do."""
     with scoring_mode(scorer.network), torch.no_grad():
         _, (features,) = logits_and_features(scorer, images, [layer])
-    return as_grid(features, (images.shape[2], images.shape[3])).shape[1]
+    return layer_grid(features, (images.shape[2], images.shape[3])).shape[1]
+
+
+def layer_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
+    """Float32 features as :func:`as_grid` gives them, of more than one cell.
+
+    Raises:
+        UserError: if the features have no position in the image, or a single one.
+    """
+    grid = as_grid(features.float(), image_hw)
+    if grid.shape[2:].numel() == 1:
+        refuse_single_cell(image_hw)
+    return grid
 
 
 @contextlib.contextmanager
@@ -169,14 +193,25 @@ class _PoolingCall:
     to_one_value: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _ModuleCall:
+    name: str
+    module: nn.Module
+    given: Tensor | None  # without its values
+
+
 def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
     found: list[_PoolingCall] = []
 
     def watch(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         answer = function(*args, **kwargs)
         if _is_pooling(function, args, kwargs):
-            channels = call_input(args, kwargs).shape[:2].numel()
+            given = call_input(args, kwargs)
+            last = _channels_last(function, args, kwargs)
+            channels = len(given) * given.shape[-1 if last else 1]
             to_one_value = isinstance(answer, Tensor) and answer.numel() == channels
+            # The mean of something else than tokens may look the same.
+            to_one_value &= not last or _fits(given, images)
             found.append(_PoolingCall(len(found), function in _ADAPTIVE, to_one_value))
         return answer
 
@@ -187,10 +222,41 @@ def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
 
 def _is_pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if function in _MEANS:
-        dims = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
-        over = {dim % 4 for dim in dims} if isinstance(dims, (tuple, list)) else set()
-        return call_input(args, kwargs).ndim == 4 and over == {2, 3}
+        return _averaged(args, kwargs) in ((4, {2, 3}), *_OVER_CHANNELS_LAST)
     return function in _ADAPTIVE | _FIXED and call_input(args, kwargs).ndim == 4
+
+
+def _channels_last(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return function in _MEANS and _averaged(args, kwargs) in _OVER_CHANNELS_LAST
+
+
+def _averaged(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, set[int]]:
+    """How many dimensions the input of a mean has, and over which of them it goes."""
+    given = call_input(args, kwargs)
+    dims = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
+    listed = dims if isinstance(dims, (tuple, list)) else () if dims is None else (dims,)
+    return given.ndim, {dim % given.ndim for dim in listed} if given.ndim else set()
+
+
+def _fits(given: Tensor | None, images: Tensor) -> bool:
+    """Whether a tensor has a row for each image, and a place in it for each of several cells."""
+    try:
+        return given is not None and len(given) == len(images) and _cells(given, images) > 1
+    except UserError:
+        return False
+
+
+def _is_of_tokens(call: _ModuleCall) -> bool:
+    """Whether a module works on tokens, or on positions that come before the channels."""
+    if call.given is None:
+        return False
+    if isinstance(call.module, nn.Linear):
+        return call.given.ndim > 2
+    return type(call.module).__name__.endswith(_ATTENTION) and call.given.ndim == 3
+
+
+def _cells(features: Tensor, images: Tensor) -> int:
+    return as_grid(features, (images.shape[2], images.shape[3])).shape[2:].numel()
 
 
 def _with_input(
@@ -199,13 +265,18 @@ def _with_input(
     return ((tensor, *args[1:]), kwargs) if args else (args, {**kwargs, "input": tensor})
 
 
-def _modules_that_ran(scorer: Scorer, images: Tensor) -> list[tuple[str, nn.Module]]:
-    ran: list[tuple[str, nn.Module]] = []
+def _modules_that_ran(scorer: Scorer, images: Tensor) -> list[_ModuleCall]:
+    ran: list[_ModuleCall] = []
     hooks = []
+
+    def remember(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        given = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        ran.append(_ModuleCall(name, module, None if given is None else given.to("meta")))
+
     try:
         for name, module in scorer.network.named_modules():
             if name and not isinstance(module, torch.jit.ScriptModule):
-                hooks.append(module.register_forward_pre_hook(lambda module, _, name=name: ran.append((name, module))))
+                hooks.append(module.register_forward_pre_hook(partial(remember, name)))
         with scoring_mode(scorer.network), torch.no_grad():
             scorer.logits(images)
     finally:

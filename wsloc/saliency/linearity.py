@@ -30,15 +30,15 @@ _ROUNDING = {torch.float32: 5e-6, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
 def probes(like: Tensor) -> Tensor:
-    """Four inputs ``(4, K, h, w)`` to try: a + b, 0, a and b, each noise about a mean of its own in each channel.
+    """Four inputs ``(4, K, ...)`` to try: a + b, 0, a and b, each noise about a mean of its own in each channel.
 
     Noise alone would hardly move a gate behind a pooling over many positions.
 
     Args:
-        like: ``(N, K, h, w)``, whose shape, type and device they get.
+        like: ``(N, K, h, w)`` or ``(N, K, T)``, whose shape, type and device they get.
     """
     generator = torch.Generator().manual_seed(0)
-    means = torch.randn((2, like.shape[1], 1, 1), generator=generator)
+    means = torch.randn((2, like.shape[1], *[1] * (like.ndim - 2)), generator=generator)
     a, b = (torch.randn((2, *like.shape[1:]), generator=generator) + means).to(like)
     return torch.stack([a + b, torch.zeros_like(a), a, b])
 

@@ -10,13 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
 from wsloc.saliency.activation_maps import enlarge
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.binding import MethodContext, layers_of
-from wsloc.saliency.layers import Layer, feature_channels, find_layer, logits_and_features
+from wsloc.saliency.layers import Layer, feature_channels, find_layer, layer_grid, logits_and_features
 from wsloc.saliency.perturbation import scores_of_versions
 
 
@@ -35,7 +34,7 @@ def score_cam(
     layer = layer or find_layer(scorer, batch.images[:1])
     with scoring_mode(scorer.network), torch.no_grad():
         logits, (features,) = logits_and_features(scorer, batch.images, [layer])
-    grids = _most_varying(as_grid(features.detach().float(), batch.size_hw), channels)
+    grids = _most_varying(layer_grid(features.detach(), batch.size_hw), channels)
 
     def mask(images: Tensor, versions: Tensor) -> Tensor:
         return batch.images[images] * _unit_range(enlarge(grids[images, versions], batch.size_hw))[:, None]

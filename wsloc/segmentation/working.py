@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsloc.errors import ItemError
+from wsloc.flatness import is_flat
 from wsloc.images import scaled_wh
 
 
@@ -31,15 +32,15 @@ def working_map(saliency: NDArray[np.float32], size_hw: tuple[int, int], smoothi
         Float32 ``size_hw``, >= 0, maximum 1; NaN where the nearest pixel of the map is NaN.
 
     Raises:
-        ItemError: if the map holds an infinite or negative value, is NaN everywhere, is flat, or vanishes
-            at ``size_hw``.
+        ItemError: if the map holds an infinite or negative value, is NaN everywhere, is flat but for rounding, or
+            vanishes at ``size_hw``.
     """
     covered = ~np.isnan(saliency)
     if not covered.any() or not np.isfinite(saliency[covered]).all():
         raise ItemError("the saliency map is not finite")
     if saliency[covered].min() < 0:
         raise ItemError("the saliency map is negative somewhere")
-    if saliency[covered].min() == saliency[covered].max():
+    if is_flat(saliency[covered]):
         kind = "zero" if saliency[covered].max() == 0 else "flat"
         raise ItemError(f"the saliency map is {kind} everywhere, so it gives no seeds")
     height, width = size_hw
