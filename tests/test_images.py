@@ -261,7 +261,8 @@ def test_no_other_format_is_opened_whatever_its_suffix(
     for read in (read_image, read_header):
         with pytest.raises(ItemError, match=r"^image\.jpg is not an image that can be read$"):
             read(path)
-    with pytest.raises(ItemError, match=r"^the mask cannot be read"), open_mask(path, "mask") as picture:
+    sentence = r"^the mask cannot be read: it is not an image that can be read$"
+    with pytest.raises(ItemError, match=sentence), open_mask(path, "mask") as picture:
         picture.load()
 
 
@@ -275,7 +276,8 @@ def test_pipes_devices_and_huge_files_are_item_errors(tmp_path: Path) -> None:
         for read in (read_image, read_header):
             with pytest.raises(ItemError, match=rf"^{name}\.jpg is not an image that can be read: it .*{sentence}"):
                 read(tmp_path / f"{name}.jpg")
-        with pytest.raises(ItemError, match=sentence), open_mask(tmp_path / f"{name}.jpg", "mask"):
+        whole = rf"^the mask cannot be read: it .*{sentence}[^/]*$"
+        with pytest.raises(ItemError, match=whole), open_mask(tmp_path / f"{name}.jpg", "mask"):
             pass
 
 

@@ -138,3 +138,11 @@ def test_boxes_are_read_from_the_same_kinds_of_tables(tmp_path: Path, text: str)
     rows = read_box_rows(tmp_path / "boxes.csv", ["a.jpg"])
     assert rows.of_image == {"a.jpg": [("cat", (1.5, 2, 3, 4))]}
     assert rows.problems == ()
+
+
+def test_boxes_call_images_by_short_names_where_these_are_clear(tmp_path: Path) -> None:
+    names = ("cat/a.jpg", "a", "cat\\a.jpg", "b", "cat/b", "gone.jpg", "x\\y.jpg")
+    (tmp_path / "boxes.csv").write_text("".join(f"{name},cat,1,2,3,4\n" for name in names))
+    rows = read_box_rows(tmp_path / "boxes.csv", ["cat/a.jpg", "cat/b.jpg", "dog/b.jpg", "x\\y.jpg"])
+    counts = {name: len(boxes) for name, boxes in rows.of_image.items()}
+    assert counts == {"cat/a.jpg": 3, "b": 1, "cat/b.jpg": 1, "gone.jpg": 1, "x\\y.jpg": 1}

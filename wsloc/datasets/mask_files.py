@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from wsloc.errors import ItemError
 from wsloc.files.reading import read_bytes
@@ -28,5 +28,9 @@ def open_mask(path: Path, name: str) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise ItemError(f"the {name} does not exist") from error
+    except UnidentifiedImageError as error:
+        raise ItemError(f"the {name} cannot be read: it is not an image that can be read") from error
+    except OSError as error:
+        raise ItemError(f"the {name} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # Pillow may raise anything for a damaged file
         raise ItemError(f"the {name} cannot be read: {error}") from error

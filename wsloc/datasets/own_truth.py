@@ -77,7 +77,8 @@ def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
             problems.append(f"{path.name}, row {number}: {','.join(row)!r} is not a row image,class,x0,y0,x1,y1")
             continue
         file = Path(image).as_posix()
-        of_image.setdefault(id_of.get(file, file), []).append((class_name, box))
+        image_id = id_of.get(file) or id_of.get(file.replace("\\", "/"), file)
+        of_image.setdefault(image_id, []).append((class_name, box))
     return BoxRows(of_image, tuple(problems))
 
 
