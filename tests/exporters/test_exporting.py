@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,17 +101,43 @@ def test_images_csv_tells_which_became_which(run: Path, source: Source, tmp_path
     }
 
 
-def test_splits_are_by_image_id_alone(source: Source, tmp_path: Path) -> None:
-    records = [replace(scene_records()[0], image_id=f"image {number}") for number in range(300)]
-    layout = LayoutSettings(media="none", val_fraction=0.2)
+def _splits(run: Path, source: Source, out: Path, selection: SelectionSettings, fraction: float) -> dict[str, str]:
+    layout = LayoutSettings(media="none", val_fraction=fraction)
+    rows = csv.DictReader((export_run(run, source, "coco", out, selection, layout).path / "images.csv").open())
+    return {row["image_id"]: row["split"] for row in rows}
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5, 0.8])
+def test_each_class_has_its_fraction_in_val(fraction: float, source: Source, tmp_path: Path) -> None:
+    """Of 100, 20 and 10 images, of 260 of which no box is exported."""
+    (first, *_), names = scene_records(), ["no"] * 100 + ["1e3"] * 20 + ["a"] * 10
+    records = [
+        replace(first, image_id=f"image {number}", class_name=name, quality=0.9) for number, name in enumerate(names)
+    ]
+    bad = [
+        replace(first, image_id=f"bad {number}", class_name=name, quality=0.1)
+        for number, name in enumerate([*names, *names])
+    ]
+    run = write_run(tmp_path / "run", [*bad, *records])
     found = []
-    for name, some in (("all", records), ("half", records[::2])):
-        run = write_run(tmp_path / name, some)
-        export_run(run, source, "coco", tmp_path / f"{name} out", layout=layout)
-        rows = csv.DictReader((tmp_path / f"{name} out" / "images.csv").open())
-        found.append({row["image_id"]: row["split"] for row in rows})
-    assert {image_id: split for image_id, split in found[0].items() if image_id in found[1]} == found[1]
-    assert 40 <= list(found[0].values()).count("val") <= 80
+    for number, selection in enumerate((SelectionSettings(min_score=0.5), SelectionSettings(top_fraction=1 / 3))):
+        splits = _splits(run, source, tmp_path / f"out{number}", selection, fraction)
+        assert splits.keys() == {one.image_id for one in records}
+        counts = Counter(one.class_name for one in records if splits[one.image_id] == "val")
+        assert counts == {name: round(fraction * count) for name, count in Counter(names).items()}
+        found.append(splits)
+    # The order of the run does not matter.
+    run = write_run(tmp_path / "turned", [*reversed(records), *bad])
+    found.append(_splits(run, source, tmp_path / "turned out", SelectionSettings(min_score=0.5), fraction))
+    assert found[0] == found[1] == found[2]
+
+
+def test_images_without_a_box_are_divided_as_a_class(source: Source, tmp_path: Path) -> None:
+    records = [replace(scene_records()[0], image_id=f"image {n}", quality=0.1 if n < 10 else 0.9) for n in range(20)]
+    run = write_run(tmp_path / "run", records)
+    splits = _splits(run, source, tmp_path / "out", SelectionSettings(min_score=0.5, keep_empty=True), 0.2)
+    assert Counter(split for image_id, split in splits.items() if len(image_id) < 8) == {"train": 8, "val": 2}
+    assert Counter(splits.values()) == {"train": 16, "val": 4}
 
 
 def test_a_data_set_keeps_its_own_numbers(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class LayoutSettings:
     media: Annotated[Media | None, optional("copy|hardlink|none", "copy; none for label-studio and cvat")] = None
     """images: copies, hard links (a trainer that edits images in place edits the originals), or left in place"""
     val_fraction: float = 0.0
-    """fraction of the images that go to the split val, by a hash of their ids (0 to below 1)"""
+    """fraction of each class's images that go to the split val, at least one (0 to below 1)"""
     segmentation: Annotated[Outline | None, optional("polygons|boxes|rle|none", "polygons")] = None
     """coco: mask outlines as polygons or run lengths, boxes as polygons, or none"""
     mask_pictures: bool = False

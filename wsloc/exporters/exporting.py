@@ -64,7 +64,7 @@ def export_run(
     run_manifest = read_run_manifest(run)
     # Once: a run that is still being written grows between the passes.
     records = open_records(run)
-    found = first_pass(run, records, selection)
+    found = first_pass(run, records, selection, layout.val_fraction)
     context = _context(source, found, layout, media_mode, _info(run, run_manifest))
     counts = Counts({name: ClassCounts() for name in context.class_names})
     with new_folder(out, overwrite) as folder:

@@ -11,7 +11,8 @@ from pathlib import Path
 from wsloc.errors import UserError
 from wsloc.exporters.export_settings import SelectionSettings
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images
-from wsloc.exporters.selection import Selected, select
+from wsloc.exporters.selection import Selected, TopFraction, select
+from wsloc.exporters.split import ShownClasses
 from wsloc.files.names import flat_stem
 from wsloc.records import BoxRecord, Failure
 
@@ -26,6 +27,7 @@ class FirstPass:
         images: how often :func:`wsloc.exporters.read_boxes.iter_images` gives one.
         numeric_ids: whether all image ids are whole numbers, written as such.
         shared_stems: names, without folder and suffix and with their case folded, that several images have.
+        val: ids of the images of the split ``val``.
         scores: of the boxes that :func:`wsloc.exporters.selection.select` keeps, by class, in the order of the run.
     """
 
@@ -34,16 +36,20 @@ class FirstPass:
     images: int
     numeric_ids: bool
     shared_stems: frozenset[str]
+    val: frozenset[str]
     scores: dict[str, array[float]]
 
 
-def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: SelectionSettings) -> FirstPass:
+def first_pass(
+    run: Path, records: Iterable[BoxRecord | Failure], settings: SelectionSettings, val_fraction: float
+) -> FirstPass:
     """Read a run once.
 
     Args:
         run: its folder, for sentences.
         records: of the run, as :func:`wsloc.runs.read_run.open_records` gives them.
         settings: which boxes to keep.
+        val_fraction: of the images, for the split ``val``.
 
     Raises:
         UserError: if it has no box, or none that the settings keep.
@@ -55,12 +61,15 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
     numeric, images = True, 0
     stem_of: dict[str, str] = {}
     shared_stems: set[str] = set()
+    shown = ShownClasses() if val_fraction else None
     for image in iter_images(records):
         selected = sort_out(image, settings)
         class_names.update(record.class_name for record in image.boxes)
         reasons.update(reason for _, reason in selected.left_out)
         for box in selected.kept:
             scores.setdefault(box.record.class_name, array("d")).append(box.score)
+        if shown is not None:
+            shown.add(image.image_id, selected.kept)
         images += 1
         if image.failed:
             failed.add(image.image_id)
@@ -76,7 +85,11 @@ def first_pass(run: Path, records: Iterable[BoxRecord | Failure], settings: Sele
         raise UserError(
             f"None of the {sum(reasons.values())} boxes of {run} is left to export: {count} are {reason}; select more."
         )
-    return FirstPass(tuple(sorted(class_names)), frozenset(failed), images, numeric, frozenset(shared_stems), scores)
+    top = TopFraction(dict(scores), settings.top_fraction)
+    val = frozenset() if shown is None else shown.val_images(top, val_fraction, keep_empty=settings.keep_empty)
+    return FirstPass(
+        tuple(sorted(class_names)), frozenset(failed), images, numeric, frozenset(shared_stems), val, scores
+    )
 
 
 def sort_out(image: ImageBoxes, settings: SelectionSettings) -> Selected:

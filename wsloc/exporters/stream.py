@@ -22,10 +22,8 @@ from wsloc.files.names import distinct_stem, flat_stem
 from wsloc.images import ImageHeader, read_header
 from wsloc.progress import Progress
 from wsloc.records import BoxRecord, Failure
-from wsloc.seeding import stable_hash
 
 IMAGES, PROBLEMS = "images.csv", "problems.txt"
-_SEEDS = 2**31
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +123,7 @@ class Stream:
         source = self.root / image.file
         size_wh = image.boxes[0].size_wh if image.boxes else read_header(source).size_wh
         header = media.look_at(source, size_wh, self.media_mode, self.counts.media)
-        split = _split_of(image.image_id, self.layout.val_fraction)
+        split = VAL if image.image_id in self.found.val else TRAIN
         if self.media_mode == "none" and self.kind.finds_images_by_path:
             self._require_readable_in_place(image.file, header)
             name = image.file
@@ -169,8 +167,3 @@ class Stream:
             shown.add(box.record.class_name)
         asked = {record.class_name for record in image.boxes} | {record.class_name for record, _ in image.faulty}
         self.counts.incomplete += bool(asked - shown) or image.image_id in self.found.failed
-
-
-def _split_of(image_id: str, val_fraction: float) -> str:
-    """By a hash, so that an image's split depends on no other image."""
-    return VAL if stable_hash(0, image_id, "split") < val_fraction * _SEEDS else TRAIN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc import splitting
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError, listed
 from wsloc.records import ImageRecord
@@ -111,11 +111,7 @@ def choose_loss(examples: Examples, asked: Loss | None) -> Loss:
 
 
 def hold_out(examples: Examples, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which images are not trained on, chosen by a hash of their ids.
-
-    Of each class, the rarest first, images are taken in the order of their hash until the fraction of them is reached,
-    at least one; the last training image of a class is never taken.
-    Images that show no class count as a class.
+    """Which images are not trained on, as :func:`wsloc.splitting.hold_out` chooses them.
 
     Args:
         examples: at least two images of each class, unless the fraction is 0.
@@ -125,27 +121,5 @@ def hold_out(examples: Examples, fraction: float, seed: int) -> NDArray[np.bool_
     Returns:
         bool ``(N,)``.
     """
-    held = np.zeros(len(examples.images), dtype=bool)
-    if fraction == 0:
-        return held
-    present = examples.present
-    if not (shows_any := examples.shows_any).all():
-        present = np.column_stack([present, ~shows_any])
-    hashes = [hashlib.blake2b(f"{seed}\x1f{image.image_id}".encode(errors="surrogateescape")).digest()
-              for image in examples.images]  # fmt: skip
-    ranks = np.empty(len(hashes), dtype=np.int64)
-    ranks[sorted(range(len(hashes)), key=hashes.__getitem__)] = np.arange(len(hashes))
-    left = present.sum(axis=0)
-    taken = np.zeros_like(left)
-    rows, columns = np.nonzero(present)
-    by_class = np.split(rows[np.lexsort((ranks[rows], columns))], left.cumsum()[:-1])
-    for column in np.argsort(left, kind="stable"):
-        wanted = max(1, round(fraction * len(by_class[column])))
-        for row in by_class[column]:
-            if taken[column] >= wanted:
-                break
-            if not held[row] and (left[present[row]] > 1).all():
-                held[row] = True
-                left = left - present[row]
-                taken += present[row]
-    return held
+    shown = [np.flatnonzero(row).tolist() for row in examples.present]
+    return splitting.hold_out([image.image_id for image in examples.images], shown, fraction, seed)
