@@ -1,8 +1,9 @@
 """The table of docs/benchmarks.md on what learning over the set gains: ``--preset best``, ``default``, and others.
 
 The others are ``fast``, CAM, Grad-CAM, and LayerCAM, each at the threshold that is best on train (train-96.txt in
-docs/voc12-animals-920), the graph cut of 2013, and one round of self-training from best's boxes. Runs what is missing on
-VOC12-animals-920 (a killed benchmark resumes), all labels of all images, and writes the table into docs/benchmarks.md
+docs/voc12-animals-920), the graph cut of 2013, and one round of self-training from the boxes of best. Runs what is
+missing on VOC12-animals-920 (a killed benchmark resumes), all labels of all images, and writes the table into
+docs/benchmarks.md
 between its markers.
 
     python scripts/benchmark_best.py --root data --split trainval --weights-dir weights
