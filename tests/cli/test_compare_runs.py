@@ -295,7 +295,6 @@ def _no_config(one: Path, _two: Path) -> None:
         (_no_manifest, "is not a run folder"),
         (_other_schema, "another version of wsloc"),
         (_other_data, "no image in common"),
-        (_no_truth, "no true boxes to judge by"),
         (_no_config, "does not exist"),
     ],
 )
@@ -308,6 +307,22 @@ def test_refused_in_one_sentence(
     assert (status, out) == (2, "")
     assert error.count("\n") == 1
     assert sentence in error
+
+
+def test_runs_without_truth_are_compared_with_each_other(make_run: MakeRun, command: Command) -> None:
+    """They were asked for dogs, in every other image, and have the same boxes in the first two of these alone."""
+    one, two = make_run("one", range(3)), make_run("two", range(12))
+    _no_truth(one, two)
+    status, out, error = command(one, two, "--csv", "items.csv")
+    assert (status, "Traceback" in error) == (0, False)
+    assert "There are no true boxes, so only their agreement is known" in out
+    assert "IoU with the boxes of A:" in out
+    assert "CorLoc" not in out
+    with Path("items.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    overlaps = [float(row["iou_A_B"]) for row in rows]
+    assert overlaps == sorted(overlaps)
+    assert {row["image"] for row in rows if float(row["iou_A_B"]) > 0.999} == {"00", "02"}
 
 
 def test_one_run_is_not_enough(make_run: MakeRun, command: Command) -> None:

@@ -184,7 +184,7 @@ def test_the_commands_after_a_learned_run_use_what_was_learned(
         assert run_verb("localize", [*words, "--out", title]) == 0
         assert not (tiny / title / "refiner.safetensors").exists()
     assert run_verb("localize", ["--config", "a run/config.yaml", "--refiner", "a run/refiner.safetensors",
-                                 "--feature-layers", "body.0", "--out", "b"]) == 2  # fmt: skip
+                                 "--feature-layers", "body.0", "--out", "b", "--trust"]) == 2  # fmt: skip
     assert "leave out --feature-layers" in capsys.readouterr().err
 
 

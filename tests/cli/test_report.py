@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -241,6 +242,26 @@ def test_two_runs(here: Path, report: Report) -> None:
     assert (here / "report.md").read_text().startswith("# run and other\n")
 
 
+def test_two_runs_without_true_boxes(here: Path, report: Report) -> None:
+    shutil.copytree(here / "blind", here / "other")
+    lines = [json.loads(line) for line in (here / "other" / "localizations.jsonl").read_text().splitlines()]
+    lines[-1]["box_xyxy"] = [0, 0, 1, 1]
+    (here / "other" / "localizations.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in (lines[0], *lines[2:]))
+    )
+    status, _, error = report("blind", "other")
+    assert status == 0, error
+    html = (here / "report.html").read_text()
+    assert "how far the runs agree, and not which of them is right" in html
+    items: Any = data_of(html)["items"]
+    assert all(item["iou"] > 0.999 for item in items[2:])
+    assert len(items) > 2
+    assert sorted(len(item["boxes"]) for item in items[:2]) == [1, 2]
+    assert all(item["iou"] < 0.1 for item in items[:2])
+    assert all(data_of(html)["photos"][item["image"]]["uri"] for item in items)  # type: ignore[index]
+    assert (here / "report.md").read_text().startswith("# blind and other\n")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -254,7 +275,6 @@ def test_two_runs(here: Path, report: Report) -> None:
         ("run --out page.txt", "--out must end in .html, not page.txt"),
         ("run --out none/page.html", "The folder none does not exist; create it, or give another --out."),
         ("run --out folder.html", "folder.html is a folder; give another --out."),
-        ("blind blind", "has no true boxes to judge by; compare runs on one that has, such as voc. --boxes or --masks"),
         ("blind --boxes none.csv", "The boxes none.csv do not exist"),
         ("blind --masks none", "The folder none does not exist; --masks names"),
         ("run foreign", "The runs have no image in common"),

@@ -128,7 +128,7 @@ def test_a_unit_in_place_of_a_class(tiny: Path, tiny_flags: list[str]) -> None:
     assert [record["class_name"] for record in neuron] == ["body.3 unit 2 8 9"] * 6
     assert [record["box_xyxy"] for record in channel] != [record["box_xyxy"] for record in neuron]
     # Its configuration reads back and gives the same bytes.
-    assert run_verb("localize", ["--config", "neuron/config.yaml", "--out", "again"]) == 0
+    assert run_verb("localize", ["--config", "neuron/config.yaml", "--out", "again", "--trust"]) == 0
     for name in ("config.yaml", "localizations.jsonl"):
         assert (tiny / "again" / name).read_bytes() == (tiny / "neuron" / name).read_bytes()
 
@@ -202,7 +202,7 @@ def test_a_gray_network(tiny: Path) -> None:
 
 def test_the_resolved_configuration_runs_again(tiny: Path, tiny_flags: list[str]) -> None:
     assert run_verb("localize", [*tiny_flags, "--seed", "3", "--smoothing", "0.05", "--out", "first"]) == 0
-    assert run_verb("localize", ["--config", "first/config.yaml", "--out", "second"]) == 0
+    assert run_verb("localize", ["--config", "first/config.yaml", "--out", "second", "--trust"]) == 0
     for name in ("config.yaml", "localizations.jsonl", "failures.jsonl"):
         assert (tiny / "first" / name).read_bytes() == (tiny / "second" / name).read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from wsloc.cli.bars import bar
-from wsloc.cli.flags import with_flags
+from wsloc.cli.flags import flag_of, with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.config import optional, require
 from wsloc.config_files import settings_of_runs
 from wsloc.errors import counted
 
 if TYPE_CHECKING:
+    from wsloc.evaluation.agreement import Agreement
     from wsloc.evaluation.comparison import Comparison
 
 _ITEMS_SHOWN = 10
 _LETTERS = string.ascii_uppercase
+_SIDES = ("x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     """Judge the runs and print the tables. Returns 0."""
     if config.csv is not None:
         free_output(config.csv, overwrite=config.overwrite, flag="--csv", make_folder=True)
+    from wsloc.evaluation.agreement import agree
     from wsloc.evaluation.comparison import compare
     from wsloc.evaluation.comparison_table import changed_items_table, comparison_tables
     from wsloc.evaluation.table import columns
@@ -64,9 +68,13 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     )
     settings = [of_run.data for of_run in configs]
     _, truth = common_truth(runs, settings)
-    comparison = compare([contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)], truth, bar)
+    contenders = [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)]
     for letter, contents in zip(_LETTERS, runs, strict=False):
         print(f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes))
+    if truth is None:
+        _print_agreement(agree(contenders), config.csv)
+        return 0
+    comparison = compare(contenders, truth, bar)
     items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
     print(f"\n{items} in {images} that all runs judged.")
     for note in comparison.notes:
@@ -83,15 +91,44 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     return 0
 
 
+def _print_agreement(agreement: Agreement, csv: Path | None) -> None:
+    from wsloc.evaluation.agreement import agreement_tables
+    from wsloc.evaluation.table import columns
+
+    items, images = counted(len(agreement.items), "item"), counted(agreement.images, "image")
+    print(f"\n{items} in {images} that all runs have. There are no true boxes, so only their agreement is known;")
+    print(f"{flag_of('boxes')} or {flag_of('masks')} adds true boxes to a data set folder.")
+    for note in agreement.notes:
+        print(with_flags(note))
+    for table in agreement_tables(agreement, _ITEMS_SHOWN):
+        print("\n".join(["", f"{table.title}:", *table.note.splitlines(), *columns([table.head, *table.rows])]))
+    if csv is not None:
+        _write_agreement(csv, agreement)
+        print(f"\nTable of all items: {csv}")
+
+
+def _write_agreement(path: Path, agreement: Agreement) -> None:
+    from wsloc.files.atomic import write_atomic
+    from wsloc.files.csv_lines import csv_lines
+
+    first, *others = agreement.names
+    of_runs = [f"{what}_{name}" for name in agreement.names for what in ("quality", *_SIDES)]
+    rows: list[list[object]] = [["image", "class", *(f"iou_{first}_{name}" for name in others), *of_runs]]
+    for item in agreement.items:
+        answers = zip(item.qualities, item.boxes_xyxy, strict=True)
+        of_boxes = [(quality, *box) if box else [""] * (1 + len(_SIDES)) for quality, box in answers]
+        rows.append([item.image_id, item.class_name, *item.overlaps, *itertools.chain(*of_boxes)])
+    write_atomic(path, csv_lines(rows))
+
+
 def _write_csv(path: Path, comparison: Comparison) -> None:
     from wsloc.files.atomic import write_atomic
     from wsloc.files.csv_lines import csv_lines
 
-    sides = ("x0", "y0", "x1", "y1")
-    of_runs = [f"{what}_{name}" for name in comparison.names for what in ("iou", *sides)]
+    of_runs = [f"{what}_{name}" for name in comparison.names for what in ("iou", *_SIDES)]
     rows: list[list[object]] = [["image", "class", "object_fraction", "objects", *of_runs]]
     for item in comparison.items:
         answers = zip(item.ious, item.boxes_xyxy, strict=True)
-        found = [value for iou, box in answers for value in (iou, *(box or [""] * len(sides)))]
+        found = [value for iou, box in answers for value in (iou, *(box or [""] * len(_SIDES)))]
         rows.append([item.image_id, item.class_name, item.object_fraction, item.objects, *found])
     write_atomic(path, csv_lines(rows))

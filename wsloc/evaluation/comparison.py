@@ -197,10 +197,12 @@ def mcnemar_p(first_alone: int, second_alone: int) -> float:
     return float(min(1, 2 * tail / 2**total))
 
 
-def _common_truth(
-    contenders: Sequence[Contender], truth: Mapping[str, GroundTruth]
-) -> tuple[dict[str, GroundTruth], list[str]]:
-    """The truth of the images that all runs have a record of and saw at their true size, and notes for the reader."""
+def shared_images(contenders: Sequence[Contender]) -> tuple[frozenset[str], list[str]]:
+    """The images that all runs have a record of, and notes for the reader.
+
+    Raises:
+        UserError: if there is none.
+    """
     shared = frozenset.intersection(*(contender.image_ids for contender in contenders))
     if not shared:
         raise UserError("The runs have no image in common, so there is nothing to compare; give runs of one data set.")
@@ -209,6 +211,14 @@ def _common_truth(
     ]
     if len({run.fingerprint for run in contenders} - {None}) > 1:
         notes.append("The runs were not asked for the same items; only what all of them were asked for is compared.")
+    return shared, notes
+
+
+def _common_truth(
+    contenders: Sequence[Contender], truth: Mapping[str, GroundTruth]
+) -> tuple[dict[str, GroundTruth], list[str]]:
+    """The truth of the images that all runs have a record of and saw at their true size, and notes for the reader."""
+    shared, notes = shared_images(contenders)
     if unknown := sorted(shared.difference(truth)):
         notes.append(f"{counted(len(unknown), 'image')} without readable true boxes: {listed(unknown, _MAX_NAMED)}.")
     other_size = {

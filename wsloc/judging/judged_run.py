@@ -10,7 +10,6 @@ from typing import Any
 
 from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, GroundTruthSet, open_dataset, read_ground_truth
-from wsloc.errors import UserError
 from wsloc.evaluation import BASELINES, Evaluation
 from wsloc.evaluation.comparison import Contender
 from wsloc.evaluation.judging import Judged
@@ -89,15 +88,15 @@ def contender(name: str, contents: RunContents, settings: DataSettings) -> Conte
 
 def common_truth(
     runs: Sequence[RunContents], settings: Sequence[DataSettings]
-) -> tuple[Dataset, dict[str, GroundTruth]]:
-    """The images of some runs, and their true boxes.
+) -> tuple[Dataset, dict[str, GroundTruth] | None]:
+    """The images of some runs, and their true boxes; None where no data set of theirs has any.
 
     Args:
         runs: at least one.
         settings: of each; the first with true boxes counts. The runs themselves say which images count.
 
     Raises:
-        UserError: if a data set cannot be opened, or none has true boxes.
+        UserError: if a data set cannot be opened.
     """
     wanted = frozenset.union(*(contents.image_ids() for contents in runs))
     for of_run in settings:
@@ -107,10 +106,7 @@ def common_truth(
         truth = read_ground_truth(whole, dataset)
         if truth is not None:
             return dataset, truth.images
-    raise UserError(
-        f"The data set of {runs[0].path} has no true boxes to judge by; compare runs on one that has, such as voc."
-        + _way_to_truth(settings[0])
-    )
+    return dataset, None
 
 
 def _way_to_truth(settings: DataSettings) -> str:

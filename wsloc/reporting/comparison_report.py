@@ -87,15 +87,22 @@ def build_comparison_report(
     chosen = sorted(comparison.items, key=lambda item: min(item.ious) - max(item.ious))[:max_items]
     files = {record.image_id: record.file for contents in runs for record in contents.localizations}
     return ComparisonReport(
-        tuple(
-            RunHead(name, str(contents.path), contents.complete, run_rows(contents, config), contents.notes)
-            for name, contents, config in zip(names, runs, configs, strict=True)
-        ),
+        run_heads(names, runs, configs),
         comparison,
         _average_precision(comparison, contenders, truth, progress),
         tuple(_charts(comparison, contenders, truth)),
         tuple(chosen),
         tuple(_shown(item, files, truth[item.image_id]) for item in chosen),
+    )
+
+
+def run_heads(
+    names: Sequence[str], runs: Sequence[RunContents], configs: Sequence[LocalizeConfig]
+) -> tuple[RunHead, ...]:
+    """What pages of several runs say of each."""
+    return tuple(
+        RunHead(name, str(contents.path), contents.complete, run_rows(contents, config), contents.notes)
+        for name, contents, config in zip(names, runs, configs, strict=True)
     )
 
 

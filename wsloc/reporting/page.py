@@ -10,11 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from wsloc.errors import counted
+from wsloc.evaluation.agreement import agreement_tables
 from wsloc.evaluation.comparison import differs
 from wsloc.evaluation.summary import Evaluation
 from wsloc.evaluation.table import format_interval, format_percent
 from wsloc.records import BoxXyxy
-from wsloc.reporting.comparison_report import ComparisonReport, run_color
+from wsloc.reporting.agreement_report import AgreementReport
+from wsloc.reporting.comparison_report import ComparisonReport, RunHead, run_color
 from wsloc.reporting.gallery import GalleryItem
 from wsloc.reporting.quality_figures import MIN_SCORES
 from wsloc.reporting.report_model import DETECTOR_HEADLINE, HEADLINE, RunReport, precision_note
@@ -40,6 +42,16 @@ def run_page(report: RunReport) -> str:
 def comparison_page(report: ComparisonReport) -> str:
     """The page of several runs."""
     return _render("comparison.html.jinja", report=report, gallery=_comparison_gallery(report))
+
+
+def agreement_page(report: AgreementReport) -> str:
+    """The page of several runs without true boxes."""
+    return _render(
+        "agreement.html.jinja",
+        report=report,
+        tables=agreement_tables(report.agreement, 0)[:-1],
+        gallery=_agreement_gallery(report),
+    )
 
 
 def headline(evaluation: Evaluation | None) -> tuple[str, ...]:
@@ -96,11 +108,32 @@ def _comparison_gallery(report: ComparisonReport) -> dict[str, Any]:
     return {
         "judged": True,
         "comparison": True,
-        "runs": [{"name": run.name, "color": f"n{run_color(index)}"} for index, run in enumerate(report.runs)],
+        "runs": _run_keys(report.runs),
         "layersReason": "",
         "photos": _photo_fields(report.pictures),
         "items": items,
     }
+
+
+def _agreement_gallery(report: AgreementReport) -> dict[str, Any]:
+    items = []
+    for row, item in zip(report.chosen, report.shown, strict=True):
+        boxes = [_box_fields(run, box) for run, box in enumerate(row.boxes_xyxy) if box is not None]
+        qualities = [_rounded(quality) for quality in row.qualities]
+        items.append(_item_fields(item, report.pictures) | {"boxes": boxes, "qualities": qualities})
+    return {
+        "judged": False,
+        "comparison": True,
+        "agreement": True,
+        "runs": _run_keys(report.runs),
+        "layersReason": "",
+        "photos": _photo_fields(report.pictures),
+        "items": items,
+    }
+
+
+def _run_keys(runs: Sequence[RunHead]) -> list[dict[str, str]]:
+    return [{"name": run.name, "color": f"n{run_color(index)}"} for index, run in enumerate(runs)]
 
 
 def _photo_fields(pictures: Pictures) -> dict[str, dict[str, Any]]:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from wsloc.errors import counted
+from wsloc.evaluation.agreement import agreement_tables
 from wsloc.evaluation.comparison_table import comparison_tables
 from wsloc.evaluation.table import Table, evaluation_tables, format_percent
-from wsloc.reporting.comparison_report import ComparisonReport
+from wsloc.reporting.agreement_report import AgreementReport
+from wsloc.reporting.comparison_report import ComparisonReport, RunHead
 from wsloc.reporting.quality_figures import MIN_SCORES, ClassQuality
 from wsloc.reporting.report_model import RunReport, precision_note
 from wsloc.reporting.summary_rows import SummaryRow
@@ -24,6 +26,11 @@ def run_text(report: RunReport) -> str:
 def comparison_text(report: ComparisonReport) -> str:
     """The figures of several runs; differences are to the first."""
     return _joined(_comparison_lines(report))
+
+
+def agreement_text(report: AgreementReport) -> str:
+    """The figures of several runs without true boxes."""
+    return _joined(_agreement_lines(report))
 
 
 def _run_lines(report: RunReport) -> Iterator[str]:
@@ -71,7 +78,22 @@ def _comparison_lines(report: ComparisonReport) -> Iterator[str]:
             yield from _table(table)
     found = [(name, *map(format_percent, values)) for name, values in report.average_precision.items()]
     yield from _table(Table("Average precision", "Percent; boxes sorted by quality.", ("", *names), found))
-    for run in report.runs:
+    yield from _head_lines(report.runs)
+
+
+def _agreement_lines(report: AgreementReport) -> Iterator[str]:
+    agreement = report.agreement
+    yield f"# {plain(' and '.join(agreement.names)) if len(agreement.names) < 3 else f'{len(agreement.names)} runs'}\n"
+    items, images = counted(len(agreement.items), "item"), counted(agreement.images, "image")
+    yield f"{items} in {images}; there are no true boxes, so only agreement is known.\n"
+    yield from _items(plain(note) for note in agreement.notes)
+    for table in agreement_tables(agreement, _MAX_FILES):
+        yield from _table(table)
+    yield from _head_lines(report.runs)
+
+
+def _head_lines(runs: Sequence[RunHead]) -> Iterator[str]:
+    for run in runs:
         yield f"## {plain(run.name)}\n"
         yield from _items(plain(note) for note in run.notes)
         yield from _table(_summary_table("", run.summary_rows))

@@ -14,12 +14,13 @@ from wsloc.files.atomic import write_atomic
 from wsloc.judging.judged_run import JudgedRun, common_truth
 from wsloc.progress import Progress, silent
 from wsloc.records import Pair
+from wsloc.reporting.agreement_report import build_agreement_report
 from wsloc.reporting.comparison_report import build_comparison_report
 from wsloc.reporting.gallery import GalleryItem
-from wsloc.reporting.page import comparison_page, run_page
+from wsloc.reporting.page import agreement_page, comparison_page, run_page
 from wsloc.reporting.report_model import build_run_report
 from wsloc.reporting.run_pictures import Pictures, layer_uris, photo_bytes, take_photos
-from wsloc.reporting.text import comparison_text, run_text
+from wsloc.reporting.text import agreement_text, comparison_text, run_text
 from wsloc.runs.kept_pictures import MAX_ITEMS as KEPT_ITEMS
 from wsloc.runs.kept_pictures import read_pictures
 from wsloc.runs.read_run import RunContents
@@ -81,9 +82,13 @@ def page_of_runs(
         progress: shows the progress over metrics and pictures.
 
     Raises:
-        UserError: if they have no image or no item in common, or no true box.
+        UserError: if they have no image or no item in common.
     """
     dataset, truth = common_truth(runs, [config.data for config in configs])
+    if truth is None:
+        agreed = build_agreement_report(runs, configs, max_items)
+        agreed = replace(agreed, pictures=_with_photos(Pictures(), agreed.shown, dataset, progress))
+        return agreement_page(agreed), agreement_text(agreed)
     report = build_comparison_report(runs, configs, truth, max_items, progress)
     report = replace(report, pictures=_with_photos(Pictures(), report.shown, dataset, progress))
     return comparison_page(report), comparison_text(report)

@@ -95,6 +95,7 @@ function pictureOf(item, label, { gray = false, layer = "", opacity = 1, boxes =
 const STATES = { box: "", fallback: "fallback", failed: "failed", missing: "no box" };
 
 function scoreOf(item) {
+  if (data.agreement) return [`IoU ${shown(item.iou)}`, item.iou > 0.5 ? "good" : "bad"];
   if (data.comparison) return [`Δ ${shown(item.iou)}`, ""];
   if (item.state === "failed" || item.state === "missing") return [STATES[item.state], "bad"];
   if (item.iou === null) return [item.state === "box" ? "" : STATES[item.state], "odd"];
@@ -102,7 +103,8 @@ function scoreOf(item) {
 }
 
 function moreOf(item) {
-  if (data.comparison) return data.runs.map((_, run) => shown(item.ious[run])).join(" · ");
+  const ofRuns = data.agreement ? item.qualities : item.ious;
+  if (data.comparison) return `${data.agreement ? "quality " : ""}${data.runs.map((_, run) => shown(ofRuns[run])).join(" · ")}`;
   const words = item.probability === null ? [] : [`p ${shown(item.probability)}`, `quality ${shown(item.quality)}`];
   if (item.state === "fallback") words.push("fallback");
   return words.join(" · ") || item.reason;
@@ -141,6 +143,8 @@ const PRESETS = {
   fallback: { state: "fallback" },
   failed: { state: "failed" },
   spread: { sort: "iou-down" },
+  apart: { sort: "iou-up" },
+  together: { sort: "iou-down" },
 };
 data.runs.forEach((_, run) => { PRESETS[`ahead-${run}`] = { sort: `ahead-${run}`, state: `ahead-${run}` }; });
 
@@ -296,7 +300,8 @@ function enlarge(number) {
 
 function factsOf(item) {
   const facts = data.comparison
-    ? data.runs.map((one, run) => [`IoU, ${one.name}`, shown(item.ious[run])])
+    ? data.runs.map((one, run) => (data.agreement
+      ? [`Quality, ${one.name}`, shown(item.qualities[run])] : [`IoU, ${one.name}`, shown(item.ious[run])]))
     : [["IoU", shown(item.iou)], ["Probability", shown(item.probability)], ["Quality", shown(item.quality)]];
   if (data.judged) facts.push(["True boxes", String(item.true.length)]);
   const size = item.size || (data.photos[item.image] || {}).size;
