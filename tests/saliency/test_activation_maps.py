@@ -739,7 +739,7 @@ def test_tokens_that_come_before_images_are_refused(name: str, layers: tuple[str
 @pytest.mark.parametrize("name", ["cam", *ON_LAYERS])
 def test_a_single_cell_is_refused_with_the_size_to_use(name: str) -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(_body(), nn.AvgPool2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
+    network = nn.Sequential(_body(), nn.Conv2d(5, 5, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
     sentence = r"have a single cell for the image of 8 x 8 pixels.*such as `input_size=56`, or a layer below\.$"
     with pytest.raises(UserError, match=sentence):
         _maps(network, name, _images(1, (8, 8)))

@@ -62,7 +62,7 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
         UserError: if it has none of these.
     """
     calls = _pooling_calls(scorer, images)
-    for pooling in ([call for call in calls if call.to_one_value], [call for call in calls if call.adaptive]):
+    for pooling in (_global(calls), [call for call in calls if call.adaptive]):
         if pooling:
             return Layer("pooling-input", call=pooling[-1].number)
     ran = _modules_that_ran(scorer, images)
@@ -86,7 +86,7 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
 
 def find_global_pooling(scorer: Scorer, images: Tensor) -> Layer | None:
     """The input of the last call that pools each channel to one value, or None; arguments as in :func:`find_layer`."""
-    whole = [call for call in _pooling_calls(scorer, images) if call.to_one_value]
+    whole = _global(_pooling_calls(scorer, images))
     return Layer("pooling-input", call=whole[-1].number) if whole else None
 
 
@@ -191,6 +191,7 @@ class _PoolingCall:
     number: int
     adaptive: bool
     to_one_value: bool
+    several_cells: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,12 +213,19 @@ def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
             to_one_value = isinstance(answer, Tensor) and answer.numel() == channels
             # The mean of something else than tokens may look the same.
             to_one_value &= not last or _fits(given, images)
-            found.append(_PoolingCall(len(found), function in _ADAPTIVE, to_one_value))
+            several = given.numel() > channels
+            found.append(_PoolingCall(len(found), function in _ADAPTIVE, to_one_value, several))
         return answer
 
     with scoring_mode(scorer.network), torch.no_grad(), CallInterceptor(watch):
         scorer.logits(images)
     return found
+
+
+def _global(calls: Sequence[_PoolingCall]) -> list[_PoolingCall]:
+    """Those to one value; where what was pooled is pooled again (a new head of ConvNeXt), not the second time."""
+    whole = [call for call in calls if call.to_one_value]
+    return [call for call in whole if call.several_cells] or whole
 
 
 def _is_pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
