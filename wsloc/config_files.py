@@ -119,7 +119,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The configuration {path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
     if settings is None:
         return {}
@@ -150,7 +150,7 @@ def settings_of_run(folder: Path, **moved: Path | None) -> LocalizeConfig:
     given = {name: value for name, value in moved.items() if value is not None}
     try:
         return marked(make_config(LocalizeConfig, named | given), file)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
 
 

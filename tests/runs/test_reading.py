@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 from wsloc.records import SCORES, BoxRecord, Detection, Failure, Localization
 from wsloc.runs.read_run import read_run
@@ -216,3 +217,11 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
     run = _write(tmp_path / "run", [{name: value for name, value in BOX.items() if name != "method"}], [])
     with pytest.raises(UserError, match=r"line 1 is not a record \(method is missing\)"):
         read_run(run)
+
+
+@pytest.mark.parametrize("line", ["dataset: []", "dataset: -1", f"preset: {'1' * 400}", "limit: x", "- a", "[" * 5000])
+def test_damaged_settings_are_one_sentence(tmp_path: Path, line: str) -> None:
+    run = _write(tmp_path / "run", [BOX], [])
+    (run / "config.yaml").write_text(line)
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        settings_of_run(run)
