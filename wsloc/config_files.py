@@ -118,7 +118,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         settings = yaml.safe_load(read_text(path, "The configuration"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
     if settings is None:
         return {}
@@ -149,7 +149,7 @@ def settings_of_run(folder: Path, **moved: Path | str | None) -> LocalizeConfig:
     given = {name: value for name, value in moved.items() if value is not None}
     try:
         return marked(make_config(LocalizeConfig, named | given), file)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}.") from error
 
 

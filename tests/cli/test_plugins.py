@@ -142,7 +142,7 @@ def test_one_of_each_kind(
     assert main(["export", str(run), "--format", export_format, "--out", "again"]) == 0
     assert "head again/boxes.jsonl" in capsys.readouterr().out
     assert len(Path("again/boxes.jsonl").read_text().splitlines()) == 2
-    assert main(["evaluate", str(run)]) == 0
+    assert main(["evaluate", str(run), "--trust"]) == 0
     assert main(["check-dataset", "--dataset", dataset]) == 0
 
 

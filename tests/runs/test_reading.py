@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 from wsloc.records import SCORES, BoxRecord, Detection, Failure, Localization
 from wsloc.runs.read_run import open_records, read_run
@@ -228,3 +229,11 @@ def test_resource_forks_are_no_parts(tmp_path: Path) -> None:
         assert folder.written_parts() == {0}
         folder.join()
     assert (tmp_path / "localizations.jsonl").read_text() == json.dumps(BOX) + "\n"
+
+
+@pytest.mark.parametrize("line", ["dataset: []", "dataset: -1", f"preset: {'1' * 400}", "limit: x", "- a", "[" * 5000])
+def test_damaged_settings_are_one_sentence(tmp_path: Path, line: str) -> None:
+    run = _write(tmp_path / "run", [BOX], [])
+    (run / "config.yaml").write_text(line)
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        settings_of_run(run)
