@@ -36,6 +36,7 @@ from wsloc.evaluation.judging import Judged, TrueBoxes, judge_baseline, judge_lo
 from wsloc.evaluation.object_groups import count_groups, size_groups
 from wsloc.evaluation.table import format_interval
 from wsloc.records import GroundTruth
+from wsloc.reporting.figures import miss_kinds
 from wsloc.runs.read_run import read_run
 
 PRESETS = ("default", "best")
@@ -60,7 +61,9 @@ def main() -> int:
     if options.timing:
         name, table = "benchmark_best timing", "\n".join(timing_table(options))
     else:
-        name, table = "benchmark_best", make_table(options, read_truth(options, "val", classes=()))
+        truth = read_truth(options, "val", classes=())
+        name, table = "benchmark_best", make_table(options, truth)
+        fill("benchmark_best misses", "\n".join(misses_table(options, truth)))
     fill(name, table)
     print(table)
     return 0
@@ -116,6 +119,23 @@ def make_table(options: argparse.Namespace, truth: dict[str, GroundTruth]) -> st
         f"{len(six.items)} items of six classes, {len(whole.items)} of all, in {len(whole.items.image_ids)} images of "
     )
     return "\n".join([f"{head}val. Percent; 95 % bootstrap intervals over images.", "", *lines])
+
+
+def misses_table(options: argparse.Namespace, truth: dict[str, GroundTruth]) -> Iterator[str]:
+    """What became of the items of the six classes, and of people alone."""
+    header = False
+    for network in options.networks:
+        for preset in PRESETS:
+            boxes = read_run(run(options, network, preset)).localizations
+            for name, classes in {"six classes": CLASSES, "person": ("person",)}.items():
+                true = true_boxes(judged_items(truth, classes), truth)
+                kinds = miss_kinds(judge_localizations(true, boxes), true, boxes)
+                if not header:
+                    header = True
+                    yield f"| network | preset | items | {' | '.join(kind.name for kind in kinds)} |"
+                    yield "|---|---|---|" + "---:|" * len(kinds)
+                cells = " | ".join(str(kind.count) for kind in kinds)
+                yield f"| {network} | {preset} | {name}: {len(true.items)} | {cells} |"
 
 
 def timing_table(options: argparse.Namespace) -> Iterator[str]:

@@ -234,7 +234,7 @@ def test_the_suffix_says_what_is_written(tiny: Path, compare: Compare, name: str
             "photos/00.png --class red --label-map map.yaml",
             "has no output of the classifier for class 'red': too rare.",
         ),
-        ("photos/none.png --class red", "photos/none.png does not exist."),
+        ("photos/none.png --class red", "none.png does not exist."),
         ("labels.csv --class red", "labels.csv is not an image that can be read"),
         ("photos --class red", "photos is not an image that can be read"),
         ("long.png --class red --resize short-side", "more than 8 to 1; it needs --resize squash."),

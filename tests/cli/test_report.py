@@ -220,7 +220,7 @@ def test_records_that_were_mended_are_told(here: Path, report: Report) -> None:
     assert report("run")[0] == 0
     html = shown(here)
     assert "1 boxes occur twice; the first of each counts." in html
-    assert "1 boxes have a score that is not a number, which counts as 0." in html
+    assert "1 boxes have a score that is not a number from 0 to 1; the nearest counts, or 0 if there is none." in html
     (item,) = [item for item in data_of(html)["items"] if item["class"] == "<b>&red"]
     assert (item["probability"], item["layers"]) == (0.0, None)
     assert "<b>&red" not in html

@@ -61,7 +61,7 @@ def test_no_boxes_are_no_problem() -> None:
 
 
 def test_an_unreadable_image_has_the_size_of_its_annotation(tmp_path: Path) -> None:
-    assert header_of(tmp_path / "none.jpg", (7, 5)) == ImageHeader((7, 5), 1)
+    assert header_of(tmp_path / "none.jpg", (7, 5)) == ImageHeader((7, 5), 1, is_assumed=True)
     with pytest.raises(ItemError, match="does not exist"):
         header_of(tmp_path / "none.jpg", None)
 

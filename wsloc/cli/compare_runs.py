@@ -69,12 +69,17 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
     settings = [of_run.data for of_run in configs]
     _, truth = common_truth(runs, settings)
     contenders = [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)]
-    for letter, contents in zip(_LETTERS, runs, strict=False):
-        print(f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes))
+    names = [
+        f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes)
+        for letter, contents in zip(_LETTERS, runs, strict=False)
+    ]
     if truth is None:
-        _print_agreement(agree(contenders), config.csv)
+        agreement = agree(contenders)
+        print("\n".join(names))
+        _print_agreement(agreement, config.csv)
         return 0
     comparison = compare(contenders, truth, bar)
+    print("\n".join(names))
     items, images = counted(len(comparison.items), "item"), counted(comparison.images, "image")
     print(f"\n{items} in {images} that all runs judged.")
     for note in comparison.notes:

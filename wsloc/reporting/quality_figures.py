@@ -84,7 +84,7 @@ def quality_charts(boxes: Sequence[BoxRecord]) -> tuple[Chart, ...]:
     curve = Chart(
         "kept-count",
         "Boxes kept against the minimum score",
-        "How many boxes wsloc export --min-score keeps; the table has the numbers of each class.",
+        "How many boxes an export keeps with a minimum score; the table has the numbers of each class.",
         "minimum score",
         "boxes",
         (0, 1),

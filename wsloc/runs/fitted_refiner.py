@@ -76,8 +76,13 @@ def _check_features(localizer: Localizer, layers: Sequence[str], example: Tensor
     require_whole_view(make_views(np.zeros((64, 96, 3), dtype=np.uint8), preprocessing))
 
 
-def with_fitted(localizer: Localizer, path: Path) -> Localizer:
+def with_fitted(localizer: Localizer, path: Path, named: str | None = None) -> Localizer:
     """The stages with a refiner that was fitted before.
+
+    Args:
+        localizer: the stages without one.
+        path: of the fitted refiner.
+        named: what the settings call the refiner, so that its file need not be trusted; None if they name the file.
 
     Raises:
         UserError: if the file is missing, damaged, or of another network than the maps.
@@ -90,7 +95,8 @@ def with_fitted(localizer: Localizer, path: Path) -> Localizer:
             f"{own['network']}; give the same network, or fit the refiner again."
         )
     fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-    kind: RefinerKind = REFINERS[named_by_file(kept["refiner"], path)]
+    name = named if named is not None and named == kept["refiner"] else named_by_file(kept["refiner"], path)
+    kind: RefinerKind = REFINERS[name]
     return replace(localizer, refine=RefineStage(kind.load(path), fingerprint))
 
 

@@ -72,7 +72,7 @@ def learn_over_set(
         temporary.replace(fitted)
     run.manifest["learning_seconds"] = round(time.perf_counter() - start, 3)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
-    return replace(stored, refine=with_fitted(localizer, fitted).refine)
+    return replace(stored, refine=with_fitted(localizer, fitted, name).refine)
 
 
 def store_maps(
