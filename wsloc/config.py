@@ -17,12 +17,7 @@ from typing import Annotated, Literal
 import tyro
 
 from wsloc.registries import DATASETS, FORMATS, METHODS, REFINERS, SEGMENTERS, VIEWS
-from wsloc.setting_checks import one_of as one_of
-from wsloc.setting_checks import optional as optional
-from wsloc.setting_checks import require as require
-from wsloc.setting_checks import require_above as require_above
-from wsloc.setting_checks import require_fraction as require_fraction
-from wsloc.setting_checks import require_range as require_range
+from wsloc.setting_checks import one_of, optional, require, require_above, require_range
 
 Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]

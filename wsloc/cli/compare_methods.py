@@ -12,19 +12,10 @@ import tyro
 from wsloc.cli.bars import noted_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
-from wsloc.config import (
-    ClassifierSettings,
-    Combination,
-    ComputeSettings,
-    LocalizeConfig,
-    SaliencySettings,
-    optional,
-    require,
-    require_above,
-    require_range,
-)
+from wsloc.config import ClassifierSettings, Combination, ComputeSettings, LocalizeConfig, SaliencySettings
 from wsloc.errors import ItemError, UserError
 from wsloc.registries import METHODS
+from wsloc.setting_checks import optional, require, require_above, require_range
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,9 +14,9 @@ import tyro
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import flag_of, with_flags
 from wsloc.cli.outputs import free_output
-from wsloc.config import optional, require
 from wsloc.config_files import settings_of_runs
 from wsloc.errors import counted
+from wsloc.setting_checks import optional, require
 
 if TYPE_CHECKING:
     from wsloc.evaluation.agreement import Agreement

@@ -15,9 +15,10 @@ from wsloc.cli.bars import bar
 from wsloc.cli.flags import flag_of, with_flags
 from wsloc.cli.outputs import free_output
 from wsloc.cli.parse import parse
-from wsloc.config import DataSettings, LocalizeConfig, optional, require_range
+from wsloc.config import DataSettings, LocalizeConfig
 from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
+from wsloc.setting_checks import optional, require_range
 
 if TYPE_CHECKING:
     from wsloc.datasets import Dataset

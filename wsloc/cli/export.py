@@ -12,9 +12,9 @@ import tyro
 from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import print_next
-from wsloc.config import one_of, optional
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.registries import FORMATS
+from wsloc.setting_checks import one_of, optional
 
 if TYPE_CHECKING:
     from wsloc.exporters.formats import Export

@@ -13,9 +13,9 @@ import tyro
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
-from wsloc.config import optional, require, require_range
 from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.errors import UserError
+from wsloc.setting_checks import optional, require, require_range
 
 if TYPE_CHECKING:
     from wsloc.runs.read_run import RunContents

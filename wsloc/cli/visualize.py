@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from wsloc.cli.bars import noted_bar
-from wsloc.config import ClassifierSettings, optional, require, require_range
+from wsloc.config import ClassifierSettings
 from wsloc.errors import ItemError, UserError
+from wsloc.setting_checks import optional, require, require_range
 
 if TYPE_CHECKING:
     import torch

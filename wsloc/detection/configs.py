@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import DataSettings, FolderSettings, optional, require, require_fraction, require_range
+from wsloc.config import DataSettings, FolderSettings
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
+from wsloc.setting_checks import optional, require, require_fraction, require_range
 
 TRUTH = "truth"
 """What ``boxes_from`` calls the true boxes."""

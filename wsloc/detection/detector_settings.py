@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from wsloc.config import one_of, optional, require, require_above, require_fraction, require_range
 from wsloc.registries import DETECTORS
+from wsloc.setting_checks import one_of, optional, require, require_above, require_fraction, require_range
 
 
 @dataclass(frozen=True)

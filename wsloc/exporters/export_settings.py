@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from wsloc.config import optional, require, require_above, require_range
+from wsloc.setting_checks import optional, require, require_above, require_range
 
 Media = Literal["copy", "hardlink", "none"]
 Outline = Literal["polygons", "boxes", "rle", "none"]

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import ComputeSettings, DataSettings, FolderSettings, optional, require, require_above, require_range
+from wsloc.config import ComputeSettings, DataSettings, FolderSettings
+from wsloc.setting_checks import optional, require, require_above, require_range
 
 
 @dataclass(frozen=True)
