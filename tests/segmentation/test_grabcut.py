@@ -200,7 +200,7 @@ def test_photographs_are_cut_much_as_by_plain_grabcut(shared: Path) -> None:
     [
         (segment_by_grabcut, grabcut, 80),
         (segment_by_grabcut_plain, grabcut_plain, 160),
-        (segment_by_grabcut_by_value, grabcut, 80),
+        (segment_by_grabcut_by_value, grabcut_plain, 160),
     ],
 )
 def test_segmenters_cut_as_their_names_say(calls: list[Call], segment: SegmentItem, cut: Cut, first: int) -> None:

@@ -105,7 +105,7 @@ def segment_by_grabcut_plain(item: CutInput, settings: SegmentationSettings) -> 
 
 
 def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) -> Segmentation:
-    """Seeds where the map is sure by its values, not by their ranks; then GrabCut.
+    """Seeds where the map is sure by its values, not by their ranks; then plain GrabCut: it loses fewer small objects.
 
     Where one side has too few pixels for a color model, as on a close-up that fills the image, there is nothing to
     cut: the mask is the probable foreground.
@@ -113,7 +113,7 @@ def segment_by_grabcut_by_value(item: CutInput, settings: SegmentationSettings) 
     trimap = value_seeds(item.saliency, settings.foreground_value, settings.background_value, settings.threshold)
     if not has_samples(trimap):
         return Segmentation(is_foreground(trimap), trimap)
-    return Segmentation(grabcut(item.image_rgb, trimap, settings.cut_iterations), trimap)
+    return Segmentation(grabcut_plain(item.image_rgb, trimap, settings.cut_iterations), trimap)
 
 
 def segment_by_graphcut_2013(item: CutInput, settings: SegmentationSettings) -> Segmentation:
