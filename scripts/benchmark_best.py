@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from benchmark_detector import BACKBONE, DETECTOR
 from benchmark_methods import THRESHOLDS, Cell, chosen_threshold
 from benchmark_runs import finished, weights_flags
 from benchmark_voc import CLASSES, NETWORKS, REPOSITORY, add_data_flags, data_flags, read_truth
@@ -43,9 +44,8 @@ PRESETS = ("default", "best")
 METHODS = ("cam", "grad-cam", "layer-cam")
 TIMED_IMAGES, REPEATS = 60, 2
 # As in benchmark_detector.py, on the images of val themselves, whose true boxes it does not see.
-BACKBONE = "mobilenet_v2"
 SELF_TRAINING = (
-    *("--arch", f"fasterrcnn_{BACKBONE}_320_fpn", "--batch-size", "4"),
+    *DETECTOR,
     *("--image-size", "192", "--epochs", "12", "--ema-decay", "0.99"),
 )
 Groups = dict[str, NDArray[np.bool_]]

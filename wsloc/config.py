@@ -22,6 +22,7 @@ from wsloc.setting_checks import one_of, optional, require, require_above, requi
 Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]
 MapKind = Literal["float32", "float16", "wsol"]
+MaskValues = Literal["nonzero", "trimap"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class DataSettings:
     """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
     masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None
     """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png; wsol: mask folder"""
-    mask_values: Literal["nonzero", "trimap"] = "nonzero"
+    mask_values: MaskValues = "nonzero"
     """folder: what is object in the masks: nonzero values, or the 1 of a trimap (2: background, 3: neither)"""
     images: Annotated[str | None, optional("GLOB|DIR", "none")] = None
     """your own images without a data set, such as 'photos/*.jpg'; needs a class, or targets topK"""

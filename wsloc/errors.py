@@ -1,4 +1,4 @@
-"""The kinds of error and warning that wsloc raises on purpose, and how their sentences are worded."""
+"""The kinds of error that wsloc raises on purpose, and how their sentences are worded."""
 
 from __future__ import annotations
 

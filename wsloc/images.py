@@ -173,6 +173,13 @@ def _stored_wh(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
+def open_known(source: Path | bytes) -> Image.Image:
+    """An image file of one of :data:`FORMATS`; raises whatever the system and Pillow do."""
+    # From memory, Pillow does not map an uncompressed TIFF by its turned size, which scrambles its pixels.
+    content = read_bytes(source, MAX_BYTES) if isinstance(source, Path) else source
+    return Image.open(io.BytesIO(content), formats=FORMATS)
+
+
 @contextlib.contextmanager
 def open_image(source: Path | bytes) -> Iterator[Image.Image]:
     """An image file, or its bytes, as Pillow has it; its pixels are not decoded yet.
@@ -199,9 +206,7 @@ def _opened(path: Path | bytes) -> Image.Image:
         with warnings.catch_warnings():
             # Our own limit is checked by read_image, before any pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            # From memory, Pillow does not map an uncompressed TIFF by its turned size, which scrambles its pixels.
-            content = read_bytes(path, MAX_BYTES) if isinstance(path, Path) else path
-            return Image.open(io.BytesIO(content), formats=FORMATS)
+            return open_known(path)
     except FileNotFoundError as error:
         raise ItemError(f"{_name(path)} does not exist") from error
     except Image.DecompressionBombError as error:

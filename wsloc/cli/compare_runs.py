@@ -7,13 +7,14 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import flag_of, with_flags
 from wsloc.cli.outputs import free_output
+from wsloc.config import MaskValues
 from wsloc.config_files import settings_of_runs
 from wsloc.errors import counted
 from wsloc.setting_checks import optional, require
@@ -39,7 +40,7 @@ class CompareRunsConfig:
     """true boxes of your own images (data set folder)"""
     masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
     """true masks of your own images (data set folder)"""
-    mask_values: Annotated[Literal["nonzero", "trimap"] | None, optional("nonzero|trimap", "as in a run")] = None
+    mask_values: Annotated[MaskValues | None, optional("nonzero|trimap", "as in a run")] = None
     """what is object in the masks"""
     csv: Annotated[Path | None, optional("FILE", "none")] = None
     """table to write, one row per item: image, class, and the IoU and box of each run"""

@@ -36,6 +36,8 @@ def _note_warning(show: Callable[..., None], message: Warning | str, *place: obj
 @contextlib.contextmanager
 def counted_notes() -> Iterator[None]:
     """Print a line on standard error for each kind of note that wsloc logs inside the ``with`` block."""
+    from wsloc.cli.flags import with_flags
+
     log, counter = logging.getLogger("wsloc"), _Counter()
     level = log.level
     log.setLevel(logging.INFO)
@@ -50,8 +52,6 @@ def counted_notes() -> Iterator[None]:
         log.removeHandler(counter)
         log.setLevel(level)
         for text, names in counter.names.items():
-            from wsloc.cli.flags import with_flags
-
             such = next(iter(names))
             what = such if len(names) == 1 else f"{such} and {len(names) - 1:,} more"
             print(f"wsloc: {what}: {with_flags(text)}.", file=sys.stderr)

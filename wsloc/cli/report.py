@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from wsloc.cli.bars import bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import free_output
+from wsloc.config import MaskValues
 from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.errors import UserError
 from wsloc.setting_checks import optional, require, require_range
@@ -39,7 +40,7 @@ class ReportConfig:
     """true boxes of your own images (data set folder)"""
     masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
     """true masks of your own images (data set folder)"""
-    mask_values: Annotated[Literal["nonzero", "trimap"] | None, optional("nonzero|trimap", "as in a run")] = None
+    mask_values: Annotated[MaskValues | None, optional("nonzero|trimap", "as in a run")] = None
     """what is object in the masks"""
 
     def __post_init__(self) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from wsloc.errors import ItemError
-from wsloc.files.reading import read_bytes
-from wsloc.images import FORMATS, MAX_BYTES
+from wsloc.images import open_known
 
 
 @contextlib.contextmanager
@@ -22,7 +20,7 @@ def open_mask(path: Path, name: str) -> Iterator[Image.Image]:
         ItemError: calling it by its name, if it is missing or damaged, or of none of the formats of images.
     """
     try:
-        with Image.open(io.BytesIO(read_bytes(path, MAX_BYTES)), formats=FORMATS) as picture:
+        with open_known(path) as picture:
             yield picture
     except ItemError:
         raise

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import DataSettings, FolderSettings
+from wsloc.config import DataSettings, FolderSettings, MaskValues
 from wsloc.detection.detector_settings import DetectorSettings, TrainingSettings
 from wsloc.errors import UserError
 from wsloc.setting_checks import optional, require, require_fraction, require_range
@@ -26,7 +26,7 @@ class TrainingImages(DataSettings):
     targets: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "labels"
     images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     masks: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-    mask_values: Annotated[Literal["nonzero", "trimap"], tyro.conf.Fixed, tyro.conf.Suppress] = "nonzero"
+    mask_values: Annotated[MaskValues, tyro.conf.Fixed, tyro.conf.Suppress] = "nonzero"
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
     """folder: true boxes, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
 

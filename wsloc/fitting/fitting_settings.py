@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import ComputeSettings, DataSettings, FolderSettings
+from wsloc.config import ComputeSettings, DataSettings, FolderSettings, MaskValues
 from wsloc.setting_checks import optional, require, require_above, require_range
 
 
@@ -116,7 +116,7 @@ class LabeledImages(DataSettings):
     images: Annotated[str | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     boxes: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     masks: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
-    mask_values: Annotated[Literal["nonzero", "trimap"], tyro.conf.Fixed, tyro.conf.Suppress] = "nonzero"
+    mask_values: Annotated[MaskValues, tyro.conf.Fixed, tyro.conf.Suppress] = "nonzero"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from wsloc.config import LocalizeConfig
 from wsloc.evaluation.agreement import Agreement, AgreementItem, agree
 from wsloc.judging.judged_run import contender
-from wsloc.reporting.charts import Chart, count_ticks, histogram_bars
+from wsloc.reporting.charts import UNIT_TICKS, Chart, count_ticks, histogram_bars
 from wsloc.reporting.comparison_report import RunHead, run_heads, run_names
 from wsloc.reporting.gallery import GalleryItem
 from wsloc.reporting.run_pictures import Pictures
@@ -86,7 +86,7 @@ def _chart(agreement: Agreement, run: int) -> Chart:
         "items",
         (0, 1),
         y_range,
-        ((0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")),
+        UNIT_TICKS,
         y_ticks,
         bars=histogram_bars(edges.tolist(), counts.tolist(), labels),
     )

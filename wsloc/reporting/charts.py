@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Ticks = tuple[tuple[float, str], ...]
 Point = tuple[float, float]
 _MAX_POINTS = 200
+UNIT_TICKS: Ticks = ((0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1, "1"))
 PERCENT_TICKS: Ticks = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "100"))
 
 

@@ -21,7 +21,7 @@ from wsloc.evaluation.summary import RUN
 from wsloc.evaluation.table import format_interval, format_points
 from wsloc.judging.detection_metrics import scores_of
 from wsloc.records import Box
-from wsloc.reporting.charts import PERCENT_TICKS, Bar, Chart, Line, count_ticks, histogram_bars, thinned
+from wsloc.reporting.charts import PERCENT_TICKS, UNIT_TICKS, Bar, Chart, Line, count_ticks, histogram_bars, thinned
 
 _THRESHOLDS = np.linspace(0, 1, 51)
 _LOG_EDGES = np.linspace(-3, 3, 25)
@@ -78,7 +78,7 @@ def iou_chart(judged: Judged) -> Chart:
         "items",
         (-0.18, 1),
         y_range,
-        ((-0.125, "none"), (0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1, "1")),
+        ((-0.125, "none"), *UNIT_TICKS),
         y_ticks,
         bars=tuple(
             Bar(bar.x0, bar.x1, bar.y, bar.title, bar.color, faint=bar.x1 <= IOU_THRESHOLD + 1e-9)
@@ -108,7 +108,7 @@ def sweep_of(lines: tuple[Line, ...]) -> Chart:
         "CorLoc, %",
         (0, 1),
         (0, 1),
-        ((0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1, "1")),
+        UNIT_TICKS,
         PERCENT_TICKS,
         lines=lines,
         marks=(IOU_THRESHOLD,),

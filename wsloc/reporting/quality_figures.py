@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsloc.records import BoxRecord, Failure
-from wsloc.reporting.charts import Chart, Line, count_ticks, histogram_bars, thinned
+from wsloc.reporting.charts import UNIT_TICKS, Chart, Line, count_ticks, histogram_bars, thinned
 
 MIN_SCORES = (0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 20
-_TICKS = ((0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def quality_charts(boxes: Sequence[BoxRecord]) -> tuple[Chart, ...]:
         "boxes",
         (0, 1),
         y_range,
-        _TICKS,
+        UNIT_TICKS,
         y_ticks,
         bars=histogram_bars(edges.tolist(), counts.tolist(), labels),
     )
@@ -89,7 +88,7 @@ def quality_charts(boxes: Sequence[BoxRecord]) -> tuple[Chart, ...]:
         "boxes",
         (0, 1),
         y_range,
-        _TICKS,
+        UNIT_TICKS,
         y_ticks,
         lines=(Line("boxes", thinned(least, kept.astype(np.float64)), 0),),
     )

@@ -108,8 +108,8 @@ def has_samples(trimap: NDArray[np.uint8]) -> bool:
 def _iterate(image_rgb: NDArray[np.uint8], labels: NDArray[np.uint8], models: ColorModels, most: int) -> None:
     """Fit the models to the labels and cut with them, in place, until the labels stay or only one of them is left."""
     for _ in range(most):
-        before = labels.copy()
-        if is_foreground(labels).all() or not is_foreground(labels).any():
+        before, foreground = labels.copy(), is_foreground(labels)
+        if foreground.all() or not foreground.any():
             return
         cv2.grabCut(image_rgb, labels, _NO_RECTANGLE, *models, 1, cv2.GC_EVAL)
         if np.array_equal(before, labels):
