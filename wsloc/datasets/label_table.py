@@ -6,12 +6,12 @@ import csv
 import io
 import os
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from wsloc.datasets.image_files import find_images
+from wsloc.datasets.match_files import by_short_name
 from wsloc.datasets.tables import is_there, leaves
 from wsloc.errors import UserError, listed
 from wsloc.files.reading import read_text
@@ -131,17 +131,14 @@ class _Finder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._files: defaultdict[str, list[str]] | None = None
+        self._files: dict[str, list[str]] | None = None
 
     def candidates(self, name: str) -> list[str]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES or is_there(self._root / name):
             return [name]
         if self._files is None:
-            self._files = defaultdict(list)
-            for path in find_images(self._root).images:
-                file = path.relative_to(self._root)
-                for key in {file.with_suffix("").as_posix(), file.stem}:
-                    self._files[key].append(file.as_posix())
+            paths = find_images(self._root).images
+            self._files = by_short_name(path.relative_to(self._root).as_posix() for path in paths)
         return self._files.get(name, [])
 
     def file_of(self, name: str, where: str) -> str:

@@ -31,6 +31,16 @@ class FileMatches:
     ambiguous: tuple[str, ...]
 
 
+def by_short_name(files: Iterable[str]) -> dict[str, list[str]]:
+    """Files by what people call them: without the suffix, and without suffix and folders."""
+    named: dict[str, list[str]] = {}
+    for file in files:
+        path = PurePosixPath(file)
+        for name in dict.fromkeys((path.with_suffix("").as_posix(), path.stem)):
+            named.setdefault(name, []).append(file)
+    return named
+
+
 def match_files(files: Iterable[str], images: Sequence[ImageRecord]) -> FileMatches:
     """Find images by their files: by the whole path, else by the name, else by the name without suffix.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from wsloc.datasets.frames import Frame, size_text, turn_masks
 from wsloc.datasets.image_files import find_images
 from wsloc.datasets.label_table import Columns, is_header, read_rows_of
 from wsloc.datasets.mask_files import open_mask
+from wsloc.datasets.match_files import by_short_name
 from wsloc.datasets.own_images import open_class_folders, open_labeled_images
 from wsloc.datasets.tables import is_there, leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError, UserError
@@ -63,7 +63,9 @@ def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
     """
     of_image: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
     problems = []
-    id_of = _ids_by_short_names(image_ids)
+    ids = dict.fromkeys(image_ids)
+    id_of = {name: named[0] for name, named in by_short_name(ids).items() if len(named) == 1}
+    id_of |= {image_id: image_id for image_id in ids}
     for number, row in enumerate(read_rows_of(path, "boxes", 6), start=1):
         if number == 1 and is_header(row):
             continue
@@ -80,16 +82,6 @@ def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
         image_id = id_of.get(file) or id_of.get(file.replace("\\", "/"), file)
         of_image.setdefault(image_id, []).append((class_name, box))
     return BoxRows(of_image, tuple(problems))
-
-
-def _ids_by_short_names(image_ids: Iterable[str]) -> dict[str, str]:
-    """Ids themselves, and without their suffix or folders where no other has the same."""
-    whole = {image_id: image_id for image_id in image_ids}
-    short = [
-        (name, image_id) for image_id in whole for name in {str(Path(image_id).with_suffix("")), Path(image_id).stem}
-    ]
-    counts = Counter(name for name, _ in short)
-    return {name: image_id for name, image_id in short if counts[name] == 1} | whole
 
 
 def read_folder_ground_truth(

@@ -17,6 +17,7 @@ from wsloc.config import DataSettings
 from wsloc.datasets.annotations import read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.image_files import find_images
+from wsloc.datasets.match_files import by_short_name
 from wsloc.datasets.tables import Rows, find_folder, is_there, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_masks import MASK_FOLDERS, voc_masks_of
 from wsloc.datasets.voc_xml import read_xml
@@ -101,9 +102,9 @@ def _image_files(folder: Path, image_ids: Iterable[str]) -> dict[str, str]:
     """The file of each image: VOC's are JPEG files, but other tools write its layout with any suffix."""
     files = {image_id: f"JPEGImages/{image_id}.jpg" for image_id in image_ids}
     if missing := [image_id for image_id, file in files.items() if not is_there(folder / file)]:
-        found = (path.relative_to(folder) for path in find_images(folder / "JPEGImages").images)
-        others = {path.relative_to("JPEGImages").with_suffix("").as_posix(): path.as_posix() for path in found}
-        files |= {image_id: others[image_id] for image_id in missing if image_id in others}
+        pictures = folder / "JPEGImages"
+        others = by_short_name(path.relative_to(pictures).as_posix() for path in find_images(pictures).images)
+        files |= {image_id: f"JPEGImages/{others[image_id][0]}" for image_id in missing if image_id in others}
     return files
 
 
