@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from wsloc.errors import UserError
+from wsloc.files.held_folder import LOCK, HeldFolder
 
 MANIFEST = "export.json"
 FORMAT_VERSION = 1
-_LOCK = ".lock"
 
 
 @contextmanager
@@ -34,26 +32,34 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     growing = out.with_name(f".{out.name}.growing")
     try:
         growing.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(growing / _LOCK)
-        lock.acquire(timeout=0)
-    except Timeout as error:
+        held = HeldFolder(growing)
+    except BlockingIOError as error:
         raise UserError(f"Another process is writing {out}; wait for it, or give another `out`.") from error
     except OSError as error:
         raise UserError(f"{growing} cannot be made: {error.strerror}; give another `out`.") from error
     try:
-        # What a killed process left there.
-        _empty(growing)
-        yield growing
+        with _sentences(out, held):
+            # What a killed process left there.
+            _empty(growing)
+            yield growing
+            held.require_in_place()
         _require_free(out, overwrite)
-    except BaseException as error:
-        lock.release()
+    except BaseException:
+        held.release()
         shutil.rmtree(growing, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{out} cannot be written: {error.strerror or error}; make room and try again.") from error
         raise
-    lock.release()
-    (growing / _LOCK).unlink(missing_ok=True)
+    held.release()
+    (growing / LOCK).unlink(missing_ok=True)
     _rename(growing, out)
+
+
+@contextmanager
+def _sentences(out: Path, held: HeldFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        held.require_in_place()
+        raise UserError(f"{out} cannot be written: {error.strerror or error}; make room and try again.") from error
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
@@ -90,5 +96,5 @@ def _rename(growing: Path, out: Path) -> None:
 
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
-        if entry.name != _LOCK:
+        if entry.name != LOCK:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

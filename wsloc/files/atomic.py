@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsloc.errors import UserError
+from wsloc.files.held_folder import require_in_place
 
 
 def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
@@ -22,8 +23,9 @@ def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
         content: whole, or text in pieces that need not fit into memory together.
 
     Raises:
-        UserError: if the disk is full or the folder cannot be written.
+        UserError: if the disk is full, the folder cannot be written, or a run folder that it is in is gone.
     """
+    require_in_place(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,15 +45,18 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write a picture under a temporary name and rename it into place, in the format that its suffix names.
 
     Args:
-        path: ``.png``, ``.jpg`` or ``.webp``, in a folder that exists.
+        path: ``.png``, ``.jpg`` or ``.webp``; its folder is made.
         pixels: RGB uint8 ``(H, W, 3)``.
 
     Raises:
-        UserError: if the disk is full, the folder cannot be written, or the picture is larger than the format takes.
+        UserError: if the disk is full, the folder cannot be written or is gone, or the picture is larger than the
+            format takes.
     """
+    require_in_place(path)
     temporary = path.with_name(path.name + ".tmp")
     kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(temporary, format=kind, quality=92)
         temporary.replace(path)
     except (OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from wsloc.errors import ItemError, UserError
 from wsloc.files.atomic import sync_folder
+from wsloc.files.held_folder import require_in_place
 
 _INDEX = "index.jsonl"
 _OPEN_ARCHIVES = 32
@@ -40,6 +41,7 @@ class ArchiveWriter:
         self._index: list[str] = []
 
     def __enter__(self) -> ArchiveWriter:
+        require_in_place(self._path)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("wb")
@@ -77,6 +79,7 @@ class ArchiveWriter:
 
     def _finish(self) -> None:
         self._write(_INDEX, "".join(self._index).encode(errors="surrogateescape"))
+        require_in_place(self._path)
         try:
             self._zip.close()
             self._file.flush()

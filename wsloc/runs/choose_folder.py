@@ -10,7 +10,8 @@ from pathlib import Path
 from wsloc.config import FolderSettings
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
-from wsloc.runs.run_folder import LOCK, SCHEMA_VERSION, RunFolder, read_config_text, read_manifest
+from wsloc.files.held_folder import LOCK
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_config_text, read_manifest
 
 _RUNS = Path("runs")
 """The parent of folders that the user has not named."""
@@ -126,12 +127,21 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
             remedy = f"give `config={str(out / 'config.yaml')!r}` to resume it."
         raise UserError(f"{out} has another configuration: {_difference(read_config_text(out), config_yaml)}; {remedy}")
     if not _is_unfinished(out):
-        raise UserError(f"{out} is complete, there is nothing to resume; `overwrite=True` runs it again.")
+        raise _nothing_to_resume(out)
     if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
         what = changed[0].removesuffix("_sha256").replace("_", " ")
         other = "other" if what.endswith("s") else "another"
         raise UserError(f"{out} was started with {other} {what}; start a run without `resume=True`.")
-    return RunFolder(out)
+    folder = RunFolder(out)
+    if _is_unfinished(out):
+        return folder
+    # Another process, which held it until now, has finished it.
+    with folder:
+        raise _nothing_to_resume(out)
+
+
+def _nothing_to_resume(out: Path) -> UserError:
+    return UserError(f"{out} is complete, there is nothing to resume; `overwrite=True` runs it again.")
 
 
 def _is_unfinished(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from wsloc.config import MapKind, OutputSettings
 from wsloc.datasets import Dataset
+from wsloc.errors import counted
 from wsloc.files.part_archive import ArchiveWriter
 from wsloc.pipeline.localizer import Localizer, localize_images
 from wsloc.pipeline.map_stage import ImageMaps
@@ -136,11 +137,12 @@ def execute(
     Yields:
         The results of the images that this process computed, in order.
     """
-    start, computed = time.perf_counter(), 0
+    start, computed, there = time.perf_counter(), 0, 0
     pictured = choose_pictured(dataset.images)
     with applied(plan) as pool:
         runner = Runner(pool, localizer.window)
         for number, part in enumerate(run.parts):
+            there += len(dataset.images[part])
             if number in run.done:
                 continue
             records = []
@@ -154,6 +156,7 @@ def execute(
                     computed += 1
                     yield result
             run.folder.write_part(number, records)
+            run.folder.say_contents(f"the results of {counted(there, 'image')}")
     run.folder.join()
     if changes := localizer.maps.changes():
         run.manifest["changed_settings"] = changes

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-
 from wsloc import boxes
-from wsloc.errors import UserError
+from wsloc.files.atomic import write_picture
 from wsloc.files.names import safe_name
 from wsloc.pipeline.results import ImageResult
 from wsloc.visualization import item_panel
@@ -30,11 +28,4 @@ def write_overlays(folder: Path, result: ImageResult) -> None:
         trace = item.trace
         panel = item_panel(trace.image_rgb, trace.saliency, trace.trimap, trace.mask, drawn, caption)
         name = safe_name(f"{result.image.image_id}-{item.class_name}")
-        try:
-            folder.mkdir(exist_ok=True)
-            Image.fromarray(panel).save(folder / f"{name}.jpg", quality=90)
-        except OSError as error:
-            raise UserError(
-                f"{folder / name}.jpg cannot be written: {error.strerror}; make room and try again "
-                "(`resume=True` resumes a run)."
-            ) from error
+        write_picture(folder / f"{name}.jpg", panel)

@@ -27,10 +27,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
+from wsloc.files.held_folder import HeldFolder
 from wsloc.records import BoxRecord, Failure
 from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
 
@@ -38,15 +37,14 @@ if TYPE_CHECKING:
     # Reading a run back must not load torch.
     from wsloc.pipeline.results import ImageResult
 
-__all__ = ["LOCK", "SCHEMA_VERSION", "RunFolder", "read_config_text", "read_manifest"]
-
-LOCK = ".lock"
+__all__ = ["SCHEMA_VERSION", "RunFolder", "read_config_text", "read_manifest"]
 
 
 class RunFolder:
     """A run folder that this process holds; a context manager that releases it.
 
-    The lock is the operating system's: it ends with the process, however that ends.
+    The lock is the operating system's: it ends with the process, however that ends. Whatever is written below the
+    folder while it is held raises a ``UserError`` if it was removed, moved or replaced meanwhile.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,10 +54,9 @@ class RunFolder:
             UserError: if another process holds it, or the disk or its permissions forbid it.
         """
         self.path = path
-        self._lock = FileLock(path / LOCK)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
+            self._held = HeldFolder(path)
+        except BlockingIOError as error:
             raise UserError(f"{path} is in use by another process; wait for it or give another `out`.") from error
         except OSError as error:
             raise UserError(f"{path} cannot be locked: {error.strerror}; give another `out`.") from error
@@ -68,12 +65,16 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._held.release()
 
     def write_part(self, index: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
         lines = (to_line(record) for result in results for record in _records(result))
         write_atomic(self.path / "parts" / f"{index:06d}.jsonl", lines)
+
+    def say_contents(self, contents: str) -> None:
+        """What the folder holds by now, in a few words: what would be lost with it."""
+        self._held.contents = contents
 
     def written_parts(self) -> frozenset[int]:
         """Indices of the parts that need not be computed again."""
