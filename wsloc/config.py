@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from wsloc.errors import UserError
 from wsloc.registries import DATASETS, FORMATS, METHODS, REFINERS, SEGMENTERS, VIEWS
 from wsloc.setting_checks import one_of, optional, require, require_above, require_range
 
@@ -339,6 +340,31 @@ class OutputSettings(FolderSettings):
 
 
 @dataclass(frozen=True)
+class MachineSettings:
+    """Which machines do the work; none of it changes a result."""
+
+    shard: Annotated[str | None, optional("K/N", "all of it")] = None
+    """do only the K-th of N shares of the images, such as 3/16; wsloc merge-runs joins the shares"""
+
+    def __post_init__(self) -> None:
+        if self.shard is not None:
+            number, count = self.numbered_shard
+            require(1 <= number <= count, f"`shard` must be from 1/{count} to {count}/{count}, not {self.shard}.")
+
+    @property
+    def numbered_shard(self) -> tuple[int, int]:
+        """The number of the share, from 1, and how many there are.
+
+        Raises:
+            UserError: if it is not written as K/N.
+        """
+        found = re.fullmatch(r"(\d{1,6})/([1-9]\d{0,5})", self.shard or "1/1")
+        if found is None:
+            raise UserError(f"`shard` must be K/N, such as 3/16, not {self.shard!r}.")
+        return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True)
 class LocalizeConfig:
     """Localize every labeled class of every image, and evaluate the boxes if there is ground truth."""
 
@@ -354,3 +380,4 @@ class LocalizeConfig:
     segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    machines: MachineSettings = field(default_factory=MachineSettings)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
-OF_ONE_CALL = frozenset({"config", "preset", "out", "resume", "overwrite", "workers", "download", "report", "export"})
+OF_ONE_CALL = frozenset(
+    {"config", "preset", "out", "resume", "overwrite", "workers", "download", "report", "export", "shard"}
+)
 """Settings that no file may contain and that do not distinguish two configurations."""
 _NAMES_OF_CODE = ("dataset", "arch", "method", "second_method", "views", "segmenter", "refiner")
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from wsloc.classifiers import Classifier
-from wsloc.config import LocalizeConfig
-from wsloc.config_files import preset_is_used, to_yaml
+from wsloc.config import DataSettings, FolderSettings, LocalizeConfig
+from wsloc.config_files import preset_is_used, settings_of_run, to_yaml
 from wsloc.datasets import Dataset, asked_classes, open_dataset, require_images
 from wsloc.devices import choose_device
 from wsloc.errors import UserError
 from wsloc.judging.judged_run import JudgedRun, judge_run
-from wsloc.judging.run_summary import RunSummary, write_summary
+from wsloc.judging.run_summary import RunSummary, summarize_run, write_summary
 from wsloc.pipeline import Localizer, make_localizer
 from wsloc.progress import Progress, silent
 from wsloc.runs.execute_run import Run, execute, finish, open_run
 from wsloc.runs.fitted_refiner import for_refiner
 from wsloc.runs.learn_over_set import discard_spool, learn_over_set
+from wsloc.runs.merge_shards import merge_shards
 from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
 from wsloc.threads import ThreadPlan, plan_threads
@@ -61,10 +63,28 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
         )
     dataset = open_dataset(config.data)
     require_images(dataset)
+    _check_shard(config)
     localizer = _stages(config, dataset, classifier)
     plan = _plan(config, localizer)
-    run = open_run(config.output, to_yaml(config), dataset, localizer, plan, command)
+    run = open_run(config.output, to_yaml(config), dataset, localizer, plan, command, config.machines)
     return Begun(config, dataset, localizer, plan, run)
+
+
+def _check_shard(config: LocalizeConfig) -> None:
+    """Refuse what only the whole run can do."""
+    output, refinement = config.output, config.refinement
+    if config.machines.shard is None:
+        return
+    if output.out is None:
+        raise UserError("`shard` needs `out`, a folder of its own for each share.")
+    if output.report or output.export:
+        raise UserError("`report` and `export` are of a whole run: leave them out, and use them on the merged run.")
+    if refinement.refiner is not None and not refinement.fitted:
+        raise UserError(
+            f"`refiner={refinement.refiner!r}` learns over the whole set, of which `shard` leaves it a share: fit it "
+            "once without `shard`, on a random subset (`ids`), and give every share its file, "
+            "`refiner='RUN/refiner.safetensors'`."
+        )
 
 
 def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | None) -> Localizer:
@@ -93,18 +113,48 @@ def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
     return learn_over_set(run, begun.localizer, begun.dataset, begun.plan, settings, seed=seed, progress=progress)
 
 
-def conclude(begun: Begun) -> Finished:
+def conclude(run: Run, settings: DataSettings, dataset: Dataset) -> Finished:
     """Judge a run whose images are all done, write its metrics, and declare it complete."""
-    run = begun.run
     # All its images are done; what the manifest still lacks are the counts that come of this.
     contents = replace(read_run(run.folder.path), complete=True)
-    judged = judge_run(contents, begun.config.data, begun.dataset)
-    summary = write_summary(judged, begun.dataset)
+    judged = judge_run(contents, settings, dataset)
+    summary = write_summary(judged, dataset)
     discard_spool(run.folder.path)
     finish(run, {"counts": summary.counts, "label_ranks": summary.ranks and asdict(summary.ranks)})
     # The manifest is whole by now.
     contents = replace(contents, manifest=read_run_manifest(run.folder.path))
-    return Finished(begun.dataset, replace(judged, contents=contents), summary)
+    return Finished(dataset, replace(judged, contents=contents), summary)
+
+
+def merge_runs(
+    shards: Sequence[Path], out: FolderSettings, root: Path | None = None, command: Sequence[str] = ()
+) -> Finished:
+    """Join the shards of a run to the run that one process would have written, and judge it.
+
+    Args:
+        shards: their folders.
+        out: the folder of the run.
+        root: folder of the data set, if it has moved.
+        command: the words of the command line, for the manifest.
+
+    Raises:
+        UserError: if the shards do not make a whole, or anything is wrong with the data set or the folder.
+    """
+    config = settings_of_run(shards[0], root=root)
+    dataset = open_dataset(config.data)
+    run = merge_shards(shards, config, dataset, out, command)
+    with run.folder:
+        return conclude(run, config.data, dataset)
+
+
+def _conclude_shard(run: Run, dataset: Dataset) -> Finished:
+    """Sum up a shard whose images are all done; it stays a run with unfinished parts, those of the other shards."""
+    own = replace(dataset, images=tuple(image for number in run.own for image in dataset.images[run.parts[number]]))
+    run.folder.write_manifest(run.manifest)
+    shard = run.manifest["shard"]
+    headline = f"Shard {shard} is done; the metrics are those of the whole, once the shards are merged."
+    judged = JudgedRun(read_run(run.folder.path), None, None, headline)
+    return Finished(own, judged, summarize_run(judged, own))
 
 
 def run_main_job(
@@ -131,10 +181,12 @@ def run_main_job(
     with run.folder:
         announce(begun)
         localizer = _with_refiner(begun, progress)
-        left = sum(len(images[part]) for number, part in enumerate(run.parts) if number not in run.done)
+        left = sum(len(images[run.parts[number]]) for number in run.missing)
         output = config.output
         plan = begun.plan if localizer.asks_network else plan_threads(None, config.compute.workers)
         results = execute(run, localizer, begun.dataset, plan, keep_maps=output.save_maps, overlays=output.overlays)
         for _ in progress(results, "boxes", "image", left):
             pass
-        return conclude(begun)
+        if config.machines.shard is not None:
+            return _conclude_shard(run, begun.dataset)
+        return conclude(run, config.data, begun.dataset)

@@ -39,6 +39,9 @@ def run(config: LocalizeConfig, command: Sequence[str]) -> int:
         out, evaluation = folder / "report.html", done.summary.evaluation
         write_page(out, *page_of_run(done.judged, config, done.dataset, evaluation=evaluation, progress=bar))
         print_report(out)
+    if config.machines.shard is not None:
+        _print_merge(folder, *config.machines.numbered_shard)
+        return 1 if counts["failures"] else 0
     too_few = len(done.dataset.images) < MIN_IMAGES
     if not counts["boxes"]:
         print_next([("why nothing has a box", f"head -n 3 {shlex.quote(str(folder / 'failures.jsonl'))}")])
@@ -55,12 +58,20 @@ def run(config: LocalizeConfig, command: Sequence[str]) -> int:
     return status
 
 
+def _print_merge(folder: Path, number: int, count: int) -> None:
+    """What to type once the other shards are done: their folders are known if this one's name tells its number."""
+    stem = folder.name.removesuffix(str(number))
+    others = shlex.quote(str(folder.parent / stem)) + "*" if count > 1 and stem != folder.name else "SHARD..."
+    print_next([("once all are done", f"wsloc merge-runs {others} --out RUN")])
+
+
 def _announce(job: Begun) -> None:
     config, dataset = job.config, job.dataset
     items = sum(len(image.labels) for image in dataset.images)
     asked = f"{items} items" if config.data.targets == "labels" else f"{config.data.targets} classes"
+    share = f" (shard {config.machines.shard} of them)" if config.machines.shard else ""
     print(
-        f"{dataset.name}: {len(dataset.images)} images, {asked}; {_source(config, job.localizer)}, "
+        f"{dataset.name}: {len(dataset.images)} images, {asked}{share}; {_source(config, job.localizer)}, "
         f"{config.segmentation.segmenter}.\n"
         f"{begun(job.run.folder.path, config.output)}",
         file=sys.stderr,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,6 +64,33 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
         _remove(temporary)
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be written: {reason}; make room, or give another `out`.") from error
+
+
+def place_atomic(source: Path, target: Path) -> None:
+    """Give a file that is whole, and will not be written to, a second place: a hard link, or a copy across disks.
+
+    Raises:
+        UserError: if the source cannot be read, the disk is full, the folder cannot be written, or a run folder that
+            it is in is gone.
+    """
+    require_in_place(target)
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.hardlink_to(source)
+        except OSError:  # another disk, or a file system without hard links
+            shutil.copyfile(source, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        _remove(temporary)
+        raise UserError(
+            f"{source} cannot be placed at {target}: {error.strerror}; make room, and try again."
+        ) from error
 
 
 def _remove(temporary: Path) -> None:

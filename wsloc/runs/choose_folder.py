@@ -125,7 +125,7 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
         remedy = "give the same settings as before, or another `out` without `resume=True`."
         if takes_config:
             remedy = f"give `config={str(out / 'config.yaml')!r}` to resume it."
-        raise UserError(f"{out} has another configuration: {_difference(read_config_text(out), config_yaml)}; {remedy}")
+        raise UserError(f"{out} has another configuration: {difference(read_config_text(out), config_yaml)}; {remedy}")
     if not _is_unfinished(out):
         raise _nothing_to_resume(out)
     if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
@@ -149,7 +149,8 @@ def _is_unfinished(path: Path) -> bool:
     return manifest is not None and not manifest.get("complete", False)
 
 
-def _difference(theirs: str, ours: str) -> str:
+def difference(theirs: str, ours: str) -> str:
+    """The first line of settings that differs."""
     both = (text.splitlines(keepends=True) for text in (theirs, ours))
     line_a, line_b = next(pair for pair in itertools.zip_longest(*both, fillvalue="nothing") if pair[0] != pair[1])
     return f"'{line_a.strip()}' there, '{line_b.strip()}' here"

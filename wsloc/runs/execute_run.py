@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wsloc.config import MapKind, OutputSettings
+from wsloc.config import MachineSettings, MapKind, OutputSettings
 from wsloc.datasets import Dataset
-from wsloc.errors import counted
+from wsloc.errors import UserError, counted
 from wsloc.files.part_archive import ArchiveWriter
 from wsloc.pipeline.localizer import Localizer, localize_images
 from wsloc.pipeline.map_stage import ImageMaps
@@ -23,7 +23,7 @@ from wsloc.records import Pair
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
-from wsloc.runs.overlays import write_overlays
+from wsloc.runs.overlays import OVERLAYS, write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
 from wsloc.threads import ThreadPlan, applied
 from wsloc.versions import package_versions, source_commit
@@ -39,13 +39,20 @@ class Run:
         folder: held by this process.
         manifest: as written so far.
         parts: the images of each part.
+        own: numbers of the parts that this run computes: all, or those of its shard.
         done: numbers of the parts that were already written when the run was opened.
     """
 
     folder: RunFolder
     manifest: dict[str, Any]
     parts: tuple[slice, ...]
+    own: range
     done: frozenset[int]
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the parts that are still to be computed, in order."""
+        return [number for number in self.own if number not in self.done]
 
 
 def open_run(
@@ -55,6 +62,7 @@ def open_run(
     localizer: Localizer,
     plan: ThreadPlan,
     command: Sequence[str],
+    machines: MachineSettings,
 ) -> Run:
     """Make a run folder, or take over an unfinished one.
 
@@ -65,17 +73,26 @@ def open_run(
         localizer: the stages.
         plan: how the cores are divided.
         command: the words of the command line, for the manifest.
+        machines: which share of the images is to be done.
 
     Raises:
         UserError: if the folder cannot be used, or was started with other images or another network.
     """
     check_map_kind(settings.save_maps, dataset)
+    parts = parts_of(dataset, settings.checkpoint_every)
+    number, count = machines.numbered_shard
+    if count > len(parts):
+        raise UserError(
+            f"There are {counted(len(parts), 'part')} of {settings.checkpoint_every} images, too few for "
+            f"`shard={machines.shard!r}`; give fewer shares, or a smaller `checkpoint_every` to all of them."
+        )
     # What changes a result, besides the configuration.
     identity = {
         "dataset_fingerprint": dataset.fingerprint(),
         **localizer.maps.identity(),
         "network_threads": plan.network,
         **({"refiner_sha256": localizer.refine.fingerprint} if localizer.refine else {}),
+        "shard": machines.shard,
     }
     folder = open_run_folder(
         settings,
@@ -84,8 +101,6 @@ def open_run(
         identity,
         takes_config=True,
     )
-    size = settings.checkpoint_every
-    parts = tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "complete": False,
@@ -110,7 +125,17 @@ def open_run(
         ),
     }
     folder.write_manifest(manifest)
-    return Run(folder, manifest, parts, folder.written_parts())
+    return Run(folder, manifest, parts, parts_of_shard(len(parts), number, count), folder.written_parts())
+
+
+def parts_of(dataset: Dataset, size: int) -> tuple[slice, ...]:
+    """The images of each part of a run, by number; the last part may be smaller."""
+    return tuple(slice(start, start + size) for start in range(0, len(dataset.images), size))
+
+
+def parts_of_shard(count: int, number: int, shards: int) -> range:
+    """The numbers of the parts that are a shard's share: neighbors, and of two shards one more at most."""
+    return range((number - 1) * count // shards, number * count // shards)
 
 
 def execute(
@@ -137,27 +162,25 @@ def execute(
     Yields:
         The results of the images that this process computed, in order.
     """
-    start, computed, there = time.perf_counter(), 0, 0
+    start, computed = time.perf_counter(), 0
+    there = sum(len(dataset.images[run.parts[number]]) for number in run.done)
     pictured = choose_pictured(dataset.images)
     with applied(plan) as pool:
         runner = Runner(pool, localizer.window)
-        for number, part in enumerate(run.parts):
+        for number in run.missing:
+            part, records = run.parts[number], []
             there += len(dataset.images[part])
-            if number in run.done:
-                continue
-            records = []
             with _PartFiles(run.folder.path, number, keep_maps) as files:
                 results = localize_images(localizer, dataset.images[part], runner=runner, between=files.keep_maps)
                 for index, result in enumerate(results, start=part.start):
                     if index < overlays:
-                        write_overlays(run.folder.path / "overlays", result)
+                        write_overlays(run.folder.path / OVERLAYS, result)
                     files.keep_pictures(result, pictured)
                     records.append(_without_traces(result))
                     computed += 1
                     yield result
             run.folder.write_part(number, records)
             run.folder.say_contents(f"the results of {counted(there, 'image')}")
-    run.folder.join()
     if changes := localizer.maps.changes():
         run.manifest["changed_settings"] = changes
     run.manifest["timing"] = {
@@ -200,7 +223,8 @@ class _PartFiles:
 
 
 def finish(run: Run, found: Mapping[str, Any]) -> None:
-    """Declare the run complete, with what was found in the manifest."""
+    """Join the parts and declare the run complete, with what was found in the manifest."""
+    run.folder.join()
     run.folder.finish({**run.manifest, **found})
 
 

@@ -10,6 +10,9 @@ from wsloc.files.names import safe_name
 from wsloc.pipeline.results import ImageResult
 from wsloc.visualization import item_panel
 
+OVERLAYS = "overlays"
+"""Folder of a run that holds them."""
+
 
 def write_overlays(folder: Path, result: ImageResult) -> None:
     """Write a JPEG for each item of an image that has a box.

@@ -1,7 +1,7 @@
 """The folder of one run: results written part by part, so that a killed run can be resumed.
 
     config.yaml              the settings; read back by ``config``
-    parts/000000.jsonl       results of the first images, and so on; joined and removed at the end
+    parts/000000.jsonl       results of the first images, and so on; joined and removed at the end, but not by a shard
     localizations.jsonl      one box per line
     failures.jsonl           one image or (image, class) pair without a box per line
     metrics.json             the metrics, if there is ground truth
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     # Reading a run back must not load torch.
     from wsloc.pipeline.results import ImageResult
 
-__all__ = ["SCHEMA_VERSION", "RunFolder", "read_config_text", "read_manifest"]
+__all__ = ["PARTS", "SCHEMA_VERSION", "RunFolder", "read_config_text", "read_manifest"]
+
+PARTS = "parts"
+"""Folder of a run for the records of each part, until they are joined."""
 
 
 class RunFolder:
@@ -70,7 +73,7 @@ class RunFolder:
     def write_part(self, index: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
         lines = (to_line(record) for result in results for record in _records(result))
-        write_atomic(self.path / "parts" / f"{index:06d}.jsonl", lines)
+        write_atomic(self.path / PARTS / f"{index:06d}.jsonl", lines)
 
     def say_contents(self, contents: str) -> None:
         """What the folder holds by now, in a few words: what would be lost with it."""
@@ -78,7 +81,7 @@ class RunFolder:
 
     def written_parts(self) -> frozenset[int]:
         """Indices of the parts that need not be computed again."""
-        return frozenset(int(path.stem) for path in (self.path / "parts").glob("[0-9]*.jsonl"))
+        return frozenset(int(path.stem) for path in (self.path / PARTS).glob("[0-9]*.jsonl"))
 
     def join(self) -> None:
         """Write localizations.jsonl and failures.jsonl from the parts."""
@@ -86,7 +89,7 @@ class RunFolder:
         write_atomic(self.path / "failures.jsonl", self._part_lines(failures=True))
 
     def _part_lines(self, *, failures: bool) -> Iterator[str]:
-        for path in sorted((self.path / "parts").glob("[0-9]*.jsonl")):
+        for path in sorted((self.path / PARTS).glob("[0-9]*.jsonl")):
             with path.open(encoding="utf-8") as file:
                 yield from (line for line in file if (json.loads(line)["kind"] == "failure") == failures)
 
@@ -97,7 +100,7 @@ class RunFolder:
     def finish(self, manifest: dict[str, Any]) -> None:
         """Remove what only an unfinished run needs, then declare the run complete."""
         self.write_manifest({**manifest, "complete": True})
-        shutil.rmtree(self.path / "parts", ignore_errors=True)
+        shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
