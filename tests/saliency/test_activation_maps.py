@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +17,8 @@ from wsloc.classifiers import make_scorer
 from wsloc.classifiers.grid import as_grid
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import MethodContext, PairBatch, bind_method
+from wsloc.saliency import METHODS, Attribution, BoundMethod, MethodContext, PairBatch, bind_method
 from wsloc.saliency.activation_maps import activation_maps, signed_activation_maps
-from wsloc.saliency.attribution import Attribution
-from wsloc.saliency.binding import by_layers
 from wsloc.saliency.cam import cam, find_cam_layer
 from wsloc.saliency.grad_cam import grad_cam, hires_cam, weigh_by_mean_gradient
 from wsloc.saliency.layers import Layer, find_layer, named_layer
@@ -713,14 +712,37 @@ class _TokensFirst(nn.Module):
         return torch.einsum("tnk,otk->no", self.attention(tokens, tokens, tokens)[0], self.places)
 
 
-def test_a_map_that_depends_on_the_other_image_is_refused() -> None:
-    def mixing(scorer: Any, batch: PairBatch, **_: Any) -> Attribution:
-        maps = batch.images.mean(dim=(0, 1))[None].relu().expand(len(batch), -1, -1)
-        return Attribution(maps, scorer.logits(batch.images).detach())
+def test_a_map_that_depends_on_the_other_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kind of method makes it, also as the second of two."""
 
-    context = MethodContext(make_scorer(_Named(), [[0]]), _images(1), SaliencySettings())
-    with pytest.raises(UserError, match="map of an image changes with the other images of its batch"):
-        by_layers(mixing)(context)
+    def bind_mixing(context: MethodContext) -> BoundMethod:
+        def mixing(batch: PairBatch) -> Attribution:
+            maps = batch.images.mean(dim=(0, 1))[None].relu().expand(len(batch), -1, -1)
+            return Attribution(maps, context.scorer.logits(batch.images).detach())
+
+        return BoundMethod(mixing)
+
+    monkeypatch.setitem(METHODS, "mixing", bind_mixing)
+    for settings in (SaliencySettings(method="mixing"), SaliencySettings(method="gradient", second_method="mixing")):
+        context = MethodContext(make_scorer(_Named(), [[0]]), _images(1), settings)
+        with pytest.raises(UserError, match="map of an image changes with the other images of its batch"):
+            bind_method(context)
+
+
+def test_no_method_is_tried_at_the_price_of_an_image() -> None:
+    """Two batches of two images each: of methods that cost many passes, a few are made."""
+    network, rows = _Named(), 0
+
+    def count(_module: nn.Module, inputs: tuple[Tensor]) -> None:
+        nonlocal rows
+        rows += len(inputs[0])
+
+    network.register_forward_pre_hook(count)
+    for name in METHODS:
+        rows, settings = 0, SaliencySettings(method=name, occlusion_patch=2, occlusion_stride=1, rise_masks=1000)
+        with contextlib.suppress(UserError):
+            bind_method(MethodContext(make_scorer(network, [[0]]), _images(1), settings))
+        assert rows <= 40, name
 
 
 @pytest.mark.parametrize(

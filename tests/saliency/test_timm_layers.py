@@ -1,4 +1,4 @@
-"""Where class activation maps read timm's transformers and MLPs, made small; windows of Swin are not images."""
+"""Where class activation maps read timm's transformers and MLPs, made small."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from wsloc.classifiers import make_scorer
 from wsloc.config import SaliencySettings
-from wsloc.errors import UserError
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 
 pytest.importorskip("timm")
@@ -77,10 +76,3 @@ def test_the_layer_that_is_found_is_the_last_with_a_place(name: str) -> None:
     assert maps.any()
     torch.testing.assert_close(maps, _maps(network, images[:2], (NETWORKS[name][1],)))
     torch.testing.assert_close(maps[:3], _maps(network, images[[0, 2]])[:3])
-
-
-def test_inside_the_windows_of_swin() -> None:
-    network, images = _network("swin"), torch.randn(2, 3, 32, 32)
-    with pytest.raises(UserError, match=r"The layer layers\.0\.blocks\.1\.attn gives 32 rows for 2 images"):
-        _maps(network, images, ("layers.0.blocks.1.attn",))
-    assert _maps(network, images, ("layers.0.blocks.1",)).shape == (6, 32, 32)

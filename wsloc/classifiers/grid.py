@@ -37,7 +37,9 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
         # Sides are rounded to whole cells. Where both readings fit nearly, the one of more channels is meant.
         ambiguous = 0 < off_first < _NEARLY > off_last
         channels_first = first >= third if ambiguous else off_first <= off_last
-        return features if channels_first else features.permute(0, 3, 1, 2)
+        grid = features if channels_first else features.permute(0, 3, 1, 2)
+        if _fits(grid.shape[2], grid.shape[3], height, width):
+            return grid
     if features.ndim == 3:
         for prefix in range(min(_MAX_PREFIX_TOKENS, features.shape[1] - 1)):
             grid_h = math.isqrt((features.shape[1] - prefix) * height // width)
@@ -48,6 +50,12 @@ def as_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
         f"The layer's features of shape {tuple(features.shape)} have no place in an image of {width} x {height} "
         "pixels; name another layer."
     )
+
+
+def _fits(cells_h: int, cells_w: int, height: int, width: int) -> bool:
+    """Whether a grid has an image's aspect to the cell, or is square, as where the network squashes its input."""
+    to_the_cell = (cells_h - 1) * width <= (cells_w + 1) * height and (cells_w - 1) * height <= (cells_h + 1) * width
+    return cells_h == cells_w or to_the_cell
 
 
 def require_rows(features: Tensor, images: Tensor, layer: str) -> None:

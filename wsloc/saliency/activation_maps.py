@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.saliency.attribution import Attribution, PairBatch
-from wsloc.saliency.layers import Layer, layer_grid, logits_and_features
+from wsloc.saliency.layers import Layer
 from wsloc.saliency.pair_gradients import pair_gradients
+from wsloc.saliency.read_features import layer_grid, logits_and_features
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
 """From features A and gradients dS_c/dA, both ``(n, K, h, w)``, to signed maps ``(n, h, w)``."""

@@ -69,11 +69,14 @@ class BoundMethod:
         compute: from a batch to maps.
         forward_passes: of the network for one batch row.
         shares_passes: whether several classes of one image cost no further pass, so that they belong into one row.
+        trial: reads the same of the network as ``compute`` in few passes, such as by one mask instead of thousands, to
+            see whether images stay apart; None for ``compute`` itself.
     """
 
     compute: Callable[[PairBatch], Attribution]
     forward_passes: int = 1
     shares_passes: bool = False
+    trial: Callable[[PairBatch], Attribution] | None = None
 
     @property
     def cost(self) -> str:

@@ -43,38 +43,32 @@ Binder = Callable[[MethodContext], BoundMethod]
 
 def by_layers(method: Callable[..., Attribution]) -> Binder:
     """Binds ``method(scorer, batch, layers)`` to the layers of the settings, or the one that is found."""
-    return lambda context: shared(partial(method, context.scorer, layers=layers_of(context)), context)
+    return lambda context: BoundMethod(partial(method, context.scorer, layers=layers_of(context)), shares_passes=True)
 
 
 def by_relu_rule(method: Callable[..., Attribution], forward_passes: int = 1) -> Binder:
     """Binds ``method(scorer, batch, checked=True)`` that changes the backward pass of ReLUs, once they are all seen."""
 
     def bind(context: MethodContext) -> BoundMethod:
-        compute = partial(method, context.scorer, checked=True)
-        bound = tried(BoundMethod(compute, forward_passes=forward_passes), context)
         refuse_hidden_nonlinearities(context.scorer, context.example)
-        return bound
+        return BoundMethod(partial(method, context.scorer, checked=True), forward_passes=forward_passes)
 
     return bind
-
-
-def shared(compute: Callable[[PairBatch], Attribution], context: MethodContext) -> BoundMethod:
-    """A method of one forward pass that all classes of an image share, tried on the example."""
-    return tried(BoundMethod(compute, shares_passes=True), context)
 
 
 def tried(bound: BoundMethod, context: MethodContext) -> BoundMethod:
     """The method, once it has given the example the same map beside different images.
 
-    It must refuse a network before the first image. Features in windows or with tokens first, and whatever else mixes
-    the images of a batch, are seen here.
+    It must refuse a network before the first image. Features with tokens first, and whatever else mixes the images of
+    a batch, are seen here.
 
     Raises:
         UserError: if the method does not apply to the network, or the map depends on the other image.
     """
+    compute = bound.trial or bound.compute
     pair = torch.zeros(1, dtype=torch.int64, device=context.example.device)
     one, other = (
-        bound.compute(PairBatch(torch.cat([context.example[:1], context.example[:1] + step]), pair, pair)).maps
+        compute(PairBatch(torch.cat([context.example[:1], context.example[:1] + step]), pair, pair)).maps
         for step in (1, -1)
     )
     if (one - other).abs().max() > _SAME * one.abs().max():

@@ -18,7 +18,7 @@ from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
 from wsloc.saliency.activation_maps import activation_maps
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
-from wsloc.saliency.binding import MethodContext, shared
+from wsloc.saliency.binding import MethodContext
 from wsloc.saliency.layers import Layer, find_global_pooling, replaced
 from wsloc.saliency.linearity import is_affine, probes
 
@@ -79,4 +79,5 @@ def bind_cam(context: MethodContext) -> BoundMethod:
     """To the input of the global pooling; no other layer can be chosen."""
     if context.settings.cam_layers:
         raise UserError("CAM reads the input of the global pooling and no other layer; leave out `cam_layers`.")
-    return shared(partial(cam, context.scorer, layer=find_cam_layer(context.scorer, context.example)), context)
+    layer = find_cam_layer(context.scorer, context.example)
+    return BoundMethod(partial(cam, context.scorer, layer=layer), shares_passes=True)

@@ -10,7 +10,7 @@ from wsloc.plugins import bind_entry
 from wsloc.registries import METHODS
 from wsloc.saliency.activation_maps import over_maximum
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
-from wsloc.saliency.binding import MethodContext, by_relu_rule, layers_of
+from wsloc.saliency.binding import MethodContext, by_relu_rule, layers_of, tried
 from wsloc.saliency.grad_cam import Layers, grad_cam
 from wsloc.saliency.relu_rules import guided
 
@@ -19,13 +19,13 @@ def bind_method(context: MethodContext) -> BoundMethod:
     """The method that the settings name, or the combination of two, bound to a network.
 
     Raises:
-        UserError: if there is no such method, it does not apply to the network, or it lacks a layer that is named.
+        UserError: if there is no such method, it does not apply to the network, it lacks a layer that is named, or the
+            map of an image depends on the others of its batch.
     """
     settings = context.settings
-    bound = bind_entry(METHODS, settings.method, BoundMethod, context)
-    if settings.second_method is None:
-        return bound
-    return combined(bound, bind_entry(METHODS, settings.second_method, BoundMethod, context), settings.combine)
+    names = [settings.method, *([settings.second_method] if settings.second_method else [])]
+    bound = [tried(bind_entry(METHODS, name, BoundMethod, context), context) for name in names]
+    return combined(bound[0], bound[1], settings.combine) if len(bound) > 1 else bound[0]
 
 
 def guided_grad_cam(scorer: Scorer, batch: PairBatch, layers: Layers = None, *, checked: bool = False) -> Attribution:

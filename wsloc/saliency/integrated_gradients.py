@@ -30,4 +30,5 @@ def integrated_gradients(scorer: Scorer, batch: PairBatch, *, steps: int = 32) -
 def bind_integrated_gradients(context: MethodContext) -> BoundMethod:
     """With as many steps as the settings say."""
     steps = context.settings.integrated_steps
-    return BoundMethod(partial(integrated_gradients, context.scorer, steps=steps), forward_passes=steps + 1)
+    compute = partial(integrated_gradients, context.scorer, steps=steps)
+    return BoundMethod(compute, steps + 1, trial=partial(compute, steps=1))

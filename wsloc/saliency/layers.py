@@ -1,4 +1,4 @@
-"""Where in a network features are read, and reading them.
+"""Where in a network features are read, and putting other ones in their place.
 
 Class activation maps want the features at the input of the global pooling. That input is found by watching the
 *calls* of pooling functions: torchvision's DenseNet applies its last ReLU and its pooling as functions, and a hook on
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from wsloc.classifiers.grid import as_grid, refuse_single_cell, require_rows
+from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.classifiers.targets import full_name
 from wsloc.errors import UserError
 from wsloc.saliency.interception import CallInterceptor, Function, call_input
+from wsloc.saliency.window_layout import WindowLayout
 
 _ADAPTIVE = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 _FIXED = {F.avg_pool2d, F.max_pool2d}
@@ -40,11 +41,13 @@ class Layer:
         at: the input of a pooling call, the output of a module, or the input of a module.
         name: of the module as in ``named_modules()``; empty for a pooling call.
         call: number of the pooling call in a pass, from 0.
+        layouts: of windows, by the size of the images, as they are found; None for features that are in none.
     """
 
     at: Literal["pooling-input", "module-output", "module-input"]
     name: str = ""
     call: int = 0
+    layouts: dict[tuple[int, int], WindowLayout | None] = field(default_factory=dict, compare=False, repr=False)
 
 
 def find_layer(scorer: Scorer, images: Tensor) -> Layer:
@@ -97,62 +100,6 @@ def named_layer(scorer: Scorer, name: str) -> Layer:
         UserError: if there is no such module, or several.
     """
     return Layer("module-output", full_name(scorer.network, name))
-
-
-def logits_and_features(scorer: Scorer, images: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Logits and the features at some layers, with a graph from the features to the logits and none below.
-
-    To be called in :func:`~wsloc.classifiers.scorer.scoring_mode` with gradients enabled.
-
-    Args:
-        scorer: the network.
-        images: ``(N, C, H, W)`` that need no gradient.
-        layers: at least one.
-
-    Raises:
-        UserError: if a layer does not run exactly once, or gives no single tensor.
-    """
-    features: list[list[Tensor]] = [[] for _ in layers]
-
-    def keep(index: int, tensor: object) -> Tensor:
-        if not isinstance(tensor, Tensor):
-            raise UserError(f"The layer {layers[index].name} gives no single tensor; name another layer.")
-        # What lies above another layer that is read already has a graph, which must stay.
-        own = tensor if tensor.requires_grad else tensor.detach().requires_grad_(True)
-        require_rows(own, images, layers[index].name or "before the pooling")
-        features[index].append(own)
-        # A copy, since the network may continue with an operation in place.
-        return own.clone()
-
-    with replaced(scorer.network, layers, keep):
-        logits = scorer.logits(images)
-    for layer, found in zip(layers, features, strict=True):
-        if len(found) != 1:
-            how_often = "does not run" if not found else f"runs {len(found)} times"
-            raise UserError(
-                f"The layer {layer.name or 'before the pooling'} {how_often} in a pass that can be watched; name "
-                "another layer, and give the network neither traced nor scripted."
-            )
-    return logits, tuple(found[0] for found in features)
-
-
-def feature_channels(scorer: Scorer, images: Tensor, layer: Layer) -> int:
-    """The number of channels of a layer; raises as :func:`logits_and_features` and :func:`as_grid` do."""
-    with scoring_mode(scorer.network), torch.no_grad():
-        _, (features,) = logits_and_features(scorer, images, [layer])
-    return layer_grid(features, (images.shape[2], images.shape[3])).shape[1]
-
-
-def layer_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
-    """Float32 features as :func:`as_grid` gives them, of more than one cell.
-
-    Raises:
-        UserError: if the features have no position in the image, or a single one.
-    """
-    grid = as_grid(features.float(), image_hw)
-    if grid.shape[2:].numel() == 1:
-        refuse_single_cell(image_hw)
-    return grid
 
 
 @contextlib.contextmanager

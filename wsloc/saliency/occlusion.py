@@ -72,7 +72,9 @@ def bind_occlusion(context: MethodContext) -> BoundMethod:
     settings = context.settings
     patch, stride = settings.occlusion_patch, settings.occlusion_stride
     compute = partial(occlusion, context.scorer, patch=patch, stride=stride, fill=settings.occlusion_fill)
-    windows = patch_windows((context.example.shape[2], context.example.shape[3]), patch, stride)
+    size_hw = (context.example.shape[2], context.example.shape[3])
+    windows = patch_windows(size_hw, patch, stride)
     if len(windows) == 1:
         raise UserError(f"The patch of {patch} pixels covers the whole input of the network; set `occlusion_patch`.")
-    return BoundMethod(compute, forward_passes=len(windows) + 1, shares_passes=True)
+    whole = partial(compute, patch=max(size_hw), stride=max(size_hw))
+    return BoundMethod(compute, len(windows) + 1, shares_passes=True, trial=whole)

@@ -73,4 +73,4 @@ def bind_rise(context: MethodContext) -> BoundMethod:
         raise UserError("RISE weights masks by a class probability, which a single score lacks; use another `method`.")
     masks, grid, fraction = context.settings.rise_masks, context.settings.rise_grid, context.settings.rise_fraction
     compute = partial(rise, context.scorer, masks=masks, grid=grid, fraction=fraction, seed=context.seed)
-    return BoundMethod(compute, forward_passes=masks + 1, shares_passes=True)
+    return BoundMethod(compute, masks + 1, shares_passes=True, trial=partial(compute, masks=1))

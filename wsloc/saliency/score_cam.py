@@ -15,8 +15,9 @@ from wsloc.errors import UserError
 from wsloc.saliency.activation_maps import enlarge
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.binding import MethodContext, layers_of
-from wsloc.saliency.layers import Layer, feature_channels, find_layer, layer_grid, logits_and_features
+from wsloc.saliency.layers import Layer, find_layer
 from wsloc.saliency.perturbation import scores_of_versions
+from wsloc.saliency.read_features import feature_channels, layer_grid, logits_and_features
 
 
 def score_cam(
@@ -68,4 +69,4 @@ def bind_score_cam(context: MethodContext) -> BoundMethod:
     available = feature_channels(context.scorer, context.example, layer)
     channels = min(context.settings.score_cam_channels or available, available)
     compute = partial(score_cam, context.scorer, layer=layer, channels=channels)
-    return BoundMethod(compute, forward_passes=channels + 1, shares_passes=True)
+    return BoundMethod(compute, channels + 1, shares_passes=True, trial=partial(compute, channels=1))

@@ -76,7 +76,8 @@ def _one_row_each(batch: PairBatch) -> Iterator[tuple[slice, PairBatch]]:
 def _binder(method: Callable[..., Attribution]) -> Binder:
     def bind(context: MethodContext) -> BoundMethod:
         samples, noise = context.settings.smoothgrad_samples, context.settings.smoothgrad_noise
-        return BoundMethod(partial(method, context.scorer, samples=samples, noise=noise), forward_passes=samples + 1)
+        compute = partial(method, context.scorer, samples=samples, noise=noise)
+        return BoundMethod(compute, samples + 1, trial=partial(compute, samples=1))
 
     return bind
 
