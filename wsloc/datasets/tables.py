@@ -58,9 +58,11 @@ def whole_number(path: Path, text: str) -> int:
 
 def leaves(root: Path, file: str) -> bool:
     """Whether a file name of a table leads out of the folder that it belongs to."""
-    # Absolute, since ../file is "relative to" the root "."; not resolved, since links are the user's own.
-    folder = Path.cwd() / root
-    return not Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder))
+    # Absolute, since ../file is "relative to" the root "."; not resolved, since links are the user's own. By os.path,
+    # which takes a third of pathlib's time: a data set may have millions of files.
+    folder = os.path.normcase(os.path.abspath(root))  # noqa: PTH100
+    path = os.path.normcase(os.path.normpath(os.path.join(folder, file)))  # noqa: PTH118
+    return path != folder and not path.startswith(os.path.join(folder, ""))  # noqa: PTH118
 
 
 def is_there(path: Path) -> bool:

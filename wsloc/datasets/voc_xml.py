@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -68,18 +69,17 @@ def _decoded(content: bytes) -> str:
 
 def format_xml(annotation: Fields) -> bytes:
     """An annotation as XML, in UTF-8 and indented with tabs."""
-    root = _element("annotation", annotation)
-    ElementTree.indent(root, "\t")
-    return bytes(ElementTree.tostring(root, encoding="utf-8", short_empty_elements=False) + b"\n")
+    return ("\n".join(_lines("annotation", annotation, "")) + "\n").encode(errors="xmlcharrefreplace")
 
 
-def _element(tag: str, content: Any) -> ElementTree.Element:
-    element = ElementTree.Element(tag)
-    if isinstance(content, list):
-        element.extend(_element(*field) for field in content)
-    else:
-        element.text = str(content)
-    return element
+def _lines(tag: str, content: Any, indent: str) -> Iterator[str]:
+    if not isinstance(content, list):
+        yield f"{indent}<{tag}>{escape(content) if isinstance(content, str) else content}</{tag}>"
+        return
+    yield f"{indent}<{tag}>"
+    for name, field in content:
+        yield from _lines(name, field, indent + "\t")
+    yield f"{indent}</{tag}>"
 
 
 def annotated_size(root: ElementTree.Element) -> SizeWh | None:

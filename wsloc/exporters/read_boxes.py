@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from wsloc import boxes
 from wsloc.records import SCORES, BoxRecord, Failure, with_scores
@@ -21,6 +21,7 @@ TWO_SIZES = "of another image size than the first box"
 OUTSIDE = "of a file outside the data set"
 CUT_OFF = "cut off at the border of the image"
 SCORE_FIXED = "with a score outside 0 to 1, or none"
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,9 @@ def iter_images(records: Iterable[BoxRecord | Failure]) -> Iterator[ImageBoxes]:
 
 def leaves_root(file: str) -> bool:
     """Whether the name of a file that a run gives leads out of the data set's folder."""
+    drive, path = os.path.splitdrive(file)
     # A backslash separates folders on Windows alone, where an export of another system may be used.
-    return bool(Path(file).anchor) or ".." in re.split(r"[/\\]", file)
+    return bool(drive) or path.startswith(_SEPARATORS) or (".." in path and ".." in re.split(r"[/\\]", path))
 
 
 def _fixed(record: BoxRecord) -> tuple[BoxRecord, str, tuple[str, ...]]:
