@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -391,3 +392,16 @@ def test_damaged_bytes_give_an_image_or_an_item_error(kind: str, tmp_path_factor
                 read(path)
 
     check()
+
+
+def test_a_header_is_read_without_the_rest_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.jpg"
+    Image.new("RGB", (40, 30)).save(path)
+    os.truncate(path, 2**26)
+    read_header(path)  # what the first call imports is not counted
+    tracemalloc.start()
+    try:
+        assert read_header(path).size_wh == (40, 30)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

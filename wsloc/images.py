@@ -30,7 +30,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from wsloc.deep_pixels import read_deep_colors, to_8_bits
 from wsloc.errors import ItemError
-from wsloc.files.reading import read_bytes
+from wsloc.files.reading import open_regular, read_bytes
 from wsloc.records import Source
 
 MAX_PIXELS = 100_000_000
@@ -173,11 +173,14 @@ def _stored_wh(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
-def open_known(source: Path | bytes) -> Image.Image:
+@contextlib.contextmanager
+def open_known(source: Path | bytes) -> Iterator[Image.Image]:
     """An image file of one of :data:`FORMATS`; raises whatever the system and Pillow do."""
-    # From memory, Pillow does not map an uncompressed TIFF by its turned size, which scrambles its pixels.
-    content = read_bytes(source, MAX_BYTES) if isinstance(source, Path) else source
-    return Image.open(io.BytesIO(content), formats=FORMATS)
+    # Of a header alone, the file is not read to its end. Not by its path: Pillow would map an uncompressed TIFF by its
+    # turned size, which scrambles its pixels.
+    opened = open_regular(source, MAX_BYTES) if isinstance(source, Path) else io.BytesIO(source)
+    with opened as file, Image.open(file, formats=FORMATS) as image:
+        yield image
 
 
 @contextlib.contextmanager
@@ -189,8 +192,8 @@ def open_image(source: Path | bytes) -> Iterator[Image.Image]:
     """
     _reading.name = _log_name(source)
     try:
-        with _opened(source) as image:
-            yield image
+        with contextlib.ExitStack() as stack:
+            yield _opened(source, stack)
     finally:
         _reading.name = None
 
@@ -201,12 +204,12 @@ def being_read() -> str | None:
     return name
 
 
-def _opened(path: Path | bytes) -> Image.Image:
+def _opened(path: Path | bytes, stack: contextlib.ExitStack) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # Our own limit is checked by read_image, before any pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return open_known(path)
+            return stack.enter_context(open_known(path))
     except FileNotFoundError as error:
         raise ItemError(f"{_name(path)} does not exist") from error
     except Image.DecompressionBombError as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from wsloc.errors import UserError
 
@@ -23,8 +26,9 @@ _MARKS = (
 )
 
 
-def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
-    """The content of a regular file: as much as it held when it was opened.
+@contextlib.contextmanager
+def open_regular(path: Path, max_bytes: int | None = None) -> Iterator[BinaryIO]:
+    """A regular file, open at its beginning inside the ``with`` block.
 
     Args:
         path: of the file.
@@ -41,9 +45,15 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and found.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"it holds more than {max_bytes:,} bytes", str(path))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(found.st_size)
+            yield file
     finally:
         os.close(descriptor)
+
+
+def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
+    """The content of a regular file: as much as it held when it was opened; else as :func:`open_regular`."""
+    with open_regular(path, max_bytes) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def decode(content: bytes, encoding: str = "utf-8") -> str:
