@@ -8,15 +8,17 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+NOT_INSTALLED = "not installed"
+
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
-    """The version of Python and of packages by name; ``"not installed"`` for one that is not there."""
+    """The version of Python and of packages by name; :data:`NOT_INSTALLED` for one that is not there."""
     versions = {"python": platform.python_version()}
     for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
+            versions[name] = NOT_INSTALLED
     return versions
 
 

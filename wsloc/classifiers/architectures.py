@@ -51,14 +51,32 @@ def _build_demo() -> Classifier:
     return Classifier(network, info.preprocessing, info.class_names, info.activation, "demo")
 
 
-def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Classifier:
+def weights_url(arch: str) -> str | None:
+    """Where torchvision's weights of a network are fetched from; None for a network that is not torchvision's.
+
+    Raises:
+        UserError: if there is no such network.
+    """
+    if arch in ("demo", "small_cnn") or ":" in arch:
+        return None
+    return str(_torchvision_weights(arch).url)
+
+
+def _torchvision_weights(arch: str) -> Any:
+    """The entry of torchvision for its weights of a network, which need not be there yet."""
     import torchvision  # Takes a second, which a network of the user's or the demo's does not need.
 
     names = torchvision.models.list_models(module=torchvision.models)
     if arch not in names:
         hint = did_you_mean(arch, names, "give a torchvision name, timm:NAME or package.module:function.")
         raise UserError(f"There is no network {arch!r} in torchvision; {hint}")
-    entry = torchvision.models.get_model_weights(arch).DEFAULT
+    return torchvision.models.get_model_weights(arch).DEFAULT
+
+
+def _build_torchvision(arch: str, pretrained: bool, num_outputs: int | None) -> Classifier:
+    import torchvision
+
+    entry = _torchvision_weights(arch)
     if pretrained:
         with _fetching(f"torchvision's weights of {arch}"):
             network = torchvision.models.get_model(arch, weights=entry)

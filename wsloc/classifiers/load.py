@@ -21,8 +21,13 @@ from wsloc.files.reading import read_lines
 from wsloc.plugins import named_by_file
 
 
-def load_classifier(settings: ClassifierSettings) -> Classifier:
+def load_classifier(settings: ClassifierSettings, *, fetch: bool = True) -> Classifier:
     """Build the network and load its weights.
+
+    Args:
+        settings: which network, and what its inputs and outputs are.
+        fetch: whether torchvision's or timm's weights are fetched where no file gives any. Without them the network
+            has random ones: enough for the names of its outputs, and for how it is built.
 
     Raises:
         UserError: if the network or a file is missing, the weights belong to another network, or the
@@ -33,7 +38,8 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
         built = build_from_checkpoint(settings.checkpoint, settings.arch)
     else:
         num_outputs = len(names) if names else None
-        built = build_architecture(settings.arch, pretrained=settings.weights is None, num_outputs=num_outputs)
+        pretrained = fetch and settings.weights is None
+        built = build_architecture(settings.arch, pretrained=pretrained, num_outputs=num_outputs)
         if settings.weights is not None:
             load_weights(built.network, settings.weights, settings.arch)
     preprocessing = adjusted(built.preprocessing, settings.mean, settings.std, settings.input_size, settings.resize)

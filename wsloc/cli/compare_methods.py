@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from wsloc.pipeline import Localizer
     from wsloc.pipeline.map_stage import MapStage
+    from wsloc.pipeline.model import Model
     from wsloc.pipeline.read_stage import ReadImage
 
 
 @dataclass(frozen=True)
-class _SettingsOfMethods(SaliencySettings):
+class SettingsOfMethods(SaliencySettings):
     """The settings of all methods, without the choice of one."""
 
     method: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = "gradient"
@@ -72,7 +73,7 @@ class CompareMethodsConfig:
     overwrite: bool = False
     """replace the picture if it exists"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
-    saliency: _SettingsOfMethods = field(default_factory=_SettingsOfMethods)
+    saliency: SettingsOfMethods = field(default_factory=SettingsOfMethods)
     compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
 
     def __post_init__(self) -> None:
@@ -187,12 +188,12 @@ def _bind_all(
     config: CompareMethodsConfig, localizer: Localizer, read: ReadImage
 ) -> Iterator[tuple[str, MapStage | UserError]]:
     """Each method's stage, or why there is none."""
-    for name in _methods(config):
-        try:
-            stage: MapStage | UserError = _with_method(localizer, replace(config.saliency, method=name), read)
-        except UserError as error:
-            stage = error
-        yield name, stage
+    from wsloc.pipeline.model import each_method
+
+    assert read.views is not None
+    example = read.views.views[0].pixels[None]
+    for name, model in each_method(localizer.network.model, _methods(config), config.saliency, example):
+        yield name, model if isinstance(model, UserError) else _with_method(localizer, model, read)
 
 
 def _cost(bound: tuple[str, MapStage | UserError]) -> str:
@@ -200,15 +201,13 @@ def _cost(bound: tuple[str, MapStage | UserError]) -> str:
     return name if isinstance(stage, UserError) else f"{name} ({stage.model.bound.method.cost})"
 
 
-def _with_method(localizer: Localizer, settings: SaliencySettings, read: ReadImage) -> MapStage:
+def _with_method(localizer: Localizer, model: Model, read: ReadImage) -> MapStage:
     """The stage of another method, with batches no larger than one image fills.
 
     A method that changes the image fills batches with the changed versions. Any other would compute empty rows, too.
     """
     assert read.views is not None
-    stage = localizer.network
-    model = stage.model.with_method(settings, read.views.views[0].pixels[None])
-    method = model.bound.method
+    stage, method = localizer.network, model.bound.method
     fills_batches = method.shares_passes and method.forward_passes > 1
     rows = len(read.views.views) * (1 if method.shares_passes else len(read.class_names))
     return replace(stage, model=model, batch_size=stage.batch_size if fills_batches else min(rows, stage.batch_size))

@@ -18,6 +18,9 @@ VERBS = {
     "compare-methods": "maps of one image by many methods, side by side",
     "compare-runs": "which of two or more runs finds more, by how much, and where",
     "check-dataset": "problems in the files of a data set",
+    "classes": "what the outputs of a network are called",
+    "methods": "which saliency methods fit a network",
+    "doctor": "what the main job needs of this machine, and what is missing",
     "visualize": "an image that maximizes the score of a class",
 }
 """Each is a module of this package (a dash is an underscore). It has a dataclass of its settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -120,6 +120,26 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def each_method(
+    model: Model, methods: Iterable[str], saliency: SaliencySettings, example: Tensor
+) -> Iterator[tuple[str, Model | UserError]]:
+    """The network with each of some methods, or the sentence that says why a method does not apply to it.
+
+    Args:
+        model: loaded once.
+        methods: by name.
+        saliency: their parameters.
+        example: as :meth:`Model.with_method` takes it.
+    """
+    for name in methods:
+        found: Model | UserError
+        try:
+            found = model.with_method(dataclasses.replace(saliency, method=name), example)
+        except UserError as error:
+            found = error
+        yield name, found
 
 
 def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]], device: torch.device) -> int:
