@@ -311,9 +311,12 @@ class FolderSettings:
     """resume an unfinished run: the given run folder, or the newest one with the same configuration"""
     overwrite: bool = False
     """replace the run folder if it exists"""
+    dry_run: bool = False
+    """try the first items only, and say how many there are, how long all take, and how much disk; keeps nothing"""
 
     def __post_init__(self) -> None:
         require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
+        require(not (self.dry_run and self.resume), "`dry_run` and `resume` exclude each other: give only one.")
 
 
 @dataclass(frozen=True)

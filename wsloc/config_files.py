@@ -24,9 +24,11 @@ Config = TypeVar("Config", bound="DataclassInstance")
 KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
 OF_ONE_CALL = frozenset(
-    {"config", "preset", "out", "resume", "overwrite", "workers", "download", "report", "export", "shard"}
+    {"config", "preset", "out", "resume", "overwrite", "dry_run", "workers", "download", "report", "export", "shard"}
 )
 """Settings that no file may contain and that do not distinguish two configurations."""
+_OF_COMMANDS = frozenset({"config", "dry_run"})
+"""Settings of the command line alone."""
 _NAMES_OF_CODE = ("dataset", "arch", "method", "second_method", "views", "segmenter", "refiner")
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}
 """What files of version 0.1.0 call settings, and what they are called now."""
@@ -62,10 +64,10 @@ def _is_group(field: dataclasses.Field[Any]) -> bool:
 
 
 def _own_settings(group: Any) -> list[str]:
-    """The settings of a dataclass that can be given: not those that a verb fixes, nor the file of settings."""
+    """The settings of a dataclass that can be given: not those that a verb fixes, nor those of the command line."""
     hints = typing.get_type_hints(group, include_extras=True)
     fixed = {name for name, hint in hints.items() if tyro.conf.Fixed in getattr(hint, "__metadata__", ())}
-    return [field.name for field in dataclasses.fields(group) if field.name not in fixed | {"config"}]
+    return [field.name for field in dataclasses.fields(group) if field.name not in fixed | _OF_COMMANDS]
 
 
 def shipped_config(name: str) -> Path | None:

@@ -6,7 +6,6 @@ Nothing that may be missing is imported when this module is.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsloc.errors import one_line
+from wsloc.files.room import in_units, room
 from wsloc.versions import NOT_INSTALLED, package_versions
 
 _GIB = 2**30
@@ -74,7 +74,7 @@ def _torch() -> Iterator[Finding]:
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
             images = int(free / _GIB / _GIB_PER_IMAGE)
-            text = f"CUDA: {torch.cuda.get_device_name(index)}, {_gib(free)} of {_gib(total)} free"
+            text = f"CUDA: {torch.cuda.get_device_name(index)}, {in_units(free)} of {in_units(total)} free"
             yield Finding("ok", f"{text}: batches of about {images:,} images (resnet50, 224 px)")
     elif torch.version.cuda:
         remedy = "nvidia-smi says whether the driver sees it and knows this version"
@@ -140,10 +140,10 @@ def _files(arch: str, root: Path | None) -> Iterator[Finding]:
         remedy = f"fetched on first use from {url}; without a connection, give a file with `weights`"
         yield Finding("absent", f"weights: {arch} is not in {cache}", remedy)
     for what, folder in {"runs": Path("runs"), "data": voc, "weights": cache}.items():
-        free = shutil.disk_usage(_existing(folder)).free
+        free = room(folder)
         few = free < _ENOUGH_GIB * _GIB
         remedy = "make room, or give another folder" if few else ""
-        yield Finding("broken" if few and what == "runs" else "ok", f"disk for {what}: {_gib(free)} free", remedy)
+        yield Finding("broken" if few and what == "runs" else "ok", f"disk for {what}: {in_units(free)} free", remedy)
 
 
 def _main_job() -> Iterator[Finding]:
@@ -151,19 +151,9 @@ def _main_job() -> Iterator[Finding]:
 
     from wsloc.api.localizing import localize
 
-    found = localize(data.chelsea(), "cat", model="demo")
+    found = localize(data.chelsea(), "cat", model="demo")  # type: ignore[no-untyped-call]
     if len(found) == 1:
         yield Finding("ok", "the main job: the demo's network found a box in a picture of a cat")
     else:
         remedy = "pip install --force-reinstall wsloc"
         yield Finding("broken", "the main job: the demo's network found no box in a picture of a cat", remedy)
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    folder = folder.absolute()
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _gib(count: float) -> str:
-    return f"{count / _GIB:.1f} GiB"

@@ -69,7 +69,7 @@ def test_two_builds_of_opencv_and_a_full_disk(
     assert main(["doctor", "--arch", "demo"]) == 1
     said = capsys.readouterr().out
     assert "broken  2 builds of OpenCV overwrite each other's files\n" in said
-    assert "broken  disk for runs: 0.5 GiB free\n            make room, or give another folder\n" in said
+    assert "broken  disk for runs: 512.0 MiB free\n            make room, or give another folder\n" in said
     assert said.endswith("2 to repair.\n")
 
 

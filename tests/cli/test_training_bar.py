@@ -11,7 +11,7 @@ from wsloc.training.loop import Step
 
 def test_it_tells_the_loss_and_the_metrics_of_the_last_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     last = EpochRecord(1, 8, 0.1, 0.7, 0.25, {"val_map": 0.5})
-    steps = [Step(1, 0.75, None), Step(2, 0.5, last)]
+    steps = [Step(1, 0.75, None, 8), Step(2, 0.5, last, 8)]
     assert list(training_bar(steps, "training", "step", 2)) == steps
     shown = capsys.readouterr().err
     assert "training" in shown

@@ -15,6 +15,7 @@ from wsloc.cli.outputs import begun, print_next
 from wsloc.cli.report import print_report
 from wsloc.config import LocalizeConfig
 from wsloc.config_files import names_code
+from wsloc.progress import Progress
 
 if TYPE_CHECKING:
     from wsloc.main_job import Begun
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["LocalizeConfig", "read_config", "run"]
 
 
-def run(config: LocalizeConfig, command: Sequence[str]) -> int:
+def run(config: LocalizeConfig, command: Sequence[str], progress: Progress = kept_bar) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
     # Imported here, so that --help and a misspelled flag answer before torch is loaded.
     from wsloc.learning.set_classifier import MIN_IMAGES
     from wsloc.main_job import run_main_job
 
-    done = run_main_job(config, command, announce=_announce, progress=kept_bar)
+    done = run_main_job(config, command, announce=_announce, progress=progress)
     folder, counts = done.judged.contents.path, done.summary.counts
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")

@@ -82,8 +82,13 @@ def _read_config(verb: str, arguments: Sequence[str]) -> Any:
     return parse(config_of(verb), verb, arguments)
 
 
+def _is_dry(config: Any) -> bool:
+    return getattr(getattr(config, "output", None), "dry_run", False)
+
+
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
+    from wsloc.cli.dry_run import dry_run
     from wsloc.cli.flags import TRUST, flag_of, with_flags
 
     for stream in (sys.stdout, sys.stderr):
@@ -97,8 +102,9 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         trust = flag_of(TRUST)
         with trusting(trust in arguments):
             config = _read_config(verb, [word for word in arguments if word != trust])
+            run, command = module_of(verb).run, ["wsloc", verb, *arguments]
             with counted_notes():
-                status: int = module_of(verb).run(config, ["wsloc", verb, *arguments])
+                status: int = dry_run(run, config, command) if _is_dry(config) else run(config, command)
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2

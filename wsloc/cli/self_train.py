@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from wsloc.cli.bars import training_bar
 from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.detection.configs import SelfTrainConfig
+from wsloc.progress import Progress
 
 if TYPE_CHECKING:
     from wsloc.detection.round_figures import RoundFigures
 
 
-def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
+def run(config: SelfTrainConfig, command: Sequence[str], progress: Progress = training_bar) -> int:
     """Run the rounds and print their figures. Returns 1 if an image, an annotation or a box was bad, else 0."""
     from wsloc.detection.self_train import run_self_training
 
@@ -24,7 +25,7 @@ def run(config: SelfTrainConfig, command: Sequence[str]) -> int:
         print(begun(folder, config.output), file=sys.stderr)
         warn_of_load(config.output)
 
-    trained = run_self_training(config, command, announce, training_bar)
+    trained = run_self_training(config, command, announce, progress)
     _print_rounds(trained.path, trained.figures, readable=trained.readable)
     return 1 if trained.problems else 0
 

@@ -15,12 +15,13 @@ from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.config import DataSettings
 from wsloc.config_files import OF_ONE_CALL
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
+from wsloc.progress import Progress
 
 if TYPE_CHECKING:
     from wsloc.fitting.task import ClassifierTask
 
 
-def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
+def run(config: TrainClassifierConfig, command: Sequence[str], progress: Progress = training_bar) -> int:
     """Train, test, and print the table. Returns 1 if an image could not be read, else 0."""
     from wsloc.fitting.report import format_outcome
     from wsloc.fitting.train_classifier import train_classifier
@@ -29,7 +30,7 @@ def run(config: TrainClassifierConfig, command: Sequence[str]) -> int:
         print(f"{_announcement(task)}\n{begun(folder, config.output)}", file=sys.stderr)
         warn_of_load(config.output)
 
-    trained = train_classifier(config, command, announce, training_bar)
+    trained = train_classifier(config, command, announce, progress)
     print(with_flags(format_outcome(trained.task, trained.outcome, trained.figures)))
     following = next_command(config, trained.checkpoint)
     print(f"\nCheckpoint: {trained.checkpoint}")

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from wsloc.cli.bars import training_bar
 from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.detection.configs import TrainDetectorConfig
+from wsloc.progress import Progress
 
 if TYPE_CHECKING:
     from wsloc.detection.labels import Labels
     from wsloc.detection.train_detector import TrainedDetector
 
 
-def run(config: TrainDetectorConfig, command: Sequence[str]) -> int:
+def run(config: TrainDetectorConfig, command: Sequence[str], progress: Progress = training_bar) -> int:
     """Train, test, and print the table. Returns 1 if an image was left out or an annotation was bad, else 0."""
     from wsloc.detection.train_detector import train_detector
 
@@ -25,7 +26,7 @@ def run(config: TrainDetectorConfig, command: Sequence[str]) -> int:
         _announce(config, labels, folder)
         warn_of_load(config.output)
 
-    trained = train_detector(config, command, announce, training_bar)
+    trained = train_detector(config, command, announce, progress)
     _print_result(trained)
     counts = {} if trained.tested is None else trained.tested.counts
     return 1 if trained.left_out or counts.get("failures") or counts.get("images_without_truth") else 0

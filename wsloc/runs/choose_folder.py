@@ -39,6 +39,8 @@ def open_run_folder(
         UserError: if the folder exists and may not be used, or there is nothing to resume.
     """
     out = settings.out
+    if settings.dry_run:
+        raise UserError("`dry_run` is for the command line; in Python, set `limit` and give a temporary `out`.")
     if settings.resume:
         return _resumed(out, config_yaml, identity, takes_config)
     if out is None:

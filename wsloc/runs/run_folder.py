@@ -72,7 +72,7 @@ class RunFolder:
 
     def write_part(self, index: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
-        lines = (to_line(record) for result in results for record in _records(result))
+        lines = (to_line(record) for result in results for record in records_of(result))
         write_atomic(self.path / PARTS / f"{index:06d}.jsonl", lines)
 
     def say_contents(self, contents: str) -> None:
@@ -120,7 +120,8 @@ def read_config_text(path: Path) -> str:
         return ""
 
 
-def _records(result: ImageResult) -> Iterator[BoxRecord | Failure]:
+def records_of(result: ImageResult) -> Iterator[BoxRecord | Failure]:
+    """What is written of an image: its boxes, and what has none."""
     for item in result.items:
         yield from item.localizations
         if item.failure is not None:

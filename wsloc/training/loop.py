@@ -85,11 +85,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its epoch, from 1, its loss, and the record of the last finished epoch."""
+    """One step: its epoch, from 1, its loss, the record of the last finished epoch, and the size of what is trained."""
 
     epoch: int
     loss: float
     last: EpochRecord | None
+    weight_bytes: int
 
 
 @dataclass(slots=True, eq=False)
@@ -216,6 +217,7 @@ def _train_epoch(trainer: Trainer) -> Iterator[Step]:
     last = trainer.history[-1] if trainer.history else None
     sums: dict[str, float] = defaultdict(float)
     images, rate = 0, 0.0
+    weight_bytes = sum(value.nbytes for value in learner.module.state_dict().values())
     _train_mode(learner.module, trainer.plan.freeze_norm)
     forked = [trainer.device] if trainer.device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked), _deterministic_cudnn():
@@ -229,7 +231,7 @@ def _train_epoch(trainer: Trainer) -> Iterator[Step]:
             images += count
             for name, value in losses.items():
                 sums[name] += value * count
-            yield Step(epoch, sum(losses.values()), last)
+            yield Step(epoch, sum(losses.values()), last, weight_bytes)
     learner.module.eval()
     if images == 0:
         reason = next(iter(learner.problems.values()), "there are none")
