@@ -313,6 +313,8 @@ class FolderSettings:
     """replace the run folder if it exists"""
     dry_run: bool = False
     """try the first items only, and say how many there are, how long all take, and how much disk; keeps nothing"""
+    log_level: Literal["info", "debug"] = "info"
+    """what log.txt in the run folder holds: notes and warnings (info), or each part and epoch, too (debug)"""
 
     def __post_init__(self) -> None:
         require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")

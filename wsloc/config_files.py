@@ -24,10 +24,23 @@ Config = TypeVar("Config", bound="DataclassInstance")
 KEY_OF_SETTING = {"class_name": "class"}
 """Settings that files and flags call by another name."""
 OF_ONE_CALL = frozenset(
-    {"config", "preset", "out", "resume", "overwrite", "dry_run", "workers", "download", "report", "export", "shard"}
+    {
+        "config",
+        "preset",
+        "out",
+        "resume",
+        "overwrite",
+        "dry_run",
+        "log_level",
+        "workers",
+        "download",
+        "report",
+        "export",
+        "shard",
+    }
 )
 """Settings that no file may contain and that do not distinguish two configurations."""
-_OF_COMMANDS = frozenset({"config", "dry_run"})
+_OF_COMMANDS = frozenset({"config", "dry_run", "log_level"})
 """Settings of the command line alone."""
 _NAMES_OF_CODE = ("dataset", "arch", "method", "second_method", "views", "segmenter", "refiner")
 _RENAMED = {"rise_share": "rise_fraction", "component_area_share": "component_area_fraction"}

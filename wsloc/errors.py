@@ -26,7 +26,7 @@ class MissingMaskError(ItemError):
     """An image of which the data set has no mask, as of most images of VOC; it is not judged by masks."""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an error says, without its line breaks."""
     return " ".join(str(error).split())
 

@@ -191,6 +191,6 @@ def users_code(what: str, reference: str) -> Iterator[None]:
         raise UserError(f"The {what} {reference}: {call} raised {named_error(error)}; fix the function.") from error
 
 
-def named_error(error: Exception) -> str:
+def named_error(error: BaseException) -> str:
     """An error with its type, on one line."""
     return f"{type(error).__name__} ({one_line(error)})"

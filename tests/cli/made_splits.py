@@ -76,11 +76,11 @@ def rows_of(table: str) -> list[dict[str, str]]:
 
 
 def files_of(run: str) -> dict[str, bytes]:
-    """All files but the manifest and the lock."""
+    """All files but those of one process: manifest, lock and log."""
     return {
         path.relative_to(run).as_posix(): path.read_bytes()
         for path in sorted(Path(run).rglob("*"))
-        if path.is_file() and path.name not in ("manifest.json", ".lock", "config.yaml")
+        if path.is_file() and path.name not in ("manifest.json", ".lock", "config.yaml", "log.txt")
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from PIL import Image
 
 from wsloc.cli import main
-from wsloc.cli.notes import counted_notes
+from wsloc.cli.notes import noted
+from wsloc.errors import UserError
+from wsloc.runs.run_folder import RunFolder
 
 
 def test_what_the_reader_notes_is_counted_and_said_once(
@@ -42,8 +45,50 @@ def test_what_pillow_warns_of_is_said_with_the_image(
 
 
 def test_other_warnings_are_shown_as_usual() -> None:
-    with pytest.warns(UserWarning, match="something else"), counted_notes():
+    with pytest.warns(UserWarning, match="something else"), noted([]):
         warnings.warn("something else", stacklevel=1)
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_the_log_of_a_run_holds_command_notes_and_end_with_their_times(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str], level: str
+) -> None:
+    Image.fromarray(np.full((16, 16), 4095, dtype=np.uint16)).save(tiny / "photos" / "03.png")
+    (tiny / "photos" / "05.png").write_bytes(b"no picture")
+    flags = [*tiny_flags, "--limit", "8", "--out", "run", "--checkpoint-every", "4", "--workers", "0"]
+    assert main(["localize", *flags, "--log-level", level]) == 1
+    said = capsys.readouterr().err
+    stamped = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (\w+) ([\w.]+): (.*)"
+    lines = [re.fullmatch(stamped, line) for line in (tiny / "run" / "log.txt").read_text().splitlines()]
+    logged = [line.groups() for line in lines if line is not None]
+    assert len(logged) == len(lines)
+    assert logged[0][2].startswith("wsloc localize --dataset folder")
+    assert ("INFO", "wsloc.deep_pixels", "photos/03.png: 16-bit pixels of 12-bit values, scaled as such") in logged
+    assert logged[-1] == ("INFO", "wsloc.cli.notes", "done")
+    details = [text for kind, _, text in logged if kind == "DEBUG"]
+    assert details == (["part 0: 4 images, 0 failures", "part 1: 4 images, 3 failures"] if level == "debug" else [])
+    assert "wsloc: photos/03.png: 16-bit pixels" in said
+    assert "done" not in said
+    assert "log_level" not in (tiny / "run" / "config.yaml").read_text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_log_of_a_run_tells_what_stopped_it_and_goes_on_when_it_resumes(
+    tiny_flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["localize", *tiny_flags, "--limit", "4", "--out", "run", "--workers", "0"]
+
+    def full(*_: object) -> None:
+        raise UserError("The disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_part", full)
+        assert main(flags) == 2
+    assert Path("run/log.txt").read_text().endswith("ERROR wsloc.cli.notes: ended by UserError (The disk is full)\n")
+    assert main([*flags, "--resume"]) == 0
+    assert Path("run/log.txt").read_text().endswith("INFO wsloc.cli.notes: done\n")
+    assert Path("run/log.txt").read_text().count("version") == 2
+    assert capsys.readouterr().err.count("The disk is full") == 1
 
 
 def test_truncated_images_can_be_accepted(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from wsloc.cli.notes import LOG
 from wsloc.errors import counted
 from wsloc.files.room import in_units, room, written
 from wsloc.progress import Progress
@@ -22,8 +23,6 @@ T = TypeVar("T")
 _MIN_ITEMS = 10
 _MIN_SECONDS = 10.0
 """Of a rehearsal after its first item: the network answers in batches, so that ten items may come at once."""
-_PICTURES, _PARTS = "pictures", "parts"
-"""Folders of a run: one that does not grow with the number of its images, and one of records, which are counted."""
 _COPIES_OF_WEIGHTS = 5
 """At most, in the state of a training: weights, best ones, average, and two moments of the optimizer."""
 
@@ -86,8 +85,9 @@ class Rehearsal:
 
     def _measure(self, phase: _Phase) -> None:
         run = self._folder / "run"
-        phase.pictures = written(run / _PICTURES)
-        phase.files = written(self._folder) - phase.pictures - written(run / _PARTS)
+        # Pictures do not grow with the number of images, and records are counted already.
+        phase.pictures = written(run / "pictures")
+        phase.files = written(self._folder) - phase.pictures - written(run / "parts") - written(run / LOG)
 
 
 def _weigh(phase: _Phase, item: object) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from wsloc.cli.notes import counted_notes
+from wsloc.cli.notes import noted
 from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
 from wsloc.errors import UserError, did_you_mean
 from wsloc.plugins import trusting
@@ -82,10 +82,6 @@ def _read_config(verb: str, arguments: Sequence[str]) -> Any:
     return parse(config_of(verb), verb, arguments)
 
 
-def _is_dry(config: Any) -> bool:
-    return getattr(getattr(config, "output", None), "dry_run", False)
-
-
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
     from wsloc.cli.dry_run import dry_run
@@ -103,8 +99,10 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
         with trusting(trust in arguments):
             config = _read_config(verb, [word for word in arguments if word != trust])
             run, command = module_of(verb).run, ["wsloc", verb, *arguments]
-            with counted_notes():
-                status: int = dry_run(run, config, command) if _is_dry(config) else run(config, command)
+            output = getattr(config, "output", None)
+            with noted(command, getattr(output, "log_level", "info")):
+                is_dry = getattr(output, "dry_run", False)
+                status: int = dry_run(run, config, command) if is_dry else run(config, command)
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2

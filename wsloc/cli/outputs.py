@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsloc.cli.notes import log_into
 from wsloc.config import FolderSettings
 from wsloc.errors import UserError
 
@@ -35,7 +36,8 @@ def free_output(path: Path, *, overwrite: bool, flag: str = "--out", make_folder
 
 
 def begun(folder: Path, output: FolderSettings) -> str:
-    """The line that tells where a run is written, or goes on."""
+    """The line that tells where a run is written, or goes on; from here on it has a log."""
+    log_into(folder)
     return f"{'Resuming' if output.resume else 'Writing'} {folder}"
 
 

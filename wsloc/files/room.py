@@ -15,9 +15,9 @@ def room(folder: Path) -> int:
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
-def written(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def written(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; 0 if there is none."""
+    return sum(found.stat().st_size for found in (path, *path.rglob("*")) if found.is_file())
 
 
 def in_units(count: float) -> str:

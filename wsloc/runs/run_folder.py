@@ -14,20 +14,22 @@
     overlays/                one JPEG per item of the first images, if asked for
     report.html, report.md   if asked for, or written later
     exports/FORMAT/          likewise
+    log.txt                  notes and warnings with their times, of a run that the command line started
     manifest.json            what ran, where and how long; its ``complete: true`` is written last
 
-Everything but the manifest has the same bytes for any number of workers and any interruption.
+Everything but manifest and log has the same bytes for any number of workers and any interruption.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsloc.errors import UserError
+from wsloc.errors import UserError, counted
 from wsloc.files.atomic import write_atomic
 from wsloc.files.held_folder import HeldFolder
 from wsloc.records import BoxRecord, Failure
@@ -41,6 +43,7 @@ __all__ = ["PARTS", "SCHEMA_VERSION", "RunFolder", "read_config_text", "read_man
 
 PARTS = "parts"
 """Folder of a run for the records of each part, until they are joined."""
+_log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -72,8 +75,11 @@ class RunFolder:
 
     def write_part(self, index: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
-        lines = (to_line(record) for result in results for record in records_of(result))
+        done = list(results)
+        lines = (to_line(record) for result in done for record in records_of(result))
         write_atomic(self.path / PARTS / f"{index:06d}.jsonl", lines)
+        failures = sum(item.failure is not None for result in done for item in result.items)
+        _log.debug("part %d: %s, %s", index, counted(len(done), "image"), counted(failures, "failure"))
 
     def say_contents(self, contents: str) -> None:
         """What the folder holds by now, in a few words: what would be lost with it."""

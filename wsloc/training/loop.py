@@ -8,6 +8,7 @@ of threads, it ends with the same bytes as an uninterrupted one. A moving averag
 from __future__ import annotations
 
 import io
+import logging
 import math
 import time
 from collections import defaultdict
@@ -27,6 +28,7 @@ from wsloc.seeding import stable_hash
 from wsloc.training.averaging import moving_average
 from wsloc.training.history import EpochRecord, history_csv
 
+_log = logging.getLogger(__name__)
 STATE = "state.pt"
 EPOCHS = "epochs.csv"
 SECONDS_BETWEEN_STATES = 2.0
@@ -277,6 +279,7 @@ def _end_epoch(trainer: Trainer, trained: EpochRecord) -> None:
         raise _not_finite(trainer, trained.epoch)
     lowest = min((past.val_loss for past in trainer.history if past.val_loss is not None), default=math.inf)
     trainer.history.append(trained)
+    _log.debug("epoch %d: loss %.4g on %d images", trained.epoch, trained.train_loss, trained.images)
     if val_loss is None:
         trainer.best_epoch = trained.epoch
     elif val_loss < lowest:
