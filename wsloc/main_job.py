@@ -115,6 +115,7 @@ def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
 
 def conclude(run: Run, settings: DataSettings, dataset: Dataset) -> Finished:
     """Judge a run whose images are all done, write its metrics, and declare it complete."""
+    run.folder.say_contents("the boxes of all images, without metrics")
     # All its images are done; what the manifest still lacks are the counts that come of this.
     contents = replace(read_run(run.folder.path), complete=True)
     judged = judge_run(contents, settings, dataset)

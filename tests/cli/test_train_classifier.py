@@ -195,7 +195,10 @@ def test_changed_labels_are_not_mixed_into_an_unfinished_training(
 ) -> None:
     interrupt_in_epoch(monkeypatch, 2)
     assert train(*FROZEN, "--out", "net") == 130
-    assert "wsloc train-classifier --resume continues it" in capsys.readouterr().err
+    assert (
+        "net holds what was written so far, and the same command with --resume continues it.\n"
+        in capsys.readouterr().err
+    )
     monkeypatch.undo()
     monkeypatch.chdir(voc)
     image = voc / "VOCdevkit/VOC2012/JPEGImages/003.jpg"

@@ -41,8 +41,8 @@ def test_removed(
     assert run_verb("localize", [*tiny_flags, *PARTS]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said == (
-        f"wsloc: {tiny / 'run'} was removed while this process was writing to it, and the results of 16 images with "
-        "it; start again."
+        f"wsloc: {tiny / 'run'} was removed while this process was writing to it, and the results of 16 of 40 images "
+        "with it; start again."
     )
     assert not (tiny / "run").exists()
     assert run_verb("localize", [*tiny_flags, *PARTS]) == 0

@@ -13,12 +13,13 @@ from wsloc.cli.flags import TRUST, flag_of, with_flags
 from wsloc.cli.options import parse_localize as read_config
 from wsloc.cli.outputs import begun, print_next
 from wsloc.cli.report import print_report
-from wsloc.config import LocalizeConfig
+from wsloc.cli.stopping import if_stopped
+from wsloc.config import LocalizeConfig, OutputSettings
 from wsloc.config_files import names_code
 from wsloc.progress import Progress
 
 if TYPE_CHECKING:
-    from wsloc.main_job import Begun
+    from wsloc.main_job import Begun, Finished
     from wsloc.pipeline import Localizer
 
 __all__ = ["LocalizeConfig", "read_config", "run"]
@@ -27,10 +28,16 @@ __all__ = ["LocalizeConfig", "read_config", "run"]
 def run(config: LocalizeConfig, command: Sequence[str], progress: Progress = kept_bar) -> int:
     """Localize, evaluate, and print the table. Returns 1 if an item failed or an annotation was bad, else 0."""
     # Imported here, so that --help and a misspelled flag answer before torch is loaded.
-    from wsloc.learning.set_classifier import MIN_IMAGES
     from wsloc.main_job import run_main_job
 
     done = run_main_job(config, command, announce=_announce, progress=progress)
+    with if_stopped(lambda: _still_missing(done.judged.contents.path, config.output)):
+        return _show(done, config, command)
+
+
+def _show(done: Finished, config: LocalizeConfig, command: Sequence[str]) -> int:
+    from wsloc.learning.set_classifier import MIN_IMAGES
+
     folder, counts = done.judged.contents.path, done.summary.counts
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
@@ -64,6 +71,16 @@ def _print_merge(folder: Path, number: int, count: int) -> None:
     stem = folder.name.removesuffix(str(number))
     others = shlex.quote(str(folder.parent / stem)) + "*" if count > 1 and stem != folder.name else "SHARD..."
     print_next([("once all are done", f"wsloc merge-runs {others} --out RUN")])
+
+
+def _still_missing(folder: Path, output: OutputSettings) -> str:
+    """What to type for what a complete run was to get besides."""
+    quoted, missing = shlex.quote(str(folder)), []
+    if output.report and not (folder / "report.html").exists():
+        missing.append(f"wsloc report {quoted}")
+    if output.export and not (folder / "exports" / output.export).exists():
+        missing.append(f"wsloc export {quoted} --format {output.export}")
+    return f"{folder} is complete" + (f" but for what {' and '.join(missing)} will write" if missing else "")
 
 
 def _announce(job: Begun) -> None:

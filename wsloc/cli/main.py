@@ -13,13 +13,18 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from wsloc.cli.notes import noted
-from wsloc.cli.verbs import RESUMABLE, VERBS, config_of, module_of
+from wsloc.cli.stopping import said, stoppable
+from wsloc.cli.verbs import VERBS, config_of, module_of
 from wsloc.errors import UserError, did_you_mean
 from wsloc.plugins import trusting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Returns the exit status: 0, 1 (some items failed), 2 (a user's error) or 130 (interrupted)."""
+    """Run a verb.
+
+    Returns:
+        The exit status: 0, 1 (some items failed), 2 (a user's error), 130 (interrupted) or 143 (terminated).
+    """
     verb, *others = list(sys.argv[1:] if arguments is None else arguments) or [""]
     if verb in VERBS:
         return run_verb(verb, others)
@@ -94,22 +99,23 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
     if not sys.stderr.isatty():
         # tqdm reads this on first import. In a log, each update of a bar is a line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
+    status: int
     try:
         trust = flag_of(TRUST)
-        with trusting(trust in arguments):
+        with stoppable(), trusting(trust in arguments):
             config = _read_config(verb, [word for word in arguments if word != trust])
             run, command = module_of(verb).run, ["wsloc", verb, *arguments]
             output = getattr(config, "output", None)
             with noted(command, getattr(output, "log_level", "info")):
                 is_dry = getattr(output, "dry_run", False)
-                status: int = dry_run(run, config, command) if is_dry else run(config, command)
+                status = dry_run(run, config, command) if is_dry else run(config, command)
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        resume = f"; if a run folder is named above, wsloc {verb} --resume continues it" if verb in RESUMABLE else ""
-        print(f"wsloc: interrupted{resume}.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        sentence, status = said(stop, f"wsloc {verb} was not finished, start it again")
+        print(f"wsloc: {with_flags(sentence)}.", file=sys.stderr)
+        return status
     except BrokenPipeError:
         # The reader of our output is gone; Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

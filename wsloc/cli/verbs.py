@@ -26,8 +26,6 @@ VERBS = {
 """Each is a module of this package (a dash is an underscore). It has a dataclass of its settings
 (``ExportConfig``), ``run(config, command) -> exit status``, where ``command`` is what was typed, and, if its defaults
 come from files, ``read_config(arguments)``."""
-RESUMABLE = frozenset({"localize", "train-classifier", "train-detector", "detect", "self-train"})
-"""Verbs that take ``--resume``."""
 
 
 def module_of(verb: str) -> Any:

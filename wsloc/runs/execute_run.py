@@ -163,7 +163,7 @@ def execute(
         The results of the images that this process computed, in order.
     """
     start, computed = time.perf_counter(), 0
-    there = sum(len(dataset.images[run.parts[number]]) for number in run.done)
+    own, there = (sum(len(dataset.images[run.parts[number]]) for number in some) for some in (run.own, run.done))
     pictured = choose_pictured(dataset.images)
     with applied(plan) as pool:
         runner = Runner(pool, localizer.window)
@@ -180,7 +180,7 @@ def execute(
                     computed += 1
                     yield result
             run.folder.write_part(number, records)
-            run.folder.say_contents(f"the results of {counted(there, 'image')}")
+            run.folder.say_contents(f"the results of {there:,} of {counted(own, 'image')}")
     if changes := localizer.maps.changes():
         run.manifest["changed_settings"] = changes
     run.manifest["timing"] = {

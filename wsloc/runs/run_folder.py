@@ -50,7 +50,8 @@ class RunFolder:
     """A run folder that this process holds; a context manager that releases it.
 
     The lock is the operating system's: it ends with the process, however that ends. Whatever is written below the
-    folder while it is held raises a ``UserError`` if it was removed, moved or replaced meanwhile.
+    folder while it is held raises a ``UserError`` if it was removed, moved or replaced meanwhile. A
+    ``KeyboardInterrupt`` that leaves the ``with`` block gets a note of what the folder holds and how to continue it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,6 +61,7 @@ class RunFolder:
             UserError: if another process holds it, or the disk or its permissions forbid it.
         """
         self.path = path
+        self._complete = False
         try:
             self._held = HeldFolder(path)
         except BlockingIOError as error:
@@ -70,8 +72,11 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._held.release()
+        if isinstance(error, KeyboardInterrupt):
+            goes_on = f"holds {self._held.contents}, and the same command with `resume=True` continues it"
+            error.add_note(f"{self.path} {'is complete' if self._complete else goes_on}")
 
     def write_part(self, index: int, results: Iterable[ImageResult]) -> None:
         """Write the results of one part, all or nothing."""
@@ -106,6 +111,7 @@ class RunFolder:
     def finish(self, manifest: dict[str, Any]) -> None:
         """Remove what only an unfinished run needs, then declare the run complete."""
         self.write_manifest({**manifest, "complete": True})
+        self._complete = True
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
 
