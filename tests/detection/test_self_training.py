@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wsloc.detection.data import from_truth
 from wsloc.detection.inference import detection
-from wsloc.detection.self_training import fold_of, given, objects_of, of_fold, relocalize, training_part
+from wsloc.detection.self_training import averaged, fold_of, given, objects_of, of_fold, relocalize, training_part
 from wsloc.pipeline.results import ImageResult, ItemResult
 from wsloc.records import Detection, ImageRecord
 
@@ -103,6 +103,25 @@ def test_two_boxes_of_one_object_count_once() -> None:
         kept = objects_of(found, "red", 0.3)
         assert [box.score for box in kept] == expected
         assert [box.index for box in kept] == list(range(len(expected)))
+
+
+def test_where_both_agree_their_mean_counts(tmp_path: Path) -> None:
+    """Of boxes 10 and 8 wide, one in the other, the IoU is 0.8; 10 and 6 wide, 0.6."""
+    found = detected("red", (0, 0, 10, 10), 0.9)
+    far, near, nearer = (detected("red", (0, 0, width, 10), 0.5) for width in (6, 8, 9))
+    assert averaged(found, []) == found
+    assert averaged(found, [far]) == found
+    mean = averaged(found, [far, near])
+    assert (mean.box_xyxy, mean.area_fraction) == ((0, 0, 9, 10), 90 / (96 * 96))
+    assert averaged(found, [near, nearer]).box_xyxy == (0, 0, 9.5, 10)
+
+    dataset, _ = as_dataset(tmp_path, write_images(tmp_path, 1))
+    image = replace(dataset.images[0], labels=("red",))
+    before = {(image.image_id, "red"): [detection(image, "red", (2.0, 0.0, 10.0, 10.0), 1.0, (96, 96), method="cam")]}
+    (done,) = relocalize(Told(0.8, 0.1), [image], before, CLASSES, CPU, min_score=0.3)
+    boxes = [(record.box_xyxy, record.score_by("probability")) for record in done.result.items[0].localizations]
+    assert boxes == [((1, 0, 10, 10), pytest.approx(0.8)), ((50, 0, 60, 10), pytest.approx(0.4))]
+    assert done.found == 2
 
 
 def test_an_unreadable_image_keeps_its_boxes(tmp_path: Path) -> None:
