@@ -283,7 +283,7 @@ class SegmentationSettings:
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """Where and how the work is done; only batch size, precision, device, and seed can change a result."""
+    """Where and how the work is done; only the number of workers can change no result."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """device of the network (auto: cuda or mps if available)"""
@@ -291,6 +291,9 @@ class ComputeSettings:
     """arithmetic of the network; the last two use autocast and are not exact"""
     batch_size: int = 16
     """network inputs per batch (>= 1)"""
+    decode_side: Annotated[int | None, optional("N", "at full size")] = None
+    """decode JPEG files at 1/2, 1/4, or 1/8 of their size where both sides keep at least N pixels, such as 448; faster
+    for large photographs, not exact (>= 32)"""
     workers: Annotated[int | None, optional("N", "as many as the cores allow")] = None
     """threads that read images and cut, at most the number of remaining cores (>= 0; 0: none)"""
     seed: int = 0
@@ -298,6 +301,7 @@ class ComputeSettings:
 
     def __post_init__(self) -> None:
         require_range(self, "batch_size", 1)
+        require_range(self, "decode_side", 32, unit=" pixels")
         require_range(self, "workers", 0)
 
 

@@ -109,13 +109,9 @@ def read_header(path: Path | bytes) -> ImageHeader:
     """
     with open_image(path) as image:
         try:
-            orientation = image.getexif().get(_EXIF_ORIENTATION)
+            return ImageHeader(_stored_wh(image), _orientation(image))
         except Exception as error:  # Pillow may raise anything for a damaged file
             raise ItemError(f"{_name(path)} has EXIF data that cannot be read: {error}") from error
-        # Like Pillow's own transposition: an invalid orientation turns nothing.
-        if isinstance(orientation, int) and 1 <= orientation <= 8:
-            return ImageHeader(_stored_wh(image), orientation)
-        return ImageHeader(_stored_wh(image), 1)
 
 
 def read_image(source: Source) -> NDArray[np.uint8]:
@@ -128,27 +124,59 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         ItemError: if the file is missing, empty, truncated (but see :class:`LenientPath`) or not an image, if a side is
             shorter than 8 px, or if the image has more than 100 million pixels.
     """
+    return read_scaled(source, None)[0]
+
+
+def read_scaled(source: Source, least_side: int | None) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The image, a JPEG file at a fraction of its size, and width and height of the whole.
+
+    A JPEG decoder can skip the high frequencies of each block of 8 x 8 pixels, which leaves 1/2, 1/4 or 1/8 of each
+    side, rounded up, and most of the work undone.
+
+    Args:
+        source: as :func:`read_image` takes it; so are the errors.
+        least_side: what both sides keep at least, where they have it; None for the whole image.
+
+    Returns:
+        RGB uint8 ``(h, w, 3)``, EXIF orientation applied, and the size of the whole image, likewise turned.
+    """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,), (4,)):
-            raise ItemError(f"the image is {source.dtype} {source.shape}, not uint8 (H, W), (H, W, 3) or (H, W, 4)")
-        _check_size(source.shape[1], source.shape[0], "the image")
-        return source if source.shape[2:] == (3,) else _to_rgb(Image.fromarray(source), "the image")
+        whole = _given(source)
+        return whole, (whole.shape[1], whole.shape[0])
     with open_image(source) as image:
-        _check_size(*image.size, _name(source))
+        stored_wh = image.size
+        _check_size(*stored_wh, _name(source))
         try:
-            # A netpbm file of 16 bits opens as "I", in the range of 16 bits.
-            if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-                deep = to_8_bits(np.asarray(ImageOps.exif_transpose(image), dtype=np.uint16), _log_name(source))
-                return _to_rgb(Image.fromarray(deep), _name(source))
-            colors = read_deep_colors(image, _log_name(source))
-            return _to_rgb(ImageOps.exif_transpose(image) if colors is None else colors, _name(source))
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
+            is_scaled = image.size != stored_wh
+            rgb = _decoded(image, source)
+            if is_scaled:
+                return rgb, ImageHeader(stored_wh, _orientation(image)).size_wh
+            return rgb, (rgb.shape[1], rgb.shape[0])
         except ItemError:
             raise
         except Exception as error:  # Pillow may raise anything for a damaged file
             if isinstance(source, LenientPath) and image.format in ("JPEG", "MPO") and "truncated" in str(error):
                 _log.info("%s: ends too early, and is gray where it does", source)
-                return read_image(read_bytes(source, MAX_BYTES) + _JPEG_END)
+                return read_scaled(read_bytes(source, MAX_BYTES) + _JPEG_END, least_side)
             raise ItemError(f"{_name(source)} cannot be decoded: {error}") from error
+
+
+def _given(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,), (4,)):
+        raise ItemError(f"the image is {image.dtype} {image.shape}, not uint8 (H, W), (H, W, 3) or (H, W, 4)")
+    _check_size(image.shape[1], image.shape[0], "the image")
+    return image if image.shape[2:] == (3,) else _to_rgb(Image.fromarray(image), "the image")
+
+
+def _decoded(image: Image.Image, source: Path | bytes) -> NDArray[np.uint8]:
+    # A netpbm file of 16 bits opens as "I", in the range of 16 bits.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        deep = to_8_bits(np.asarray(ImageOps.exif_transpose(image), dtype=np.uint16), _log_name(source))
+        return _to_rgb(Image.fromarray(deep), _name(source))
+    colors = read_deep_colors(image, _log_name(source))
+    return _to_rgb(ImageOps.exif_transpose(image) if colors is None else colors, _name(source))
 
 
 def _check_size(width: int, height: int, name: str) -> None:
@@ -164,6 +192,12 @@ def _name(source: Path | bytes) -> str:
 
 def _log_name(source: Path | bytes) -> str:
     return str(source) if isinstance(source, Path) else _name(source)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Like Pillow's own transposition: an invalid orientation turns nothing."""
+    orientation = image.getexif().get(_EXIF_ORIENTATION)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _stored_wh(image: Image.Image) -> tuple[int, int]:

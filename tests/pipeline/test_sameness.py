@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import Dataset, asked_classes, open_dataset
-from wsloc.images import read_image
+from wsloc.images import read_scaled
 from wsloc.pipeline import Localizer, Runner, localize_images, make_localizer
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.records import ImageRecord, Localization
@@ -143,7 +143,7 @@ def test_memory_is_bounded_by_the_window(tiny_flags: list[str], monkeypatch: pyt
     images = list(dataset.images) * 5
     begun: list[object] = []
     monkeypatch.setattr(
-        "wsloc.pipeline.read_stage.read_image", lambda source: (begun.append(source), read_image(source))[1]
+        "wsloc.pipeline.read_stage.read_scaled", lambda *source: (begun.append(source), read_scaled(*source))[1]
     )
     with ThreadPoolExecutor(2) as pool:
         ahead = [len(begun) - done for done, _ in enumerate(localize_images(localizer, images, pool), start=1)]

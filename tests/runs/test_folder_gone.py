@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wsloc.cli.main import run_verb
-from wsloc.images import read_image
+from wsloc.images import read_scaled
 from wsloc.records import Source
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "localize.py"
@@ -25,13 +25,13 @@ def at_image(monkeypatch: pytest.MonkeyPatch, count: int, act: Callable[[], None
     """Do something when the run reads its image of that number."""
     seen: list[Source] = []
 
-    def read(source: Source) -> NDArray[np.uint8]:
+    def read(source: Source, least_side: int | None) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         seen.append(source)
         if len(seen) == count:
             act()
-        return read_image(source)
+        return read_scaled(source, least_side)
 
-    monkeypatch.setattr("wsloc.pipeline.read_stage.read_image", read)
+    monkeypatch.setattr("wsloc.pipeline.read_stage.read_scaled", read)
 
 
 def test_removed(

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wsloc.cli.main import run_verb
-from wsloc.images import read_image
+from wsloc.images import read_scaled
 from wsloc.records import Source
 from wsloc.runs.run_folder import read_manifest
 
@@ -122,11 +122,11 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     """Ctrl-C when the run has read that many images."""
     seen: list[Source] = []
 
-    def interrupted(source: Source) -> NDArray[np.uint8]:
+    def interrupted(source: Source, least_side: int | None) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         seen.append(source)
         if len(seen) > images:
             seen.clear()
             raise KeyboardInterrupt
-        return read_image(source)
+        return read_scaled(source, least_side)
 
-    monkeypatch.setattr("wsloc.pipeline.read_stage.read_image", interrupted)
+    monkeypatch.setattr("wsloc.pipeline.read_stage.read_scaled", interrupted)

@@ -38,9 +38,10 @@ class SettingsOfMethods(SaliencySettings):
 
 
 @dataclass(frozen=True)
-class _ComputeWithoutWorkers(ComputeSettings):
-    """For one image, so that there is nothing to do in parallel."""
+class _ComputeOfOneImage(ComputeSettings):
+    """There is nothing to do in parallel, and the image itself is shown."""
 
+    decode_side: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     workers: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = 0
 
 
@@ -74,7 +75,7 @@ class CompareMethodsConfig:
     """replace the picture if it exists"""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     saliency: SettingsOfMethods = field(default_factory=SettingsOfMethods)
-    compute: _ComputeWithoutWorkers = field(default_factory=_ComputeWithoutWorkers)
+    compute: _ComputeOfOneImage = field(default_factory=_ComputeOfOneImage)
 
     def __post_init__(self) -> None:
         for name in self.methods:

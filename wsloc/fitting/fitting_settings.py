@@ -120,6 +120,13 @@ class LabeledImages(DataSettings):
 
 
 @dataclass(frozen=True)
+class TrainingCompute(ComputeSettings):
+    """Where and how the work is done; only the number of workers can change no result."""
+
+    decode_side: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+
+
+@dataclass(frozen=True)
 class TrainClassifierConfig:
     """Train a classifier on image-level labels; wsloc localize takes the result as its checkpoint.
 
@@ -130,7 +137,7 @@ class TrainClassifierConfig:
     test_split: Annotated[str | None, optional("NAME", "none")] = None
     """split to test on at the end, of images that are not trained on"""
     fitting: FittingSettings = field(default_factory=FittingSettings)
-    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    compute: TrainingCompute = field(default_factory=TrainingCompute)
     output: FolderSettings = field(default_factory=FolderSettings)
 
     def __post_init__(self) -> None:

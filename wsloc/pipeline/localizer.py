@@ -7,7 +7,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from wsloc.classifiers import Classifier
+import numpy as np
+
+from wsloc.classifiers import Classifier, Preprocessing
+from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.config import LocalizeConfig, SaliencySettings
 from wsloc.errors import UserError
 from wsloc.pipeline.cut_stage import CutStage, cut_maps
@@ -19,6 +22,7 @@ from wsloc.pipeline.results import ImageResult
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
 from wsloc.records import AskedClasses, ImageRecord
+from wsloc.registries import VIEWS
 
 Maps = Iterable[ImageMaps | Failed]
 
@@ -123,11 +127,31 @@ def make_localizer(
     batch_size, seed = config.compute.batch_size, config.compute.seed
     cut = bound_cut(config)
     return Localizer(
-        ReadStage(config.segmentation.working_size, config.saliency.views, model.bound.classifier.preprocessing),
+        read_stage(config, model.bound.classifier.preprocessing),
         MapStage(model, batch_size, seed, top_k),
         cut,
         window=2 * batch_size,
     )
+
+
+def read_stage(config: LocalizeConfig, preprocessing: Preprocessing | None) -> ReadStage:
+    """The first stage; without what a network expects, it makes no views.
+
+    Raises:
+        UserError: if images would be decoded smaller than the network or the cut sees them.
+    """
+    views, working_size = config.saliency.views, config.segmentation.working_size
+    decode_side, needed = config.compute.decode_side, working_size
+    if preprocessing is not None:
+        make_views: MakeViews = VIEWS[views]
+        seen = make_views(np.zeros((64, 64, 3), dtype=np.uint8), preprocessing)
+        needed = max(working_size, *seen.frame_hw, *(side for view in seen.views for side in view.pixels.shape[1:]))
+    if decode_side is not None and decode_side < needed:
+        raise UserError(
+            f"`decode_side={decode_side}` is less than the {needed} pixels at which the network or the cut sees an "
+            f"image; give at least {needed}."
+        )
+    return ReadStage(working_size, None if preprocessing is None else views, preprocessing, decode_side)
 
 
 def bound_cut(config: LocalizeConfig) -> CutStage:

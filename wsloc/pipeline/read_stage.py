@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wsloc.classifiers import Preprocessing, Views
 from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.errors import ItemError
-from wsloc.images import read_image
+from wsloc.images import read_scaled
 from wsloc.pipeline.stage import Failed
 from wsloc.records import ImageRecord
 from wsloc.registries import VIEWS
@@ -45,11 +45,13 @@ class ReadStage:
         working_size: longer side of the working image.
         views: a key of :data:`wsloc.registries.VIEWS`; None if no network is asked.
         preprocessing: what the network expects.
+        decode_side: what JPEG files keep at least of both sides; None to decode them at full size.
     """
 
     working_size: int
     views: str | None
     preprocessing: Preprocessing | None
+    decode_side: int | None = None
     name: str = "read"
     batch_size: int = 1
     on_device: bool = False
@@ -63,7 +65,7 @@ class ReadStage:
 
     def _read(self, image: ImageRecord) -> ReadImage | Failed:
         try:
-            rgb = read_image(image.source)
+            rgb, size_wh = read_scaled(image.source, self.decode_side)
             views = None
             if self.views is not None and self.preprocessing is not None:
                 make_views: MakeViews = VIEWS[self.views]
@@ -71,4 +73,4 @@ class ReadStage:
         except ItemError as error:
             return Failed(image, self.name, str(error))
         working = working_image(rgb, self.working_size)
-        return ReadImage(image, image.labels, (rgb.shape[1], rgb.shape[0]), working, views)
+        return ReadImage(image, image.labels, size_wh, working, views)

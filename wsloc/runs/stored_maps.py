@@ -11,9 +11,9 @@ from typing import Any
 from wsloc.config import LocalizeConfig
 from wsloc.errors import ItemError, UserError
 from wsloc.files.part_archive import ArchiveReader, archives
-from wsloc.pipeline.localizer import Localizer, bound_cut
+from wsloc.pipeline.localizer import Localizer, bound_cut, read_stage
 from wsloc.pipeline.map_stage import ImageMaps
-from wsloc.pipeline.read_stage import ReadImage, ReadStage
+from wsloc.pipeline.read_stage import ReadImage
 from wsloc.pipeline.runner import Runner
 from wsloc.pipeline.stage import Failed
 from wsloc.runs import checks
@@ -118,7 +118,7 @@ def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
         raise UserError(f"{run} kept no maps that can be cut; run it with `save_maps='float32'`.")
     reasons = {failure.class_name: failure.reason for failure in contents.failures if failure.stage == "saliency"}
     return Localizer(
-        ReadStage(config.segmentation.working_size, None, None),
+        read_stage(config, None),
         StoredMaps(run, reasons=reasons),
         bound_cut(config),
         window=2 * config.compute.batch_size,
