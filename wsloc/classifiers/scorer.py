@@ -30,6 +30,7 @@ class Scorer:
         activation: what turns logits into probabilities.
         device: where the network lies and the images must lie.
         precision: float32, or the type that autocast uses.
+        memory_format: in which images go to the network; kept as they are unless it is told.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class Scorer:
     activation: Literal["softmax", "sigmoid"]
     device: torch.device
     precision: torch.dtype = torch.float32
+    memory_format: torch.memory_format = torch.preserve_format
 
     def logits(self, images: Tensor) -> Tensor:
         """Float32 ``(N, O)`` before any softmax or sigmoid, for normalized images ``(N, C, H, W)``.
@@ -51,7 +53,7 @@ class Scorer:
         """What the network itself returns for the images."""
         own = next((value.dtype for value in self.network.parameters() if value.is_floating_point()), images.dtype)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            return self.network(images.to(own))
+            return self.network(images.to(own, memory_format=self.memory_format))
 
     def class_scores(self, logits: Tensor) -> Tensor:
         """S_c of every class, ``(N, K)``: the maximum over the class's logits."""

@@ -21,6 +21,7 @@ from wsloc.classifiers import (
     make_scorer,
     resolve_label_map,
 )
+from wsloc.classifiers.memory_format import in_fast_order
 from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.scorer import Scorer
 from wsloc.config import ClassifierSettings, ComputeSettings, SaliencySettings
@@ -77,7 +78,7 @@ class Model:
         """
         device = choose_device(self.compute.device)
         classifier = self.own or load_classifier(self.classifier)
-        shapes = _input_shapes(classifier.preprocessing, self.saliency.views)
+        shapes = input_shapes(classifier.preprocessing, self.saliency.views)
         num_outputs = _check_inputs(classifier, shapes, device)
         label_map = resolve_label_map(
             self.asked.names,
@@ -95,6 +96,7 @@ class Model:
             )
         precision = getattr(torch, self.compute.precision)
         scorer = make_scorer(classifier.network, usable.outputs_of_class, classifier.activation, device, precision)
+        scorer = in_fast_order(scorer, shapes[0])
         class_index = {name: index for index, name in enumerate(usable.class_names)}
         example = torch.randn((1, *shapes[0]), generator=torch.Generator().manual_seed(0)).to(device)
         method = bind_method(MethodContext(scorer, example, self.saliency, self.compute.seed))
@@ -160,7 +162,7 @@ def _check_inputs(classifier: Classifier, shapes: Sequence[tuple[int, int, int]]
     return num_outputs
 
 
-def _input_shapes(preprocessing: Preprocessing, views: str) -> list[tuple[int, int, int]]:
+def input_shapes(preprocessing: Preprocessing, views: str) -> list[tuple[int, int, int]]:
     """Channels, height and width of the network inputs that a square image and a wide one become, no shape twice."""
     make_views: MakeViews = VIEWS[views]
     shapes = []
