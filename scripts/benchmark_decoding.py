@@ -83,7 +83,7 @@ def compared(options: argparse.Namespace, longer_side: int | None) -> dict[int |
     config = parse_localize(data_flags(options, "val"))
     images = list(listed(open_dataset(config.data).images, options.items))
     with applied(plan_threads(localizers[None].model.scorer.device)):
-        size = config.compute.batch_size
+        size = localizers[None].network.batch_size
         for start in tqdm(range(0, len(images), size), str(longer_side), unit="batch"):
             batch = images[start : start + size]
             contents = [replace(image, source=stored(image.path, longer_side)) for image in batch]

@@ -7,9 +7,9 @@ from pathlib import Path
 import wsloc.classifiers
 from wsloc.classifiers.checkpoint import save_checkpoint
 from wsloc.cli.bars import training_bar
-from wsloc.config import ComputeSettings, DataSettings
+from wsloc.config import DataSettings
 from wsloc.fitting.fit import fit
-from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings, TrainingCompute
 from wsloc.fitting.open_task import open_task
 from wsloc.threads import ThreadPlan, applied, available_cores
 
@@ -37,7 +37,7 @@ def main() -> None:
     plan = ThreadPlan(network=1, workers=available_cores() - 1)
     with tempfile.TemporaryDirectory() as folder, applied(plan) as pool:
         data = DataSettings(dataset="demo", root=Path(folder) / "demo")
-        compute = ComputeSettings(device="cpu", batch_size=32, seed=arguments.seed)
+        compute = TrainingCompute(device="cpu", batch_size=32, seed=arguments.seed)
         task = open_task(data, "test", SETTINGS, compute)
         outcome = fit(task, Path(folder), pool, training_bar)
     print(f"training loss {outcome.history[-1].train_loss:.4f}")

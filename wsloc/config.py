@@ -24,6 +24,7 @@ Combination = Literal["product", "mean"]
 OcclusionFill = Literal["data-mean", "image-mean", "blur"]
 MapKind = Literal["float32", "float16", "wsol"]
 MaskValues = Literal["nonzero", "trimap"]
+USUAL_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -289,8 +290,8 @@ class ComputeSettings:
     """device of the network (auto: cuda or mps if available)"""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """arithmetic of the network; the last two use autocast and are not exact"""
-    batch_size: int = 16
-    """network inputs per batch (>= 1)"""
+    batch_size: Annotated[int | Literal["auto"], tyro.conf.arg(metavar="N|auto")] = USUAL_BATCH_SIZE
+    """network inputs per batch (>= 1), or auto: up to 64 on cuda, as many as its memory holds, and 16 elsewhere"""
     decode_side: Annotated[int | None, optional("N", "at full size")] = None
     """decode JPEG files at 1/2, 1/4, or 1/8 of their size where both sides keep at least N pixels, such as 448; faster
     for large photographs, not exact (>= 32)"""
@@ -300,7 +301,10 @@ class ComputeSettings:
     """random seed of the run"""
 
     def __post_init__(self) -> None:
-        require_range(self, "batch_size", 1)
+        require(
+            self.batch_size == "auto" or (isinstance(self.batch_size, Integral) and self.batch_size >= 1),
+            f"`batch_size` must be auto or a whole number of at least 1, not {self.batch_size!r}.",
+        )
         require_range(self, "decode_side", 32, unit=" pixels")
         require_range(self, "workers", 0)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.config import ComputeSettings, DataSettings, FolderSettings, MaskValues
+from wsloc.config import USUAL_BATCH_SIZE, ComputeSettings, DataSettings, FolderSettings, MaskValues
 from wsloc.setting_checks import optional, require, require_above, require_range
 
 
@@ -123,7 +124,16 @@ class LabeledImages(DataSettings):
 class TrainingCompute(ComputeSettings):
     """Where and how the work is done; only the number of workers can change no result."""
 
+    batch_size: int = USUAL_BATCH_SIZE
+    """images per batch (>= 1)"""
     decode_side: Annotated[int | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.batch_size, Integral),
+            f"`batch_size` of a training must be a whole number, not {self.batch_size!r}.",
+        )
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wsloc.config import ComputeSettings, DataSettings
+from wsloc.config import DataSettings
 from wsloc.datasets.registry import chosen_labels, kind_of, open_images
 from wsloc.devices import choose_device
 from wsloc.errors import UserError, listed
@@ -17,7 +17,7 @@ from wsloc.fitting.examples import (
     hold_out,
     make_examples,
 )
-from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings, TrainingCompute
 from wsloc.fitting.task import ClassifierTask
 
 
@@ -33,7 +33,7 @@ def of_test_split(data: DataSettings, test_split: str) -> DataSettings:
 
 
 def open_task(
-    data: DataSettings, test_split: str | None, fitting: FittingSettings, compute: ComputeSettings
+    data: DataSettings, test_split: str | None, fitting: FittingSettings, compute: TrainingCompute
 ) -> ClassifierTask:
     """Open images and labels, choose the loss and the held-out images, and build the network.
 

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from wsloc.classifiers.checkpoint import CheckpointInfo
 from wsloc.classifiers.pooled_head import PooledLinear, new_head
-from wsloc.config import ComputeSettings
 from wsloc.errors import UserError
 from wsloc.fitting.augmentation import Augmentation
 from wsloc.fitting.backbone import Backbone
 from wsloc.fitting.batches import FeatureBatches, ImageBatches
 from wsloc.fitting.examples import Examples, Loss
 from wsloc.fitting.features import FeatureTask, finite_rows
-from wsloc.fitting.fitting_settings import FittingSettings
+from wsloc.fitting.fitting_settings import FittingSettings, TrainingCompute
 from wsloc.fitting.learner import ClassifierLearner, Inputs
 from wsloc.training.loop import Plan, Trainer
 from wsloc.training.schedule import warmup_cosine
@@ -43,7 +42,7 @@ class ClassifierTask:
     """
 
     settings: FittingSettings
-    compute: ComputeSettings
+    compute: TrainingCompute
     backbone: Backbone
     examples: Examples
     held_out: NDArray[np.bool_]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -13,9 +14,10 @@ from wsloc.classifiers import Classifier, Preprocessing
 from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.config import LocalizeConfig, SaliencySettings
 from wsloc.errors import UserError
+from wsloc.pipeline.batch_size import chosen_batch_size
 from wsloc.pipeline.cut_stage import CutStage, cut_maps
 from wsloc.pipeline.map_stage import ImageMaps, MapStage
-from wsloc.pipeline.model import BoundModel, Model
+from wsloc.pipeline.model import BoundModel, Model, input_shapes
 from wsloc.pipeline.read_stage import ReadImage, ReadStage
 from wsloc.pipeline.refine_stage import RefineStage
 from wsloc.pipeline.results import ImageResult
@@ -124,11 +126,14 @@ def make_localizer(
     asked = classes if isinstance(classes, AskedClasses) else AskedClasses(tuple(classes))
     model = Model(config.classifier, config.saliency, config.compute, asked, classifier)
     top_k = None if config.data.targets == "labels" else int(config.data.targets.removeprefix("top"))
-    batch_size, seed = config.compute.batch_size, config.compute.seed
     cut = bound_cut(config)
+    preprocessing = model.bound.classifier.preprocessing
+    read = read_stage(config, preprocessing)
+    largest = max(input_shapes(preprocessing, config.saliency.views), key=math.prod)
+    batch_size = chosen_batch_size(config.compute.batch_size, model.bound, largest)
     return Localizer(
-        read_stage(config, model.bound.classifier.preprocessing),
-        MapStage(model, batch_size, seed, top_k),
+        read,
+        MapStage(model, batch_size, config.compute.seed, top_k),
         cut,
         window=2 * batch_size,
     )

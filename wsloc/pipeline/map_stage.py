@@ -69,17 +69,17 @@ class RowAnswer:
     features: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class MapStage:
     """Asks the network for the maps of rows of one size.
 
     Attributes:
         model: network and method.
-        batch_size: rows in a batch; short ones are filled up with zeros. Each time the memory of the device does not
-            suffice, it is halved for the rest of the run.
+        batch_size: rows in a batch; short ones are filled up with zeros.
         seed: of the run.
         top_k: how many of the classifier's best classes to look for; None to look for the labels.
         layers: modules whose features are kept, as in ``named_modules()``.
+        halved_to: rows in a batch since the memory of the device did not suffice; None as long as it did.
     """
 
     model: Model
@@ -89,7 +89,7 @@ class MapStage:
     layers: tuple[str, ...] = ()
     name: str = "saliency"
     on_device: bool = True
-    _fitting_sizes: list[int] = field(default_factory=list, init=False)
+    halved_to: int | None = field(default=None, init=False)
 
     def compute(self, images: Iterable[ReadImage | Failed], runner: Runner) -> Iterator[ImageMaps | Failed]:
         """The maps of all classes of all images, in order; an image without a class that has an output has no maps."""
@@ -108,6 +108,7 @@ class MapStage:
             "network": model.classifier.name,
             "network_sha256": weights_hash(model.scorer.network),
             "device": device_name(model.scorer.device),
+            "batch_size": self.batch_size,
         }
 
     def without_substitute(self) -> list[tuple[str, str]]:
@@ -116,7 +117,7 @@ class MapStage:
 
     def changes(self) -> dict[str, Any]:
         """Settings that the memory of the device did not allow, as they were used in the end, for manifests."""
-        return {"batch_size": self._fitting_sizes[-1]} if self._fitting_sizes else {}
+        return {} if self.halved_to is None else {"batch_size": self.halved_to}
 
     def ranked_classes(self) -> int | None:
         """How many classes have an output; None if the best ones are looked for."""
@@ -133,7 +134,7 @@ class MapStage:
             UserError: if the memory of the device does not suffice for a batch of one.
         """
         while True:
-            size = self._fitting_sizes[-1] if self._fitting_sizes else self.batch_size
+            size = self.halved_to or self.batch_size
             try:
                 batches = (rows[start : start + size] for start in range(0, len(rows), size))
                 return [answer for batch in batches for answer in self._answers(batch, size)]
@@ -145,7 +146,7 @@ class MapStage:
                         "The memory of the device does not suffice for one image at a time; choose a smaller "
                         "`input_size`, or `device='cpu'`."
                     ) from error
-                self._fitting_sizes.append(size // 2)
+                self.halved_to = size // 2
 
     def _answers(self, rows: Sequence[Row], size: int) -> list[RowAnswer]:
         model = self.model.bound
@@ -171,9 +172,10 @@ class MapStage:
         ]
 
     def _stacked(self, rows: Sequence[Row], size: int, device: torch.device) -> Tensor:
-        images = torch.zeros((size, *rows[0].pixels.shape))
+        # From pinned memory, the copy does not hold up this thread, and PyTorch keeps the memory until it is done.
+        images = torch.zeros((size, *rows[0].pixels.shape), pin_memory=device.type == "cuda")
         torch.stack([row.pixels for row in rows], out=images[: len(rows)])
-        return images.to(device)
+        return images.to(device, non_blocking=images.is_pinned())
 
     def _pairs(
         self, images: Tensor, pairs: Sequence[tuple[int, Row, str]], class_index: Mapping[str, int]

@@ -121,5 +121,4 @@ def make_recutter(config: LocalizeConfig, run: Path) -> Localizer:
         read_stage(config, None),
         StoredMaps(run, reasons=reasons),
         bound_cut(config),
-        window=2 * config.compute.batch_size,
     )
