@@ -1,13 +1,14 @@
-"""When a user is told that threads will wait for one another."""
+"""How many threads there may be, and when a user is told that they will wait for one another."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
-from wsloc.threads import ThreadPlan, applied, warning_of_load
+from wsloc.threads import ThreadPlan, applied, available_cores, warning_of_load
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,49 @@ def test_systems_without_a_load_say_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr(os, "getloadavg", raising=False)
     with applied(ThreadPlan(2, 0)):
         assert warning_of_load() == ""
+
+
+V1, V2 = "4:memory:/m\n1:cpu,cpuacct:/docker/a", "0::/user.slice/job.scope"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        (V2, {}, 16),
+        (V2, {"user.slice/job.scope/cpu.max": "max 100000"}, 16),
+        (V2, {"user.slice/job.scope/cpu.max": "400000 100000"}, 4),
+        (V2, {"user.slice/job.scope/cpu.max": "400000 100000", "user.slice/cpu.max": "250000 100000"}, 2),
+        (V2, {"cpu.max": "50000 100000"}, 1),
+        (V2, {"other/cpu.max": "100000 100000"}, 16),
+        ("0::/../../job", {"cpu.max": "300000 100000"}, 3),
+        ("0::/", {"cpu.max": "3200000 100000"}, 16),
+        (V1, {"cpu/docker/a/cpu.cfs_quota_us": "-1", "cpu/docker/a/cpu.cfs_period_us": "100000"}, 16),
+        (V1, {"cpu/docker/a/cpu.cfs_quota_us": "600000", "cpu/docker/a/cpu.cfs_period_us": "100000"}, 6),
+        (V1, {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "50000"}, 2),
+        (V1, {"cpu.max": "100000 100000"}, 16),
+        (f"{V1}\n{V2}", {"cpu/cpu.cfs_quota_us": "500000", "cpu/cpu.cfs_period_us": "100000"}, 5),
+        (None, {}, 16),
+    ],
+)
+def test_cores_are_those_that_affinity_and_cgroups_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str | None, files: dict[str, str], cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(16)), raising=False)
+    if groups is not None:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(groups + "\n")
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    assert available_cores(tmp_path) == cores
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_affinity_is_obeyed() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import torch
@@ -50,15 +50,41 @@ def plan_threads(device: torch.device | None, workers: int | None = None, *, cut
     return ThreadPlan(network, left if workers is None else min(workers, left))
 
 
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, cut down to the quota of its cgroup."""
+def available_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, cut down to the quotas of its cgroups.
+
+    Args:
+        root: where ``proc`` and ``sys`` lie.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *(int(quota) for quota in _quotas(root) if quota > 0)]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The cores that each cgroup of this process allows, and each cgroup around it, of version 1 or 2; -1: no limit."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # No cgroup, or a quota of "max".
-    return cores
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # Another system than Linux.
+        return
+    for _, controllers, own in (line.split(":", 2) for line in lines):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        path = PurePosixPath(own.lstrip("/"))
+        for group in (path, *path.parents):
+            # Most have none (version 2: "max"), or are not seen from inside a container.
+            with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+                yield _version_1(root, group) if controllers else _version_2(root, group)
+
+
+def _version_1(root: Path, group: PurePosixPath) -> float:
+    folder = root / "sys/fs/cgroup/cpu" / group
+    quota, period = ((folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
+    return int(quota) / int(period)
+
+
+def _version_2(root: Path, group: PurePosixPath) -> float:
+    quota, period = (root / "sys/fs/cgroup" / group / "cpu.max").read_text(encoding="ascii").split()
+    return int(quota) / int(period)
 
 
 def warning_of_load() -> str:
