@@ -4,11 +4,13 @@ from .api.inputs import ImageLike as ImageLike
 from .api.localizations import Localizations as Localizations
 from .api.localizing import localize as localize
 from .api.localizing import saliency_map as saliency_map
+from .api.progress_bar import progress_bar as progress_bar
 from .api.runs import RunResult as RunResult
 from .api.runs import evaluate as evaluate
 from .api.runs import export as export
 from .api.runs import report as report
 from .api.runs import run as run
+from .api.to_fiftyone import to_fiftyone as to_fiftyone
 from .api.training import detect as detect
 from .api.training import train_classifier as train_classifier
 from .api.training import train_detector as train_detector
