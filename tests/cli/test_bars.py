@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -33,3 +36,14 @@ def test_the_wait_for_the_first_items_tells_nothing_of_the_others(monkeypatch: p
     assert "1/60 [00:49<?]" in lines[0]
     assert "11/60 [00:54<00:24," in lines[10]
     assert issubclass(bars._Bar, tqdm)
+
+
+def test_in_a_log_a_bar_is_drawn_every_thirty_seconds() -> None:
+    """tqdm reads its settings when it is first imported, which must not be too early."""
+    code = (
+        "from wsloc.cli.main import run_verb; run_verb('localize', ['--limit', '0']); "
+        "import tqdm; print(tqdm.tqdm(range(3)).mininterval)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TQDM_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.stdout == "30.0\n"

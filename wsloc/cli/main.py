@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from wsloc.cli.notes import noted
@@ -89,7 +90,6 @@ def _read_config(verb: str, arguments: Sequence[str]) -> Any:
 
 def run_verb(verb: str, arguments: Sequence[str]) -> int:
     """Run one verb; a user's error becomes one sentence on standard error."""
-    from wsloc.cli.dry_run import dry_run
     from wsloc.cli.flags import TRUST, flag_of, with_flags
 
     for stream in (sys.stdout, sys.stderr):
@@ -106,9 +106,12 @@ def run_verb(verb: str, arguments: Sequence[str]) -> int:
             config = _read_config(verb, [word for word in arguments if word != trust])
             run, command = module_of(verb).run, ["wsloc", verb, *arguments]
             output = getattr(config, "output", None)
+            if getattr(output, "dry_run", False):
+                from wsloc.cli.dry_run import dry_run
+
+                run = partial(dry_run, run)
             with noted(command, getattr(output, "log_level", "info")):
-                is_dry = getattr(output, "dry_run", False)
-                status = dry_run(run, config, command) if is_dry else run(config, command)
+                status = run(config, command)
     except UserError as error:
         print(f"wsloc: {with_flags(str(error))}", file=sys.stderr)
         return 2

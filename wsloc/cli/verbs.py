@@ -25,7 +25,7 @@ VERBS = {
 }
 """Each is a module of this package (a dash is an underscore). It has a dataclass of its settings
 (``ExportConfig``), ``run(config, command) -> exit status``, where ``command`` is what was typed, and, if its defaults
-come from files, ``read_config(arguments)``."""
+come from files, ``read_config(arguments)``. ``run`` of a verb that takes ``--dry-run`` takes a ``progress``, too."""
 
 
 def module_of(verb: str) -> Any:
