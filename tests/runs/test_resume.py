@@ -107,6 +107,24 @@ def test_changed_images_are_not_mixed_into_an_unfinished_run(
     assert "started with another dataset fingerprint" in capsys.readouterr().err
 
 
+def test_what_a_process_killed_at_the_very_end_leaves_is_removed(
+    tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has declared the run complete, and not yet removed what only an unfinished one needs."""
+    flags = [*tiny_flags, "--limit", "4", "--out", "run"]
+    assert run_verb("localize", flags) == 0
+    before = contents(tiny / "run")
+    left = [tiny / "run" / "parts" / "000000.jsonl", tiny / "run" / "state.pt"]
+    left[0].parent.mkdir()
+    for path in left:
+        path.write_text("left")
+    assert run_verb("localize", [*flags, "--resume"]) == 2
+    assert "run is complete, there is nothing to resume" in capsys.readouterr().err
+    assert not left[0].parent.exists()
+    assert not left[1].exists()
+    assert contents(tiny / "run") == before
+
+
 def test_a_run_folder_in_use_is_left_alone(
     tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

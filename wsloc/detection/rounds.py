@@ -44,7 +44,6 @@ from wsloc.progress import Progress, silent
 from wsloc.records import boxes_by_item
 from wsloc.runs.read_run import RunContents, read_run
 from wsloc.runs.run_folder import RunFolder, read_manifest
-from wsloc.training.training_folder import finish_training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,7 +229,7 @@ def _as_run(
         write_problems(path, problems)
         judged = _judge(task, replace(read_run(path), complete=True))
         counts = write_summary(judged, task.labels.dataset).counts
-        finish_training(folder, {**manifest, "counts": counts, "problems": len(problems)})
+        folder.finish({**manifest, "counts": counts, "problems": len(problems)})
     boxes = boxes_by_item(record for result in results for item in result.items for record in item.localizations)
     return Round(index, found, boxes, judged, len(problems) + counts["images_without_truth"])
 

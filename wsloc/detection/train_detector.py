@@ -20,7 +20,6 @@ from wsloc.errors import counted
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.threads import applied, plan_threads
-from wsloc.training.training_folder import finish_training
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -103,7 +102,7 @@ def train_detector(
             size = training.batch_size
             tested = judge_detector(folder, test, settings, made, device, batch_size=size, pool=pool, progress=progress)
         counts = tested.counts if tested is not None else {}
-        finish_training(folder, {**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
+        folder.finish({**manifest, "images": len(test.images) if test is not None else 0, "counts": counts})
     return TrainedDetector(folder.path, len(fitted.history), left_out, tested)
 
 

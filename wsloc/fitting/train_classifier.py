@@ -17,7 +17,6 @@ from wsloc.fitting.task import ClassifierTask
 from wsloc.progress import Progress, silent
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.threads import applied, plan_threads
-from wsloc.training.training_folder import finish_training
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -74,5 +73,5 @@ def train_classifier(
         outcome = fit(task, folder.path, pool, progress)
         figures = write_outcome(folder.path, task, outcome)
         ended = {"epochs": len(outcome.history), "best_epoch": outcome.best_epoch, "failures": len(outcome.problems)}
-        finish_training(folder, {**manifest, **ended})
+        folder.finish({**manifest, **ended})
     return TrainedClassifier(folder.path, task, outcome, figures)

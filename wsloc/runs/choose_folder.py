@@ -128,7 +128,10 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
         if takes_config:
             remedy = f"give `config={str(out / 'config.yaml')!r}` to resume it."
         raise UserError(f"{out} has another configuration: {difference(read_config_text(out), config_yaml)}; {remedy}")
-    if not _is_unfinished(out):
+    if manifest.get("complete"):
+        with RunFolder(out) as folder:
+            # A process that was killed right after it had declared the run complete leaves some of it.
+            folder.discard_unfinished()
         raise _nothing_to_resume(out)
     if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
         what = changed[0].removesuffix("_sha256").replace("_", " ")

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ __all__ = ["PARTS", "SCHEMA_VERSION", "RunFolder", "read_config_text", "read_man
 
 PARTS = "parts"
 """Folder of a run for the records of each part, until they are joined."""
+STATE = "state.pt"
+"""File of a training that has not ended."""
 _log = logging.getLogger(__name__)
 
 
@@ -108,11 +110,17 @@ class RunFolder:
         """Replace the manifest."""
         write_atomic(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
-    def finish(self, manifest: dict[str, Any]) -> None:
-        """Remove what only an unfinished run needs, then declare the run complete."""
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Declare the run complete, then remove what only an unfinished one needs."""
         self.write_manifest({**manifest, "complete": True})
         self._complete = True
+        self.discard_unfinished()
+
+    def discard_unfinished(self) -> None:
+        """Remove what only an unfinished run needs: its parts, and the states of trainings here and below."""
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        for path in self.path.rglob(STATE):
+            path.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

@@ -24,12 +24,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
+from wsloc.runs.run_folder import STATE
 from wsloc.seeding import stable_hash
 from wsloc.training.averaging import moving_average
 from wsloc.training.history import EpochRecord, history_csv
 
 _log = logging.getLogger(__name__)
-STATE = "state.pt"
 EPOCHS = "epochs.csv"
 SECONDS_BETWEEN_STATES = 2.0
 """A longer epoch is written as soon as it is done; of shorter ones, a killed training loses up to this much."""

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from wsloc.devices import device_name
-from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
-from wsloc.training.loop import STATE
+from wsloc.runs.run_folder import SCHEMA_VERSION
 from wsloc.versions import package_versions
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "pillow")
@@ -47,10 +46,3 @@ def training_manifest(
     """
     head = {"schema_version": SCHEMA_VERSION, "kind": kind, "complete": False, "command": list(command)}
     return {**head, **identity, **facts, "versions": package_versions(_PACKAGES)}
-
-
-def finish_training(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
-    """Declare the training complete, and remove the states in its folder and below, which it no longer needs."""
-    folder.finish(dict(manifest))
-    for path in folder.path.rglob(STATE):
-        path.unlink(missing_ok=True)
