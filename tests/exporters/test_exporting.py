@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_run import CLASSES, SCENE, record, scene_records, shows, tree, write_photo, write_photos, write_run
+from PIL import Image
 
 from wsloc.errors import UserError
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
@@ -19,7 +21,6 @@ from wsloc.exporters.exporting import export_run
 from wsloc.exporters.formats import Export
 from wsloc.exporters.source import Source
 from wsloc.files.names import distinct_stem
-from wsloc.images import read_image
 from wsloc.records import Failure
 from wsloc.registries import FORMATS
 
@@ -459,18 +460,34 @@ def test_no_image_from_outside_the_data_set_is_taken(source: Source, tmp_path: P
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_turned_image_does_not_stay_where_boxes_are_corrected(name: str, orientation: int, tmp_path: Path) -> None:
     """The tools turn it and give back another size, or do not turn it: the boxes would come back displaced."""
+    write_photo(tmp_path / "photos/s.jpg", (60, 40), (10, 5, 40, 30))
     write_photo(tmp_path / "photos/t.jpg", (60, 40), (10, 5, 40, 30), orientation)
-    run = write_run(tmp_path / "run", [record("t.jpg", "no", (10, 5, 40, 30), (60, 40))])
-    source = Source(tmp_path / "photos", CLASSES)
-    for media in (None, "none"):
-        with pytest.raises(
-            UserError, match=r"^t\.jpg has an EXIF orientation, .*; give `media='copy'`, which writes the"
-        ):
-            export_run(run, source, name, tmp_path / "out", layout=LayoutSettings(media=media))  # type: ignore[arg-type]
-        assert not (tmp_path / "out").exists()
-    export = export_run(run, source, name, tmp_path / "out", layout=LayoutSettings(media="copy"))
-    assert export.manifest["counts"]["media"] == {"written upright": 1}
-    assert shows(read_image(export.path / "images/t.jpg"), (10, 5, 40, 30))
+    records = [record(file, "no", (10, 5, 40, 30), (60, 40)) for file in ("s.jpg", "t.jpg")]
+    run, source = write_run(tmp_path / "run", records), Source(tmp_path / "photos", CLASSES)
+    with pytest.raises(UserError, match=r"^t\.jpg has an EXIF orientation, .*; leave `media` out, or give `media='cop"):
+        export_run(run, source, name, tmp_path / "out", layout=LayoutSettings(media="none"))
+    assert not (tmp_path / "out").exists()
+    for media, others in ((None, "linked"), ("copy", "copied")):
+        out = tmp_path / others
+        export = export_run(run, source, name, out, layout=LayoutSettings(media=media))  # type: ignore[arg-type]
+        assert export.has_images
+        assert export.manifest["counts"]["media"] == {others: 1, "written upright": 1}
+        assert any("upright copies of 1 image with" in one for one in export.manifest["warnings"]) == (media is None)
+        with Image.open(out / "images/t.jpg") as placed:
+            assert not placed.getexif().get(274)
+            assert shows(np.asarray(placed), (10, 5, 40, 30))
+    assert (tmp_path / "linked/images/s.jpg").samefile(tmp_path / "photos/s.jpg")
+
+
+def test_images_stay_in_place_where_none_that_is_exported_is_turned(tmp_path: Path) -> None:
+    """A turned image without a box is none of the export's; a missing one is counted as such."""
+    for file, orientation in (("s.jpg", 1), ("t.jpg", 6)):
+        write_photo(tmp_path / "photos" / file, (60, 40), (10, 5, 40, 30), orientation)
+    records = [record(file, "no", (10, 5, 40, 30), (60, 40)) for file in ("s.jpg", "gone.jpg")]
+    run = write_run(tmp_path / "run", records, [Failure("t.jpg", "t.jpg", "no", "cut", "nothing was found")])
+    export = export_run(run, Source(tmp_path / "photos", CLASSES), "label-studio", tmp_path / "out")
+    assert not export.has_images
+    assert export.manifest["counts"]["media"] == {"not there": 1}
 
 
 def test_cvat_gets_no_two_images_that_it_cannot_tell_apart(tmp_path: Path) -> None:
@@ -478,9 +495,12 @@ def test_cvat_gets_no_two_images_that_it_cannot_tell_apart(tmp_path: Path) -> No
     for file in files:
         write_photo(tmp_path / "photos" / file, (60, 40), (10, 5, 40, 30))
     source, records = Source(tmp_path / "photos"), [record(file, "no", (10, 5, 40, 30), (60, 40)) for file in files]
+    run, in_place = write_run(tmp_path / "run", records), LayoutSettings(media="none")
     with pytest.raises(UserError, match=r"^cat/a\.png differs from another image by its suffix alone"):
-        export_run(write_run(tmp_path / "run", records), source, "cvat", tmp_path / "out")
-    export = export_run(tmp_path / "run", source, "cvat", tmp_path / "out", layout=LayoutSettings(media="copy"))
+        export_run(run, source, "cvat", tmp_path / "out", layout=in_place)
+    export = export_run(run, source, "cvat", tmp_path / "out")
+    assert export.manifest["counts"]["media"] == {"linked": 3}
+    assert any("differ by their suffix alone" in one for one in export.manifest["warnings"])
     document = json.loads((export.path / "annotations/instances_default.json").read_text())
     assert len({Path(image["file_name"]).stem for image in document["images"]}) == 3
     run = write_run(tmp_path / "two", records[:2])

@@ -52,7 +52,8 @@ class LayoutSettings:
     """How the files are laid out."""
 
     media: Annotated[Media | None, optional("copy|hardlink|none", "copy; none for label-studio and cvat")] = None
-    """images: copies, hard links (a trainer that edits images in place edits the originals), or left in place"""
+    """images: copies, hard links (a trainer that edits images in place edits the originals), or left in place;
+    label-studio and cvat get links, and upright copies of turned images, where some cannot stay in place"""
     val_fraction: float = 0.0
     """fraction of each class's images that go to the split val, at least one (0 to below 1)"""
     segmentation: Annotated[Outline | None, optional("polygons|boxes|rle|none", "polygons")] = None

@@ -11,12 +11,15 @@ from typing import Any
 
 import yaml
 
-from wsloc.errors import UserError
+from wsloc.errors import UserError, counted
 from wsloc.exporters.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.exporters.export_folder import FORMAT_VERSION, MANIFEST, new_folder
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.exporters.first_pass import FirstPass, first_pass
 from wsloc.exporters.formats import TRAIN, VAL, Export, Format, WriterContext
+from wsloc.exporters.in_place import usual_media
+from wsloc.exporters.media import UPRIGHT
+from wsloc.exporters.read_boxes import iter_images
 from wsloc.exporters.source import Source
 from wsloc.exporters.stream import Stream
 from wsloc.progress import Progress, silent
@@ -59,11 +62,11 @@ def export_run(
     out = out or run / "exports" / format_name.replace(":", "-")
     selection, layout = selection or SelectionSettings(), layout or LayoutSettings()
     kind: Format = FORMATS[format_name]
-    media_mode = layout.media or kind.media
-    _require_fit(format_name, selection, layout, media_mode)
+    _require_fit(format_name, selection, layout)
     run_manifest = read_run_manifest(run)
     # Once: a run that is still being written grows between the passes.
     records = open_records(run)
+    media_mode = layout.media or usual_media(kind, iter_images(records), source.root)
     found = first_pass(run, records, selection, layout.val_fraction)
     context = _context(source, found, layout, media_mode, _info(run, run_manifest))
     counts = Counts({name: ClassCounts() for name in context.class_names})
@@ -88,12 +91,27 @@ def export_run(
             # Where the images are: relative to the export, or where the data set is.
             "image_folders": {split: relative.as_posix() for split, relative in folders.items()},
             "counts": counts.as_fields(),
-            "warnings": [*counts.warnings(), *warnings, *_missing_parts(run_manifest, context, counts)],
+            "warnings": [
+                *counts.warnings(),
+                *warnings,
+                *(_why_not_in_place(counts) if layout.media is None and media_mode != kind.media else ()),
+                *_missing_parts(run_manifest, context, counts),
+            ],
             "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return Export(out, run, manifest, {split: out / relative for split, relative in folders.items()})
+
+
+def _why_not_in_place(counts: Counts) -> Iterator[str]:
+    upright = counts.media[UPRIGHT]
+    yield (
+        f"The export has upright copies of {counted(upright, 'image')} with an EXIF orientation, from which boxes come "
+        "back displaced, and links to the others."
+        if upright
+        else "The export has links of names that are read: some images differ by their suffix alone."
+    )
 
 
 def _missing_parts(run_manifest: dict[str, Any], context: WriterContext, counts: Counts) -> Iterator[str]:
@@ -116,7 +134,7 @@ def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:
     )
 
 
-def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings, media_mode: Media) -> None:
+def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutSettings) -> None:
     kind: Format = FORMATS[format_name]
     if selection.uncertain == "ignore" and not kind.ignores:
         raise UserError(f"`format={format_name!r}` has no regions to ignore; leave `uncertain='ignore'` out.")
@@ -124,7 +142,7 @@ def _require_fit(format_name: str, selection: SelectionSettings, layout: LayoutS
         raise UserError(f"`format={format_name!r}` has no splits; leave `val_fraction` out.")
     if layout.segmentation is not None and not kind.has_outlines:
         raise UserError(f"`format={format_name!r}` has only boxes; `segmentation` is only for `format='coco'`.")
-    if media_mode == "none" and kind.needs_images:
+    if (layout.media or kind.media) == "none" and kind.needs_images:
         raise UserError(
             f"`format={format_name!r}` needs its images next to the table; give `media='copy'` or `media='hardlink'`."
         )

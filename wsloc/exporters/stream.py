@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TextIO
 
 from wsloc.errors import ItemError, UserError
@@ -15,11 +15,12 @@ from wsloc.exporters.counts import NO_BOX, NOT_USABLE, Counts
 from wsloc.exporters.export_settings import LayoutSettings, Media, SelectionSettings
 from wsloc.exporters.first_pass import FirstPass, sort_out
 from wsloc.exporters.formats import TRAIN, VAL, ExportImage, Format
+from wsloc.exporters.in_place import InPlace
 from wsloc.exporters.mask_pictures import write_mask_pictures
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.exporters.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
 from wsloc.files.names import distinct_stem, flat_stem
-from wsloc.images import ImageHeader, read_header
+from wsloc.images import read_header
 from wsloc.progress import Progress
 from wsloc.records import BoxRecord, Failure
 
@@ -56,6 +57,10 @@ class Stream:
     progress: Progress
     problem: str = ""
     _taken: set[str] = field(default_factory=set)
+    _in_place: InPlace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._in_place = InPlace(self.kind)
 
     def images(self) -> Iterator[ExportImage]:
         """The images of the export; before one is yielded, its file and mask pictures are written.
@@ -125,7 +130,9 @@ class Stream:
         header = media.look_at(source, size_wh, self.media_mode, self.counts.media)
         split = VAL if image.image_id in self.found.val else TRAIN
         if self.media_mode == "none" and self.kind.finds_images_by_path:
-            self._require_readable_in_place(image.file, header)
+            if reason := self._in_place.why_not(image.file, 1 if header is None else header.orientation):
+                remedy = "leave `media` out, or give `media='copy'`, for copies under names of their own"
+                raise UserError(f"{image.file} {reason}; {remedy}.")
             name = image.file
         else:
             name = self._free_stem(image.file) + (self.kind.suffix or media.suffix_of(source, header))
@@ -135,16 +142,6 @@ class Stream:
             target.parent.mkdir(parents=True, exist_ok=True)
             media.place(source, target, header, self.media_mode, self.counts.media)
         return ExportImage(image.image_id, image.file, name, split, size_wh, boxes)
-
-    def _require_readable_in_place(self, file: str, header: ImageHeader | None) -> None:
-        """Refuse what an annotation tool would give back wrong, or not read at all."""
-        remedy = "give `media='copy'`, which writes the images upright under names of their own."
-        if self.kind.needs_upright and header is not None and header.orientation != 1:
-            raise UserError(f"{file} has an EXIF orientation, from which boxes come back displaced; {remedy}")
-        stem = file.removesuffix(PurePosixPath(file).suffix)
-        if self.kind.needs_stems and stem in self._taken:
-            raise UserError(f"{file} differs from another image by its suffix alone, which is not read; {remedy}")
-        self._taken.add(stem)
 
     def _free_stem(self, file: str) -> str:
         """A flat file name, unique on every file system; all images that share a name in the run get a hash."""
