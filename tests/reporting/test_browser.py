@@ -215,6 +215,76 @@ def test_a_run_that_kept_no_pictures_says_so(visit: Open, page: Path) -> None:
     assert "the run kept none" in driver.find_element(By.ID, "viewer-note").text
 
 
+def pressed(driver: Driver) -> list[list[str]]:
+    """Which buttons of each card's item are pressed."""
+    script = """return [...document.querySelectorAll('.item')].map(item =>
+        [...item.querySelectorAll('.mark[aria-pressed=true]')].map(one => one.textContent.slice(2)))"""
+    marks: list[list[str]] = driver.execute_script(script)
+    return marks
+
+
+def test_marks_go_from_the_page_into_an_export(visit: Open, page: Path, tmp_path: Path) -> None:
+    driver = visit(page)
+    driver.execute_script("localStorage.clear()")
+    driver = visit(page)
+    save = driver.find_element(By.ID, "review-save")
+    assert not save.is_enabled()
+    items = driver.find_elements(By.CSS_SELECTOR, ".item")
+    items[0].find_element(By.CSS_SELECTOR, ".mark.accepted").click()
+    items[1].find_element(By.CSS_SELECTOR, ".mark.accepted").click()
+    items[1].find_element(By.CSS_SELECTOR, ".card").send_keys("r")  # in place of the other mark
+    items[2].find_element(By.CSS_SELECTOR, ".card").send_keys("a", "a")  # and taken away
+    assert pressed(driver)[:4] == [["Accept"], ["Reject"], [], []]
+    items[3].find_element(By.CSS_SELECTOR, ".card").send_keys(Keys.ENTER)
+    webdriver.ActionChains(driver).send_keys("r").perform()
+    assert driver.find_element(By.CSS_SELECTOR, "#viewer-marks .rejected").get_attribute("aria-pressed") == "true"
+    # A button that has the focus keeps it from item to item.
+    click(driver, "#viewer-marks .accepted")
+    webdriver.ActionChains(driver).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT, "r", Keys.ESCAPE).perform()
+    assert driver.find_element(By.ID, "review-count").text == "1 accepted, 2 rejected"
+    group = items[0].find_element(By.CSS_SELECTOR, ".marks")
+    assert (group.aria_role, group.accessible_name[:10]) == ("group", "Review of ")
+    # What failed has no box to mark.
+    click(driver, "[data-preset=failed]")
+    assert driver.find_elements(By.CSS_SELECTOR, ".item .mark") == []
+
+    driver = visit(page)
+    assert pressed(driver)[:4] == [["Accept"], ["Reject"], [], ["Reject"]]
+    driver.find_element(By.CSS_SELECTOR, "#filter-mark [value=rejected]").click()
+    assert pressed(driver) == [["Reject"], ["Reject"]]
+    rejected = [text.rsplit(" ", 1)[-1] for text in cards(driver)]
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    click(driver, "#review-save")
+    file = tmp_path / "run-review.json"
+    WebDriverWait(driver, 20).until(lambda _: file.exists())
+    review = json.loads(file.read_text())
+    assert [len(review[name]) for name in ("accepted", "rejected")] == [1, 2]
+    assert all(any(entry["image_id"] in text for text in rejected) for entry in review["rejected"])
+
+    out = tmp_path / "out"
+    arguments = [str(page.parent), "--format", "coco", "--review", str(file), "--min-score", "1", "--out", str(out)]
+    assert run_verb("export", arguments) in (0, 1)
+    manifest = json.loads((out / "export.json").read_text())
+    assert manifest["counts"]["boxes"] == 1
+    assert manifest["counts"]["boxes_left_out"]["rejected in `review`"] == 2
+    click(driver, "#reset")
+    click(driver, "#review-clear")
+    assert pressed(visit(page)) == [[]] * 12
+
+
+def test_marks_of_other_boxes_are_not_taken_over(visit: Open, tmp_path: Path) -> None:
+    """A run of the same name whose box of the item is another one."""
+    pages = []
+    for x1 in (40, 41):
+        run = judged_run([found("a", "cat", (1, 1, x1, 40))], None)
+        pages.append(tmp_path / f"{x1}.html")
+        pages[-1].write_text(run_page(build_run_report(run, None, 9)))
+    visit(pages[0]).execute_script("localStorage.clear()")
+    click(visit(pages[0]), ".mark.rejected")
+    assert pressed(visit(pages[1])) == [[]]
+    assert pressed(visit(pages[0])) == [["Reject"]]
+
+
 def test_most_certain_is_of_the_highest_quality(visit: Open, tmp_path: Path) -> None:
     scores = {"a": (0.9, 0.2), "b": (0.1, 0.8), "c": (0.5, 0.5)}
     run = judged_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from wsloc.setting_checks import optional, require, require_above, require_range
@@ -33,6 +34,8 @@ class SelectionSettings:
     """drop boxes whose IoU with a better box of the same class and image is above this (0 to 1)"""
     fallbacks: Literal["keep", "drop"] = "keep"
     """boxes of the seeds, used when the cut found no foreground"""
+    review: Annotated[Path | None, optional("FILE", "none")] = None
+    """marks saved from the page of a report: rejected items are left out, accepted ones kept whatever their scores"""
     keep_empty: bool = False
     """also write images without a box, as background"""
 

@@ -78,6 +78,7 @@ def export_run(
         warnings = kind.write(folder, stream.images(), context)
         if not counts.images:
             raise UserError(_no_image(run, source, counts, stream.problem))
+        moved = _why_moved(counts) if layout.media is None and media_mode != kind.media else ()
         folders = {
             split: context.root if media_mode == "none" else kind.image_folders[split] for split in context.splits
         }
@@ -91,20 +92,19 @@ def export_run(
             # Where the images are: relative to the export, or where the data set is.
             "image_folders": {split: relative.as_posix() for split, relative in folders.items()},
             "counts": counts.as_fields(),
-            "warnings": [
-                *counts.warnings(),
-                *warnings,
-                *(_why_not_in_place(counts) if layout.media is None and media_mode != kind.media else ()),
-                *_missing_parts(run_manifest, context, counts),
-            ],
+            "warnings": [*counts.warnings(), *warnings, *moved, *_incomplete(run_manifest, context, counts, found)],
             "classes": counts.classes_as_fields(dict(zip(context.class_names, context.category_ids, strict=True))),
         }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        _write_manifest(folder, manifest)
     return Export(out, run, manifest, {split: out / relative for split, relative in folders.items()})
 
 
-def _why_not_in_place(counts: Counts) -> Iterator[str]:
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _why_moved(counts: Counts) -> Iterator[str]:
     upright = counts.media[UPRIGHT]
     yield (
         f"The export has upright copies of {counted(upright, 'image')} with an EXIF orientation, from which boxes come "
@@ -114,11 +114,15 @@ def _why_not_in_place(counts: Counts) -> Iterator[str]:
     )
 
 
-def _missing_parts(run_manifest: dict[str, Any], context: WriterContext, counts: Counts) -> Iterator[str]:
+def _incomplete(
+    run_manifest: dict[str, Any], context: WriterContext, counts: Counts, found: FirstPass
+) -> Iterator[str]:
     if not run_manifest.get("complete"):
         yield "The run is unfinished: only the images of its finished parts were exported."
     if VAL in context.splits and not (counts.images[TRAIN] and counts.images[VAL]):
         yield "One of the splits has no image; give another `val_fraction`."
+    if found.unknown_marks:
+        yield f"The review has {counted(found.unknown_marks, 'mark')} of items that have no box in the run."
 
 
 def _no_image(run: Path, source: Source, counts: Counts, problem: str) -> str:

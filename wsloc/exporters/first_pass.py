@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -11,10 +12,11 @@ from pathlib import Path
 from wsloc.errors import UserError
 from wsloc.exporters.export_settings import SelectionSettings
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images
-from wsloc.exporters.selection import Selected, TopFraction, select
+from wsloc.exporters.review import Review, count_unknown, read_review
+from wsloc.exporters.selection import NO_REVIEW, Selected, TopFraction, select
 from wsloc.exporters.split import ShownClasses
 from wsloc.files.names import flat_stem
-from wsloc.records import BoxRecord, Failure
+from wsloc.records import BoxRecord, Failure, Pair
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +30,10 @@ class FirstPass:
         numeric_ids: whether all image ids are whole numbers, written as such.
         shared_stems: names, without folder and suffix and with their case folded, that several images have.
         val: ids of the images of the split ``val``.
-        scores: of the boxes that :func:`wsloc.exporters.selection.select` keeps, by class, in the order of the run.
+        scores: of the boxes that :func:`wsloc.exporters.selection.select` keeps, by class, in the order of the run;
+            infinity for what a person accepted.
+        review: marks of a person.
+        unknown_marks: how many marks of the review are of items without a box.
     """
 
     class_names: tuple[str, ...]
@@ -38,6 +43,8 @@ class FirstPass:
     shared_stems: frozenset[str]
     val: frozenset[str]
     scores: dict[str, array[float]]
+    review: Review
+    unknown_marks: int
 
 
 def first_pass(
@@ -52,9 +59,11 @@ def first_pass(
         val_fraction: of the images, for the split ``val``.
 
     Raises:
-        UserError: if it has no box, or none that the settings keep.
+        UserError: if it has no box, or none that the settings keep, or the review cannot be read or is of another run.
     """
+    review = NO_REVIEW if settings.review is None else read_review(settings.review)
     class_names: set[str] = set()
+    marked, known_marks = review.accepted | review.rejected, set[Pair]()
     failed: set[str] = set()
     reasons: Counter[str] = Counter()
     scores: dict[str, array[float]] = {}
@@ -63,11 +72,12 @@ def first_pass(
     shared_stems: set[str] = set()
     shown = ShownClasses() if val_fraction else None
     for image in iter_images(records):
-        selected = sort_out(image, settings)
+        selected = sort_out(image, settings, review)
         class_names.update(record.class_name for record in image.boxes)
+        known_marks.update(marked.intersection((image.image_id, record.class_name) for record in image.boxes))
         reasons.update(reason for _, reason in selected.left_out)
         for box in selected.kept:
-            scores.setdefault(box.record.class_name, array("d")).append(box.score)
+            scores.setdefault(box.record.class_name, array("d")).append(math.inf if box.accepted else box.score)
         if shown is not None:
             shown.add(image.image_id, selected.kept)
         images += 1
@@ -75,11 +85,11 @@ def first_pass(
             failed.add(image.image_id)
         numeric = numeric and _is_number(image.image_id)
         # An image comes twice where its failures are apart from its boxes.
-        stem = flat_stem(image.file).casefold()
-        if stem_of.setdefault(stem, image.file) != image.file:
+        if stem_of.setdefault(stem := flat_stem(image.file).casefold(), image.file) != image.file:
             shared_stems.add(stem)
     if not class_names and not reasons:
         raise UserError(f"{run} has no box to export: all of its {len(failed)} images failed; failures.jsonl says why.")
+    unknown_marks = count_unknown(review, known_marks, run)
     if not scores:
         reason, count = reasons.most_common(1)[0]
         raise UserError(
@@ -88,13 +98,21 @@ def first_pass(
     top = TopFraction(dict(scores), settings.top_fraction)
     val = frozenset() if shown is None else shown.val_images(top, val_fraction, keep_empty=settings.keep_empty)
     return FirstPass(
-        tuple(sorted(class_names)), frozenset(failed), images, numeric, frozenset(shared_stems), val, scores
+        tuple(sorted(class_names)),
+        frozenset(failed),
+        images,
+        numeric,
+        frozenset(shared_stems),
+        val,
+        scores,
+        review,
+        unknown_marks,
     )
 
 
-def sort_out(image: ImageBoxes, settings: SelectionSettings) -> Selected:
+def sort_out(image: ImageBoxes, settings: SelectionSettings, review: Review) -> Selected:
     """The boxes of an image that are sound and selected; the others, the faulty ones among them, with their reasons."""
-    selected = select(image.boxes, settings)
+    selected = select(image.boxes, settings, review)
     return Selected(selected.kept, (*image.faulty, *selected.left_out))
 
 

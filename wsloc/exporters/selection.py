@@ -9,6 +9,7 @@ import numpy as np
 
 from wsloc.boxes import iou_matrix
 from wsloc.exporters.export_settings import SelectionSettings
+from wsloc.exporters.review import Review
 from wsloc.records import BoxRecord
 
 FALLBACK = "fallback"
@@ -17,6 +18,8 @@ BELOW_MIN_SCORE = "below `min_score`"
 DUPLICATE = "duplicate by `nms`"
 BEYOND_BOXES_PER_CLASS = "beyond `boxes_per_class`"
 OUTSIDE_TOP_FRACTION = "outside `top_fraction`"
+REJECTED = "rejected in `review`"
+NO_REVIEW = Review()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,13 @@ class ScoredBox:
         record: as the run has it.
         score: what the boxes were sorted by, in [0, 1].
         uncertain: whether it marks a region to ignore rather than an object.
+        accepted: whether a person found it right, so that no score makes it uncertain.
     """
 
     record: BoxRecord
     score: float
     uncertain: bool
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +52,25 @@ class Selected:
     left_out: tuple[tuple[BoxRecord, str], ...]
 
 
-def select(records: Sequence[BoxRecord], settings: SelectionSettings) -> Selected:
+def select(records: Sequence[BoxRecord], settings: SelectionSettings, review: Review = NO_REVIEW) -> Selected:
     """Sort out the boxes of one image, as far as that can be told without the other images (:class:`TopFraction`).
 
-    In this order: fallbacks, area, score, duplicates, number of boxes of a class.
+    In this order: the review, fallbacks, area, score, duplicates, number of boxes of a class. Fallbacks, area and score
+    do not count for what a person accepted.
 
     Args:
         records: all boxes of the image, each inside it.
         settings: which to keep.
+        review: marks of a person.
     """
     reasons: dict[int, str] = {}
     for index, record in enumerate(records):
-        if record.fallback is not None and settings.fallbacks == "drop":
+        pair = (record.image_id, record.class_name)
+        if pair in review.rejected:
+            reasons[index] = REJECTED
+        elif pair in review.accepted:
+            continue
+        elif record.fallback is not None and settings.fallbacks == "drop":
             reasons[index] = FALLBACK
         elif _fraction(record) < settings.min_area:
             reasons[index] = BELOW_MIN_AREA
@@ -73,16 +85,17 @@ def select(records: Sequence[BoxRecord], settings: SelectionSettings) -> Selecte
             reasons |= dict.fromkeys(largest_first[settings.boxes_per_class :], BEYOND_BOXES_PER_CLASS)
     limit = 0.0 if settings.ignore_below is None else settings.ignore_below
     kept = tuple(
-        ScoredBox(record, score, score < limit)
+        ScoredBox(record, score, score < limit and not accepted, accepted)
         for index, record in enumerate(records)
         if index not in reasons
         for score in [record.score_by(settings.score)]
+        for accepted in [(record.image_id, record.class_name) in review.accepted]
     )
     return Selected(kept, tuple((records[index], reason) for index, reason in sorted(reasons.items())))
 
 
 class TopFraction:
-    """The best fraction of the boxes of each class; equal scores in the order of the run."""
+    """The best fraction of the boxes of each class, and those of infinite score; equal ones in the order of the run."""
 
     def __init__(self, scores: dict[str, Sequence[float]], fraction: float) -> None:
         """Rank.
@@ -103,7 +116,7 @@ class TopFraction:
 
 def _best(scores: np.ndarray, fraction: float) -> np.ndarray:
     count = int(np.ceil(fraction * len(scores) - 1e-9))
-    is_best = np.zeros(len(scores), dtype=bool)
+    is_best: np.ndarray = np.isinf(scores)
     is_best[np.argsort(-scores, kind="stable")[:count]] = True
     return is_best
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -105,7 +105,7 @@ class Stream:
 
     def _selected(self, image: ImageBoxes, top: TopFraction) -> tuple[ScoredBox, ...]:
         """The boxes to write; counts the others."""
-        selected = sort_out(image, self.selection)
+        selected = sort_out(image, self.selection, self.found.review)
         for record, reason in selected.left_out:
             self.counts.leave_out(record, reason)
         boxes = []
@@ -114,7 +114,7 @@ class Stream:
             if self.selection.uncertain == "drop" and not is_best:
                 self.counts.leave_out(box.record, OUTSIDE_TOP_FRACTION)
             else:
-                boxes.append(ScoredBox(box.record, box.score, box.uncertain or not is_best))
+                boxes.append(replace(box, uncertain=box.uncertain or not is_best))
         return tuple(boxes)
 
     def _count_left_out(self, boxes: tuple[ScoredBox, ...], reason: str) -> None:

@@ -126,12 +126,15 @@ function cardOf(item, place) {
   more.style.display = "block";
   told.append(first, more, file);
   card.append(pictureOf(item, `${item.class || "no class"} in ${item.file} with boxes`), told);
-  return card;
+  const whole = make("div", "item");
+  whole.dataset.place = place;
+  whole.append(card, ...(canMark(item) ? [markButtons(item)] : []));
+  return whole;
 }
 
 // ---- filters and order ------------------------------------------------------------------------------------------
 
-const START = { preset: "", class: "", low: 0, high: 1, probability: 0, quality: 0, sort: "", state: "" };
+const START = { preset: "", class: "", low: 0, high: 1, probability: 0, quality: 0, sort: "", state: "", mark: "" };
 let choice = { ...START };
 let found = [];
 let count = PAGE;
@@ -167,6 +170,7 @@ function passes(item) {
   const within = (value, low) => low === 0 || (value !== null && value >= low);
   const wholeRange = choice.low === 0 && choice.high === 1;
   return isOf(item, choice.state)
+    && (!choice.mark || choice.mark === (markOf(item) || (canMark(item) ? "none" : "")))
     && (!wanted || (exact ? name === wanted : name.includes(wanted)))
     && (wholeRange || (item.iou !== null && item.iou >= choice.low && item.iou <= choice.high))
     && within(item.probability, choice.probability)
@@ -209,6 +213,7 @@ function addCards() {
   for (let place = cards.children.length; place < Math.min(count, found.length); place += 1) {
     cards.append(cardOf(found[place], place));
   }
+  showMarks();
   byId("more").hidden = found.length <= count;
   byId("more").textContent = `Show ${Math.min(PAGE, found.length - count)} more`;
 }
@@ -221,6 +226,7 @@ function choosePreset(name) {
 function reset() {
   choice = { ...START };
   if (byId("filter-class")) byId("filter-class").value = "";
+  if (byId("filter-mark")) byId("filter-mark").value = "";
   for (const slider of document.querySelectorAll(".filters input[type=range]")) {
     slider.value = slider.id === "filter-high" ? 1 : 0;
     slider.closest("label").querySelector("output").value = Number(slider.value).toFixed(2);
@@ -294,6 +300,7 @@ function enlarge(number) {
     pair.append(make("dt", "", name), make("dd", "", text));
     return pair;
   }));
+  showViewerMarks(item);
   if (!byId("viewer").open) byId("viewer").showModal();
   fitPanels();
 }
@@ -329,6 +336,7 @@ function start() {
       show();
     });
   }
+  if (byId("filter-mark")) byId("filter-mark").addEventListener("change", (event) => { choice.mark = event.target.value; show(); });
   byId("sort").addEventListener("change", (event) => {
     choice.sort = event.target.value;
     if (!choice.state) choice.preset = "";
@@ -354,10 +362,9 @@ function start() {
     event.preventDefault();
   });
   viewer.addEventListener("close", () => {
-    const card = byId("cards").children[place];
-    if (card) card.focus();
+    const item = byId("cards").children[place];
+    if (item) item.querySelector(".card").focus();
   });
+  if (byId("review-save")) startReview();
   reset();
 }
-
-if (byId("cards")) start();
