@@ -285,3 +285,12 @@ def test_a_folder_run_is_judged_by_the_boxes_that_come_back(
     assert [one["corloc"] for one in found["classes"]] == [pytest.approx(2 / 3)]
     assert run_verb("evaluate", ["run", "--annotations", "none.json"]) == 2
     assert "The annotations none.json cannot be read" in capsys.readouterr().err
+    # The other verbs that judge a run, by the same code.
+    corrected = ["--annotations", "corrected.json"]
+    assert run_verb("report", ["run", *corrected]) == 0
+    assert "3 items" in Path("run/report.md").read_text()
+    assert run_verb("report", ["run", "--annotations", "none.json"]) == 2
+    assert run_verb("compare-runs", ["run", "run", *corrected]) == 0
+    assert "3 items in 3 images that all runs judged." in capsys.readouterr().out
+    assert run_verb("report", ["run", "run", *corrected, "--out", "two.html"]) == 0
+    assert "3 items in 3 images that all runs judged" in Path("two.html").read_text()

@@ -36,6 +36,8 @@ class CompareRunsConfig:
     """run folders; unfinished runs count with the images done so far"""
     root: Annotated[Path | None, optional("DIR", "as in the first run")] = None
     """folder of the data set"""
+    annotations: Annotated[Path | None, optional("FILE", "as in a run")] = None
+    """COCO instances file with other true boxes, such as corrected ones"""
     boxes: Annotated[Path | None, optional("CSV", "as in a run")] = None
     """true boxes of your own images (data set folder)"""
     masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
@@ -68,7 +70,7 @@ def run(config: CompareRunsConfig, _command: Sequence[str]) -> int:
         config.runs, root=config.root, boxes=config.boxes, masks=config.masks, mask_values=config.mask_values
     )
     settings = [of_run.data for of_run in configs]
-    _, truth = common_truth(runs, settings)
+    _, truth = common_truth(runs, settings, config.annotations)
     contenders = [contender(*run) for run in zip(_LETTERS, runs, settings, strict=False)]
     names = [
         f"{letter}  {contents.path}" + "".join(f"\n   {with_flags(note)}" for note in contents.notes)

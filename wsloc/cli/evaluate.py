@@ -70,6 +70,7 @@ def read_config(arguments: Sequence[str]) -> EvaluateConfig:
 def run(config: EvaluateConfig, _command: Sequence[str]) -> int:
     """Print all metrics. Returns 1 if an annotation or a map could not be read, else 0."""
     from wsloc.datasets import open_dataset
+    from wsloc.judging.judged_run import open_images
 
     if config.out is not None:
         free_output(config.out, overwrite=True, make_folder=True)
@@ -79,19 +80,8 @@ def run(config: EvaluateConfig, _command: Sequence[str]) -> int:
     of_run = settings_of_run(folder)
     part = [flag_of(name) for name in _PARTS if getattr(config.data, name) != getattr(of_run.data, name)]
     _check_run(config, folder, part)
-    return _judge_run(config, folder, replace(of_run, data=config.data), _images_of(config.data, of_run.data), part)
-
-
-def _images_of(given: DataSettings, of_run: DataSettings) -> Dataset:
-    """The images of a run, by its own annotations where others are given, which may number images in another way."""
-    from wsloc.datasets import open_dataset
-
-    if given.annotations != of_run.annotations:
-        try:
-            return open_dataset(replace(given, annotations=of_run.annotations))
-        except UserError:
-            pass  # They have moved, and were named anew.
-    return open_dataset(given)
+    images = open_images(config.data, of_run.data)
+    return _judge_run(config, folder, replace(of_run, data=config.data), images, part)
 
 
 def _check_maps_alone(config: EvaluateConfig) -> None:

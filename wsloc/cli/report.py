@@ -36,6 +36,8 @@ class ReportConfig:
     """maximum number of items with pictures (0 to 2000); a run keeps map, seeds, and mask of 200"""
     root: Annotated[Path | None, optional("DIR", "as in the first run")] = None
     """folder of the data set, if it has moved"""
+    annotations: Annotated[Path | None, optional("FILE", "as in a run")] = None
+    """COCO instances file with other true boxes, such as corrected ones"""
     boxes: Annotated[Path | None, optional("CSV", "as in a run")] = None
     """true boxes of your own images (data set folder)"""
     masks: Annotated[Path | None, optional("DIR", "as in a run")] = None
@@ -66,7 +68,7 @@ def run(config: ReportConfig, _command: Sequence[str]) -> int:
         configs = settings_of_runs(
             config.runs, root=config.root, boxes=config.boxes, masks=config.masks, mask_values=config.mask_values
         )
-        page = page_of_runs(runs, configs, config.gallery, bar)
+        page = page_of_runs(runs, configs, config.gallery, bar, config.annotations)
     write_page(out, *page)
     print_report(out)
     return 0
@@ -78,8 +80,7 @@ def print_report(out: Path) -> None:
 
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
-    from wsloc.datasets import open_dataset
-    from wsloc.judging.judged_run import JudgedRun, judge_run
+    from wsloc.judging.judged_run import JudgedRun, judge_run, open_images
     from wsloc.reporting.writing import page_of_run
 
     settings, dataset = None, None
@@ -87,10 +88,12 @@ def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]
         settings = settings_of_run(
             contents.path, root=config.root, boxes=config.boxes, masks=config.masks, mask_values=config.mask_values
         )
-        dataset = open_dataset(replace(settings.data, download=False))
-        judged = judge_run(contents, settings.data, dataset)
+        own = replace(settings.data, download=False)
+        data = own if config.annotations is None else replace(own, annotations=config.annotations)
+        dataset = open_images(data, own)
+        judged = judge_run(contents, data, dataset)
     except UserError as error:
-        if config.boxes is not None or config.masks is not None:
+        if any(given is not None for given in (config.annotations, config.boxes, config.masks)):
             # A page without the requested truth would hide the error.
             raise
         # The run folder alone is still worth a page.

@@ -10,6 +10,7 @@ from typing import Any
 
 from wsloc.config import DataSettings
 from wsloc.datasets import Dataset, GroundTruthSet, open_dataset, read_ground_truth
+from wsloc.errors import UserError
 from wsloc.evaluation import BASELINES, Evaluation
 from wsloc.evaluation.comparison import Contender
 from wsloc.evaluation.judging import Judged
@@ -59,6 +60,24 @@ def judge_run(contents: RunContents, settings: DataSettings, dataset: Dataset) -
     )
 
 
+def open_images(given: DataSettings, own: DataSettings) -> Dataset:
+    """The images of a run, by its own annotations where others are given, which may number images in another way.
+
+    Args:
+        given: settings of the data that the run is judged by.
+        own: that the run was made with.
+
+    Raises:
+        UserError: if the data set cannot be opened.
+    """
+    if given.annotations != own.annotations:
+        try:
+            return open_dataset(replace(given, annotations=own.annotations))
+        except UserError:
+            pass  # They have moved, and were named anew.
+    return open_dataset(given)
+
+
 def reached_truth(contents: RunContents, truth: GroundTruthSet) -> dict[str, GroundTruth]:
     """The truth of the images that a run is judged on: those that it has reached if it is unfinished."""
     if contents.complete:
@@ -87,13 +106,14 @@ def contender(name: str, contents: RunContents, settings: DataSettings) -> Conte
 
 
 def common_truth(
-    runs: Sequence[RunContents], settings: Sequence[DataSettings]
+    runs: Sequence[RunContents], settings: Sequence[DataSettings], annotations: Path | None = None
 ) -> tuple[Dataset, dict[str, GroundTruth] | None]:
     """The images of some runs, and their true boxes; None where no data set of theirs has any.
 
     Args:
         runs: at least one.
         settings: of each; the first with true boxes counts. The runs themselves say which images count.
+        annotations: a COCO instances file with other true boxes than those of the data set.
 
     Raises:
         UserError: if a data set cannot be opened.
@@ -101,9 +121,10 @@ def common_truth(
     wanted = frozenset.union(*(contents.image_ids() for contents in runs))
     for of_run in settings:
         whole = replace(of_run, ids=None, limit=None, classes=(), download=False)
-        dataset = open_dataset(whole)
+        judged_by = whole if annotations is None else replace(whole, annotations=annotations)
+        dataset = open_images(judged_by, whole)
         dataset = replace(dataset, images=tuple(image for image in dataset.images if image.image_id in wanted))
-        truth = read_ground_truth(whole, dataset)
+        truth = read_ground_truth(judged_by, dataset)
         if truth is not None:
             return dataset, truth.images
     return dataset, None

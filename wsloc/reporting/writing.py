@@ -72,6 +72,7 @@ def page_of_runs(
     configs: Sequence[LocalizeConfig],
     max_items: int = MAX_ITEMS,
     progress: Progress = silent,
+    annotations: Path | None = None,
 ) -> tuple[str, str]:
     """The page of several runs, in HTML and Markdown.
 
@@ -80,11 +81,12 @@ def page_of_runs(
         configs: of each.
         max_items: of the gallery.
         progress: shows the progress over metrics and pictures.
+        annotations: a COCO instances file with other true boxes than those of the data set.
 
     Raises:
         UserError: if they have no image or no item in common.
     """
-    dataset, truth = common_truth(runs, [config.data for config in configs])
+    dataset, truth = common_truth(runs, [config.data for config in configs], annotations)
     if truth is None:
         agreed = build_agreement_report(runs, configs, max_items)
         agreed = replace(agreed, pictures=_with_photos(Pictures(), agreed.shown, dataset, progress))
