@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from wsloc.config import DataSettings
-from wsloc.datasets import open_dataset
+from wsloc.datasets import Dataset, open_dataset
 from wsloc.datasets.label_table import Columns, inside, read_labels
-from wsloc.datasets.own_truth import read_box_rows
+from wsloc.datasets.own_truth import read_box_rows, read_folder_ground_truth
 from wsloc.errors import UserError
+from wsloc.records import ImageRecord
 
 CAT = {"a.jpg": ("cat",)}
 
@@ -138,6 +139,29 @@ def test_boxes_are_read_from_the_same_kinds_of_tables(tmp_path: Path, text: str)
     rows = read_box_rows(tmp_path / "boxes.csv", ["a.jpg"])
     assert rows.of_image == {"a.jpg": [("cat", (1.5, 2, 3, 4))]}
     assert rows.problems == ()
+
+
+def test_a_malformed_row_of_boxes_is_of_its_image(tmp_path: Path) -> None:
+    """Its class is lost there: no detector takes the object for background."""
+    rows = [
+        "a.jpg,cat,1,2,3,4",
+        "a.jpg,dog,1,2,3,",
+        "b.jpg,dog,1,2,3,nan",
+        "b.jpg,cat,1,2,3,4,5",
+        "b,,1,2,3,4",
+        "c.jpg",
+    ]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    read = read_box_rows(tmp_path / "boxes.csv", ["a.jpg", "b.jpg"])
+    assert read.lost == {"a.jpg": ["dog"], "b.jpg": ["dog", "cat", ""], "c.jpg": [""]}
+    assert len(read.problems) == 5
+    images = tuple(ImageRecord(name, name, tmp_path / name, ("cat", "dog")) for name in ("a.jpg", "b.jpg"))
+    dataset = Dataset("own", tmp_path, ("cat", "dog"), images)
+    truth = read_folder_ground_truth(dataset, dataset, tmp_path / "boxes.csv", None)
+    assert truth is not None
+    assert {name: own.lost_class_names for name, own in truth.images.items()} == {"a.jpg": ("dog",)}
 
 
 def test_boxes_call_images_by_short_names_where_these_are_clear(tmp_path: Path) -> None:

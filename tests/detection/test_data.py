@@ -91,6 +91,29 @@ def test_an_image_with_a_malformed_box_is_no_background(tmp_path: Path, box: obj
     assert len(from_truth(dataset, truth, ["red"]).images) == 3
 
 
+def test_an_image_of_a_labeled_class_without_a_box_is_no_background(tmp_path: Path) -> None:
+    """Nor is one whose truth is not there; an image without labels is."""
+    objects = write_images(tmp_path, 4)
+    objects["01.png"] = objects["01.png"][:1]
+    objects["02.png"] = objects["03.png"] = []
+    write_coco(tmp_path / "instances.json", objects)
+    dataset, truth = open_export(tmp_path)
+    labels = {"00.png": CLASSES, "01.png": CLASSES, "02.png": (CLASSES[1],), "03.png": ()}
+    dataset = replace(dataset, images=tuple(replace(one, labels=labels[one.file]) for one in dataset.images))
+    boxed = from_truth(dataset, truth, CLASSES)
+    assert [one.image.path.name for one in boxed.images] == ["00.png", "03.png"]
+    lacking = next(name for name in CLASSES if name != objects["01.png"][0][0])
+    assert boxed.problems[-2:] == (
+        f"01.png: it is labeled {lacking} without a box of it, so the image was left out",
+        f"02.png: it is labeled {CLASSES[1]} without a box of it, so the image was left out",
+    )
+    # Labels that say what to look for, rather than what is there.
+    assert len(from_truth(dataset, truth, CLASSES, labels_are_known=False).images) == 4
+    some = {key: own for key, own in truth.images.items() if key == dataset.images[0].image_id}
+    problems = from_truth(dataset, replace(truth, images=some, partial=True), CLASSES).problems
+    assert problems[-1] == "03.png: it has no true box, so the image was left out"
+
+
 def test_an_export_on_the_images_of_its_data_set(tmp_path: Path) -> None:
     """The exporter has flattened and renamed; ids, paths and labels are those of the data set."""
     objects = write_images(tmp_path / "export", 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +45,12 @@ class BoxRows:
     Attributes:
         of_image: class and ``x0, y0, x1, y1`` of each box, by image.
         problems: one sentence for each row that holds no box.
+        lost: classes of the rows that hold none, by image.
     """
 
     of_image: dict[str, list[tuple[str, tuple[float, ...]]]]
     problems: tuple[str, ...]
+    lost: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
@@ -62,6 +64,7 @@ def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
         UserError: if the file cannot be read.
     """
     of_image: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
+    lost: dict[str, list[str]] = {}
     problems = []
     ids = dict.fromkeys(image_ids)
     id_of = {name: named[0] for name, named in by_short_name(ids).items() if len(named) == 1}
@@ -69,19 +72,21 @@ def read_box_rows(path: Path, image_ids: Iterable[str] = ()) -> BoxRows:
     for number, row in enumerate(read_rows_of(path, "boxes", 6), start=1):
         if number == 1 and is_header(row):
             continue
+        image, class_name, *sides = (*row, "", "")[: max(len(row), 2)]
         try:
-            image, class_name, *sides = row
             # Where the columns are not separated by commas, numbers may have them.
             box = tuple(float(side.replace(",", ".")) for side in sides)
         except ValueError:
-            image, class_name, box = "", "", ()
-        if len(box) != 4 or not all(map(math.isfinite, box)) or not image or not class_name:
-            problems.append(f"{path.name}, row {number}: {','.join(row)!r} is not a row image,class,x0,y0,x1,y1")
-            continue
+            box = ()
         file = Path(image).as_posix()
         image_id = id_of.get(file) or id_of.get(file.replace("\\", "/"), file)
-        of_image.setdefault(image_id, []).append((class_name, box))
-    return BoxRows(of_image, tuple(problems))
+        if len(box) == 4 and all(map(math.isfinite, box)) and image and class_name:
+            of_image.setdefault(image_id, []).append((class_name, box))
+            continue
+        problems.append(f"{path.name}, row {number}: {','.join(row)!r} is not a row image,class,x0,y0,x1,y1")
+        if image:
+            lost.setdefault(image_id, []).append(class_name)
+    return BoxRows(of_image, tuple(problems), lost)
 
 
 def read_folder_ground_truth(
@@ -169,7 +174,11 @@ def _boxes_of(image: ImageRecord, rows: BoxRows) -> Annotation:
     header = read_header(image.path)
     names = [name for name, _ in rows.of_image[image.image_id]]
     boxes_xyxy = as_boxes([box for _, box in rows.of_image[image.image_id]])
-    return place_annotation(image, boxes_xyxy, names, header, Frame(header.size_wh, 1))
+    found = place_annotation(image, boxes_xyxy, names, header, Frame(header.size_wh, 1))
+    # Of a row without a class, any label of the image may be meant.
+    lost = (name for row in rows.lost.get(image.image_id, ()) for name in ((row,) if row else image.labels))
+    truth = replace(found.truth, lost_class_names=(*found.truth.lost_class_names, *lost))
+    return replace(found, truth=truth)
 
 
 def _boxes_around(image: ImageRecord, true: TrueMasks) -> Annotation:

@@ -80,16 +80,22 @@ class BoxedImages:
 
 
 def from_truth(
-    dataset: Dataset, truth: GroundTruthSet, class_names: Sequence[str], *, drop_empty: bool = False
+    dataset: Dataset,
+    truth: GroundTruthSet,
+    class_names: Sequence[str],
+    *,
+    drop_empty: bool = False,
+    labels_are_known: bool = True,
 ) -> BoxedImages:
     """Images with the boxes of an annotation; difficult objects and crowd regions are ignored.
 
     Args:
-        dataset: the images; one is left out if its annotation, or a box in it, cannot be read, for the object would
-            count as background.
+        dataset: the images; one is left out if its annotation, or a box in it, cannot be read, or if it is labeled with
+            a class that it has no box of, for the object would count as background.
         truth: their boxes; those of other classes are left out.
         class_names: in the order of the detector's classes.
         drop_empty: leave out images without a box; otherwise they serve as negatives.
+        labels_are_known: whether the labels of the images say what they show, rather than what to look for.
 
     Raises:
         UserError: if no box is left.
@@ -98,9 +104,14 @@ def from_truth(
     images, problems = [], list(truth.problems)
     for record in dataset.images:
         if (own := truth.images.get(record.image_id)) is None:
+            # Of one whose annotation cannot be read, the truth says so.
+            problems += [f"{record.file}: it has no true box, so the image was left out"] if truth.partial else []
             continue
+        boxed = {*own.class_names, *own.crowd_class_names}
         if lost := [name for name in own.lost_class_names if name in index_of]:
             problems.append(f"{record.file}: the box of a {lost[0]} is malformed, so the image was left out")
+        elif labels_are_known and (bare := [name for name in record.labels if name in index_of and name not in boxed]):
+            problems.append(f"{record.file}: it is labeled {bare[0]} without a box of it, so the image was left out")
         else:
             images.append(_boxed(record, own, index_of))
     return _checked(BoxedImages(dataset.name, tuple(class_names), tuple(images), tuple(problems)), drop_empty)

@@ -79,8 +79,9 @@ def labels_of_truth(data: DataSettings, *, drop_empty: bool = False) -> Labels:
     truth = read_ground_truth(data, dataset)
     if truth is None:
         raise UserError(f"{dataset.name} has no true boxes; `dataset='folder'` takes `boxes`.")
-    boxed = from_truth(dataset, truth, data.classes or dataset.class_names, drop_empty=drop_empty)
-    return Labels(boxed, dataset, data)
+    asked = data.classes or dataset.class_names
+    known = data.class_name is None
+    return Labels(from_truth(dataset, truth, asked, drop_empty=drop_empty, labels_are_known=known), dataset, data)
 
 
 def is_run(path: Path) -> bool:
@@ -155,7 +156,9 @@ def labels_of_export(path: Path, data: DataSettings, *, drop_empty: bool = False
     own = replace(own, class_names=data.classes or own.class_names)
     if data.dataset is not None:
         dataset, truth = matched(open_dataset(data), own, truth)
-        return Labels(from_truth(dataset, truth, own.class_names, drop_empty=drop_empty), dataset, data)
+        known = data.class_name is None
+        boxed = from_truth(dataset, truth, own.class_names, drop_empty=drop_empty, labels_are_known=known)
+        return Labels(boxed, dataset, data)
     shown = labels_by_image(truth.images)
     images = tuple(replace(image, labels=shown.get(image.image_id, ())) for image in own.images)
     own = replace(own, images=images)
