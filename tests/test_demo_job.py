@@ -144,3 +144,14 @@ def test_retraining_reproduces_the_shipped_weights(
     retrained = make_localizer(config, asked_classes(config.data, dataset))
     before, after = (corloc(dataset, boxes_of(one, dataset.images)) for one in (shipped, retrained))
     assert abs(before - after) <= 0.02
+
+
+def test_grabcut_on_tensors_finds_the_same_boxes(demo: tuple[Dataset, Localizer]) -> None:
+    dataset, localizer = demo
+    settings = replace(localizer.cut.settings, segmenter="grabcut-torch")
+    on_tensors = replace(localizer, cut=replace(localizer.cut, settings=settings))
+    assert on_tensors.cut.on_device
+    expected, found = (boxes_of(ours, dataset.images[:10]) for ours in (localizer, on_tensors))
+    assert len(expected) >= 10
+    assert {record.segmenter for record in found} == {"grabcut-torch"}
+    assert [record.box_xyxy for record in found] == [record.box_xyxy for record in expected]

@@ -226,8 +226,9 @@ class SegmentationSettings:
     """How the map becomes a mask and the mask becomes a box."""
 
     segmenter: Annotated[str, one_of(SEGMENTERS)] = "grabcut"
-    """grabcut (from a small image to the whole), grabcut-plain (all of it in the whole image), grabcut-by-value (seeds
-    by values of the map, not by ranks), graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
+    """grabcut (from a small image to the whole), grabcut-plain (all of it in the whole image), grabcut-torch (the
+    first one for a batch at once, on the device), grabcut-by-value (seeds by values of the map, not by ranks),
+    graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
     foreground_quantile: float = 0.95
     """pixels above this quantile of the map are foreground seeds (0 to 1)"""
     background_quantile: float = 0.30

@@ -64,6 +64,7 @@ SEGMENTERS: Registry[Any] = Registry(
     {
         "grabcut": "wsloc.segmentation.segment:bind_grabcut",
         "grabcut-plain": "wsloc.segmentation.segment:bind_grabcut_plain",
+        "grabcut-torch": "wsloc.segmentation.batched_grabcut:bind_grabcut_torch",
         "grabcut-by-value": "wsloc.segmentation.segment:bind_grabcut_by_value",
         "graphcut-2013": "wsloc.segmentation.segment:bind_graphcut_2013",
         "threshold": "wsloc.segmentation.segment:bind_threshold",

@@ -39,6 +39,7 @@ def run(tiny: Path, tiny_flags: list[str]) -> Path:
     [
         [],
         ["--segmenter", "threshold"],
+        ["--segmenter", "grabcut-torch"],
         ["--segmenter", "graphcut-2013", "--components", "2"],
         ["--foreground-quantile", "0.9", "--working-size", "64"],
     ],

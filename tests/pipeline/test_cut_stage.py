@@ -93,7 +93,7 @@ def test_a_box_to_the_border_ends_at_the_border(size_wh: tuple[int, int]) -> Non
     assert found.box_xyxy[:2] == (size_wh[0] / 2, size_wh[1] / 2)
 
 
-@pytest.mark.parametrize("segmenter", ["grabcut", "grabcut-plain", "graphcut-2013"])
+@pytest.mark.parametrize("segmenter", ["grabcut", "grabcut-plain", "grabcut-torch", "graphcut-2013"])
 def test_an_object_of_one_color(segmenter: str) -> None:
     generator = np.random.default_rng(0)
     inside = _rectangle(5, 15, 8, 28) > 0
@@ -198,7 +198,7 @@ def test_bad_maps_are_failures_with_a_reason(
     assert reason in item.failure.reason
 
 
-@pytest.mark.parametrize("segmenter", ["grabcut", "grabcut-plain", "graphcut-2013"])
+@pytest.mark.parametrize("segmenter", ["grabcut", "grabcut-plain", "grabcut-torch", "graphcut-2013"])
 def test_too_few_seeds_are_a_failure(segmenter: str) -> None:
     # One pixel above the least value; of 800 pixels 40 would be seeds.
     stage = _stage(segmenter=segmenter, smoothing=0)

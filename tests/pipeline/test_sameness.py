@@ -43,7 +43,16 @@ def records(
     return [found for result in results for item in result.items for found in item.localizations]
 
 
-@pytest.mark.parametrize("variant", [[], ["--resize", "short-side"], ["--views", "ten-crop"], ["--targets", "top2"]])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        [],
+        ["--resize", "short-side"],
+        ["--views", "ten-crop"],
+        ["--targets", "top2"],
+        ["--segmenter", "grabcut-torch"],
+    ],
+)
 def test_order_and_subset_change_nothing(tiny_flags: list[str], variant: list[str]) -> None:
     dataset, localizer = opened([*tiny_flags, *variant])
     straight = records(localizer, dataset)

@@ -8,21 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cut_oracle import edges_of, energy_of, min_energy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import maximum_flow
 
 from wsloc.segmentation import fit_color_models, graphcut_2013
 from wsloc.segmentation.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-GAMMA = 50.0
 FOR_CERTAIN = 500.0
 """More than all eight edges of a pixel together, 4 * 50 + 4 * 50 / sqrt(2) = 341, could outweigh."""
-CAPACITY = 1e5
-"""Units of integer capacity for one unit of energy."""
 HEIGHT, WIDTH = 12, 16
 
 
@@ -52,49 +48,6 @@ def _unary(image: Pixels, seeds: Pixels, clamps: Pixels) -> tuple[Floats, Floats
     as_background[kinds == FOREGROUND], as_foreground[kinds == FOREGROUND] = np.inf, 0
     as_foreground[kinds == BACKGROUND], as_background[kinds == BACKGROUND] = np.inf, 0
     return np.minimum(as_background, FOR_CERTAIN), np.minimum(as_foreground, FOR_CERTAIN)
-
-
-def _edges(image: Pixels) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
-    """Each pair of 8-neighbors once: both pixels, and the energy of cutting between them."""
-    height, width = image.shape[:2]
-    index = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    colors = image.astype(np.float64)
-    firsts, seconds, squares, distances = [], [], [], []
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here = np.s_[: height - dy, max(0, -dx) : width - max(0, dx)]
-        there = np.s_[dy:, max(0, dx) : width + min(0, dx)]
-        firsts.append(index[here].ravel())
-        seconds.append(index[there].ravel())
-        squares.append(((colors[here] - colors[there]) ** 2).sum(axis=2).ravel())
-        distances.append(np.full(squares[-1].shape, np.hypot(dy, dx)))
-    square = np.concatenate(squares)
-    assert len(square) == 4 * height * width - 3 * (height + width) + 2
-    beta = 1 / (2 * square.mean()) if square.any() else 0
-    return (
-        np.concatenate(firsts),
-        np.concatenate(seconds),
-        GAMMA * np.exp(-beta * square) / np.concatenate(distances),
-    )
-
-
-def _energy(mask: NDArray[np.bool_], unary: tuple[Floats, Floats], edges: tuple) -> float:
-    labels = mask.reshape(-1)
-    first, second, weight = edges
-    return float(np.where(labels, unary[1], unary[0]).sum() + weight[labels[first] != labels[second]].sum())
-
-
-def _min_energy(unary: tuple[Floats, Floats], edges: tuple) -> float:
-    """The minimum cut between a source (foreground) and a sink (background)."""
-    as_background, as_foreground = unary
-    first, second, weight = edges
-    count = len(as_background)
-    source, sink = count, count + 1
-    pixels = np.arange(count)
-    rows = np.concatenate([np.full(count, source), pixels, first, second])
-    columns = np.concatenate([pixels, np.full(count, sink), second, first])
-    capacities = np.round(CAPACITY * np.concatenate([as_background, as_foreground, weight, weight]))
-    graph = coo_array((capacities.astype(np.int32), (rows, columns)), shape=(count + 2, count + 2)).tocsr()
-    return int(maximum_flow(graph, source, sink).flow_value) / CAPACITY
 
 
 def _random(generator: np.random.Generator) -> Pixels:
@@ -137,9 +90,9 @@ def _some(seeds: Pixels, generator: np.random.Generator) -> Pixels:
 def _assert_optimal(image: Pixels, seeds: Pixels, clamps: Pixels) -> bool:
     """Whether the cut is worth looking at: neither label everywhere that it may be."""
     mask = graphcut_2013(image, seeds, clamps)
-    unary, edges = _unary(image, seeds, clamps), _edges(image)
-    least = _min_energy(unary, edges)
-    assert _energy(mask, unary, edges) == pytest.approx(least, rel=1e-3, abs=0.05)
+    unary, edges = _unary(image, seeds, clamps), edges_of(image)
+    least = min_energy(unary, edges)
+    assert energy_of(mask, unary, edges) == pytest.approx(least, rel=1e-3, abs=0.05)
     free = mask[(clamps != FOREGROUND) & (clamps != BACKGROUND)]
     return bool(free.any() and not free.all())
 
@@ -173,13 +126,13 @@ def test_the_oracle_tells_a_worse_labeling() -> None:
     generator = np.random.default_rng(0)
     image, seeds = _disc(generator), _seeds(generator, fraction=0.8)
     mask = graphcut_2013(image, seeds, seeds)
-    unary, edges = _unary(image, seeds, seeds), _edges(image)
-    least = _min_energy(unary, edges)
+    unary, edges = _unary(image, seeds, seeds), edges_of(image)
+    least = min_energy(unary, edges)
     for pixel in np.flatnonzero(seeds == PROBABLE_BACKGROUND):
         other = mask.copy().reshape(-1)
         other[pixel] ^= True
-        assert _energy(other, unary, edges) > least + 0.01
-    assert _energy(np.roll(mask, 1, axis=1), unary, edges) > least * 1.01
+        assert energy_of(other, unary, edges) > least + 0.01
+    assert energy_of(np.roll(mask, 1, axis=1), unary, edges) > least * 1.01
 
 
 def test_energy_by_hand() -> None:
@@ -187,9 +140,9 @@ def test_energy_by_hand() -> None:
     # both diagonals 300. Mean (300 + 300 + 0 + 0 + 300 + 300) / 6 = 200, beta = 1 / 400, exp(-300 / 400).
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     image[:, 1] = 10
-    edges = _edges(image)
+    edges = edges_of(image)
     zero = np.zeros(4)
     across = 50 * np.exp(-0.75)
     mask = np.array([[False, True], [False, True]])
-    assert _energy(mask, (zero, zero), edges) == pytest.approx(2 * across + 2 * across / np.sqrt(2))
-    assert _energy(mask.T, (zero, zero), edges) == pytest.approx(2 * 50 + 2 * across / np.sqrt(2))
+    assert energy_of(mask, (zero, zero), edges) == pytest.approx(2 * across + 2 * across / np.sqrt(2))
+    assert energy_of(mask.T, (zero, zero), edges) == pytest.approx(2 * 50 + 2 * across / np.sqrt(2))

@@ -22,7 +22,7 @@ ColorModels = tuple[ColorModel, ColorModel]
 COMPONENTS = 5
 """Gaussians of each model, fixed in OpenCV; fewer pixels than that cannot be modeled."""
 
-_MIN_DETERMINANT, _WHITE_NOISE = 1e-6, 0.01
+MIN_DETERMINANT, WHITE_NOISE = 1e-6, 0.01
 """OpenCV's: below this determinant, a covariance matrix gets this variance more in each channel."""
 
 
@@ -36,10 +36,15 @@ def fit_color_models(image_rgb: NDArray[np.uint8], is_foreground: NDArray[np.boo
     Raises:
         ItemError: if there are fewer than 5 pixels on a side.
     """
+    require_samples(is_foreground)
+    return _mixture(image_rgb[~is_foreground]), _mixture(image_rgb[is_foreground])
+
+
+def require_samples(is_foreground: NDArray[np.bool_]) -> None:
+    """Raise :class:`ItemError` unless there are pixels for a color model on both sides of a mask."""
     for side, name in ((is_foreground, "foreground"), (~is_foreground, "background")):
         if (count := int(side.sum())) < COMPONENTS:
             raise ItemError(f"the map gives {count} {name} seeds, fewer than the {COMPONENTS} that a color model needs")
-    return _mixture(image_rgb[~is_foreground]), _mixture(image_rgb[is_foreground])
 
 
 def log_likelihood(colors: NDArray[np.float64], model: ColorModel) -> NDArray[np.float64]:
@@ -50,7 +55,7 @@ def log_likelihood(colors: NDArray[np.float64], model: ColorModel) -> NDArray[np
         if weight > 0:
             away = colors - mean
             distance = np.einsum("ni,ni->n", away @ np.linalg.pinv(covariance, hermitian=True), away)
-            determinant = max(np.linalg.det(covariance), _MIN_DETERMINANT)
+            determinant = max(np.linalg.det(covariance), MIN_DETERMINANT)
             np.maximum(best, np.log(weight / np.sqrt(determinant)) - distance / 2, out=best)
     return best
 
@@ -64,15 +69,15 @@ def _mixture(colors: NDArray[np.uint8]) -> ColorModel:
     clusters = [_Cluster.of(colors.astype(np.float64))]
     while len(clusters) < COMPONENTS:
         widest = max(range(len(clusters)), key=lambda index: clusters[index].scatter)
-        if clusters[widest].scatter < _MIN_DETERMINANT:
+        if clusters[widest].scatter < MIN_DETERMINANT:
             break
         clusters += map(_Cluster.of, clusters.pop(widest).halves())
     model = np.zeros((1, 13 * COMPONENTS))
     weights, means, covariances = np.split(model[0], [COMPONENTS, 4 * COMPONENTS])
     for index, cluster in enumerate(clusters):
         covariance = cluster.covariance
-        if np.linalg.det(covariance) <= _MIN_DETERMINANT:
-            covariance = covariance + _WHITE_NOISE * np.eye(3)
+        if np.linalg.det(covariance) <= MIN_DETERMINANT:
+            covariance = covariance + WHITE_NOISE * np.eye(3)
         weights[index] = len(cluster.colors) / len(colors)
         means[3 * index : 3 * index + 3] = cluster.mean
         covariances[9 * index : 9 * index + 9] = covariance.reshape(-1)

@@ -54,13 +54,13 @@ def grabcut(
         ItemError: if foreground or background has fewer than 5 pixels, probable ones included.
     """
     small_rgb = working_image(image_rgb, coarse_size)
-    small = _resized(trimap, small_rgb.shape[:2])
+    small = resized_labels(trimap, small_rgb.shape[:2])
     if small_rgb.shape == image_rgb.shape or not has_samples(small):
         return grabcut_plain(image_rgb, trimap, max_iterations)
     models = fit_color_models(small_rgb, is_foreground(small))
     _iterate(small_rgb, small, models, max_iterations)
     probable = np.where(is_foreground(small), PROBABLE_FOREGROUND, PROBABLE_BACKGROUND).astype(np.uint8)
-    labels = np.where(is_seed(trimap), trimap, _resized(probable, trimap.shape))
+    labels = np.where(is_seed(trimap), trimap, resized_labels(probable, trimap.shape))
     _iterate(image_rgb, labels, models, 1)
     return is_foreground(labels)
 
@@ -116,7 +116,8 @@ def _iterate(image_rgb: NDArray[np.uint8], labels: NDArray[np.uint8], models: Co
             return
 
 
-def _resized(labels: NDArray[np.uint8], size_hw: tuple[int, ...]) -> NDArray[np.uint8]:
+def resized_labels(labels: NDArray[np.uint8], size_hw: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Labels ``(H, W)`` at another size: each pixel takes the label in its middle."""
     # The plain nearest neighbor of OpenCV is half a pixel off.
     return np.asarray(cv2.resize(labels, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
 
