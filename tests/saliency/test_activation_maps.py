@@ -17,7 +17,7 @@ from wsloc.classifiers import make_scorer
 from wsloc.classifiers.grid import as_grid
 from wsloc.config import SaliencySettings
 from wsloc.errors import UserError
-from wsloc.saliency import METHODS, Attribution, BoundMethod, MethodContext, PairBatch, bind_method
+from wsloc.saliency import METHODS, Attribution, BoundMethod, MethodContext, PairBatch, bind_method, layers
 from wsloc.saliency.activation_maps import activation_maps, signed_activation_maps
 from wsloc.saliency.cam import cam, find_cam_layer
 from wsloc.saliency.grad_cam import grad_cam, hires_cam, weigh_by_mean_gradient
@@ -798,6 +798,24 @@ def test_where_features_are_read(network: nn.Module, layer: Layer) -> None:
     if layer == Layer("pooling-input"):
         layer = Layer("pooling-input", call=1)  # that of the body comes before
     assert find_layer(make_scorer(network, [[0]]), _images()) == layer
+
+
+def test_only_what_is_behind_the_last_module_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call that is watched takes time: of a module that runs twice, too, its second end is no beginning."""
+    relu = nn.ReLU()
+    deep = [nn.Conv2d(3, 5, 3), relu, *(nn.Conv2d(5, 5, 1) for _ in range(20)), relu]
+    network = nn.Sequential(*deep, nn.AdaptiveAvgPool2d(1), *_linear(5))
+    scorer = make_scorer(network, [[0]])
+    batch = PairBatch(_images(), *torch.tensor([[0, 1], [0, 0]]))
+    layer = find_layer(scorer, batch.images)
+    watched = []
+    is_pooling = layers._is_pooling
+    monkeypatch.setattr(layers, "_is_pooling", lambda *call: watched.append(call) or is_pooling(*call))
+    maps = grad_cam(scorer, batch, [layer]).maps
+    count = len(watched)
+    from_the_start = grad_cam(scorer, batch, [Layer("pooling-input", call=layer.call)]).maps
+    torch.testing.assert_close(maps, from_the_start, rtol=0, atol=0)
+    assert 0 < count < 20 < len(watched) - count
 
 
 def test_a_network_with_nothing_to_read() -> None:

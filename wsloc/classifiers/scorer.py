@@ -124,9 +124,12 @@ def scoring_mode(network: nn.Module) -> Iterator[None]:
     Raises:
         UserError: if the network computes a checkpointed block differently than in the forward pass.
     """
+    modules = list(network.modules())
     # A module of frozen TorchScript has no such flag.
-    training = [module for module in network.modules() if getattr(module, "training", False)]
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    training = [module for module in modules if getattr(module, "training", False)]
+    # Not network.parameters(), which goes through all modules once more, slowly, at each batch.
+    own = (parameter for module in modules for parameter in module._parameters.values())
+    trainable = [parameter for parameter in own if parameter is not None and parameter.requires_grad]
     hooks = []
     try:
         for module in training:

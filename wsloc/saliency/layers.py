@@ -8,6 +8,7 @@ its last module, ``norm5``, would give features that were not yet rectified.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,12 +42,17 @@ class Layer:
         at: the input of a pooling call, the output of a module, or the input of a module.
         name: of the module as in ``named_modules()``; empty for a pooling call.
         call: number of the pooling call in a pass, from 0.
+        after: a module that ends before this call and runs once, from where on calls are watched; empty for the
+            beginning of the pass.
+        skipped: how many pooling calls come before that.
         layouts: of windows, by the size of the images, as they are found; None for features that are in none.
     """
 
     at: Literal["pooling-input", "module-output", "module-input"]
     name: str = ""
     call: int = 0
+    after: str = field(default="", compare=False)
+    skipped: int = field(default=0, compare=False)
     layouts: dict[tuple[int, int], WindowLayout | None] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -65,9 +71,9 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
         UserError: if it has none of these.
     """
     calls = _pooling_calls(scorer, images)
-    for pooling in (_global(calls), [call for call in calls if call.adaptive]):
+    for pooling in (_global(calls), [layer for call, layer in calls if call.adaptive]):
         if pooling:
-            return Layer("pooling-input", call=pooling[-1].number)
+            return pooling[-1]
     ran = _modules_that_ran(scorer, images)
     attention = [call for call in ran if type(call.module).__name__.endswith(_ATTENTION) and _fits(call.given, images)]
     if attention:
@@ -90,7 +96,7 @@ def find_layer(scorer: Scorer, images: Tensor) -> Layer:
 def find_global_pooling(scorer: Scorer, images: Tensor) -> Layer | None:
     """The input of the last call that pools each channel to one value, or None; arguments as in :func:`find_layer`."""
     whole = _global(_pooling_calls(scorer, images))
-    return Layer("pooling-input", call=whole[-1].number) if whole else None
+    return whole[-1] if whole else None
 
 
 def named_layer(scorer: Scorer, name: str) -> Layer:
@@ -106,36 +112,56 @@ def named_layer(scorer: Scorer, name: str) -> Layer:
 def replaced(network: nn.Module, layers: Sequence[Layer], replace: Callable[[int, Any], Tensor]) -> Iterator[None]:
     """While entered, each layer's tensor is replaced by ``replace(index of the layer, tensor)``."""
     hooks = []
-    calls = {layer.call: index for index, layer in enumerate(layers) if layer.at == "pooling-input"}
+    with contextlib.ExitStack() as stack:
+        try:
+            for index, layer in enumerate(layers):
+                module = network.get_submodule(layer.after if layer.at == "pooling-input" else layer.name)
+                if layer.at == "pooling-input":
+                    interceptor = _replaced_pooling(layer.call - layer.skipped, partial(replace, index))
+                    if not layer.after:
+                        stack.enter_context(interceptor)
+                        continue
+                    hooks.append(module.register_forward_hook(_entering(stack, interceptor)))
+                elif isinstance(module, torch.jit.ScriptModule):
+                    continue  # It takes no hooks, so that it is never seen to run.
+                elif layer.at == "module-output":
+                    hooks.append(module.register_forward_hook(_output_hook(replace, index)))
+                else:
+                    hooks.append(module.register_forward_pre_hook(_input_hook(replace, index)))
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _replaced_pooling(number: int, replace: Callable[[Any], Tensor]) -> CallInterceptor:
+    """While entered, the input of the pooling call of that number is replaced."""
     seen = 0
 
-    def pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def handler(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal seen
         if _is_pooling(function, args, kwargs):
-            if seen in calls:
-                args, kwargs = _with_input(args, kwargs, replace(calls[seen], call_input(args, kwargs)))
+            if seen == number:
+                args, kwargs = _with_input(args, kwargs, replace(call_input(args, kwargs)))
             seen += 1
         return function(*args, **kwargs)
 
-    try:
-        for index, layer in enumerate(layers):
-            module = network.get_submodule(layer.name)
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # It takes no hooks, so that it is never seen to run.
-            if layer.at == "module-output":
-                hooks.append(module.register_forward_hook(_output_hook(replace, index)))
-            elif layer.at == "module-input":
-                hooks.append(module.register_forward_pre_hook(_input_hook(replace, index)))
-        with CallInterceptor(pooling) if calls else contextlib.nullcontext():
-            yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return CallInterceptor(handler)
+
+
+def _entering(stack: contextlib.ExitStack, interceptor: CallInterceptor) -> Callable[..., None]:
+    """A hook that begins to intercept: each call that is seen costs microseconds, which add up over a pass."""
+
+    def hook(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        stack.enter_context(interceptor)
+
+    return hook
 
 
 @dataclass(frozen=True, slots=True)
 class _PoolingCall:
     number: int
+    ended: int  # how many modules had ended before
     adaptive: bool
     to_one_value: bool
     several_cells: bool
@@ -148,8 +174,10 @@ class _ModuleCall:
     given: Tensor | None  # without its values
 
 
-def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
+def _pooling_calls(scorer: Scorer, images: Tensor) -> list[tuple[_PoolingCall, Layer]]:
+    """The pooling calls of a pass, each with its place."""
     found: list[_PoolingCall] = []
+    ended: list[tuple[str, int]] = []
 
     def watch(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         answer = function(*args, **kwargs)
@@ -161,18 +189,37 @@ def _pooling_calls(scorer: Scorer, images: Tensor) -> list[_PoolingCall]:
             # The mean of something else than tokens may look the same.
             to_one_value &= not last or _fits(given, images)
             several = given.numel() > channels
-            found.append(_PoolingCall(len(found), function in _ADAPTIVE, to_one_value, several))
+            found.append(_PoolingCall(len(found), len(ended), function in _ADAPTIVE, to_one_value, several))
         return answer
 
-    with scoring_mode(scorer.network), torch.no_grad(), CallInterceptor(watch):
-        scorer.logits(images)
-    return found
+    def end(name: str, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+        ended.append((name, len(found)))
+
+    hooks = [
+        module.register_forward_hook(partial(end, name))
+        for name, module in scorer.network.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)
+    ]
+    try:
+        with scoring_mode(scorer.network), torch.no_grad(), CallInterceptor(watch):
+            scorer.logits(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [(call, _pooling_input(call, ended)) for call in found]
 
 
-def _global(calls: Sequence[_PoolingCall]) -> list[_PoolingCall]:
+def _pooling_input(call: _PoolingCall, ended: Sequence[tuple[str, int]]) -> Layer:
+    runs = Counter(name for name, _ in ended)
+    before = reversed(ended[: call.ended])
+    after, skipped = next(((name, calls) for name, calls in before if runs[name] == 1), ("", 0))
+    return Layer("pooling-input", call=call.number, after=after, skipped=skipped)
+
+
+def _global(calls: Sequence[tuple[_PoolingCall, Layer]]) -> list[Layer]:
     """Those to one value; where what was pooled is pooled again (a new head of ConvNeXt), not the second time."""
-    whole = [call for call in calls if call.to_one_value]
-    return [call for call in whole if call.several_cells] or whole
+    whole = [(call, layer) for call, layer in calls if call.to_one_value]
+    return [layer for call, layer in whole if call.several_cells] or [layer for _, layer in whole]
 
 
 def _is_pooling(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
