@@ -1,6 +1,7 @@
-"""Seconds and memory of ``wsloc export`` on made-up runs of many boxes.
+"""The table of docs/benchmarks.md on ``wsloc export``: seconds and memory on made-up runs of many boxes.
 
-python scripts/benchmark_export.py --boxes 1000000
+python scripts/benchmark_export.py
+python scripts/benchmark_export.py --boxes 100000 --only coco voc  # minutes
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
+import platform
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from markdown_page import fill
+from measured_process import Usage, measure_process
 from PIL import Image
 from pycocotools import mask as coco_masks
 
@@ -47,7 +50,8 @@ ROWS: dict[str, tuple[Shape, list[str]]] = {
     "coco": (Shape(), ["--format", "coco", "--media", "none"]),
     "coco, best half": (Shape(), ["--format", "coco", "--media", "none", "--top-fraction", "0.5"]),
     "coco, boxes alone": (Shape(), ["--format", "coco", "--media", "none", "--segmentation", "boxes"]),
-    "voc": (Shape(), ["--format", "voc", "--media", "none"]),
+    "coco, run lengths": (Shape(), ["--format", "coco", "--media", "none", "--segmentation", "rle"]),
+    **{name: (Shape(), ["--format", name, "--media", "none"]) for name in ("cvat", "voc", "yolo", "label-studio")},
     "coco, one box an image": (Shape(1), ["--format", "coco", "--media", "none"]),
     "coco, one box an image, its CSV file opened": (
         Shape(1, recorded=False),
@@ -63,21 +67,32 @@ ROWS: dict[str, tuple[Shape, list[str]]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, default=1_000_000, help="boxes of the run")
-    parser.add_argument("--only", choices=ROWS, help="one row of the table")
-    arguments = parser.parse_args()
-    print(f"| {arguments.boxes:,} boxes | seconds | peak memory | files |\n|---|---:|---:|---:|")
-    rows = [(shape, title, flags) for title, (shape, flags) in ROWS.items() if arguments.only in (None, title)]
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=tuple(ROWS), help="rows of the table")
+    parser.add_argument("--no-table", action="store_true", help="print, but leave the page alone")
+    options = parser.parse_args()
+    text = "\n".join(table(options.boxes, options.only))
+    print(text)
+    if not options.no_table:
+        fill("benchmark_export", text)
+    return 0
+
+
+def table(count: int, titles: Sequence[str]) -> Iterator[str]:
+    yield f"{count:,} boxes on one core; {platform.machine()}, {os.cpu_count()} cores."
+    yield ""
+    yield "| | processor, µs a box | clock, s | peak memory, MiB | files, MiB |\n|---|---:|---:|---:|---:|"
+    rows = [(shape, title, flags) for title, (shape, flags) in ROWS.items() if title in titles]
     for shape, same in itertools.groupby(rows, key=lambda row: row[0]):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_run(folder, arguments.boxes, shape)
+            write_run(folder, count, shape)
             for _, title, flags in same:
-                seconds, peak = measure(folder, flags)
-                size = sum(path.stat().st_size for path in (folder / "out").rglob("*.json"))
-                print(f"| {title} | {seconds:.0f} | {peak / 2**20:.0f} MiB | {size / 2**20:.0f} MiB |", flush=True)
-    return 0
+                usage = measure(folder, flags)
+                size = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
+                cells = (1e6 * usage.processor / count, usage.clock, usage.peak_bytes / 2**20, size / 2**20)
+                yield f"| {title} | {' | '.join(f'{cell:.0f}' for cell in cells)} |"
 
 
 def write_run(folder: Path, count: int, shape: Shape) -> None:
@@ -169,16 +184,11 @@ def made_item(generator: np.random.Generator) -> tuple[tuple[float, float, float
     )
 
 
-def measure(folder: Path, flags: list[str]) -> tuple[float, int]:
-    """Seconds of one export, and the peak of its memory in bytes."""
+def measure(folder: Path, flags: list[str]) -> Usage:
+    """One export."""
     script = Path(__file__).with_name("export.py")
     words = [str(folder / "run"), *flags, "--out", str(folder / "out"), "--overwrite"]
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(script), *words], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"the export ended with status {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return measure_process([sys.executable, str(script), *words])
 
 
 if __name__ == "__main__":
