@@ -1,18 +1,20 @@
 # make demo   set up .venv and run the main job on the embedded demo
 # make demo-detector   from the demo's labels to a trained detector and its mAP, in minutes
 # make test   set up .venv, run the linters and every test that is not marked slow
+# make package   build sdist and wheel, check them, and run the main job from the wheel in an empty folder
 # make peers  set up .venv-peers and compare with other tools, some of which bring a build of OpenCV that would hide ours
 # TORCH=cpu   install PyTorch's CPU wheels, if their index can be reached
 
 VENV ?= .venv
 PEERS ?= .venv-peers
 PYTHON ?= python3
+PURELIB := import sysconfig; print(sysconfig.get_path('purelib'))
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 ifeq ($(TORCH),cpu)
 INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo demo-detector test test-all peers lint clean
+.PHONY: demo demo-detector test test-all package peers lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python scripts/localize.py --dataset demo --overlays 6
@@ -26,6 +28,18 @@ test: $(VENV)/.installed-dev lint
 
 test-all: $(VENV)/.installed-dev lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+# Its environment holds the wheel alone and borrows what that depends on.
+package: $(VENV)/.installed-dev
+	rm -rf $(VENV)/dist $(VENV)/wheel
+	$(VENV)/bin/python -m build --no-isolation --outdir $(VENV)/dist .
+	$(VENV)/bin/python -m twine check --strict $(VENV)/dist/*
+	$(VENV)/bin/python -m venv --without-pip $(VENV)/wheel
+	$(VENV)/bin/python -c "$(PURELIB)" > "$$($(VENV)/wheel/bin/python -c "$(PURELIB)")/borrowed.pth"
+	$(PIP) --python $(VENV)/wheel/bin/python install --no-deps $(VENV)/dist/*.whl
+	bin="$$(realpath $(VENV))/wheel/bin" && cd "$$(mktemp -d)" && \
+		"$$bin/python" -c "import wsloc; assert '/wheel/lib' in wsloc.__file__, wsloc.__file__" && \
+		"$$bin/wsloc" localize --dataset demo --limit 8 --report --export coco && ls runs/*/report.html data/demo
 
 peers: $(PEERS)/.installed
 	$(PEERS)/bin/python -m pytest tests/peers

@@ -114,23 +114,6 @@ def test_the_map_knows_its_class(demo: tuple[Dataset, Localizer], demo_root: Pat
 
 
 @pytest.mark.slow
-def test_works_from_an_installed_wheel(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(REPOSITORY)], check=True
-    )
-    command = "from wsloc.cli import main; raise SystemExit(main())"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(site)!r}); {command}",
-         "localize", "--dataset", "demo", "--limit", "4"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "CorLoc class-wise" in done.stdout
-    assert (tmp_path / "data" / "demo").is_dir()
-
-
-@pytest.mark.slow
 def test_retraining_reproduces_the_shipped_weights(
     demo: tuple[Dataset, Localizer], demo_root: Path, tmp_path: Path
 ) -> None:
