@@ -117,6 +117,18 @@ def test_a_training_tells_its_steps_and_the_size_of_its_state(
     assert not Path("runs").exists()
 
 
+def test_a_dry_run_that_is_stopped_names_no_folder_to_resume(
+    tiny_flags: list[str], temporary: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dry_run, "_weigh", stop)
+    assert main(["localize", *tiny_flags, "--dry-run", "--workers", "0"]) == 130
+    assert capsys.readouterr().err.endswith("wsloc: interrupted; nothing of the dry run was kept.\n")
+    assert list(temporary.iterdir()) == []
+
+
 def test_it_is_for_the_command_line_and_not_for_resuming(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

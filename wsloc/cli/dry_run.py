@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from wsloc.cli.notes import LOG
+from wsloc.cli.stopping import if_stopped
 from wsloc.errors import counted
 from wsloc.files.room import in_units, room, written
 from wsloc.progress import Progress
@@ -112,7 +113,8 @@ def dry_run(run: Callable[[Any, Sequence[str], Progress], int], config: Any, com
         command: what was typed.
     """
     complete = False
-    with tempfile.TemporaryDirectory(prefix="wsloc-dry-run-", ignore_cleanup_errors=True) as temporary:
+    kept_nothing = if_stopped(lambda: "nothing of the dry run was kept")
+    with kept_nothing, tempfile.TemporaryDirectory(prefix="wsloc-dry-run-", ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         rehearsal = Rehearsal(folder)
         output = dataclasses.replace(config.output, dry_run=False, overwrite=False, out=folder / "run")
