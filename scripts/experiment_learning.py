@@ -36,6 +36,7 @@ from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.learning import hypercolumns, pixel_classifier, propagation, set_classifier
 from wsloc.pipeline import Localizer, localize_images, make_localizer
+from wsloc.pipeline.engine import LocalEngine
 from wsloc.pipeline.refine_stage import RefineStage
 from wsloc.pipeline.runner import Runner
 from wsloc.records import BoxRecord, GroundTruth, ImageRecord
@@ -137,7 +138,7 @@ def prepare(options: argparse.Namespace) -> Material:
     plan = plan_threads(choose_device(config.compute.device), config.compute.workers)
     spool = options.runs / f"{options.network}-{options.views}"
     parts = [slice(start, start + 100) for start in range(0, len(images), 100)]
-    for _ in tqdm(store_maps(spool, parts, localizer, images, plan), "maps", len(images)):
+    for _ in tqdm(store_maps(spool, parts, localizer, images, LocalEngine(plan)), "maps", len(images)):
         pass
     maps = StoredMaps(spool, localizer.maps.layers)
     stored = replace(localizer, read=replace(localizer.read, views=None), maps=maps)

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from wsloc.errors import UserError
+from wsloc.machine_settings import MachineSettings
 from wsloc.registries import DATASETS, FORMATS, METHODS, REFINERS, SEGMENTERS, VIEWS
 from wsloc.setting_checks import one_of, optional, require, require_above, require_range
 
@@ -211,7 +211,7 @@ class RefinementSettings:
     """layers whose features the refiner reads, named as in named_modules()"""
 
     def __post_init__(self) -> None:
-        if self.refiner is not None and not self.fitted:
+        if self.refiner is not None and self.learns:
             REFINERS.require(self.refiner)
         require(self.refiner is not None or not self.feature_layers, "`feature_layers` is only for a `refiner`.")
 
@@ -219,6 +219,11 @@ class RefinementSettings:
     def fitted(self) -> bool:
         """Whether the refiner is one that an earlier run fitted."""
         return self.refiner is not None and self.refiner.endswith(".safetensors")
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a refiner that this run has to fit."""
+        return self.refiner is not None and not self.fitted
 
 
 @dataclass(frozen=True)
@@ -351,31 +356,6 @@ class OutputSettings(FolderSettings):
             FORMATS.require(self.export)
         require_range(self, "overlays", 0)
         require_range(self, "checkpoint_every", 1)
-
-
-@dataclass(frozen=True)
-class MachineSettings:
-    """Which machines do the work; none of it changes a result."""
-
-    shard: Annotated[str | None, optional("K/N", "all of it")] = None
-    """do only the K-th of N shares of the images, such as 3/16; wsloc merge-runs joins the shares"""
-
-    def __post_init__(self) -> None:
-        if self.shard is not None:
-            number, count = self.numbered_shard
-            require(1 <= number <= count, f"`shard` must be from 1/{count} to {count}/{count}, not {self.shard}.")
-
-    @property
-    def numbered_shard(self) -> tuple[int, int]:
-        """The number of the share, from 1, and how many there are.
-
-        Raises:
-            UserError: if it is not written as K/N.
-        """
-        found = re.fullmatch(r"(\d{1,6})/([1-9]\d{0,5})", self.shard or "1/1")
-        if found is None:
-            raise UserError(f"`shard` must be K/N, such as 3/16, not {self.shard!r}.")
-        return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True)

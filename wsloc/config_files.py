@@ -37,6 +37,9 @@ OF_ONE_CALL = frozenset(
         "report",
         "export",
         "shard",
+        "engine",
+        "ray_address",
+        "ray_timeout",
     }
 )
 """Settings that no file may contain and that do not distinguish two configurations."""

@@ -15,6 +15,8 @@ from wsloc.errors import UserError
 from wsloc.judging.judged_run import JudgedRun, judge_run
 from wsloc.judging.run_summary import RunSummary, summarize_run, write_summary
 from wsloc.pipeline import Localizer, make_localizer
+from wsloc.pipeline.engine import Engine, LocalEngine
+from wsloc.pipeline.ray_engine import RayEngine
 from wsloc.progress import Progress, silent
 from wsloc.runs.execute_run import Run, execute, finish, open_run
 from wsloc.runs.fitted_refiner import for_refiner
@@ -22,7 +24,7 @@ from wsloc.runs.learn_over_set import discard_spool, learn_over_set
 from wsloc.runs.merge_shards import merge_shards
 from wsloc.runs.read_run import read_run, read_run_manifest
 from wsloc.runs.stored_maps import make_recutter
-from wsloc.threads import ThreadPlan, plan_threads
+from wsloc.threads import plan_threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,7 @@ class Begun:
     config: LocalizeConfig
     dataset: Dataset
     localizer: Localizer
-    plan: ThreadPlan
+    engine: Engine
     run: Run
 
 
@@ -65,9 +67,9 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
     require_images(dataset)
     _check_shard(config)
     localizer = _stages(config, dataset, classifier)
-    plan = _plan(config, localizer)
-    run = open_run(config.output, to_yaml(config), dataset, localizer, plan, command, config.machines)
-    return Begun(config, dataset, localizer, plan, run)
+    engine = _engine(config, localizer, learns=config.refinement.learns)
+    run = open_run(config.output, to_yaml(config), dataset, localizer, engine.plan, command, config.machines)
+    return Begun(config, dataset, localizer, engine, run)
 
 
 def _check_shard(config: LocalizeConfig) -> None:
@@ -79,7 +81,7 @@ def _check_shard(config: LocalizeConfig) -> None:
         raise UserError("`shard` needs `out`, a folder of its own for each share.")
     if output.report or output.export:
         raise UserError("`report` and `export` are of a whole run: leave them out, and use them on the merged run.")
-    if refinement.refiner is not None and not refinement.fitted:
+    if refinement.learns:
         raise UserError(
             f"`refiner={refinement.refiner!r}` learns over the whole set, of which `shard` leaves it a share: fit it "
             "once without `shard`, on a random subset (`ids`), and give every share its file, "
@@ -98,19 +100,22 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
     return for_refiner(config.refinement, localizer, len(dataset.images))
 
 
-def _plan(config: LocalizeConfig, localizer: Localizer) -> ThreadPlan:
-    """How the cores are divided while maps are made: before a refiner has learned from them all, nothing is cut."""
+def _engine(config: LocalizeConfig, localizer: Localizer, *, learns: bool = False) -> Engine:
+    """What runs the stages; while maps are made for a refiner that learns from them all, nothing is cut."""
     device = choose_device(config.compute.device) if localizer.asks_network else None
-    learns = config.refinement.refiner is not None and not config.refinement.fitted
-    return plan_threads(device, config.compute.workers, cuts=not learns)
+    plan = plan_threads(device, config.compute.workers, cuts=not learns)
+    machines = config.machines
+    if machines.engine == "local":
+        return LocalEngine(plan)
+    return RayEngine(plan, device is not None and device.type == "cuda", machines.ray_address, machines.ray_timeout)
 
 
 def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
     """The stages; with a refiner, once it has learned over the set."""
     settings, run, seed = begun.config.refinement, begun.run, begun.config.compute.seed
-    if settings.refiner is None or settings.fitted or len(run.done) == len(run.parts):
+    if not settings.learns or not run.missing:
         return begun.localizer
-    return learn_over_set(run, begun.localizer, begun.dataset, begun.plan, settings, seed=seed, progress=progress)
+    return learn_over_set(run, begun.localizer, begun.dataset, begun.engine, settings, seed=seed, progress=progress)
 
 
 def conclude(run: Run, settings: DataSettings, dataset: Dataset) -> Finished:
@@ -184,8 +189,8 @@ def run_main_job(
         localizer = _with_refiner(begun, progress)
         left = sum(len(images[run.parts[number]]) for number in run.missing)
         output = config.output
-        plan = begun.plan if localizer.asks_network else plan_threads(None, config.compute.workers)
-        results = execute(run, localizer, begun.dataset, plan, keep_maps=output.save_maps, overlays=output.overlays)
+        engine = begun.engine if localizer.asks_network else _engine(config, localizer)
+        results = execute(run, localizer, begun.dataset, engine, keep_maps=output.save_maps, overlays=output.overlays)
         for _ in progress(results, "boxes", "image", left):
             pass
         if config.machines.shard is not None:

@@ -191,7 +191,7 @@ def cut_maps(
             failed_item(answer, name, image.ranks.get(name)) if isinstance(answer, Failed) else answer
             for name, answer in zip(image.read.class_names, answers, strict=False)
         )
-        return ImageResult(image.read.image, tuple(items))
+        return ImageResult(image.read.image, tuple(items), image)
 
     for result in fan_out(images, split, partial(runner.run, stage), join):
         yield failed_image(result) if isinstance(result, Failed) else result

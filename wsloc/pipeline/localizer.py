@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -177,7 +177,6 @@ def localize_images(
     pool: Executor | None = None,
     *,
     runner: Runner | None = None,
-    between: Callable[[Iterator[ImageMaps | Failed]], Maps] = iter,
 ) -> Iterator[ImageResult]:
     """Localize the labeled classes (or the classifier's best) of images, in their order.
 
@@ -186,7 +185,6 @@ def localize_images(
         images: any number of them.
         pool: threads that read and cut; None to do both between the batches. It changes no result.
         runner: how stages are run, in place of the pool.
-        between: what the maps go through before they are cut, such as being saved.
 
     Yields:
         One result per image. Bad images come as failures, never as exceptions.
@@ -195,7 +193,7 @@ def localize_images(
         UserError: if the device runs out of memory.
     """
     runner = runner or Runner(pool, localizer.window)
-    return localizer.cut_maps(between(localizer.compute_maps(images, runner)), runner)
+    return localizer.cut_maps(localizer.compute_maps(images, runner), runner)
 
 
 def method_name(settings: SaliencySettings) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.records import BoxRecord, Failure, ImageRecord
 
 
@@ -53,7 +54,9 @@ class ImageResult:
     Attributes:
         image: its record.
         items: one per class asked for, in the order of the labels (or of falling probability).
+        maps: what the items were made of; None if it could not be read, or has not been kept.
     """
 
     image: ImageRecord
     items: tuple[ItemResult, ...]
+    maps: ImageMaps | None = None

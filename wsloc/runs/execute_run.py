@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wsloc.config import MachineSettings, MapKind, OutputSettings
+from wsloc.config import MapKind, OutputSettings
 from wsloc.datasets import Dataset
 from wsloc.errors import UserError, counted
 from wsloc.files.part_archive import ArchiveWriter
-from wsloc.pipeline.localizer import Localizer, localize_images
-from wsloc.pipeline.map_stage import ImageMaps
+from wsloc.machine_settings import MachineSettings
+from wsloc.pipeline.engine import Engine, Kept
+from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.results import ImageResult
-from wsloc.pipeline.runner import Runner
-from wsloc.pipeline.stage import Failed
 from wsloc.records import Pair
 from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import OVERLAYS, write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
-from wsloc.threads import ThreadPlan, applied
+from wsloc.threads import ThreadPlan
 from wsloc.versions import package_versions, source_commit
 
 _PACKAGES = ("wsloc", "torch", "torchvision", "numpy", "opencv-python", "pillow", "scikit-image")
@@ -142,52 +142,49 @@ def execute(
     run: Run,
     localizer: Localizer,
     dataset: Dataset,
-    plan: ThreadPlan,
+    engine: Engine,
     *,
     keep_maps: MapKind | None = None,
     overlays: int = 0,
 ) -> Iterator[ImageResult]:
-    """Localize what is missing, part by part; a part is written when its last image is done.
-
-    A part is finished before the next is begun, so that a killed run loses one part at most.
+    """Localize what is missing; a part is written when its last image is done.
 
     Args:
         run: as opened; its manifest gets the timing.
         localizer: the stages.
         dataset: the images to localize.
-        plan: how the cores are divided.
+        engine: runs the stages.
         keep_maps: how the maps are kept; None for not at all.
         overlays: how many images get overlays.
 
     Yields:
         The results of the images that this process computed, in order.
     """
-    start, computed = time.perf_counter(), 0
+    start, pictured = time.perf_counter(), choose_pictured(dataset.images)
+    parts = [dataset.images[run.parts[number]] for number in run.missing]
     own, there = (sum(len(dataset.images[run.parts[number]]) for number in some) for some in (run.own, run.done))
-    pictured = choose_pictured(dataset.images)
-    with applied(plan) as pool:
-        runner = Runner(pool, localizer.window)
-        for number in run.missing:
-            part, records = run.parts[number], []
-            there += len(dataset.images[part])
+    drawn = frozenset(image.image_id for image in dataset.images[:overlays])
+    kept = Kept(keep_maps is not None, drawn | {image_id for image_id, _ in pictured})
+    with contextlib.closing(engine.results(localizer, parts, kept)) as results:
+        for number, images in zip(run.missing, parts, strict=True):
+            records = []
             with _PartFiles(run.folder.path, number, keep_maps) as files:
-                results = localize_images(localizer, dataset.images[part], runner=runner, between=files.keep_maps)
-                for index, result in enumerate(results, start=part.start):
-                    if index < overlays:
+                for result in itertools.islice(results, len(images)):
+                    if result.image.image_id in drawn:
                         write_overlays(run.folder.path / OVERLAYS, result)
-                    files.keep_pictures(result, pictured)
-                    records.append(_without_traces(result))
-                    computed += 1
+                    files.keep(result, pictured)
+                    records.append(_records_alone(result))
                     yield result
             run.folder.write_part(number, records)
+            there += len(images)
             run.folder.say_contents(f"the results of {there:,} of {counted(own, 'image')}")
     if changes := localizer.maps.changes():
         run.manifest["changed_settings"] = changes
     run.manifest["timing"] = {
-        "images": computed,
+        "images": sum(map(len, parts)),
         "wall_seconds": round(time.perf_counter() - start, 3),
-        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in runner.seconds.items()},
-        "threads": asdict(plan),
+        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in engine.seconds.items()},
+        "threads": asdict(engine.plan),
     }
 
 
@@ -209,16 +206,13 @@ class _PartFiles:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def keep_maps(self, stream: Iterable[ImageMaps | Failed]) -> Iterator[ImageMaps | Failed]:
-        for image in stream:
-            if isinstance(image, ImageMaps):
-                if self._maps is not None and self._kind is not None:
-                    add_maps(self._maps, image, self._kind)
-                elif self._kind == "wsol":
-                    write_wsol_maps(self._folder / MAPS, image)
-            yield image
-
-    def keep_pictures(self, result: ImageResult, chosen: frozenset[Pair]) -> None:
+    def keep(self, result: ImageResult, chosen: frozenset[Pair]) -> None:
+        """Write the maps of an image, and the pictures of the chosen items."""
+        if result.maps is not None:
+            if self._maps is not None and self._kind is not None:
+                add_maps(self._maps, result.maps, self._kind)
+            elif self._kind == "wsol":
+                write_wsol_maps(self._folder / MAPS, result.maps)
         add_pictures(self._pictures, result, chosen)
 
 
@@ -228,6 +222,6 @@ def finish(run: Run, found: Mapping[str, Any]) -> None:
     run.folder.finish({**run.manifest, **found})
 
 
-def _without_traces(result: ImageResult) -> ImageResult:
-    """The records alone: a part of results must not hold the arrays of all its images."""
-    return replace(result, items=tuple(replace(item, trace=None) for item in result.items))
+def _records_alone(result: ImageResult) -> ImageResult:
+    """A part of results must not hold the arrays of all its images."""
+    return replace(result, items=tuple(replace(item, trace=None) for item in result.items), maps=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from wsloc.config import RefinementSettings
 from wsloc.datasets import Dataset
 from wsloc.files.part_archive import ArchiveWriter, archive_path
+from wsloc.pipeline.engine import Engine
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import Refiner, RefinerKind
@@ -33,7 +35,7 @@ def learn_over_set(
     run: Run,
     localizer: Localizer,
     dataset: Dataset,
-    plan: ThreadPlan,
+    engine: Engine,
     settings: RefinementSettings,
     *,
     seed: int,
@@ -47,7 +49,7 @@ def learn_over_set(
         run: as opened; its manifest gets the seconds.
         localizer: the stages that ask the network, for features of the refiner's layers, too.
         dataset: the images.
-        plan: how the cores are divided.
+        engine: runs the stages.
         settings: the refiner, not yet fitted.
         seed: of the run.
         progress: shows the progress over the images.
@@ -59,7 +61,7 @@ def learn_over_set(
     folder, spool, name = run.folder.path, run.folder.path / SPOOL, settings.refiner
     assert name is not None
     images = dataset.images
-    for _ in progress(store_maps(spool, run.parts, localizer, images, plan), "maps", "image", len(images)):
+    for _ in progress(store_maps(spool, run.parts, localizer, images, engine), "maps", "image", len(images)):
         pass
     labels = {name for image in images for name in image.labels}
     reasons = {name: why for name in sorted(labels) if (why := localizer.maps.why_no_map(name))}
@@ -68,7 +70,7 @@ def learn_over_set(
     fitted = folder / FITTED
     if not fitted.exists():
         temporary = fitted.with_name(f"{FITTED}.tmp")
-        fit_stored(stored, images, plan, settings, seed).save(temporary, metadata_of(name, localizer))
+        fit_stored(stored, images, engine.plan, settings, seed).save(temporary, metadata_of(name, localizer))
         temporary.replace(fitted)
     run.manifest["learning_seconds"] = round(time.perf_counter() - start, 3)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
@@ -76,20 +78,21 @@ def learn_over_set(
 
 
 def store_maps(
-    spool: Path, parts: Sequence[slice], localizer: Localizer, images: Sequence[ImageRecord], plan: ThreadPlan
+    spool: Path, parts: Sequence[slice], localizer: Localizer, images: Sequence[ImageRecord], engine: Engine
 ) -> Iterator[None]:
     """Compute and store the maps and features of all parts that are missing; yields once per image."""
-    layers = localizer.maps.layers
-    with applied(plan) as pool:
-        runner = Runner(pool, localizer.window)
-        for number, part in enumerate(parts):
-            wanted = [spool / MAPS, *([spool / FEATURES] if layers else [])]
-            if all(archive_path(store, number).exists() for store in wanted):
-                yield from (None for _ in images[part])
-                continue
+    stores = [spool / MAPS, *([spool / FEATURES] if localizer.maps.layers else [])]
+    missing = [
+        number for number in range(len(parts)) if not all(archive_path(store, number).exists() for store in stores)
+    ]
+    for number in set(range(len(parts))).difference(missing):
+        yield from (None for _ in images[parts[number]])
+    of_part = [images[parts[number]] for number in missing]
+    with contextlib.closing(engine.maps(localizer, of_part)) as found:
+        for number, of_this in zip(missing, of_part, strict=True):
             with contextlib.ExitStack() as stack:
-                maps, *features = [stack.enter_context(ArchiveWriter(store, number)) for store in wanted]
-                for image in localizer.compute_maps(images[part], runner):
+                maps, *features = [stack.enter_context(ArchiveWriter(store, number)) for store in stores]
+                for image in itertools.islice(found, len(of_this)):
                     if isinstance(image, ImageMaps):
                         add_maps(maps, image, "float32")
                         for part_features in features:
