@@ -82,7 +82,7 @@ KIND = RefinerKind(fit, lambda path: ClassMeans(load_file(path)), lambda _scorer
 DYING = """
     def forward(self, images):
         if Path("die-in").exists() and Path("die-in").read_text() == "maps":
-            if Path("forward-passes.txt").exists() and len(Path("forward-passes.txt").read_text()) > 6:
+            if Path("forward-passes.txt").exists() and len(Path("forward-passes.txt").read_text()) > 8:
                 import os
                 os.kill(os.getpid(), 9)
 """
@@ -202,7 +202,7 @@ def test_killed_in_any_phase_it_resumes_to_the_same_bytes(tiny: Path, flags: lis
     assert not list(run.rglob("*.tmp"))
     passes = len((tiny / "forward-passes.txt").read_text())
     # What was stored is not computed again; passes of an example alone look at the network and its layers.
-    assert passes < undisturbed_passes if phase == "maps" else passes <= 4
+    assert passes < undisturbed_passes if phase == "maps" else passes <= 6
     assert (tiny / "fits.txt").read_text() == {"maps": "x", "fit": "xx", "refine": "x"}[phase]
 
 

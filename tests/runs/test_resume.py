@@ -20,7 +20,7 @@ from wsloc.runs.run_folder import read_manifest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "localize.py"
 IMAGES, PART = 40, 4
-CHECKS = 2
+CHECKS = 4
 """Passes of single images that look at the network before any image."""
 ROWS_A_PART = 8
 """Images 0 to 3 have 1, 2, 3 and 1 labels: 7 to 9 rows, so 2 or 3 batches of 4."""
