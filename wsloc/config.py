@@ -42,7 +42,7 @@ class DataSettings:
     download: bool = False
     """voc: first download the data set into its folder, with torchvision"""
     labels: Annotated[Path | None, optional("CSV", "sub-folders are classes")] = None
-    """folder: CSV file with rows image,label[;label...]"""
+    """folder: CSV file with rows image,label[;label...]; or JSON lines (.jsonl), or Parquet (.parquet)"""
     image_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
     """folder: header of the column of the CSV file that names the images"""
     label_column: Annotated[str | None, optional("NAME", "by the usual names")] = None

@@ -12,12 +12,12 @@ from pathlib import Path, PureWindowsPath
 
 from wsloc.datasets.image_files import find_images
 from wsloc.datasets.match_files import by_short_name
+from wsloc.datasets.structured_tables import Rows, read_json_lines, read_parquet
 from wsloc.datasets.tables import is_there, leaves
 from wsloc.errors import UserError, listed
 from wsloc.files.reading import read_text
 from wsloc.images import IMAGE_SUFFIXES
 
-Rows = list[list[str]]
 _SEPARATORS = "\t,;"
 _IMAGE_WORDS = (
     "image images file files filename imagefile imagefilename imgfile fname path paths filepath imagepath imgpath "
@@ -49,7 +49,8 @@ class _Layout:
 def read_rows_of(path: Path, what: str, columns: int) -> Rows:
     """The rows of a table that are not empty, their cells without spaces around them.
 
-    Columns are separated by tabs, commas or semicolons: the first of these that gives the first row enough columns.
+    Columns are separated by tabs, commas or semicolons: the first of these that gives the first row enough columns. The
+    suffixes ``.jsonl``, ``.ndjson`` and ``.parquet`` stand for other kinds of tables, whose keys are the header.
 
     Args:
         path: of the file.
@@ -59,6 +60,10 @@ def read_rows_of(path: Path, what: str, columns: int) -> Rows:
     Raises:
         UserError: if it cannot be read.
     """
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return read_json_lines(path, what)
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path, what)
     text = read_text(path, f"The table of {what}")
     try:
         for separator in (*_SEPARATORS, ","):
