@@ -1,18 +1,18 @@
 """Fills docs/scale.md: what large data sets cost, and a simulation of the stages that says how many cores a GPU needs.
 
 python scripts/simulate_scale.py
-python scripts/simulate_scale.py --measure --dataset voc --root DIR --arch mobilenet_v2 --weights FILE --limit 40
+python scripts/simulate_scale.py --measure --root DIR --weights mobilenet_v2.pth
 
 The second command prints the figures of one item that stand in MEASURED. Figures of GPUs, and prices, are assumptions.
 """
 
 from __future__ import annotations
 
+import argparse
 import heapq
 import itertools
 import json
 import random
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -52,8 +52,16 @@ CORES = (8, 16, 32, 48, 64, 96, 128)
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--measure"]:
-        measure(sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="print the figures of one item instead")
+    parser.add_argument("--root", default="data", help="folder that holds VOCdevkit")
+    parser.add_argument("--weights", help="of mobilenet_v2 (default: torchvision's, downloaded)")
+    parser.add_argument("--limit", default="80", help="number of photographs")
+    given = parser.parse_args()
+    if given.measure:
+        weights = ["--weights", given.weights] if given.weights else []
+        voc = ["--dataset", "voc", "--root", given.root, "--arch", "mobilenet_v2", *weights, "--limit", given.limit]
+        measure(voc)
         return
     fill("costs", "\n".join(cost_table(MEASURED)), PAGE)
     fill("simulation", "\n".join(simulation_table(MEASURED)), PAGE)
