@@ -80,12 +80,7 @@ def open_run(
     """
     check_map_kind(settings.save_maps, dataset)
     parts = parts_of(dataset, settings.checkpoint_every)
-    number, count = machines.numbered_shard
-    if count > len(parts):
-        raise UserError(
-            f"There are {counted(len(parts), 'part')} of {settings.checkpoint_every} images, too few for "
-            f"`shard={machines.shard!r}`; give fewer shares, or a smaller `checkpoint_every` to all of them."
-        )
+    own = _own_parts(len(parts), settings.checkpoint_every, machines)
     # What changes a result, besides the configuration.
     identity = {
         "dataset_fingerprint": dataset.fingerprint(),
@@ -112,12 +107,7 @@ def open_run(
         "images": len(dataset.images),
         "without_substitute": localizer.maps.without_substitute(),
         "ranked_classes": localizer.maps.ranked_classes(),
-        # What an export needs of the data set, so that it need not be opened for that.
-        "data": {
-            "root": str(dataset.root.absolute()),
-            "class_names": list(dataset.class_names),
-            "category_ids": None if dataset.category_ids is None else list(dataset.category_ids),
-        },
+        "data": _needed_by_exports(dataset),
         **(
             {"maps": {"kind": settings.save_maps, "exact": settings.save_maps == "float32"}}
             if settings.save_maps
@@ -125,7 +115,26 @@ def open_run(
         ),
     }
     folder.write_manifest(manifest)
-    return Run(folder, manifest, parts, parts_of_shard(len(parts), number, count), folder.written_parts())
+    return Run(folder, manifest, parts, own, folder.written_parts())
+
+
+def _own_parts(count: int, size: int, machines: MachineSettings) -> range:
+    number, shards = machines.numbered_shard
+    if shards > count:
+        raise UserError(
+            f"There are {counted(count, 'part')} of {size} images, too few for `shard={machines.shard!r}`; give fewer "
+            "shares, or a smaller `checkpoint_every` to all of them."
+        )
+    return parts_of_shard(count, number, shards)
+
+
+def _needed_by_exports(dataset: Dataset) -> dict[str, Any]:
+    """What an export needs of the data set, so that it need not be opened for that."""
+    return {
+        "root": str(dataset.root.absolute()),
+        "class_names": list(dataset.class_names),
+        "category_ids": None if dataset.category_ids is None else list(dataset.category_ids),
+    }
 
 
 def parts_of(dataset: Dataset, size: int) -> tuple[slice, ...]:
