@@ -28,8 +28,9 @@ def test_shares_by_hand() -> None:
 
 
 def files(run: Path) -> dict[str, bytes]:
-    """Everything but the manifest and the lock."""
-    paths = (path for path in run.rglob("*") if path.is_file() and path.name not in ("manifest.json", ".lock"))
+    """Everything but what tells times and commands, and the lock."""
+    apart = ("manifest.json", "log.txt", ".lock")
+    paths = (path for path in run.rglob("*") if path.is_file() and path.name not in apart)
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
 
 

@@ -39,8 +39,6 @@ from wsloc.threads import ThreadPlan, applied, available_cores
 T = TypeVar("T")
 Row = dict[str, Any]
 """Of a data set of Ray: the ``number`` of a piece and its pickled ``content``, a :class:`_Piece` or a UserError."""
-_RETRIES = 3
-"""How often a piece is given to another worker after the death of one. Ray Data's own default is for ever."""
 _LOGICAL_CORES = 4
 """Fewer starve Ray Data's own actors on a local machine; they are places in a queue, not threads."""
 _AHEAD = 16
@@ -63,7 +61,8 @@ class RayEngine:
         plan: its threads of the network are those of each actor.
         on_gpu: whether an actor gets a GPU, else as many CPUs as it has threads.
         address: of a cluster; None for ``RAY_ADDRESS``, or a local one that ends with the run.
-        patience: seconds within which the next piece must come.
+        patience: seconds within which the next piece must come; Ray Data gives the piece of a worker that died to
+            another as often as it takes.
         seconds: see :class:`~wsloc.pipeline.engine.Engine`.
     """
 
@@ -127,25 +126,16 @@ class RayEngine:
         most = int(available) if self.on_gpu else int(available / (2 * threads))
         return (
             ray.data.from_items(rows, override_num_blocks=len(rows))
-            .map(read_piece, num_cpus=1, ray_remote_args_fn=_task_limits)
+            .map(read_piece, num_cpus=1)
             .map(
                 _MapActor,
                 fn_constructor_args=(localizer.maps, window, threads),
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, most)),
                 num_cpus=1 if self.on_gpu else threads,
                 num_gpus=1 if self.on_gpu else 0,
-                ray_remote_args_fn=_actor_limits,
             )
-            .map(cut_piece, num_cpus=1, ray_remote_args_fn=_task_limits)
+            .map(cut_piece, num_cpus=1)
         )
-
-
-def _task_limits() -> dict[str, int]:
-    return {"max_retries": _RETRIES}
-
-
-def _actor_limits() -> dict[str, int]:
-    return {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}
 
 
 class _MapActor:
