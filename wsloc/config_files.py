@@ -138,7 +138,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         settings = yaml.safe_load(read_text(path, "The configuration"))
-    except (yaml.YAMLError, RecursionError) as error:
+    # The last four are of PyYAML's numbers, truth values and dates.
+    except (yaml.YAMLError, RecursionError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
     if settings is None:
         return {}

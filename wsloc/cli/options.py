@@ -33,7 +33,10 @@ def parse_localize(arguments: Sequence[str]) -> LocalizeConfig:
     config = LocalizeConfig()
     if maps and _value_of("--preset", arguments) not in (None, "default"):
         raise UserError("`maps` and `preset` exclude each other: the maps have the settings of their run.")
-    for name in (dataset if dataset in DATASETS else None, _value_of("--preset", arguments)):
+    for name in (
+        dataset if isinstance(dataset, str) and dataset in DATASETS else None,
+        _value_of("--preset", arguments),
+    ):
         if isinstance(name, str) and (shipped := shipped_config(name)):
             config = _layer(shipped, config)
     if maps:

@@ -74,7 +74,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({one_line(error)[:120]}).") from error
-    with contextlib.suppress(KeyError, ValueError):
+    with contextlib.suppress(KeyError, ValueError, RecursionError):
         info = json.loads(metadata[_KEY])
         if isinstance(info, dict):
             return tensors, info
