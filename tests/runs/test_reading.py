@@ -12,7 +12,7 @@ from wsloc.config_files import settings_of_run
 from wsloc.errors import UserError
 from wsloc.records import SCORES, BoxRecord, Detection, Failure, Localization
 from wsloc.runs.read_run import open_records, read_run
-from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, to_line
+from wsloc.runs.record_lines import SCHEMA_VERSION, from_fields, is_failure, to_line
 from wsloc.runs.run_folder import RunFolder
 
 BOX: dict[str, Any] = {
@@ -172,6 +172,7 @@ def test_every_record_is_read_back_as_it_was_written(record: BoxRecord | Failure
     line = to_line(record)
     assert (line[-1], line.count("\n")) == ("\n", 1)
     assert from_fields(json.loads(line)) == record
+    assert is_failure(line) == isinstance(record, Failure)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,11 @@ def to_line(record: BoxRecord | Failure) -> str:
     return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
+def is_failure(line: str) -> bool:
+    """Whether a line that :func:`to_line` made holds a failure; it is not parsed, for a run has millions."""
+    return line.startswith('{"kind": "failure"')
+
+
 def from_fields(fields: Fields) -> BoxRecord | Failure:
     """The record of a line; a score that is null is NaN, and so may the numbers of a box be.
 

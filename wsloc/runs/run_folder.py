@@ -33,7 +33,7 @@ from wsloc.errors import UserError, counted
 from wsloc.files.atomic import write_atomic
 from wsloc.files.held_folder import HeldFolder
 from wsloc.records import BoxRecord, Failure
-from wsloc.runs.record_lines import SCHEMA_VERSION, to_line
+from wsloc.runs.record_lines import SCHEMA_VERSION, is_failure, to_line
 
 if TYPE_CHECKING:
     # Reading a run back must not load torch.
@@ -104,7 +104,7 @@ class RunFolder:
     def _part_lines(self, *, failures: bool) -> Iterator[str]:
         for path in sorted((self.path / PARTS).glob("[0-9]*.jsonl")):
             with path.open(encoding="utf-8") as file:
-                yield from (line for line in file if (json.loads(line)["kind"] == "failure") == failures)
+                yield from (line for line in file if is_failure(line) == failures)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
