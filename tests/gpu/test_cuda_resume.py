@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wsloc.cli.main import run_verb
+from wsloc.images import read_scaled
+from wsloc.records import Source
 
 NAMES = ("config.yaml", "localizations.jsonl", "failures.jsonl")
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
-    def bar(results: Iterable[Any], *_: object) -> Iterator[Any]:
-        for number, result in enumerate(results):
-            if number == images:
-                raise KeyboardInterrupt
-            yield result
+    """Ctrl-C when the run has read that many images."""
+    seen: list[Source] = []
 
-    monkeypatch.setattr("wsloc.cli.localize.kept_bar", bar)
+    def interrupted(source: Source, least_side: int | None) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        seen.append(source)
+        if len(seen) > images:
+            raise KeyboardInterrupt
+        return read_scaled(source, least_side)
+
+    monkeypatch.setattr("wsloc.pipeline.read_stage.read_scaled", interrupted)
 
 
 @pytest.mark.parametrize("extra", [[], ["--precision", "bfloat16"], ["--batch-size", "auto"]], ids=" ".join)
