@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from wsloc.cli import main
-from wsloc.cli.notes import noted
+from wsloc.cli.notes import LOG, log_into, noted
 from wsloc.errors import UserError
 from wsloc.runs.run_folder import RunFolder
 
@@ -89,6 +89,20 @@ def test_the_log_of_a_run_tells_what_stopped_it_and_goes_on_when_it_resumes(
     assert Path("run/log.txt").read_text().endswith("INFO wsloc.cli.notes: done\n")
     assert Path("run/log.txt").read_text().count("version") == 2
     assert capsys.readouterr().err.count("The disk is full") == 1
+
+
+def test_a_log_on_a_full_disk_leaves_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = tmp_path / "full" / LOG
+    full.parent.mkdir()
+    full.symlink_to("/dev/full")
+    with noted(["wsloc"]):
+        log_into(full.parent)
+    assert capsys.readouterr().err == ""
+    with (
+        noted(["wsloc"]),
+        pytest.raises(UserError, match=r"log\.txt cannot be written: No such file or directory; make"),
+    ):
+        log_into(tmp_path / "missing")
 
 
 def test_truncated_images_can_be_accepted(

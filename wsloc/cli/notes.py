@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from wsloc import __version__
+from wsloc.errors import UserError
 from wsloc.plugins import named_error
 
 LOG = "log.txt"
@@ -22,6 +23,18 @@ _package = logging.getLogger("wsloc")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class _LogFile(logging.FileHandler):
+    """The log file; where it cannot be written, as on a full disk, neither can the results, which say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing here."""
+
+    def close(self) -> None:
+        """Close it, whether or not its last lines can be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class _RunLog(logging.handlers.MemoryHandler):
     """Keeps what is logged until there is a run folder, then writes it there."""
 
@@ -29,7 +42,12 @@ class _RunLog(logging.handlers.MemoryHandler):
         super().__init__(capacity=1, flushLevel=logging.CRITICAL + 1)
 
     def write_to(self, path: Path) -> None:
-        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        try:
+            file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written: {error.strerror}; make room, or give another folder."
+            ) from error
         file.setFormatter(logging.Formatter(_FORMAT))
         self.setTarget(file)
         self.flush()
