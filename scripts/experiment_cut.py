@@ -223,11 +223,11 @@ def agreement_of(one: Sequence[Localization], other: Sequence[Localization]) -> 
 def excess_energies(options: argparse.Namespace, network: str) -> Iterator[float]:
     """By which fraction a single cut on tensors costs more than OpenCV's with the same models, those of the seeds.
 
-    For the items of every fourth image of train; both energies as :mod:`wsloc.segmentation.batched_cut` sums them.
+    For the items of every sixteenth image of train; both energies as :mod:`wsloc.segmentation.batched_cut` sums them.
     """
     config = config_of(options, "train")
     localizer = recutter(config, maps_of(options, network, "train"), CHOSEN)
-    images = localizer.compute_maps(open_dataset(config.data).images[::4], Runner())
+    images = localizer.compute_maps(open_dataset(config.data).images[::16], Runner())
     for image in tqdm(images, f"{network}, energies", unit="image"):
         if isinstance(image, Failed):
             continue
