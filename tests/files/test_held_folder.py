@@ -39,6 +39,20 @@ def test_another_process_is_kept_away_until_it_is_released(folder: Path) -> None
     HeldFolder(folder).release()
 
 
+def test_a_folder_that_an_error_left_held_is_free_once_it_is_forgotten(folder: Path) -> None:
+    def begun() -> None:
+        held = HeldFolder(folder)
+        raise OSError(f"nothing can be written to {held.path}")
+
+    with pytest.raises(OSError, match="nothing can be written"):
+        begun()
+    assert other_process_holds(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    write_atomic(folder / "another", "run")
+    HeldFolder(folder).release()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be removed there")
 def test_the_lock_survives_removal_of_its_file(folder: Path) -> None:
     held = HeldFolder(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import weakref
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,12 +17,12 @@ if sys.platform != "win32":
 
 LOCK = ".lock"
 """File in a held folder."""
-_held: list[HeldFolder] = []
+_held: weakref.WeakSet[HeldFolder] = weakref.WeakSet()
 """All folders that this process holds, so that whatever is written below one is checked in the same place."""
 
 
 class HeldFolder:
-    """A folder that other processes are kept away from until it is released or this process ends.
+    """A folder that other processes are kept away from until it is released, forgotten, or this process ends.
 
     There are two locks of the operating system. The one of a file in the folder works on network disks, too. The one
     of the folder itself stays when that file is removed, and tells whether the path still leads to the same folder.
@@ -39,24 +40,24 @@ class HeldFolder:
             OSError: if the disk or its permissions forbid it.
         """
         self.path, self.contents = path.absolute(), "what was written so far"
-        self._lock = FileLock(path / LOCK)
+        lock = FileLock(path / LOCK)
         try:
-            self._lock.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout as error:
             raise BlockingIOError from error
         try:
             self._descriptor = _lock_folder(path)
         except OSError:
-            self._lock.release()
+            lock.release()
             raise
-        _held.append(self)
+        # Also if an error ends what was to be done in the folder before anything could release it.
+        self._unlock = weakref.finalize(self, _unlock, lock, self._descriptor)
+        _held.add(self)
 
     def release(self) -> None:
         """Let other processes have it."""
-        _held.remove(self)
-        self._lock.release()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        _held.discard(self)
+        self._unlock()
 
     def require_in_place(self) -> None:
         """Refuse to go on without the folder.
@@ -85,9 +86,15 @@ def require_in_place(path: Path) -> None:
     """
     if _held:
         path = path.absolute()
-        for folder in _held:
+        for folder in list(_held):
             if path.is_relative_to(folder.path):
                 folder.require_in_place()
+
+
+def _unlock(lock: FileLock, descriptor: int | None) -> None:
+    lock.release()
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 def _lock_folder(path: Path) -> int | None:
