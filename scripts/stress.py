@@ -134,9 +134,11 @@ def run_watched(folder: Path) -> tuple[int, Memory]:
             if images and (resident := _resident_mib(process.pid)):
                 seen.append((images, resident))
             time.sleep(0.02)
-    edge = min(500, max(PART, seen[-1][0] // 4)) if seen else 0
+    # At the very end the parts are removed one by one.
+    most = max((images for images, _ in seen), default=0)
+    edge = min(500, max(PART, most // 4))
     first = [mib for images, mib in seen if images <= edge]
-    last = [mib for images, mib in seen if images > seen[-1][0] - edge]
+    last = [mib for images, mib in seen if images > most - edge]
     mean_first, mean_last = (sum(part) / max(1, len(part)) for part in (first, last))
     return process.returncode, Memory(mean_first, mean_last, edge)
 
