@@ -102,7 +102,7 @@ def _turned(path: Path, picture: Image.Image) -> None:
 KINDS = (
     Damage("missing", lambda *_: None, "does not exist"),
     Damage("zero bytes", of_bytes(lambda _: b""), _FULL),
-    Damage("half of it", of_bytes(lambda content: content[: len(content) // 2]), _CUT),
+    Damage("half of it", of_bytes(lambda content: content[: len(content) // 2]), f"{_CUT}|Truncated File Read"),
     Damage("a byte short", of_bytes(lambda content: content[:-3]), _CUT),
     Damage("header alone", of_bytes(lambda content: content[:20]), f"{_FULL}|{_CUT}"),
     Damage("zeros at the end", of_bytes(lambda content: content[:400] + bytes(len(content) - 400)), _CUT),
