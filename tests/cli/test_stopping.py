@@ -24,10 +24,12 @@ BOTH = pytest.mark.parametrize("number", STATUS)
 
 
 @pytest.fixture
-def kill(monkeypatch: pytest.MonkeyPatch) -> Kill:
+def kill(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kill]:
     """``kill(signal, what)`` lets the process get a signal when the bar of that work is at its first item."""
 
     own = bars._Bar
+    # A shell ignores SIGINT for what it starts in the background, and so would the verb.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def arm(number: int, what: str) -> None:
         class Deadly(own):  # type: ignore[misc, valid-type]
@@ -39,7 +41,8 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> Kill:
 
         monkeypatch.setattr(bars, "_Bar", Deadly)
 
-    return arm
+    yield arm
+    signal.signal(signal.SIGINT, before)
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -57,7 +57,7 @@ def records_of(run: Path) -> list[dict[str, object]]:
 
 
 def test_the_choices_are_all_there() -> None:
-    assert len(EVERY_CHOICE) == 19 + 19 + 2 + 5 + 6 + 3 + 2 + 2 + 3
+    assert len(EVERY_CHOICE) == 19 + 19 + 2 + 6 + 6 + 3 + 2 + 2 + 3
 
 
 @pytest.mark.parametrize(("flags", "value"), EVERY_CHOICE)

@@ -20,7 +20,15 @@ from wsloc.runs.overlays import OVERLAYS
 from wsloc.runs.read_run import read_run_manifest
 from wsloc.runs.run_folder import PARTS, read_config_text
 
-_IDENTITY = ("dataset_fingerprint", "network", "network_sha256", "device", "network_threads", "refiner_sha256")
+_IDENTITY = (
+    "dataset_fingerprint",
+    "network",
+    "network_sha256",
+    "refiner_sha256",
+    "device",
+    "network_threads",
+    "batch_size",
+)
 """What changes a result besides the settings; see :func:`wsloc.runs.execute_run.open_run`."""
 
 

@@ -68,7 +68,7 @@ class StoredMaps:
     def identity(self) -> dict[str, Any]:
         """That of the run which asked the network."""
         manifest = read_run_manifest(self.run)
-        return {key: manifest.get(key) for key in ("network", "network_sha256", "device")}
+        return {key: manifest.get(key) for key in ("network", "network_sha256", "device", "batch_size")}
 
     def without_substitute(self) -> list[tuple[str, str]]:
         """As that run said."""

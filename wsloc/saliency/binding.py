@@ -50,8 +50,12 @@ def by_relu_rule(method: Callable[..., Attribution], forward_passes: int = 1) ->
     """Binds ``method(scorer, batch, checked=True)`` that changes the backward pass of ReLUs, once they are all seen."""
 
     def bind(context: MethodContext) -> BoundMethod:
+        bound = BoundMethod(partial(method, context.scorer, checked=True), forward_passes=forward_passes)
+        one = torch.zeros(1, dtype=torch.int64, device=context.example.device)
+        # A pass names the nonlinearities that it sees; then those are looked for that it does not.
+        bound.compute(PairBatch(context.example[:1], one, one))
         refuse_hidden_nonlinearities(context.scorer, context.example)
-        return BoundMethod(partial(method, context.scorer, checked=True), forward_passes=forward_passes)
+        return bound
 
     return bind
 
