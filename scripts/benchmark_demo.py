@@ -19,9 +19,9 @@ from wsloc.evaluation import BASELINES, METRICS, estimate
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, judge_baseline, judge_localizations, true_boxes
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import Localizer, localize_images, make_localizer
+from wsloc.pipeline import Localizer, localize_images, make_localizer, running
 from wsloc.records import BoxRecord
-from wsloc.threads import applied, plan_threads
+from wsloc.threads import plan_threads
 
 SHOWN = ("CorLoc class-wise", "CorLoc image-wise")
 
@@ -64,8 +64,8 @@ def main() -> int:
 
 
 def boxes_of(localizer: Localizer, dataset: Dataset) -> list[BoxRecord]:
-    with applied(plan_threads(localizer.model.scorer.device)) as pool:
-        results = tqdm(localize_images(localizer, dataset.images, pool), total=len(dataset.images), unit="image")
+    with running(plan_threads(localizer.model.scorer.device), localizer.window) as runner:
+        results = tqdm(localize_images(localizer, dataset.images, runner), total=len(dataset.images), unit="image")
         return [found for result in results for item in result.items for found in item.localizations]
 
 

@@ -41,7 +41,7 @@ from wsloc.pipeline.cut_stage import cut_maps
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.records import Localization
 from wsloc.segmentation import working_map
-from wsloc.threads import applied, plan_threads
+from wsloc.threads import ThreadPlan, applied, available_cores
 
 NETWORKS = ("densenet121", "squeezenet1_0")
 CHEAP = (
@@ -117,7 +117,8 @@ def compute(options: argparse.Namespace, cell: Cell) -> list[dict[str, Any]]:
         return records
     ways = ways_to_cut(options, cell, config.segmentation)
     localizer = make_localizer(config, asked_classes(config.data, dataset))
-    plan = plan_threads(localizer.model.scorer.device)
+    # The pool cuts in many ways while the network computes.
+    plan = ThreadPlan(network=max(1, available_cores() // 2), workers=max(1, available_cores() // 2))
     with applied(plan) as pool, path.open("a", encoding="ascii") as file:
         runner = Runner(pool, localizer.window)
         maps = timed(localizer.compute_maps(missing, runner), runner)

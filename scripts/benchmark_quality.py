@@ -36,11 +36,11 @@ from wsloc.errors import ItemError
 from wsloc.evaluation import Estimate, estimate
 from wsloc.evaluation.kept_curve import JudgedBoxes, gain, half_difference, judge_boxes, kept_curve, overall, rank
 from wsloc.evaluation.table import format_interval
-from wsloc.pipeline import ItemResult, Localizer, localize_images
+from wsloc.pipeline import ItemResult, Localizer, localize_images, running
 from wsloc.records import GroundTruth, Localization
 from wsloc.runs.stored_maps import make_recutter
 from wsloc.segmentation import agreement, grabcut, largest_components, make_seeds
-from wsloc.threads import applied, plan_threads
+from wsloc.threads import plan_threads
 
 SHIFTED_SEEDS = ((0.975, 0.45), (0.90, 0.15))
 """Foreground and background quantiles: both fewer foreground and more background than the default, and the reverse."""
@@ -212,8 +212,9 @@ def compute(
     """One record per image, read from the file or computed and appended to it."""
     records = read_records(path)
     missing = dataset.images[len(records) :]
-    with applied(plan_threads(choose_device(config.compute.device))) as pool, path.open("a", encoding="ascii") as file:
-        for result in tqdm(localize_images(localizer, missing, pool), path.stem, total=len(missing), unit="image"):
+    plan = plan_threads(choose_device(config.compute.device))
+    with running(plan, localizer.window) as runner, path.open("a", encoding="ascii") as file:
+        for result in tqdm(localize_images(localizer, missing, runner), path.stem, total=len(missing), unit="image"):
             items = [record for item in result.items for record in records_of(item, candidates)]
             records.append({"image_id": result.image.image_id, "items": items})
             file.write(json.dumps(records[-1]) + "\n")

@@ -26,11 +26,10 @@ from torch import Tensor
 
 from wsloc.learning import pixel_classifier
 from wsloc.learning.pixel_classifier import BACKGROUND, UNKNOWN, PixelClassifier, Positions
+from wsloc.pipeline import running
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.refine_stage import RefineStage
-from wsloc.pipeline.runner import Runner
 from wsloc.records import BoxRecord
-from wsloc.threads import applied
 
 LARGER_RATIO = 15 / 7
 """Of the second input size to the network's own; that of ``large`` is 10/7."""
@@ -97,8 +96,7 @@ def refined(material: Material) -> Maps:
     localizer = learned(material, 0)
     found: dict[tuple[str, str], NDArray[np.float32]] = {}
     assert localizer.refine is not None
-    with applied(material.plan) as pool:
-        runner = Runner(pool, localizer.window)
+    with running(material.plan, localizer.window) as runner:
         maps = localizer.maps.compute(runner.run(localizer.read, material.images), runner)
         for image in runner.run(localizer.refine, maps):
             if isinstance(image, ImageMaps):

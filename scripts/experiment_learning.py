@@ -35,16 +35,15 @@ from wsloc.evaluation.corloc import IOU_THRESHOLD, per_class_corloc
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import Judged, TrueBoxes, judge_localizations, true_boxes
 from wsloc.learning import hypercolumns, pixel_classifier, propagation, set_classifier
-from wsloc.pipeline import Localizer, localize_images, make_localizer
+from wsloc.pipeline import Localizer, localize_images, make_localizer, running
 from wsloc.pipeline.engine import LocalEngine
 from wsloc.pipeline.refine_stage import RefineStage
-from wsloc.pipeline.runner import Runner
 from wsloc.records import BoxRecord, GroundTruth, ImageRecord
 from wsloc.runs.fitted_refiner import for_refiner
 from wsloc.runs.learn_over_set import fit_stored, store_maps
 from wsloc.runs.read_run import read_run
 from wsloc.runs.stored_maps import StoredMaps
-from wsloc.threads import ThreadPlan, applied, plan_threads
+from wsloc.threads import ThreadPlan, plan_threads
 
 EXPERIMENTS = PAGE.with_name("experiments.md")
 MODULES = {
@@ -223,8 +222,8 @@ def learned(material: Material, seed: int) -> Localizer:
 
 def boxes_of(localizer: Localizer, images: Sequence[ImageRecord], plan: ThreadPlan) -> list[BoxRecord]:
     """All boxes of some images."""
-    with applied(plan) as pool:
-        results = localize_images(localizer, images, runner=Runner(pool, localizer.window))
+    with running(plan, localizer.window) as runner:
+        results = localize_images(localizer, images, runner)
         return [box for result in results for item in result.items for box in item.localizations]
 
 

@@ -21,9 +21,9 @@ from wsloc.evaluation import estimate
 from wsloc.evaluation.corloc import class_wise
 from wsloc.evaluation.items import judged_items
 from wsloc.evaluation.judging import judge_localizations, true_boxes
-from wsloc.pipeline import Localizer, localize_images, make_localizer
+from wsloc.pipeline import Localizer, localize_images, make_localizer, running
 from wsloc.records import ImageRecord, Localization
-from wsloc.threads import applied, plan_threads
+from wsloc.threads import plan_threads
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -41,8 +41,8 @@ def demo(demo_root: Path) -> tuple[Dataset, Localizer]:
 
 
 def boxes_of(localizer: Localizer, images: Sequence[ImageRecord]) -> list[Localization]:
-    with applied(plan_threads(torch.device("cpu"))) as pool:
-        results = list(localize_images(localizer, images, pool))
+    with running(plan_threads(torch.device("cpu")), localizer.window) as runner:
+        results = list(localize_images(localizer, images, runner))
     return [found for result in results for item in result.items for found in item.localizations]
 
 

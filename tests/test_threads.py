@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wsloc.threads import ThreadPlan, applied, available_cores, warning_of_load
+from wsloc.threads import ThreadPlan, applied, available_cores, plan_threads, warning_of_load
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,42 @@ def test_systems_without_a_load_say_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr(os, "getloadavg", raising=False)
     with applied(ThreadPlan(2, 0)):
         assert warning_of_load() == ""
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "torch_threads", "workers", "may_wait", "plan"),
+    [
+        (CPU, 16, 16, None, True, ThreadPlan(16, 16, in_turn=True)),
+        (CPU, 16, 16, 3, True, ThreadPlan(16, 3, in_turn=True)),
+        (CPU, 16, 16, 0, True, ThreadPlan(16, 0, in_turn=True)),
+        (CPU, 16, 16, None, False, ThreadPlan(16, 0)),
+        (CPU, 16, 12, None, True, ThreadPlan(12, 4)),
+        (CPU, 16, 12, 9, False, ThreadPlan(12, 4)),
+        (CPU, 2, 1, None, True, ThreadPlan(1, 1)),
+        (CPU, 1, 1, None, True, ThreadPlan(1, 1, in_turn=True)),
+        # A quota below what PyTorch found.
+        (CPU, 4, 64, None, True, ThreadPlan(4, 4, in_turn=True)),
+        (CUDA, 16, 16, None, True, ThreadPlan(1, 15)),
+        (CUDA, 1, 1, None, True, ThreadPlan(1, 0)),
+        (None, 16, 16, None, True, ThreadPlan(1, 16)),
+        (None, 16, 16, 2, True, ThreadPlan(1, 2)),
+    ],
+)
+def test_cores_are_divided(
+    monkeypatch: pytest.MonkeyPatch,
+    device: torch.device | None,
+    cores: int,
+    torch_threads: int,
+    workers: int | None,
+    may_wait: bool,
+    plan: ThreadPlan,
+) -> None:
+    monkeypatch.setattr("wsloc.threads.available_cores", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torch_threads)
+    assert plan_threads(device, workers, may_wait=may_wait) == plan
 
 
 V1, V2 = "4:memory:/m\n1:cpu,cpuacct:/docker/a", "0::/user.slice/job.scope"

@@ -302,7 +302,7 @@ class ComputeSettings:
     """decode JPEG files at 1/2, 1/4, or 1/8 of their size where both sides keep at least N pixels, such as 448; faster
     for large photographs, not exact (>= 32)"""
     workers: Annotated[int | None, optional("N", "as many as the cores allow")] = None
-    """threads that read images and cut, at most the number of remaining cores (>= 0; 0: none)"""
+    """threads that read images and cut, at most the number of cores (>= 0; 0: none)"""
     seed: int = 0
     """random seed of the run"""
 

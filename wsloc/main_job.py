@@ -67,7 +67,7 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
     require_images(dataset)
     _check_shard(config)
     localizer = _stages(config, dataset, classifier)
-    engine = _engine(config, localizer, learns=config.refinement.learns)
+    engine = _engine(config, localizer)
     run = open_run(config.output, to_yaml(config), dataset, localizer, engine.plan, command, config.machines)
     return Begun(config, dataset, localizer, engine, run)
 
@@ -100,10 +100,10 @@ def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | N
     return for_refiner(config.refinement, localizer, len(dataset.images))
 
 
-def _engine(config: LocalizeConfig, localizer: Localizer, *, learns: bool = False) -> Engine:
-    """What runs the stages; while maps are made for a refiner that learns from them all, nothing is cut."""
+def _engine(config: LocalizeConfig, localizer: Localizer) -> Engine:
+    """What runs the stages."""
     device = choose_device(config.compute.device) if localizer.asks_network else None
-    plan = plan_threads(device, config.compute.workers, cuts=not learns)
+    plan = plan_threads(device, config.compute.workers)
     machines = config.machines
     if machines.engine == "local":
         return LocalEngine(plan)

@@ -25,29 +25,31 @@ class ThreadPlan:
             number of threads round differently, and a result must not depend on the workers.
         workers: threads that read images and cut; 0 to do both between the batches. Each works with one thread of
             its own if there is no network.
+        in_turn: whether network and workers are for the same cores, so that one must wait for the other.
     """
 
     network: int
     workers: int
+    in_turn: bool = False
 
 
-def plan_threads(device: torch.device | None, workers: int | None = None, *, cuts: bool = True) -> ThreadPlan:
-    """Divide the cores: half for a network on the CPU (or OMP_NUM_THREADS, if less), one for a network elsewhere, the
-    rest for workers.
+def plan_threads(device: torch.device | None, workers: int | None = None, *, may_wait: bool = True) -> ThreadPlan:
+    """Divide the cores: all for a network on the CPU (or OMP_NUM_THREADS, if less), one for a network elsewhere, the
+    rest for workers. Where there is no rest, workers have all cores, too, in turn with the network.
 
     Args:
         device: where the network computes; None without one, where all cores are for workers.
-        workers: an upper bound; None for as many as there are cores left.
-        cuts: whether workers cut meanwhile. If they only read, a network on the CPU gets all cores.
+        workers: an upper bound; None for as many as there are cores.
+        may_wait: whether network and workers can take turns, as :class:`~wsloc.pipeline.Runner` lets them; if not,
+            there are no workers where no core is left for them.
     """
     cores = available_cores()
-    if device is None:
-        network, left = 1, cores
-    else:
-        share = max(1, cores // 2) if cuts else cores
-        network = min(share, torch.get_num_threads()) if device.type == "cpu" else 1
-        left = cores - network
-    return ThreadPlan(network, left if workers is None else min(workers, left))
+    on_cpu = device is not None and device.type == "cpu"
+    network = min(cores, torch.get_num_threads()) if on_cpu else 1
+    left = cores if device is None else cores - network
+    in_turn = may_wait and on_cpu and left == 0
+    most = cores if in_turn else left
+    return ThreadPlan(network, most if workers is None else min(workers, most), in_turn)
 
 
 def available_cores(root: Path = Path("/")) -> int:

@@ -11,13 +11,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from wsloc.pipeline.runner import Runner, fan_out
+from wsloc.pipeline.runner import Runner, fan_out, running
 from wsloc.pipeline.stage import Failed
 from wsloc.records import ImageRecord
+from wsloc.threads import ThreadPlan
 
 IMAGE = ImageRecord("image", "image.png", Path("image.png"))
 
@@ -212,3 +214,47 @@ def test_two_stages_overlap_in_a_pool() -> None:
         assert told(runner.run(second, runner.run(first, range(6)))) == [4 * item for item in range(6)]
         wall = time.perf_counter() - start
     assert runner.seconds["double"] + runner.seconds["second"] > wall
+
+
+@dataclass(eq=False)
+class Counted(Double):
+    """A stage that notes how many of its kin and of another are at work when it begins."""
+
+    at_work: list[str] = field(default_factory=list)
+    seen: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def __call__(self, items: Sequence[int]) -> Sequence[int | Failed]:
+        self.seen.append((self.name, list(self.at_work)))
+        self.at_work.append(self.name)
+        answers = super().__call__(items)
+        self.at_work.remove(self.name)
+        return answers
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_pool_and_device_take_turns_only_where_they_share_cores(in_turn: bool) -> None:
+    def pause(_item: int) -> float:
+        return 0.01
+
+    read = Counted(pause=pause, name="pool")
+    device = Counted(4, True, pause=pause, at_work=read.at_work, seen=read.seen, name="device")
+    cut = Counted(pause=pause, at_work=read.at_work, seen=read.seen, name="pool")
+    with ThreadPoolExecutor(2) as some:
+        runner = Runner(some, window=8, in_turn=in_turn)
+        answers = told(runner.run(cut, runner.run(device, runner.run(read, [1] * 12))))
+    assert answers == [8] * 12
+    beside_device = [name for name, others in read.seen if name == "device" and others]
+    during_device = [name for name, others in read.seen if "device" in others]
+    assert bool(beside_device or during_device) is not in_turn
+    # Each turn of the pool is for all of it.
+    assert any(others == ["pool"] for name, others in read.seen if name == "pool")
+
+
+def test_a_process_is_held_to_its_plan_while_the_runner_lasts() -> None:
+    before = torch.get_num_threads()
+    with running(ThreadPlan(network=before + 1, workers=2, in_turn=True), window=5) as runner:
+        assert torch.get_num_threads() == before + 1
+        assert runner.in_turn
+        assert runner.window == 5
+        assert told(runner.run(Double(), range(3))) == [0, 2, 4]
+    assert torch.get_num_threads() == before

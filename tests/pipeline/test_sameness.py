@@ -39,7 +39,7 @@ def records(
         results = list(localize_images(localizer, images or dataset.images))
     else:
         with ThreadPoolExecutor(workers) as pool:
-            results = list(localize_images(localizer, images or dataset.images, pool))
+            results = list(localize_images(localizer, images or dataset.images, Runner(pool, localizer.window)))
     return [found for result in results for item in result.items for found in item.localizations]
 
 
@@ -155,7 +155,8 @@ def test_memory_is_bounded_by_the_window(tiny_flags: list[str], monkeypatch: pyt
         "wsloc.pipeline.read_stage.read_scaled", lambda *source: (begun.append(source), read_scaled(*source))[1]
     )
     with ThreadPoolExecutor(2) as pool:
-        ahead = [len(begun) - done for done, _ in enumerate(localize_images(localizer, images, pool), start=1)]
+        results = localize_images(localizer, images, Runner(pool, localizer.window))
+        ahead = [len(begun) - done for done, _ in enumerate(results, start=1)]
     assert len(begun) == len(images)
     # Two windows of 2 x batch size, and one batch on the device.
     assert max(ahead) <= 5 * localizer.network.batch_size

@@ -18,13 +18,13 @@ from wsloc.classifiers import Classifier, check_network, load_classifier, make_s
 from wsloc.config import SaliencySettings
 from wsloc.datasets import Dataset, asked_classes
 from wsloc.errors import ItemError, UserError
-from wsloc.pipeline import Failed, Runner, localize_images, make_localizer
+from wsloc.pipeline import Failed, Runner, localize_images, make_localizer, running
 from wsloc.progress import Progress, silent
 from wsloc.records import AskedClasses
 from wsloc.runs.fitted_refiner import for_refiner
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 from wsloc.seeding import stable_hash
-from wsloc.threads import applied, plan_threads
+from wsloc.threads import plan_threads
 
 
 def localize(
@@ -76,8 +76,8 @@ def localize(
             )
         localizer = for_refiner(config.refinement, localizer, len(records))
     plan = plan_threads(localizer.model.scorer.device, config.compute.workers)
-    with applied(plan) as pool:
-        return collect(records, progress(localize_images(localizer, records, pool), "boxes", "image", len(records)))
+    with running(plan, localizer.window) as runner:
+        return collect(records, progress(localize_images(localizer, records, runner), "boxes", "image", len(records)))
 
 
 @overload

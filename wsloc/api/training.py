@@ -84,7 +84,7 @@ def detect(
     config = make_config(DetectConfig, {"checkpoint": Path(checkpoint), "batch_size": batch_size, "device": device})
     detector, records = load_detector(config.checkpoint), records_of(images, None)
     where = choose_device(config.device)
-    plan = plan_threads(where, cuts=False)
+    plan = plan_threads(where, may_wait=False)
     with applied(plan) as pool:
         model = detector.model.to(where)
         found = detections(model, records, detector.class_names, where, batch_size=batch_size, pool=pool)

@@ -37,7 +37,7 @@ def run_detection(
         UserError: if the file holds no detector, or the images or the folder cannot be opened.
     """
     device = choose_device(config.device)
-    plan = plan_threads(device, cuts=False)
+    plan = plan_threads(device, may_wait=False)
     detector = load_detector(config.checkpoint)
     names = detector.class_names
     settings = replace(config.data, targets=f"top{min(MAX_TOP, len(names))}", classes=names)

@@ -59,7 +59,7 @@ def run_self_training(
         config.boxes_from, config.data, drop_empty=config.drop_empty, ignore_fraction=config.ignore_fraction
     )
     require_backbone(config.detector)
-    plan = plan_threads(device, cuts=False)
+    plan = plan_threads(device, may_wait=False)
     task = SelfTrainingTask(config, labels, device, plan.network, tuple(command), refine)
     text = f"# Settings of wsloc self-train\n{to_comments(config)}"
     stem = f"self-train-{labels.boxed.name}-{config.detector.arch}"

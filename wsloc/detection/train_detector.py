@@ -83,7 +83,7 @@ def train_detector(
     given = config.test.settings(labels.settings or config.data)
     test, settings = (None, None) if given is None else open_test(given, labels.boxed)
     require_backbone(detector)
-    plan = plan_threads(device, cuts=False)
+    plan = plan_threads(device, may_wait=False)
     identity = identity_of(labels.boxed, device, plan.network, test.fingerprint() if test is not None else None)
     stem = f"detector-{labels.boxed.name}-{detector.arch}"
     folder = open_run_folder(config.output, stem, _config_yaml(config, settings), identity)

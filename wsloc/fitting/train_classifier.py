@@ -62,7 +62,7 @@ def train_classifier(
         UserError: if anything is wrong with the data set, the network or the folder.
     """
     task = open_task(config.data, config.test_split, config.fitting, config.compute)
-    plan = plan_threads(task.device, config.compute.workers)
+    plan = plan_threads(task.device, config.compute.workers, may_wait=False)
     stem = f"classifier-{config.data.dataset}-{task.backbone.arch.replace(':', '-')}"
     identity = identity_of(task, plan.network)
     folder = open_run_folder(config.output, stem, to_yaml(config), identity)

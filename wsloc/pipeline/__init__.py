@@ -2,7 +2,7 @@
 
 from wsloc.pipeline.localizer import Localizer, localize_images, make_localizer
 from wsloc.pipeline.results import ImageResult, ItemResult, Trace
-from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.runner import Runner, running
 from wsloc.pipeline.stage import Failed, Stage
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Trace",
     "localize_images",
     "make_localizer",
+    "running",
 ]

@@ -10,10 +10,10 @@ from typing import Protocol
 from wsloc.pipeline.localizer import Localizer, localize_images
 from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.results import ImageResult
-from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.runner import running
 from wsloc.pipeline.stage import Failed
 from wsloc.records import ImageRecord
-from wsloc.threads import ThreadPlan, applied
+from wsloc.threads import ThreadPlan
 
 Parts = Sequence[Sequence[ImageRecord]]
 """The images of some parts of a run; a part is what is written at once."""
@@ -64,14 +64,12 @@ class LocalEngine:
 
     def maps(self, localizer: Localizer, parts: Parts) -> Generator[ImageMaps | Failed, None, None]:
         """See :class:`Engine`."""
-        with applied(self.plan) as pool:
-            runner = Runner(pool, localizer.window, self.seconds)
+        with running(self.plan, localizer.window, self.seconds) as runner:
             for images in parts:
                 yield from localizer.compute_maps(images, runner)
 
     def results(self, localizer: Localizer, parts: Parts, kept: Kept) -> Generator[ImageResult, None, None]:  # noqa: ARG002
         """See :class:`Engine`; nothing travels, so all is kept."""
-        with applied(self.plan) as pool:
-            runner = Runner(pool, localizer.window, self.seconds)
+        with running(self.plan, localizer.window, self.seconds) as runner:
             for images in parts:
-                yield from localize_images(localizer, images, runner=runner)
+                yield from localize_images(localizer, images, runner)

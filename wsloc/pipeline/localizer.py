@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -174,8 +173,6 @@ def bound_cut(config: LocalizeConfig) -> CutStage:
 def localize_images(
     localizer: Localizer,
     images: Iterable[ImageRecord],
-    pool: Executor | None = None,
-    *,
     runner: Runner | None = None,
 ) -> Iterator[ImageResult]:
     """Localize the labeled classes (or the classifier's best) of images, in their order.
@@ -183,8 +180,7 @@ def localize_images(
     Args:
         localizer: the stages.
         images: any number of them.
-        pool: threads that read and cut; None to do both between the batches. It changes no result.
-        runner: how stages are run, in place of the pool.
+        runner: how stages are run; None to read and cut between the batches. It changes no result.
 
     Yields:
         One result per image. Bad images come as failures, never as exceptions.
@@ -192,7 +188,7 @@ def localize_images(
     Raises:
         UserError: if the device runs out of memory.
     """
-    runner = runner or Runner(pool, localizer.window)
+    runner = runner or Runner(window=localizer.window)
     return localizer.cut_maps(localizer.compute_maps(images, runner), runner)
 
 

@@ -59,7 +59,8 @@ class RayEngine:
 
     Attributes:
         plan: its threads of the network are those of each actor.
-        on_gpu: whether an actor gets a GPU, else as many CPUs as it has threads.
+        on_gpu: whether an actor gets a GPU, else as many CPUs as it has threads, but at most
+            half of all.
         address: of a cluster; None for ``RAY_ADDRESS``, or a local one that ends with the run.
         patience: seconds within which the next piece must come; Ray Data gives the piece of a worker that died to
             another as often as it takes.
@@ -122,8 +123,9 @@ class RayEngine:
         rows = [{"number": number, "content": pickle.dumps(_Piece(images))} for number, images in enumerate(pieces)]
         kind = "GPU" if self.on_gpu else "CPU"
         available = ray.cluster_resources().get(kind, 0)
-        # On CPUs half of them, as on one machine; with an actor on each of them nothing would be read or cut.
-        most = int(available) if self.on_gpu else int(available / (2 * threads))
+        # On CPUs half of them; with an actor on each of them nothing would be read or cut.
+        cpus = 1 if self.on_gpu else max(1, min(threads, int(available / 2)))
+        most = int(available) if self.on_gpu else int(available / (2 * cpus))
         return (
             ray.data.from_items(rows, override_num_blocks=len(rows))
             .map(read_piece, num_cpus=1)
@@ -131,7 +133,7 @@ class RayEngine:
                 _MapActor,
                 fn_constructor_args=(localizer.maps, window, threads),
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, most)),
-                num_cpus=1 if self.on_gpu else threads,
+                num_cpus=cpus,
                 num_gpus=1 if self.on_gpu else 0,
             )
             .map(cut_piece, num_cpus=1)
@@ -194,7 +196,7 @@ def _worked(row: Row, threads: int, window: int, work: Callable[..., Iterable[An
         return row
     done: _Piece | UserError
     with applied(ThreadPlan(threads, workers=0)):
-        runner = Runner(None, window, defaultdict(float, piece.seconds))
+        runner = Runner(None, window, seconds=defaultdict(float, piece.seconds))
         try:
             done = _Piece(list(work(piece.items, runner)), dict(runner.seconds))
         except UserError as error:

@@ -6,14 +6,16 @@ while memory stays flat over any number of items.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from wsloc.pipeline.stage import Failed, Stage
+from wsloc.threads import ThreadPlan, applied
 
 Item = TypeVar("Item")
 Piece = TypeVar("Piece")
@@ -28,12 +30,15 @@ class Runner:
     Attributes:
         pool: threads for the stages that need no device; None to run them between the batches. It changes no result.
         window: how many items a stage without a device may run ahead.
+        in_turn: whether a stage on the device waits until the pool has nothing to do, because both need all cores.
         seconds: work of each stage so far, by its name; stages overlap, so the sum exceeds the wall clock.
     """
 
     pool: Executor | None = None
     window: int = 32
+    in_turn: bool = False
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _begun: set[Future[Any]] = field(default_factory=set, init=False, repr=False)
 
     def run(self, stage: Stage[Item, Out], items: Iterable[Item | Failed]) -> Iterator[Out | Failed]:
         """Each item through a stage, in order; failures of earlier stages pass by.
@@ -68,14 +73,25 @@ class Runner:
     def _start(self, stage: Stage[Item, Out], batch: Sequence[tuple[Item, _Slot[Out]]]) -> None:
         items = [item for item, _ in batch]
         if self.pool is None or stage.on_device:
+            if self.in_turn:
+                wait(self._begun)
             answers, seconds = _timed(stage, items)
             self.seconds[stage.name] += seconds
             for (_, slot), answer in zip(batch, answers, strict=True):
                 slot.answer = answer
             return
         future = self.pool.submit(_timed, stage, items)
+        self._begun.add(future)
+        future.add_done_callback(self._begun.discard)
         for index, (_, slot) in enumerate(batch):
             slot.future, slot.index = future, index
+
+
+@contextlib.contextmanager
+def running(plan: ThreadPlan, window: int, seconds: defaultdict[str, float] | None = None) -> Iterator[Runner]:
+    """A runner by a plan of threads, to which this process is held meanwhile; see :class:`Runner`."""
+    with applied(plan) as pool:
+        yield Runner(pool, window, in_turn=plan.in_turn, seconds=defaultdict(float) if seconds is None else seconds)
 
 
 @dataclass(slots=True, eq=False)

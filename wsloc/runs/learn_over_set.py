@@ -114,8 +114,9 @@ def fit_stored(
     """
 
     def stream() -> Iterator[ImageMaps]:
+        # What fits needs the cores, too, and does not wait for the pool as a stage would.
         with applied(plan) as pool:
-            runner = Runner(pool, stored.window)
+            runner = Runner(None if plan.in_turn else pool, stored.window)
             found = stored.maps.compute(runner.run(stored.read, images), runner)
             yield from (image for image in found if isinstance(image, ImageMaps) and image.maps)
 
