@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
-    """The threads of this process; a part is finished before the next is begun.
+    """The threads of this process; while the last images of a part are cut, the next part is begun.
 
     Attributes:
         plan: how the cores are divided.
@@ -65,11 +66,9 @@ class LocalEngine:
     def maps(self, localizer: Localizer, parts: Parts) -> Generator[ImageMaps | Failed, None, None]:
         """See :class:`Engine`."""
         with running(self.plan, localizer.window, self.seconds) as runner:
-            for images in parts:
-                yield from localizer.compute_maps(images, runner)
+            yield from localizer.compute_maps(itertools.chain.from_iterable(parts), runner)
 
     def results(self, localizer: Localizer, parts: Parts, kept: Kept) -> Generator[ImageResult, None, None]:  # noqa: ARG002
         """See :class:`Engine`; nothing travels, so all is kept."""
         with running(self.plan, localizer.window, self.seconds) as runner:
-            for images in parts:
-                yield from localize_images(localizer, images, runner)
+            yield from localize_images(localizer, itertools.chain.from_iterable(parts), runner)
