@@ -18,7 +18,8 @@ from PIL import Image, ImageOps
 
 from wsloc.datasets.mask_files import open_mask
 from wsloc.errors import ItemError
-from wsloc.images import _SUFFIXES, IMAGE_SUFFIXES, MAX_PIXELS, MIN_SIDE, LenientPath, read_header, read_image
+from wsloc.files.image_path import image_path
+from wsloc.images import _SUFFIXES, IMAGE_SUFFIXES, MAX_PIXELS, MIN_SIDE, read_header, read_image
 
 EXIF_ORIENTATION = 274
 
@@ -319,12 +320,12 @@ def test_a_jpeg_file_that_ends_too_early_can_be_accepted(
     exif[EXIF_ORIENTATION] = 3
     _gradient(160, 100).save(path, quality=95, exif=exif, progressive=progressive)
     whole, content = read_image(path), path.read_bytes()
-    np.testing.assert_array_equal(read_image(LenientPath(path)), whole)
+    np.testing.assert_array_equal(read_image(image_path(path, lenient=True)), whole)
     assert caplog.text == ""
     path.write_bytes(content[:-missing])
     with pytest.raises(ItemError, match=r"^cut\.jpg cannot be decoded: image file is truncated"):
         read_image(path)
-    found = read_image(pickle.loads(pickle.dumps(LenientPath(path))))
+    found = read_image(pickle.loads(pickle.dumps(image_path(path, lenient=True))))
     assert found.shape == whole.shape
     if missing <= 2:
         np.testing.assert_array_equal(found, whole)
@@ -340,7 +341,7 @@ def test_of_other_formats_nothing_is_accepted(tmp_path: Path, suffix: str) -> No
     _gradient(160, 100).save(path)
     path.write_bytes(path.read_bytes()[: -(path.stat().st_size // 2)])
     with pytest.raises(ItemError, match=rf"^cut\.{suffix} "):
-        read_image(LenientPath(path))
+        read_image(image_path(path, lenient=True))
 
 
 def test_a_missing_file_and_a_folder_are_item_errors(tmp_path: Path) -> None:

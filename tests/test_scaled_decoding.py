@@ -14,7 +14,8 @@ from PIL import Image
 
 from wsloc.cli.main import run_verb
 from wsloc.errors import ItemError
-from wsloc.images import LenientPath, read_image, read_scaled
+from wsloc.files.image_path import image_path
+from wsloc.images import read_image, read_scaled
 from wsloc.pipeline import Failed
 from wsloc.pipeline.read_stage import ReadStage
 from wsloc.records import ImageRecord
@@ -108,7 +109,7 @@ def test_a_file_that_ends_too_early(tmp_path: Path) -> None:
     path.write_bytes(_jpeg(_smooth(400, 200), 6)[:-200])
     with pytest.raises(ItemError, match=r"^cut\.jpg cannot be decoded: image file is truncated"):
         read_scaled(path, 50)
-    rgb, size_wh = read_scaled(LenientPath(path), 50)
+    rgb, size_wh = read_scaled(image_path(path, lenient=True), 50)
     assert (rgb.shape, size_wh) == ((100, 50, 3), (200, 400))
 
 

@@ -21,7 +21,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from wsloc.deep_pixels import read_deep_colors, to_8_bits
 from wsloc.errors import ItemError
+from wsloc.files.image_path import ImagePath
 from wsloc.files.reading import open_regular, read_bytes
 from wsloc.records import Source
 
@@ -65,13 +65,6 @@ _EXIF_ORIENTATION = 274
 _JPEG_END = b"\xff\xd9"
 _log = logging.getLogger(__name__)
 _reading = threading.local()
-
-
-_ConcretePath: Any = type(Path())
-
-
-class LenientPath(_ConcretePath):  # type: ignore[misc]
-    """The path of an image file that may end too early: of a JPEG file what is there is read, and the rest is gray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +114,9 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         source: an image file, its bytes, or the image itself: gray, RGB or RGBA.
 
     Raises:
-        ItemError: if the file is missing, empty, truncated (but see :class:`LenientPath`) or not an image, if a side is
-            shorter than 8 px, or if the image has more than 100 million pixels.
+        ItemError: if the file is missing, empty, not an image, or truncated (but see
+            :class:`wsloc.files.image_path.ImagePath`), if a side is shorter than 8 px, or if the image has more than
+            100 million pixels.
     """
     return read_scaled(source, None)[0]
 
@@ -157,7 +151,8 @@ def read_scaled(source: Source, least_side: int | None) -> tuple[NDArray[np.uint
         except ItemError:
             raise
         except Exception as error:  # Pillow may raise anything for a damaged file
-            if isinstance(source, LenientPath) and image.format in ("JPEG", "MPO") and "truncated" in str(error):
+            is_cut_off = image.format in ("JPEG", "MPO") and "truncated" in str(error)
+            if is_cut_off and isinstance(source, ImagePath) and source.lenient:
                 _log.info("%s: ends too early, and is gray where it does", source)
                 return read_scaled(read_bytes(source, MAX_BYTES) + _JPEG_END, least_side)
             raise ItemError(f"{_name(source)} cannot be decoded: {error}") from error

@@ -32,7 +32,8 @@ class ImageRecord:
     Attributes:
         image_id: unique within its data set.
         file: what records call the image file: relative to the data set's root, with forward slashes.
-        source: where the image file is; or its bytes; or the image itself, RGB uint8 ``(H, W, 3)``.
+        source: where the image is, a file or a :class:`wsloc.files.image_path.ImagePath` in a tar; or its bytes; or the
+            image itself, RGB uint8 ``(H, W, 3)``.
         labels: names of the classes that the image is labeled to show; empty if unlabeled.
     """
 

@@ -11,10 +11,9 @@ from wsloc.config import DataSettings
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.own_truth import whole_masks
 from wsloc.datasets.registry import kind_of, open_quietly, read_ground_truth, root_and_split
-from wsloc.datasets.tables import is_there
 from wsloc.datasets.voc_xml import annotated_size, parse_xml
 from wsloc.errors import ItemError, MissingMaskError
-from wsloc.files.reading import read_bytes
+from wsloc.files.reading import is_there, read_bytes
 from wsloc.images import read_header, read_image
 from wsloc.progress import Progress, silent
 from wsloc.records import GroundTruth, ImageRecord

@@ -21,8 +21,9 @@ from wsloc.datasets.coco_masks import Drawing, Outline, draw_masks, read_outline
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.frames import Frame, Placed, frame_of, header_of, place_boxes, size_text
 from wsloc.datasets.match_files import match_files
-from wsloc.datasets.tables import is_there, require_folder, strangers
+from wsloc.datasets.tables import require_folder, strangers
 from wsloc.errors import UserError
+from wsloc.files.reading import is_there
 from wsloc.images import ImageHeader
 from wsloc.records import GroundTruth, ImageRecord
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wsloc.config import DataSettings
 from wsloc.errors import UserError
+from wsloc.files.reading import is_there
 from wsloc.records import AskedClasses, GroundTruth, ImageRecord, TrueMasks
 
 FileProblem = tuple[Path, str]
@@ -100,7 +101,7 @@ def require_images(dataset: Dataset) -> None:
         UserError: if there is none.
     """
     paths = [image.source for image in dataset.images if isinstance(image.source, Path)]
-    if len(paths) == len(dataset.images) and not any(path.is_file() for path in paths):
+    if len(paths) == len(dataset.images) and not any(map(is_there, paths)):
         raise UserError(
             f"No image of {dataset.name} exists ({len(paths):,} listed, the first is {paths[0]}); check `root`, and "
             "the names in the lists of the data set."

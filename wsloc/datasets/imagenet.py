@@ -28,7 +28,6 @@ from wsloc.datasets.image_files import find_images
 from wsloc.datasets.tables import (
     Rows,
     find_folder,
-    is_there,
     one_of,
     read_rows,
     read_table,
@@ -38,6 +37,7 @@ from wsloc.datasets.tables import (
 )
 from wsloc.datasets.voc_xml import read_xml
 from wsloc.errors import UserError
+from wsloc.files.reading import is_there
 from wsloc.images import IMAGE_SUFFIXES
 from wsloc.records import ImageRecord
 

@@ -13,9 +13,9 @@ from pathlib import Path, PureWindowsPath
 from wsloc.datasets.image_files import find_images
 from wsloc.datasets.match_files import by_short_name
 from wsloc.datasets.structured_tables import Rows, read_json_lines, read_parquet
-from wsloc.datasets.tables import is_there, leaves
+from wsloc.datasets.tables import leaves
 from wsloc.errors import UserError, listed
-from wsloc.files.reading import read_text
+from wsloc.files.reading import is_there, read_text
 from wsloc.images import IMAGE_SUFFIXES
 
 _SEPARATORS = "\t,;"
@@ -79,6 +79,11 @@ def read_rows_of(path: Path, what: str, columns: int) -> Rows:
 def is_header(row: Sequence[str]) -> bool:
     """Whether the first row of a table names its columns, the first of which holds images."""
     return _plain(row[0]) in _IMAGE_HEADERS
+
+
+def is_label_header(name: str) -> bool:
+    """Whether a column or field of that name usually holds labels."""
+    return _plain(name) in _LABEL_HEADERS
 
 
 def inside(root: Path, name: str) -> str | None:
@@ -161,7 +166,7 @@ def _layout_of(path: Path, rows: Rows, columns: Columns, finder: _Finder) -> _La
     if image is None:
         image = next((plain.index(name) for name in _IMAGE_HEADERS if name in plain), None)
     if label is None:
-        found = [index for index, name in enumerate(plain) if name in _LABEL_HEADERS and index != image]
+        found = [index for index, name in enumerate(first) if is_label_header(name) and index != image]
         label = found[0] if len(found) == 1 else None
     if len(first) <= 2 and columns == Columns() and image is None:
         # No word of the lists; a header all the same where it names no image, and is above one and no class.

@@ -24,8 +24,9 @@ from wsloc.datasets.label_table import Columns, is_header, read_rows_of
 from wsloc.datasets.mask_files import open_mask
 from wsloc.datasets.match_files import by_short_name
 from wsloc.datasets.own_images import open_class_folders, open_labeled_images
-from wsloc.datasets.tables import is_there, leaves, strangers
+from wsloc.datasets.tables import leaves, strangers
 from wsloc.errors import ItemError, MissingMaskError, UserError
+from wsloc.files.reading import is_there
 from wsloc.images import ImageHeader, read_header
 from wsloc.records import ImageRecord, TrueMasks
 from wsloc.seeding import stable_hash

@@ -13,8 +13,8 @@ from wsloc.datasets.coco import read_coco_boxes_of
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet, asked_classes
 from wsloc.datasets.own_images import open_glob
 from wsloc.errors import UserError, listed
+from wsloc.files.image_path import image_path, span_of
 from wsloc.files.reading import read_lines
-from wsloc.images import LenientPath
 from wsloc.registries import DATASETS
 
 _log = logging.getLogger(__name__)
@@ -64,8 +64,9 @@ def lenient(dataset: Dataset, settings: DataSettings) -> Dataset:
     """The data set, its images to be read as far as they go if the settings accept truncated ones."""
     if settings.truncated_images == "refuse":
         return dataset
-    images = tuple(replace(image, source=LenientPath(image.path)) for image in dataset.images)
-    return replace(dataset, images=images)
+    paths = ((image, image.path) for image in dataset.images)
+    images = (replace(image, source=image_path(path, span_of(path), lenient=True)) for image, path in paths)
+    return replace(dataset, images=tuple(images))
 
 
 def _refuse_contradictions(settings: DataSettings) -> None:
@@ -76,7 +77,7 @@ def _refuse_contradictions(settings: DataSettings) -> None:
         if getattr(settings, name) is not None and name not in taken:
             owners = " or ".join(f"`dataset={other!r}`" for other in DATASETS if name in DATASETS[other].takes)
             raise UserError(f"`{name}` is only for {owners}; the other data sets have their own.")
-    if settings.labels is None and (settings.image_column or settings.label_column):
+    if "image_column" in taken and settings.labels is None and (settings.image_column or settings.label_column):
         raise UserError("`image_column` and `label_column` are of the table that `labels` names; give it, too.")
     # The evaluation alone opens them, but should not find out after the work that they are missing.
     if settings.boxes is not None and not settings.boxes.is_file():

@@ -65,14 +65,6 @@ def leaves(root: Path, file: str) -> bool:
     return path != folder and not path.startswith(os.path.join(folder, ""))  # noqa: PTH118
 
 
-def is_there(path: Path) -> bool:
-    """Whether a file exists; False for a name that is too long for the file system, where pathlib raises."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def require_folder(root: Path, holds: str) -> None:
     """Refuse a folder that is missing.
 

@@ -18,10 +18,11 @@ from wsloc.datasets.annotations import read_annotations
 from wsloc.datasets.dataset import Dataset, DataSetKind, GroundTruthSet
 from wsloc.datasets.image_files import find_images
 from wsloc.datasets.match_files import by_short_name
-from wsloc.datasets.tables import Rows, find_folder, is_there, read_rows, repeated, require_inside, strangers
+from wsloc.datasets.tables import Rows, find_folder, read_rows, repeated, require_inside, strangers
 from wsloc.datasets.voc_masks import MASK_FOLDERS, voc_masks_of
 from wsloc.datasets.voc_xml import read_xml
 from wsloc.errors import UserError
+from wsloc.files.reading import is_there
 from wsloc.records import ImageRecord
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
@@ -19,6 +18,7 @@ from wsloc.detection.data import BoxedImages, require_same_classes
 from wsloc.detection.detector_folder import write_results
 from wsloc.detection.inference import detect
 from wsloc.errors import UserError
+from wsloc.files.reading import read_bytes
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import judge_run
 from wsloc.judging.run_summary import write_summary
@@ -125,6 +125,6 @@ def judge_detector(
 
 def _same_file(path: Path, other: Path) -> bool:
     try:
-        return filecmp.cmp(path, other, shallow=False)
+        return path.resolve() == other.resolve() or read_bytes(path) == read_bytes(other)
     except OSError:
-        return path.resolve() == other.resolve()
+        return False

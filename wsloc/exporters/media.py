@@ -16,7 +16,7 @@ from PIL import ImageOps
 
 from wsloc.errors import ItemError
 from wsloc.exporters.export_settings import Media
-from wsloc.files.reading import read_bytes
+from wsloc.files.reading import is_there, open_regular, read_bytes
 from wsloc.images import ImageHeader, open_image, read_header
 
 COPIED = "copied"
@@ -45,7 +45,7 @@ def look_at(source: Path, size_wh: tuple[int, int], media: Media, counts: Counte
     Raises:
         ItemError: if it cannot be read, or has another size than in the run, so that its boxes are of another picture.
     """
-    if media == "none" and not source.exists():
+    if media == "none" and not is_there(source):
         counts[MISSING] += 1
         return None
     header = read_header(source)
@@ -123,5 +123,5 @@ def _upright(source: Path) -> bytes:
 
 
 def _is_jpeg(source: Path) -> bool:
-    with source.open("rb") as file:
+    with open_regular(source) as file:
         return file.read(2) == b"\xff\xd8"

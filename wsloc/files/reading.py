@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wsloc.errors import UserError
+from wsloc.files.image_path import file_of, span_of
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """A pipe without a writer is opened at once."""
@@ -28,7 +30,7 @@ _MARKS = (
 
 @contextlib.contextmanager
 def open_regular(path: Path, max_bytes: int | None = None) -> Iterator[BinaryIO]:
-    """A regular file, open at its beginning inside the ``with`` block.
+    """A regular file, or an image in a tar, open at its beginning inside the ``with`` block.
 
     Args:
         path: of the file.
@@ -37,23 +39,45 @@ def open_regular(path: Path, max_bytes: int | None = None) -> Iterator[BinaryIO]
     Raises:
         OSError: if it is missing, cannot be read, holds more, or is a folder, a pipe or a device.
     """
-    descriptor = os.open(path, _FLAGS)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, not a file", str(path))
-        if max_bytes is not None and found.st_size > max_bytes:
-            raise OSError(errno.EFBIG, f"it holds more than {max_bytes:,} bytes", str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            yield file
-    finally:
-        os.close(descriptor)
+    with _opened(path, max_bytes) as (file, _):
+        yield file
 
 
 def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
     """The content of a regular file: as much as it held when it was opened; else as :func:`open_regular`."""
-    with open_regular(path, max_bytes) as file:
-        return file.read(os.fstat(file.fileno()).st_size)
+    with _opened(path, max_bytes) as (file, size):
+        return file.read(size)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists, or the tar that an image is in; False for a name that is too long for the file system."""
+    try:
+        return file_of(path).is_file()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_bytes: int | None) -> Iterator[tuple[BinaryIO, int]]:
+    """The same, and how many bytes it holds."""
+    span = span_of(path)
+    descriptor = os.open(file_of(path), _FLAGS)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, not a file", str(path))
+        # Of a tar that was cut off, what there is.
+        size = found.st_size if span is None else max(0, min(span.size, found.st_size - span.offset))
+        if max_bytes is not None and size > max_bytes:
+            raise OSError(errno.EFBIG, f"it holds more than {max_bytes:,} bytes", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            if span is None:
+                yield file, size
+            else:
+                file.seek(span.offset)
+                yield io.BytesIO(file.read(size)), size
+    finally:
+        os.close(descriptor)
 
 
 def decode(content: bytes, encoding: str = "utf-8") -> str:

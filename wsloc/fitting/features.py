@@ -24,6 +24,7 @@ from torch import Tensor
 from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.weights_hash import weights_hash
 from wsloc.errors import ItemError, UserError
+from wsloc.files.image_path import file_of
 from wsloc.fitting.backbone import Backbone
 from wsloc.images import read_image
 from wsloc.ordered import ordered_map
@@ -166,7 +167,7 @@ def images_hash(images: Iterable[ImageRecord]) -> str:
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        status = path.stat()
+        status = file_of(path).stat()
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from wsloc.config import MapKind
 from wsloc.datasets import Dataset
-from wsloc.datasets.tables import is_there, leaves
+from wsloc.datasets.tables import leaves
 from wsloc.errors import ItemError, UserError
 from wsloc.evaluation.wsol import score_map
 from wsloc.files.atomic import write_atomic
 from wsloc.files.names import safe_name, safe_path
 from wsloc.files.part_archive import ArchiveReader, ArchiveWriter
+from wsloc.files.reading import is_there
 from wsloc.pipeline.map_stage import ImageMaps
 
 MAPS = "maps"
