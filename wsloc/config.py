@@ -32,29 +32,34 @@ class DataSettings:
     """Which images, and which classes in them."""
 
     dataset: Annotated[str | None, one_of(DATASETS, "none")] = None
-    """data set: demo (created on first use), voc, coco, imagenet (CLS-LOC), cub, folder (your own images), or wsol"""
+    """data set: demo (created on first use), voc, coco, imagenet (CLS-LOC), cub, folder (your own images),
+    webdataset (tars), or wsol"""
     root: Annotated[Path | None, optional("DIR", "data, or a folder inside it")] = None
-    """folder of the data set; for voc the one that contains VOCdevkit, for coco the one that contains annotations"""
+    """folder of the data set; for voc the one that contains VOCdevkit, for coco the one that contains annotations; for
+    webdataset also a tar, or a pattern in quotes such as 'train-{0000..0009}.tar'"""
     year: Literal["2007", "2012"] = "2012"
     """voc: year of the data set"""
     split: Annotated[str | None, optional("NAME", "the evaluation split, see docs/formats.md")] = None
-    """part of the data set, such as train, val or test; voc: a list in ImageSets/Main; folder: a folder of classes"""
+    """part of the data set, such as train, val or test; voc: a list in ImageSets/Main; folder: a folder of classes;
+    webdataset: a word in the names of the tars"""
     download: bool = False
     """voc: first download the data set into its folder, with torchvision"""
     labels: Annotated[Path | None, optional("CSV", "sub-folders are classes")] = None
-    """folder: CSV file with rows image,label[;label...]; or JSON lines (.jsonl), or Parquet (.parquet)"""
+    """folder: CSV file with rows image,label[;label...]; or JSON lines (.jsonl), or Parquet (.parquet); webdataset:
+    text file with the names of the classes, one per line, for labels that are numbers from 0"""
     image_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
     """folder: header of the column of the CSV file that names the images"""
     label_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
-    """folder: header of the column of the CSV file that has the labels"""
+    """folder: header of the column of the CSV file that has the labels; webdataset: field of the .json that has them"""
     annotations: Annotated[Path | None, optional("PATH", "below the root")] = None
     """coco: the instances JSON file; wsol: the folder of the text tables; others: true boxes, in a COCO JSON file"""
     boxes: Annotated[Path | None, optional("CSV", "none")] = None
-    """folder: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
+    """folder, webdataset: true boxes for the evaluation, rows image,class,x0,y0,x1,y1 (half-open, 0-based pixels)"""
     masks: Annotated[Path | None, optional("DIR", "none; for wsol the root")] = None
-    """folder: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png; wsol: mask folder"""
+    """folder, webdataset: true masks for the evaluation, IMAGE.png or CLASS/IMAGE.png; wsol: mask folder"""
     mask_values: MaskValues = "nonzero"
-    """folder: what is object in the masks: nonzero values, or the 1 of a trimap (2: background, 3: neither)"""
+    """folder, webdataset: what is object in the masks: nonzero values, or the 1 of a trimap (2: background, 3:
+    neither)"""
     images: Annotated[str | None, optional("GLOB|DIR", "none")] = None
     """your own images without a data set, such as 'photos/*.jpg'; needs a class, or targets topK"""
     class_name: Annotated[

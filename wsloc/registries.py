@@ -20,6 +20,7 @@ DATASETS: Registry[Any] = Registry(
         "imagenet": "wsloc.datasets.imagenet:IMAGENET",
         "cub": "wsloc.datasets.cub:CUB",
         "folder": "wsloc.datasets.own_truth:FOLDER",
+        "webdataset": "wsloc.datasets.webdataset:WEBDATASET",
         "wsol": "wsloc.datasets.wsol_tables:WSOL",
     },
     needs="read_truth",

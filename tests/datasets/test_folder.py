@@ -203,7 +203,7 @@ def test_images_need_something_to_look_for(photos: Path) -> None:
     [
         (
             DataSettings(),
-            r"Nothing to localize: give `dataset` \(demo, voc, coco, imagenet, cub, folder, wsol\), or `images`",
+            r"Nothing to localize: give `dataset` \(demo, voc, coco, imagenet, cub, folder, webdataset, wsol\), or `im",
         ),
         (DataSettings(dataset="folder"), "`dataset='folder'` needs `root`"),
     ],

@@ -201,10 +201,13 @@ def test_a_label_cannot_lead_out_of_the_folder_of_masks(photos: Path) -> None:
     [
         ({"boxes": "none.csv"}, r"The boxes .*none\.csv do not exist; `boxes` names a CSV file\.$"),
         ({"masks": "none"}, r"The folder .*none does not exist; `masks` names the one that holds the masks\.$"),
-        ({"boxes": ".", "dataset": "demo"}, r"`boxes` is only for `dataset='folder'`; the other data sets"),
+        (
+            {"boxes": ".", "dataset": "demo"},
+            r"`boxes` is only for `dataset='folder'` or `dataset='webdataset'`; the other data sets",
+        ),
         (
             {"masks": ".", "dataset": "voc"},
-            r"`masks` is only for `dataset='folder'` or `dataset='wsol'`; the other data sets",
+            r"`masks` is only for `dataset='folder'` or `dataset='webdataset'` or `dataset='wsol'`; the other",
         ),
         (
             {"annotations": ".", "dataset": "cub"},

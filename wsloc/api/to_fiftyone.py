@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from wsloc.errors import UserError
 from wsloc.exporters.source import source_of_run
+from wsloc.files.image_path import span_of
+from wsloc.files.tar_index import path_below
 from wsloc.plugins import trusting
 from wsloc.records import BoxRecord, boxes_by_item
 from wsloc.runs.read_run import read_run
@@ -28,7 +30,8 @@ def to_fiftyone(run: str | os.PathLike[str], name: str | None = None, *, trust: 
         trust: whether the settings of the run may name code to run, such as a data set of your own.
 
     Raises:
-        UserError: if FiftyOne is not installed, the folder is not a run, or its images are not where they were.
+        UserError: if FiftyOne is not installed, the folder is not a run, or its images are in tars or not where they
+            were.
     """
     try:
         import fiftyone
@@ -38,6 +41,9 @@ def to_fiftyone(run: str | os.PathLike[str], name: str | None = None, *, trust: 
     with trusting(trust):
         root = source_of_run(folder).root.absolute()
     contents = read_run(folder)
+    first = next((record.file for record in (*contents.localizations, *contents.failures)), "")
+    if span_of(path_below(root, first)):
+        raise UserError(f"The images of {folder} are in tars, where FiftyOne does not find them; unpack the tars.")
     boxes: dict[str, list[Any]] = {}
     failures: dict[str, list[str]] = {}
     for own in boxes_by_item(contents.localizations).values():

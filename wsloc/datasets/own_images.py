@@ -53,7 +53,7 @@ def open_class_folders(root: Path, split: str = "") -> Dataset:
         images.append(ImageRecord(file, file, path, below[:1] if len(below) > 1 else ()))
     labels = _sorted_labels(images)
     problems += _empty_classes(folder, frozenset(labels))
-    return Dataset("folder", root, labels, tuple(images), _label_map_of(labels), problems=tuple(problems))
+    return Dataset("folder", root, labels, tuple(images), label_map_of(labels), problems=tuple(problems))
 
 
 def _refuse_splits(root: Path, found: FoundFiles) -> None:
@@ -94,7 +94,7 @@ def open_labeled_images(root: Path, labels_csv: Path, columns: Columns | None = 
     labels = read_labels(labels_csv, root, columns or Columns())
     images = [ImageRecord(file, file, root / file, names) for file, names in labels.items()]
     class_names = _sorted_labels(images)
-    return Dataset("folder", root, class_names, tuple(images), _label_map_of(class_names))
+    return Dataset("folder", root, class_names, tuple(images), label_map_of(class_names))
 
 
 def open_glob(pattern: str) -> Dataset:
@@ -104,7 +104,7 @@ def open_glob(pattern: str) -> Dataset:
         UserError: if it matches no image.
     """
     # Not by pathlib, which raises where a name is too long.
-    found = find_images(Path(pattern)) if os.path.isdir(pattern) else sort_out(_matched(pattern))  # noqa: PTH112
+    found = find_images(Path(pattern)) if os.path.isdir(pattern) else sort_out(matched_files(pattern))  # noqa: PTH112
     if not found.images:
         such = f", only {found.counts()}" if found.others else ""
         raise UserError(f"`images={pattern!r}` matches no image{such}; quote the pattern and check the folder.")
@@ -115,8 +115,8 @@ def open_glob(pattern: str) -> Dataset:
     return Dataset("images", root, (), images)
 
 
-def _matched(pattern: str) -> list[Path]:
-    """Files; what the pattern begins with is no pattern as far as there are folders of these names."""
+def matched_files(pattern: str) -> list[Path]:
+    """The files that a glob matches; what it begins with is no pattern as far as there are folders of these names."""
     fixed = Path(pattern)
     while not os.path.exists(fixed):  # noqa: PTH110
         fixed = fixed.parent
@@ -131,6 +131,6 @@ def _sorted_labels(images: list[ImageRecord]) -> tuple[str, ...]:
     return tuple(sorted({label for image in images for label in image.labels}))
 
 
-def _label_map_of(class_names: tuple[str, ...]) -> str | None:
+def label_map_of(class_names: tuple[str, ...]) -> str | None:
     """Classes that are called by WordNet ids are found among ImageNet's."""
     return "imagenet" if class_names and all(map(_WORDNET.match, class_names)) else None

@@ -78,7 +78,7 @@ def export_run(
         warnings = kind.write(folder, stream.images(), context)
         if not counts.images:
             raise UserError(_no_image(run, source, counts, stream.problem))
-        moved = _why_moved(counts) if layout.media is None and media_mode != kind.media else ()
+        moved = _why_moved(counts, media_mode) if layout.media is None and media_mode != kind.media else ()
         folders = {
             split: context.root if media_mode == "none" else kind.image_folders[split] for split in context.splits
         }
@@ -104,7 +104,10 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def _why_moved(counts: Counts) -> Iterator[str]:
+def _why_moved(counts: Counts, media_mode: Media) -> Iterator[str]:
+    if media_mode == "copy":
+        yield "The export has copies of the images, because they are in tars."
+        return
     upright = counts.media[UPRIGHT]
     yield (
         f"The export has upright copies of {counted(upright, 'image')} with an EXIF orientation, from which boxes come "

@@ -10,6 +10,8 @@ from wsloc.errors import ItemError
 from wsloc.exporters.export_settings import Media
 from wsloc.exporters.formats import Format
 from wsloc.exporters.read_boxes import ImageBoxes, leaves_root
+from wsloc.files.image_path import span_of
+from wsloc.files.tar_index import path_below
 from wsloc.images import read_header
 
 
@@ -24,13 +26,18 @@ class InPlace:
     kind: Format
     _stems: set[str] = field(default_factory=set)
 
-    def why_not(self, file: str, orientation: int) -> str | None:
+    def why_not(self, source: Path, file: str, orientation: int) -> str | None:
         """Why an image must not stay; None if it may. To be asked once for each.
 
         Args:
+            source: where it is.
             file: as in the data set.
             orientation: its EXIF orientation.
         """
+        if span_of(source):
+            return "is in a tar, where other programs do not find it"
+        if not self.kind.finds_images_by_path:
+            return None
         if self.kind.needs_upright and orientation != 1:
             return "has an EXIF orientation, from which boxes come back displaced"
         stem = file.removesuffix(PurePosixPath(file).suffix)
@@ -41,7 +48,8 @@ class InPlace:
 
 
 def usual_media(kind: Format, images: Iterable[ImageBoxes], root: Path) -> Media:
-    """What is usual with a format; links where one of the images cannot stay in place, so that all are in one folder.
+    """What is usual with a format; links where one of the images cannot stay in place, so that all are in one folder;
+    copies where they are in tars.
 
     Args:
         kind: the format.
@@ -54,10 +62,13 @@ def usual_media(kind: Format, images: Iterable[ImageBoxes], root: Path) -> Media
     for image in images:
         if not image.boxes or leaves_root(image.file):
             continue
+        source = path_below(root, image.file)
+        if span_of(source):
+            return "copy"
         try:
-            orientation = read_header(root / image.file).orientation
+            orientation = read_header(source).orientation
         except ItemError:
             continue  # The export itself says of it what is to be said.
-        if in_place.why_not(image.file, orientation):
+        if in_place.why_not(source, image.file, orientation):
             return "hardlink"
     return "none"

@@ -20,6 +20,7 @@ from wsloc.exporters.mask_pictures import write_mask_pictures
 from wsloc.exporters.read_boxes import ImageBoxes, iter_images, leaves_root
 from wsloc.exporters.selection import OUTSIDE_TOP_FRACTION, ScoredBox, TopFraction
 from wsloc.files.names import distinct_stem, flat_stem
+from wsloc.files.tar_index import path_below
 from wsloc.images import read_header
 from wsloc.progress import Progress
 from wsloc.records import BoxRecord, Failure
@@ -125,14 +126,16 @@ class Stream:
         """Write the image into the export; returns what the writer needs to know of it."""
         if leaves_root(image.file):
             raise ItemError(f"it is outside {self.root}")
-        source = self.root / image.file
+        source = path_below(self.root, image.file)
         size_wh = image.boxes[0].size_wh if image.boxes else read_header(source).size_wh
         header = media.look_at(source, size_wh, self.media_mode, self.counts.media)
         split = VAL if image.image_id in self.found.val else TRAIN
+        if self.media_mode == "none" and (
+            reason := self._in_place.why_not(source, image.file, 1 if header is None else header.orientation)
+        ):
+            remedy = "leave `media` out, or give `media='copy'`, for copies under names of their own"
+            raise UserError(f"{image.file} {reason}; {remedy}.")
         if self.media_mode == "none" and self.kind.finds_images_by_path:
-            if reason := self._in_place.why_not(image.file, 1 if header is None else header.orientation):
-                remedy = "leave `media` out, or give `media='copy'`, for copies under names of their own"
-                raise UserError(f"{image.file} {reason}; {remedy}.")
             name = image.file
         else:
             name = self._free_stem(image.file) + (self.kind.suffix or media.suffix_of(source, header))
