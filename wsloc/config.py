@@ -156,10 +156,10 @@ class SaliencySettings:
     combine: Combination = "product"
     """how the maps of two methods are combined (mean: each map is divided by its maximum first)"""
     views: Annotated[str, one_of(VIEWS)] = "whole"
-    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, multi-scale,
-    large (10/7 of the input size, its aspect kept), or large-mirror"""
+    """views of the image whose maps are averaged: whole, mirror (adds the mirror image), ten-crop, multi-scale, large
+    (10/7 of the input size, aspect ratio kept), or large-mirror"""
     maps: Annotated[Path | None, optional("RUN", "none")] = None
-    """cut the maps that this run saved (save_maps) again, without a network; its settings become the defaults"""
+    """cut the saved maps of this run (save_maps) again, without a network; its settings become the defaults"""
     cam_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: found automatically)")
     ] = ()
@@ -208,8 +208,8 @@ class RefinementSettings:
     """A step between maps and cut that learns over the whole set."""
 
     refiner: Annotated[str | None, one_of(REFINERS, "none")] = None
-    """improves the maps with what it learns from the whole set: pixel-classifier; or the refiner.safetensors of an
-    earlier run, to use what that learned"""
+    """learns from the whole set to improve the maps: pixel-classifier; or the refiner.safetensors of an earlier run, to
+    apply what it learned"""
     feature_layers: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME...", help_behavior_hint="(default: the refiner's own)")
     ] = ()
@@ -236,9 +236,9 @@ class SegmentationSettings:
     """How the map becomes a mask and the mask becomes a box."""
 
     segmenter: Annotated[str, one_of(SEGMENTERS)] = "grabcut"
-    """grabcut (from a small image to the whole), grabcut-plain (all of it in the whole image), grabcut-torch (the
-    first one for a batch at once, on the device), grabcut-by-value (seeds by values of the map, not by ranks),
-    graphcut-2013 (one cut, as Simonyan et al.), or threshold (no cut)"""
+    """grabcut (first in a small image), grabcut-plain (only at the working size), grabcut-torch (grabcut of a batch
+    at once, on the device), grabcut-by-value (seeds by values of the map, not ranks), graphcut-2013 (one cut, as in
+    Simonyan et al.), or threshold (no cut)"""
     foreground_quantile: float = 0.95
     """pixels above this quantile of the map are foreground seeds (0 to 1)"""
     background_quantile: float = 0.30
@@ -258,8 +258,7 @@ class SegmentationSettings:
     background_value: float = 0.1
     """grabcut-by-value: pixels below this fraction of the map's maximum are background seeds (0 to 1)"""
     threshold: float = 0.25
-    """threshold, grabcut-by-value: fraction of the map's maximum above which a pixel is (probable) foreground (0 to
-    1)"""
+    """threshold, grabcut-by-value: pixels above this fraction of the maximum are (probable) foreground (0 to 1)"""
     components: Annotated[int | Literal["all"], tyro.conf.arg(metavar="N|all")] = 1
     """maximum number of connected components that become boxes, largest first (>= 1), or all"""
     component_area_fraction: float = 0.01
@@ -295,7 +294,7 @@ class SegmentationSettings:
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """Where and how the work is done; only the number of workers can change no result."""
+    """Where and how the work is done; all of it except the number of workers can change results."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """device of the network (auto: cuda or mps if available)"""
@@ -331,9 +330,9 @@ class FolderSettings:
     overwrite: bool = False
     """replace the run folder if it exists"""
     dry_run: bool = False
-    """try the first items only, and say how many there are, how long all take, and how much disk; keeps nothing"""
+    """try only the first items, and say how many there are, how long all take, and how much disk space; keep nothing"""
     log_level: Literal["info", "debug"] = "info"
-    """what log.txt in the run folder holds: notes and warnings (info), or each part and epoch, too (debug)"""
+    """what log.txt in the run folder holds: notes and warnings (info), or also each part and epoch (debug)"""
 
     def __post_init__(self) -> None:
         require(not (self.resume and self.overwrite), "`resume` and `overwrite` exclude each other: give only one.")
@@ -353,7 +352,7 @@ class OutputSettings(FolderSettings):
     export: Annotated[str | None, one_of(FORMATS, "none")] = None
     """export the boxes to exports/FORMAT in the run folder at the end, with the defaults of wsloc export"""
     checkpoint_every: int = 256
-    """number of images whose results are written as one part; a killed run loses at most one part (>= 1)"""
+    """number of images per part of the results; a killed run loses at most one part (>= 1)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

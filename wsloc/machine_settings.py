@@ -21,7 +21,7 @@ class MachineSettings:
     ray_address: Annotated[str | None, optional("ADDRESS", "RAY_ADDRESS, or a local Ray")] = None
     """ray: address of a running cluster, such as auto, or HOST:6379"""
     ray_timeout: float = 3600
-    """ray: stop if no result comes for so many seconds (> 0)"""
+    """ray: stop if no result comes for this many seconds (> 0)"""
 
     def __post_init__(self) -> None:
         if self.shard is not None:

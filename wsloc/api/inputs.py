@@ -34,7 +34,7 @@ def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Class
             the labels of a data set; images without labels get the classifier's best class.
 
     Raises:
-        UserError: if there is no image, or the numbers of images and of their classes differ.
+        UserError: if there is no image, or the number of images differs from that of their classes.
     """
     if isinstance(images, Dataset):
         records = images.images
@@ -51,7 +51,7 @@ def records_of(images: ImageLike | Iterable[ImageLike] | Dataset, classes: Class
     if all(isinstance(name, str) for name in classes):
         return tuple(replace(record, labels=tuple(map(str, classes))) for record in records)
     if len(classes) != len(records):
-        raise UserError(f"There are {len(records)} images, but classes for {len(classes)}; give equally many.")
+        raise UserError(f"There are {len(records)} images, but classes for {len(classes)}; give classes for each.")
     return tuple(replace(record, labels=tuple(own)) for record, own in zip(records, classes, strict=True))
 
 

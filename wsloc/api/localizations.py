@@ -79,7 +79,7 @@ class Localizations:
         )
 
     def to_supervision(self) -> supervision.Detections:
-        """The boxes of one image as ``supervision.Detections``: class ids count the class names in their order here.
+        """The boxes of one image as ``supervision.Detections``; class ids number the names in order of appearance.
 
         Raises:
             UserError: if supervision is not installed, or the boxes are those of several images.
@@ -145,7 +145,7 @@ class Localizations:
 
 
 def collect(images: tuple[ImageRecord, ...], results: Iterable[ImageResult], min_score: float = 0) -> Localizations:
-    """The results of some images, in their order, without boxes of a lower score."""
+    """The results of some images, in their order, without boxes below a minimum score."""
     items = [item for result in results for item in result.items]
     found = (record for item in items for record in item.localizations)
     kept = tuple(record for record in found if record.score_by("quality") >= min_score)

@@ -54,7 +54,7 @@ def localize(
             ``components=3`` or ``input_size=96``.
 
     Raises:
-        UserError: if anything is wrong with the network, the classes or the settings. A bad image is a failure of the
+        UserError: if anything is wrong with the network, the classes or the settings. A bad image is a failure in the
             result, not an exception.
     """
     chosen = {"method": method, "segmenter": segmenter}

@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 def progress_bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """What the argument ``progress`` of wsloc's functions takes; see :class:`wsloc.progress.Progress`."""
+    """A bar for the argument ``progress`` of wsloc's functions; see :class:`wsloc.progress.Progress`."""
     bar: Iterable[T] = tqdm(items, desc=what, unit=unit, total=total)
     return bar

@@ -77,7 +77,7 @@ def evaluate(
     *,
     trust: bool = False,
 ) -> Evaluation | None:
-    """How often boxes are right, next to the center box and the full image, with bootstrap intervals.
+    """How often the boxes are right, next to the center box and the full image, with bootstrap intervals.
 
     Args:
         boxes: a run folder; or boxes, as the result of :func:`wsloc.localize` holds them.
@@ -120,7 +120,7 @@ def export(
         run: its folder; it may be unfinished.
         format: ``coco``, ``voc``, ``yolo``, ``imagefolder``, ``label-studio`` or ``cvat``.
         out: folder to write; None for ``exports/FORMAT`` of the run folder.
-        overwrite: whether to replace an export that is there.
+        overwrite: whether to replace an existing export.
         trust: as in :func:`evaluate`.
         progress: shows the progress over the images.
         settings: of :class:`~wsloc.exporters.export_settings.SelectionSettings` and
@@ -157,7 +157,7 @@ def report(
     trust: bool = False,
     progress: Progress = silent,
 ) -> Path:
-    """Write a page about a run; about several, their differences to the first.
+    """Write a page about a run, or about several and their differences from the first.
 
     Args:
         runs: run folders; they may be unfinished.

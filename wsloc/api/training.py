@@ -77,7 +77,7 @@ def detect(
 
     Raises:
         UserError: if the file holds no detector, there is no image, or a setting is out of its range. A bad image is a
-            failure of the result, not an exception.
+            failure in the result, not an exception.
     """
     if not 0 <= min_score <= 1:
         raise UserError(f"`min_score` must be between 0 and 1, not {min_score}.")

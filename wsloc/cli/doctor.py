@@ -16,7 +16,7 @@ from wsloc.setting_checks import optional
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    """Say what the main job needs and this machine has, and what to do about the rest; nothing is fetched."""
+    """Check that this machine has what the main job needs, and say what to do about the rest; nothing is downloaded."""
 
     arch: str = "resnet50"
     """network whose weights are looked for"""

@@ -122,7 +122,7 @@ class LabeledImages(DataSettings):
 
 @dataclass(frozen=True)
 class TrainingCompute(ComputeSettings):
-    """Where and how the work is done; only the number of workers can change no result."""
+    """Where and how the work is done; all of it except the number of workers can change results."""
 
     batch_size: int = USUAL_BATCH_SIZE
     """images per batch (>= 1)"""
@@ -145,7 +145,7 @@ class TrainClassifierConfig:
 
     data: LabeledImages = field(default_factory=LabeledImages)
     test_split: Annotated[str | None, optional("NAME", "none")] = None
-    """split to test on at the end, of images that are not trained on"""
+    """split to test on at the end, with images that are not trained on"""
     fitting: FittingSettings = field(default_factory=FittingSettings)
     compute: TrainingCompute = field(default_factory=TrainingCompute)
     output: FolderSettings = field(default_factory=FolderSettings)
