@@ -107,6 +107,17 @@ def read_header(path: Path | bytes) -> ImageHeader:
             raise ItemError(f"{_name(path)} has EXIF data that cannot be read: {error}") from error
 
 
+def usual_suffix(content: bytes) -> str:
+    """The suffix that image files of this format usually have, by the bytes of one.
+
+    Raises:
+        ItemError: if they are no image that can be read.
+    """
+    with open_image(content) as image:
+        # Cameras add more pictures to a JPEG file, which Pillow then calls by another name.
+        return _SUFFIXES.get(image.format or "", _SUFFIXES["JPEG"])[0]
+
+
 def read_image(source: Source) -> NDArray[np.uint8]:
     """The image as RGB uint8 ``(H, W, 3)``, EXIF orientation applied.
 

@@ -17,6 +17,7 @@ VERBS = {
     "report": "an HTML page of metrics, charts, and pictures about one or more runs",
     "compare-methods": "maps of one image by many methods, side by side",
     "compare-runs": "which of two or more runs finds more, by how much, and where",
+    "fetch": "the images of a list of web addresses, and their list for localize",
     "check-dataset": "problems in the files of a data set",
     "classes": "what the outputs of a network are called",
     "methods": "which saliency methods fit a network",

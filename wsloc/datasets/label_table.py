@@ -21,7 +21,8 @@ from wsloc.images import IMAGE_SUFFIXES
 _SEPARATORS = "\t,;"
 _IMAGE_WORDS = (
     "image images file files filename imagefile imagefilename imgfile fname path paths filepath imagepath imgpath "
-    "imagename imgname img photo photos picture pictures imageid imageids imgid photoid fileid sampleid id ids uuid uid"
+    "imagename imgname img photo photos picture pictures imageid imageids imgid photoid fileid sampleid id ids uuid "
+    "uid url urls imageurl imgurl"
 )
 """Without case and anything but letters and digits; of several in a table the first of these."""
 _LABEL_WORDS = (
@@ -125,6 +126,11 @@ def read_labels(path: Path, root: Path, columns: Columns) -> dict[str, tuple[str
             raise UserError(f"{where}: expected image,label[;label...] but found {len(row)} columns.")
         if number == 1 and layout.has_header:
             continue
+        if "://" in row[layout.image]:
+            raise UserError(
+                f"{where}: {row[layout.image]} is an address, and runs read files: fetch images from web servers first "
+                "(wsloc fetch), and copy others to a disk."
+            )
         if not row[layout.image] or (file := inside(root, row[layout.image])) == ".":
             raise UserError(f"{where}: the image has no name.")
         if file is None:
@@ -161,7 +167,7 @@ class _Finder:
 
 def _layout_of(path: Path, rows: Rows, columns: Columns, finder: _Finder) -> _Layout:
     first = rows[0] if rows else []
-    image, label = (None if name is None else _column(path, first, name) for name in (columns.image, columns.label))
+    image, label = (None if name is None else column_of(path, first, name) for name in (columns.image, columns.label))
     plain = [_plain(name) for name in first]
     if image is None:
         image = next((plain.index(name) for name in _IMAGE_HEADERS if name in plain), None)
@@ -185,7 +191,12 @@ def _layout_of(path: Path, rows: Rows, columns: Columns, finder: _Finder) -> _La
     return _Layout(image, label, has_header=True)
 
 
-def _column(path: Path, header: Sequence[str], name: str) -> int:
+def column_of(path: Path, header: Sequence[str], name: str) -> int:
+    """The column of a table with that header, whose case does not matter where that is clear.
+
+    Raises:
+        UserError: if there is none, or several.
+    """
     found = [index for index, own in enumerate(header) if own == name]
     found = found or [index for index, own in enumerate(header) if own.casefold() == name.casefold()]
     if len(found) != 1:
