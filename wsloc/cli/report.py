@@ -16,6 +16,7 @@ from wsloc.cli.outputs import free_output
 from wsloc.config import MaskValues
 from wsloc.config_files import settings_of_run, settings_of_runs
 from wsloc.errors import UserError
+from wsloc.files.room import in_units
 from wsloc.setting_checks import optional, require, require_range
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(config: ReportConfig, _command: Sequence[str]) -> int:
 
 def print_report(out: Path) -> None:
     """Print where a page is, and how large."""
-    print(f"Report: {out} ({out.stat().st_size / 1e6:.1f} MB), and as text: {out.with_suffix('.md')}")
+    print(f"Report: {out} ({in_units(out.stat().st_size)}), and as text: {out.with_suffix('.md')}")
 
 
 def _page_of_one(contents: RunContents, config: ReportConfig) -> tuple[str, str]:
