@@ -37,6 +37,17 @@ def test_every_name_is_there_and_torch_is_not_loaded_for_them() -> None:
     assert done.stdout.strip() == wsloc.__version__
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["localise"]])
+def test_python_runs_the_package_as_the_command_does(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", "import sys; from wsloc.cli.main import main; sys.exit(main())"]
+    mine, its = (
+        subprocess.run([*start, *arguments], capture_output=True, text=True, check=False)
+        for start in ([sys.executable, "-m", "wsloc"], command)
+    )
+    assert (mine.returncode, mine.stdout, mine.stderr) == (its.returncode, its.stdout, its.stderr)
+    assert (mine.stdout + mine.stderr).startswith("wsloc")
+
+
 @pytest.mark.parametrize("kind", ["array", "path", "str", "bytes"])
 def test_an_image_comes_in_many_ways(kind: str, image: np.ndarray, network: nn.Module, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
