@@ -315,6 +315,7 @@ def _to(key: str, value: object) -> Callable[[Entry], None]:
         (_set("images", 1, "file_name", "/etc/passwd"), "names '/etc/passwd', which is outside"),
         (_set("images", 1, "file_name", "..\\secret.jpg"), "which is outside"),
         (_set("images", 1, "file_name", "C:\\secret.jpg"), "which is outside"),
+        (_set("categories", 0, "name", "\ud800"), "has a category without a whole-number id and a name"),
         (_drop("categories", 0, "name"), "has a category without a whole-number id and a name"),
         (_set("categories", 0, "id", "dog"), "has a category without a whole-number id and a name"),
         (_set("categories", 0, "id", True), "has a category without a whole-number id and a name"),

@@ -55,6 +55,7 @@ def test_boxes(tmp_path: Path) -> None:
         ('["a.jpg", "cat"]\n', r"line 1 is not a JSON object, such as"),
         ('{"image": "a.jpg", "label": ["cat;dog"]}\n', r"a value of label holds a semicolon"),
         ('{"image": "a.jpg", "label": {"id": 3}}\n', r"the column label holds dict, but text or numbers"),
+        ('{"image": "a.jpg", "label": "\\ud800"}\n', r"the column label holds '\\ud800', which is no text"),
         ("\n", r"names no image"),
         ('{"image": "../a.jpg", "label": "cat"}\n', r"row 2: ../a.jpg is outside"),
     ],

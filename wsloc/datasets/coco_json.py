@@ -15,6 +15,7 @@ from typing import Any
 
 from wsloc.datasets.frames import SizeWh, possible_size
 from wsloc.errors import UserError, one_line
+from wsloc.files.names import is_text
 from wsloc.files.reading import read_bytes
 
 
@@ -208,7 +209,7 @@ def _id_of(value: object) -> str | None:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value.strip() != ""
+    return is_text(value) and value.strip() != ""
 
 
 def _shown(value: object) -> str:

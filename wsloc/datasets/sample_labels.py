@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wsloc.datasets.label_table import is_label_header
 from wsloc.errors import ItemError, listed
+from wsloc.files.names import is_text
 from wsloc.files.reading import decode, read_bytes
 
 LABELS = frozenset(("cls", "json"))
@@ -66,9 +67,9 @@ class SampleLabels:
 
     def _class(self, value: object) -> str:
         if not isinstance(value, int | str) or isinstance(value, bool):
-            raise ItemError(f"has the label {str(value)[:40]!r}, not the number or the name of a class")
+            raise ItemError(f"has a label of type {type(value).__name__}, not the number or the name of a class")
         text = str(value).strip()
-        if not text or len(text.splitlines()) > 1:
+        if not text or len(text.splitlines()) > 1 or not is_text(text):
             raise ItemError(f"has the label {text[:40]!r}, not the name of one class")
         if not self.names or not _NUMBER.fullmatch(text):
             return text

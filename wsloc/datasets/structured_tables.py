@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError, one_line
+from wsloc.files.names import is_text
 from wsloc.files.reading import read_text
 
 Rows = list[list[str]]
@@ -78,4 +79,7 @@ def _cell(path: Path, name: str, value: object) -> str:
         return ";".join(texts)
     if isinstance(value, dict | bytes):
         raise UserError(f"{path}: the column {name} holds {type(value).__name__}, but text or numbers are needed.")
-    return "" if value is None else str(value).strip()
+    text = "" if value is None else str(value).strip()
+    if not is_text(text):
+        raise UserError(f"{path}: the column {name} holds {text[:40]!r}, which is no text that can be written.")
+    return text

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TypeGuard
 
 from wsloc.seeding import stable_hash
 
 _LONGEST = 200
 """Bytes; most file systems take 255, and a hash and a suffix follow."""
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value is text that files can hold: without zero bytes, and without half of a character, as JSON may
+    have it; bytes of file names that are not UTF-8, which Python keeps as such halves, can be written."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def safe_name(text: str) -> str:

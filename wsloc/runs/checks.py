@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from wsloc.files.names import is_text
 from wsloc.images import MAX_PIXELS
 
 Check = Callable[[object], Any]
@@ -50,19 +51,8 @@ def checked_fields(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> di
     return values
 
 
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    try:
-        # Bytes of file names that are not UTF-8 are kept as surrogates; others cannot be written.
-        value.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
+    return isinstance(value, list) and all(map(is_text, value))
 
 
 def _is_number(value: object) -> bool:
@@ -85,7 +75,7 @@ def _is_rle(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("counts"), str) and _is_size(value.get("size"))
 
 
-text = check(_is_text, "is not text")
+text = check(is_text, "is not text")
 number = check(_is_number, "is not a number", float)
 fraction = check(lambda value: _is_number(value) and 0 <= value <= 1, "is not a number from 0 to 1", float)
 index = check(lambda value: is_whole(value, 0), "is not a whole number of at least 0")
@@ -99,7 +89,7 @@ text_pairs = check(
     "is not a list of pairs of texts",
 )
 text_by_name = check(
-    lambda value: isinstance(value, dict) and all(map(_is_text, (*value, *value.values()))), "is not texts by name"
+    lambda value: isinstance(value, dict) and all(map(is_text, (*value, *value.values()))), "is not texts by name"
 )
 mask = check(_is_rle, "has no run lengths of a mask that an image can have")
 
