@@ -9,9 +9,12 @@ import tarfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from wsloc.config import DataSettings
@@ -233,8 +236,8 @@ def test_an_image_in_a_tar_is_read_like_a_file(tmp_path: Path) -> None:
     cut.parent.mkdir()
     content = (tmp_path / "s.tar").read_bytes()
     cut.write_bytes(content[: content.rindex(b"\xff\xd9")])
-    settings = DataSettings(dataset="webdataset", root=cut, targets="top1", truncated_images="accept")
-    last = open_dataset(settings).images[-1]
+    chosen = DataSettings(dataset="webdataset", root=cut, targets="top1", truncated_images="accept")
+    last = open_dataset(chosen).images[-1]
     assert read_image(last.source).shape == (12, 16, 3)
     (tmp_path / "s.tar").unlink()
     with pytest.raises(ItemError, match=r"^3\.jpg does not exist$"):
@@ -268,8 +271,8 @@ def test_boxes_masks_and_annotations_find_the_images(tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text(json.dumps(coco))
 
     def boxes(**more: Path) -> dict[str, list[list[float]]]:
-        settings = DataSettings(dataset="webdataset", root=tmp_path, **more)
-        truth = read_ground_truth(settings, open_images(settings))
+        chosen = DataSettings(dataset="webdataset", root=tmp_path, **more)
+        truth = read_ground_truth(chosen, open_images(chosen))
         assert truth is not None
         assert truth.problems == ()
         return {image_id: found.boxes_xyxy.tolist() for image_id, found in truth.images.items()}
@@ -277,8 +280,46 @@ def test_boxes_masks_and_annotations_find_the_images(tmp_path: Path) -> None:
     assert boxes(boxes=tmp_path / "boxes.csv") == {"s.tar/1.png": [[1, 2, 9, 8]], "s.tar/x/2.png": [[0, 0, 16, 12]]}
     assert boxes(annotations=tmp_path / "coco.json") == {"s.tar/x/2.png": [[1, 1, 5, 6]]}
     assert list(boxes(masks=tmp_path / "masks")) == ["s.tar/x/2.png"]
-    settings = DataSettings(dataset="webdataset", root=tmp_path)
-    assert read_ground_truth(settings, open_images(settings)) is None
+    chosen = DataSettings(dataset="webdataset", root=tmp_path)
+    assert read_ground_truth(chosen, open_images(chosen)) is None
+
+
+NAMES = st.one_of(
+    st.sampled_from(
+        ["a.jpg", "./a.jpg", "a.JPG", "a.cls", "a.json", "b.png", "b.json", "../b.png", "/b.png", ".b.png"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
+)
+LEAVES: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from([10**400, "\ud800", "\0"]),
+)
+LABELS = st.one_of(LEAVES, st.lists(st.one_of(LEAVES, st.lists(LEAVES, max_size=2)), max_size=4))
+
+
+@given(names=st.lists(NAMES, max_size=8), label=LABELS, cls=st.binary(max_size=6), cut=st.integers(0, 12_000))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_a_tar_holds(tmp_path: Path, names: list[str], label: object, cls: bytes, cut: int) -> None:
+    contents = {".cls": cls, ".json": json.dumps({"label": label}).encode(), ".jpg": picture(1, ".jpg")}
+    try:
+        write_tar(tmp_path / "s.tar", {name: contents.get(Path(name).suffix, b"x") for name in names})
+        (tmp_path / "s.tar").write_bytes((tmp_path / "s.tar").read_bytes()[:cut])
+        dataset = open_webdataset(tmp_path, "")
+    except UserError as error:
+        assert "There is no image in the 1 tar" in str(error)  # noqa: PT017
+        return
+    dataset.fingerprint()
+    assert len({image.image_id for image in dataset.images}) == len(dataset.images)
+    for image in dataset.images:
+        assert span_of(path_below(tmp_path, image.file)) == span_of(image.path)
+        try:
+            read_image(image.path)
+        except ItemError:
+            continue
 
 
 def test_other_settings_of_tables_are_refused(tmp_path: Path) -> None:
