@@ -3,10 +3,12 @@
 # make test   set up .venv, run the linters and every test that is not marked slow
 # make package   build sdist and wheel, check them, and run the main job from the wheel in an empty folder
 # make peers  set up .venv-peers and compare with other tools, some of which bring a build of OpenCV that would hide ours
+# make lowest   the quick tests in .venv-lowest, with the lowest versions that pyproject.toml admits
 # TORCH=cpu   install PyTorch's CPU wheels, if their index can be reached
 
 VENV ?= .venv
 PEERS ?= .venv-peers
+LOWEST ?= .venv-lowest
 PYTHON ?= python3
 PURELIB := import sysconfig; print(sysconfig.get_path('purelib'))
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -14,7 +16,7 @@ ifeq ($(TORCH),cpu)
 INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo demo-detector test test-all package peers lint clean
+.PHONY: demo demo-detector test test-all package peers lowest lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python scripts/localize.py --dataset demo --overlays 6
@@ -44,6 +46,9 @@ package: $(VENV)/.installed-dev
 peers: $(PEERS)/.installed
 	$(PEERS)/bin/python -m pytest tests/peers
 
+lowest: $(LOWEST)/.installed
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 -m "not slow"
+
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -67,5 +72,11 @@ $(PEERS)/.installed: pyproject.toml tests/peers/requirements.txt
 	$(PEERS)/bin/python -m pip --disable-pip-version-check install $(INDEX) -e . -r tests/peers/requirements.txt
 	touch $@
 
+$(LOWEST)/.installed: pyproject.toml tests/constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install "pip>=25.1"
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install $(INDEX) -c tests/constraints-lowest.txt -e . --group dev
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache

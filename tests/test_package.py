@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -72,3 +73,16 @@ def test_an_index_takes_them(built: Path) -> None:
         [sys.executable, "-m", "twine", "check", "--strict", *files], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_lowest_versions_are_the_bounds_of_pyproject() -> None:
+    """Those of what is always installed, and of the extras that the tests use."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    project, development = tomllib.loads(text)["project"], tomllib.loads(text)["dependency-groups"]["dev"]
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra if one in development]
+    bounds = dict(one.split(">=") for one in (*project["dependencies"], *extras))
+    lines = (REPOSITORY / "tests/constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    lowest = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert lowest.keys() == bounds.keys()
+    # 4.9 is the bound whose lowest version is 4.9.0.80.
+    assert not [name for name, bound in bounds.items() if not f"{lowest[name]}.".startswith(f"{bound}.")]
