@@ -90,6 +90,7 @@ class Material:
 
     Attributes:
         config: as for the main job.
+        spool: the store.
         stored: the stages, with maps from the store.
         images: of the set.
         truth: their true boxes.
@@ -97,6 +98,7 @@ class Material:
     """
 
     config: LocalizeConfig
+    spool: Path
     stored: Localizer
     images: Sequence[ImageRecord]
     truth: Mapping[str, GroundTruth]
@@ -136,12 +138,12 @@ def prepare(options: argparse.Namespace) -> Material:
     localizer = for_refiner(config.refinement, localizer, len(images))
     plan = plan_threads(choose_device(config.compute.device), config.compute.workers)
     spool = options.runs / f"{options.network}-{options.views}"
-    parts = [slice(start, start + 100) for start in range(0, len(images), 100)]
-    for _ in tqdm(store_maps(spool, parts, localizer, images, LocalEngine(plan)), "maps", len(images)):
+    parts = {start // 100: images[start : start + 100] for start in range(0, len(images), 100)}
+    for _ in tqdm(store_maps(spool, parts, localizer, LocalEngine(plan)), "maps", len(images)):
         pass
     maps = StoredMaps(spool, localizer.maps.layers)
     stored = replace(localizer, read=replace(localizer.read, views=None), maps=maps)
-    return Material(config, stored, images, read_truth(options, "train", classes=()), plan)
+    return Material(config, spool, stored, images, read_truth(options, "train", classes=()), plan)
 
 
 def rows(options: argparse.Namespace, material: Material) -> Iterator[str]:
@@ -216,8 +218,9 @@ def learned_boxes(material: Material, seed: int, threshold: float | None) -> lis
 
 def learned(material: Material, seed: int) -> Localizer:
     """The stages of a set that is learned from."""
-    refiner = fit_stored(material.stored, material.images, material.plan, material.config.refinement, seed)
-    return replace(material.stored, refine=RefineStage(refiner, ""))
+    stored, stores = material.stored, [(material.spool, material.images)]
+    refiner = fit_stored(stored.read, stored.maps.layers, stores, material.plan, material.config.refinement, seed)
+    return replace(stored, refine=RefineStage(refiner, ""))
 
 
 def boxes_of(localizer: Localizer, images: Sequence[ImageRecord], plan: ThreadPlan) -> list[BoxRecord]:

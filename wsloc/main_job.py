@@ -19,6 +19,7 @@ from wsloc.pipeline.engine import Engine, LocalEngine
 from wsloc.pipeline.ray_engine import RayEngine
 from wsloc.progress import Progress, silent
 from wsloc.runs.execute_run import Run, execute, finish, open_run
+from wsloc.runs.fit_shards import fit_shards
 from wsloc.runs.fitted_refiner import for_refiner
 from wsloc.runs.learn_over_set import discard_spool, learn_over_set
 from wsloc.runs.merge_shards import merge_shards
@@ -40,11 +41,19 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The result of a main job: its data set, the run as judged, and its summary."""
+    """The result of a main job.
+
+    Attributes:
+        dataset: its images; of a shard, those of its share.
+        judged: the run as judged.
+        summary: the same in short.
+        waits: whether it is a shard that has no boxes until all shards were learned from.
+    """
 
     dataset: Dataset
     judged: JudgedRun
     summary: RunSummary
+    waits: bool = False
 
 
 def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Classifier | None = None) -> Begun:
@@ -74,19 +83,13 @@ def begin(config: LocalizeConfig, command: Sequence[str] = (), classifier: Class
 
 def _check_shard(config: LocalizeConfig) -> None:
     """Refuse what only the whole run can do."""
-    output, refinement = config.output, config.refinement
+    output = config.output
     if config.machines.shard is None:
         return
     if output.out is None:
         raise UserError("`shard` needs `out`, a folder of its own for each share.")
     if output.report or output.export:
         raise UserError("`report` and `export` are of a whole run: leave them out, and use them on the merged run.")
-    if refinement.learns:
-        raise UserError(
-            f"`refiner={refinement.refiner!r}` learns over the whole set, of which `shard` leaves it a share: fit it "
-            "once without `shard`, on a random subset (`ids`), and give every share its file, "
-            "`refiner='RUN/refiner.safetensors'`."
-        )
 
 
 def _stages(config: LocalizeConfig, dataset: Dataset, classifier: Classifier | None) -> Localizer:
@@ -110,8 +113,8 @@ def _engine(config: LocalizeConfig, localizer: Localizer) -> Engine:
     return RayEngine(plan, device is not None and device.type == "cuda", machines.ray_address, machines.ray_timeout)
 
 
-def _with_refiner(begun: Begun, progress: Progress) -> Localizer:
-    """The stages; with a refiner, once it has learned over the set."""
+def _with_refiner(begun: Begun, progress: Progress) -> Localizer | None:
+    """The stages; with a refiner, once it has learned over the set; None if that waits for other shards."""
     settings, run, seed = begun.config.refinement, begun.run, begun.config.compute.seed
     if not settings.learns or not run.missing:
         return begun.localizer
@@ -132,8 +135,29 @@ def conclude(run: Run, settings: DataSettings, dataset: Dataset) -> Finished:
     return Finished(dataset, replace(judged, contents=contents), summary)
 
 
+def fit_refiner(shards: Sequence[Path], root: Path | None = None) -> list[Path]:
+    """Learn from the stored maps of all shards of a run, as one process would, and give each what was learned.
+
+    Args:
+        shards: their folders.
+        root: folder of the data set, if it has moved.
+
+    Returns:
+        The folders, in the order of the shards.
+
+    Raises:
+        UserError: if the shards do not make a whole, have nothing to learn from, or the data set cannot be opened.
+    """
+    config = settings_of_run(shards[0], root=root)
+    return fit_shards(shards, config, open_dataset(config.data))
+
+
 def merge_runs(
-    shards: Sequence[Path], out: FolderSettings, root: Path | None = None, command: Sequence[str] = ()
+    shards: Sequence[Path],
+    out: FolderSettings,
+    root: Path | None = None,
+    command: Sequence[str] = (),
+    announce: Callable[[Path], None] = lambda _folder: None,
 ) -> Finished:
     """Join the shards of a run to the run that one process would have written, and judge it.
 
@@ -142,6 +166,7 @@ def merge_runs(
         out: the folder of the run.
         root: folder of the data set, if it has moved.
         command: the words of the command line, for the manifest.
+        announce: called with the folder once it holds what the shards hold.
 
     Raises:
         UserError: if the shards do not make a whole, or anything is wrong with the data set or the folder.
@@ -150,17 +175,23 @@ def merge_runs(
     dataset = open_dataset(config.data)
     run = merge_shards(shards, config, dataset, out, command)
     with run.folder:
+        announce(run.folder.path)
         return conclude(run, config.data, dataset)
 
 
-def _conclude_shard(run: Run, dataset: Dataset) -> Finished:
-    """Sum up a shard whose images are all done; it stays a run with unfinished parts, those of the other shards."""
+def _conclude_shard(run: Run, dataset: Dataset, *, waits: bool) -> Finished:
+    """Sum up a shard that has done what it can; it stays a run with unfinished parts, those of the other shards."""
     own = replace(dataset, images=tuple(image for number in run.own for image in dataset.images[run.parts[number]]))
     run.folder.write_manifest(run.manifest)
     shard = run.manifest["shard"]
-    headline = f"Shard {shard} is done; the metrics are those of the whole, once the shards are merged."
+    if waits:
+        headline = f"Shard {shard} has its maps; its boxes follow once the maps of all shards were learned from."
+    else:
+        discard_spool(run.folder.path)
+        headline = f"Shard {shard} is done; the metrics are those of the whole, once the shards are merged."
     judged = JudgedRun(read_run(run.folder.path), None, None, headline)
-    return Finished(own, judged, summarize_run(judged, own))
+    summary = summarize_run(judged, own)
+    return Finished(own, judged, replace(summary, text=headline) if waits else summary, waits)
 
 
 def run_main_job(
@@ -187,6 +218,8 @@ def run_main_job(
     with run.folder:
         announce(begun)
         localizer = _with_refiner(begun, progress)
+        if localizer is None:
+            return _conclude_shard(run, begun.dataset, waits=True)
         left = sum(len(images[run.parts[number]]) for number in run.missing)
         output = config.output
         engine = begun.engine if localizer.asks_network else _engine(config, localizer)
@@ -194,5 +227,5 @@ def run_main_job(
         for _ in progress(results, "boxes", "image", left):
             pass
         if config.machines.shard is not None:
-            return _conclude_shard(run, begun.dataset)
+            return _conclude_shard(run, begun.dataset, waits=False)
         return conclude(run, config.data, begun.dataset)

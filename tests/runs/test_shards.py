@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -81,7 +82,8 @@ def test_an_interrupted_shard_resumes_and_merges(
     monkeypatch.chdir(tiny)
     capsys.readouterr()
     assert run_verb("merge-runs", [*shards, "--out", "merged"]) == 2
-    assert "shard-2 is unfinished: 3 of its 4 parts are missing" in capsys.readouterr().err
+    # How many depends on how far it was reading ahead.
+    assert re.search("shard-2 is unfinished: [1-4] of its 4 parts are missing", capsys.readouterr().err)
     assert run_verb("localize", [*flags, "--shard", "1/2", "--out", "shard-2", "--resume"]) == 2
     assert "shard-2 was started with another shard" in capsys.readouterr().err
     assert run_verb("localize", [*second, "--resume"]) in (0, 1)
@@ -121,7 +123,6 @@ def test_shards_that_do_not_fit_are_refused(tiny: Path, flags: list[str], capsys
         ("--shard third --out run", "--shard must be K/N, such as 3/16, not 'third'"),
         ("--shard 1/3", "--shard needs --out"),
         ("--shard 1/3 --out run --report", "--report and --export are of a whole run"),
-        ("--shard 1/3 --out run --preset best", "--refiner pixel-classifier learns over the whole set"),
         ("--shard 2/9 --out run", "There are 7 parts of 6 images, too few for --shard 2/9"),
     ],
 )

@@ -48,7 +48,7 @@ def _show(done: Finished, config: LocalizeConfig, command: Sequence[str]) -> int
         write_page(out, *page_of_run(done.judged, config, done.dataset, evaluation=evaluation, progress=bar))
         print_report(out)
     if config.machines.shard is not None:
-        _print_merge(folder, *config.machines.numbered_shard)
+        _print_next_of_shard(done, config, command)
         return 1 if counts["failures"] else 0
     too_few = len(done.dataset.images) < MIN_IMAGES
     if not counts["boxes"]:
@@ -66,11 +66,19 @@ def _show(done: Finished, config: LocalizeConfig, command: Sequence[str]) -> int
     return status
 
 
-def _print_merge(folder: Path, number: int, count: int) -> None:
-    """What to type once the other shards are done: their folders are known if this one's name tells its number."""
+def _print_next_of_shard(done: Finished, config: LocalizeConfig, command: Sequence[str]) -> None:
+    """What to type once the other shards are as far."""
+    folder, (number, count) = done.judged.contents.path, config.machines.numbered_shard
+    # The folders of the others are known if this one's name tells its number.
     stem = folder.name.removesuffix(str(number))
-    others = shlex.quote(str(folder.parent / stem)) + "*" if count > 1 and stem != folder.name else "SHARD..."
-    print_next([("once all are done", f"wsloc merge-runs {others} --out RUN")])
+    shards = shlex.quote(str(folder.parent / stem)) + "*" if count > 1 and stem != folder.name else "SHARD..."
+    if not done.waits:
+        print_next([("once all are done", f"wsloc merge-runs {shards} --out RUN")])
+        return
+    again = [word for word in command if word not in ("--overwrite", "--resume")]
+    trust = f" {flag_of(TRUST)}" if ":" in (config.refinement.refiner or "") else ""
+    fit, boxes = f"wsloc fit-refiner {shards}{trust}", f"{shlex.join(again)} --resume"
+    print_next([("once all have their maps", fit), ("then the boxes of each shard", boxes)])
 
 
 def _still_missing(folder: Path, output: OutputSettings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated
 import tyro
 
 from wsloc.cli.flags import with_flags
-from wsloc.cli.outputs import print_next
+from wsloc.cli.outputs import begun, print_next
 from wsloc.config import FolderSettings
 from wsloc.setting_checks import optional, require
 
@@ -42,7 +43,11 @@ def run(config: MergeRunsConfig, command: Sequence[str]) -> int:
     from wsloc.main_job import merge_runs
 
     out = FolderSettings(config.out, overwrite=config.overwrite)
-    done = merge_runs(config.shards, out, config.root, command)
+
+    def announce(folder: Path) -> None:
+        print(begun(folder, out), file=sys.stderr)
+
+    done = merge_runs(config.shards, out, config.root, command, announce)
     folder, counts = done.judged.contents.path, done.summary.counts
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")

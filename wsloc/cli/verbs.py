@@ -8,6 +8,7 @@ from typing import Any
 VERBS = {
     "localize": "boxes from image-level labels, and their metrics",
     "train-classifier": "a classifier for the classes of a data set, from image-level labels",
+    "fit-refiner": "what --preset best learns, from the maps of all shards of a run",
     "merge-runs": "the shards of a run joined to one run, and its metrics",
     "evaluate": "every metric of a run or of saved maps",
     "export": "the boxes of a run in the format of a detector or an annotation tool",

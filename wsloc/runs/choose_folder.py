@@ -12,6 +12,7 @@ from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
 from wsloc.files.held_folder import LOCK
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_config_text, read_manifest
+from wsloc.runs.run_identity import first_difference
 
 _RUNS = Path("runs")
 """The parent of folders that the user has not named."""
@@ -133,8 +134,7 @@ def _resumed(out: Path | None, config_yaml: str, identity: Mapping[str, object],
             # A process that was killed right after it had declared the run complete leaves some of it.
             folder.discard_unfinished()
         raise _nothing_to_resume(out)
-    if changed := [key for key, value in identity.items() if manifest.get(key) != value]:
-        what = changed[0].removesuffix("_sha256").replace("_", " ")
+    if (what := first_difference(identity, manifest)) is not None:
         other = "other" if what.endswith("s") else "another"
         raise UserError(f"{out} was started with {other} {what}; start a run without `resume=True`.")
     folder = RunFolder(out)

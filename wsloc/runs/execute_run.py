@@ -25,6 +25,7 @@ from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import OVERLAYS, write_overlays
 from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
+from wsloc.runs.run_identity import identity_of
 from wsloc.threads import ThreadPlan
 from wsloc.versions import package_versions, source_commit
 
@@ -81,14 +82,7 @@ def open_run(
     check_map_kind(settings.save_maps, dataset)
     parts = parts_of(dataset, settings.checkpoint_every)
     own = _own_parts(len(parts), settings.checkpoint_every, machines)
-    # What changes a result, besides the configuration.
-    identity = {
-        "dataset_fingerprint": dataset.fingerprint(),
-        **localizer.maps.identity(),
-        "network_threads": plan.network,
-        **({"refiner_sha256": localizer.refine.fingerprint} if localizer.refine else {}),
-        "shard": machines.shard,
-    }
+    identity = {**identity_of(dataset, localizer, plan), "shard": machines.shard}
     folder = open_run_folder(
         settings,
         f"{dataset.name}-{identity['network']}-{localizer.cut.method}".replace(":", "-"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from wsloc.config import RefinementSettings
 from wsloc.errors import UserError, one_line
 from wsloc.pipeline.features import require_whole_view, watched_features
 from wsloc.pipeline.localizer import Localizer
-from wsloc.pipeline.refine_stage import RefinerKind, RefineStage
+from wsloc.pipeline.refine_stage import Refiner, RefinerKind, RefineStage
 from wsloc.plugins import named_by_file
 from wsloc.registries import REFINERS, VIEWS
 from wsloc.runs import checks
@@ -122,9 +122,23 @@ def _read_about(path: Path) -> dict[str, Any]:
     return found
 
 
-def metadata_of(name: str, localizer: Localizer) -> dict[str, str]:
-    """What the file of a refiner says about itself; read back by :func:`with_fitted`."""
-    own = localizer.maps.identity()
-    about = {"refiner": name, "layers": list(localizer.maps.layers)}
+def metadata_of(name: str, layers: Sequence[str], identity: Mapping[str, Any]) -> dict[str, str]:
+    """What the file of a refiner says about itself; read back by :func:`with_fitted`.
+
+    Args:
+        name: of the refiner.
+        layers: whose features it reads.
+        identity: of the maps; ``network`` and ``network_sha256`` of it.
+    """
+    about = {"refiner": name, "layers": list(layers)}
     # One entry alone: safetensors writes several in random order.
-    return {_ABOUT: json.dumps(about | {key: own[key] for key in ("network", "network_sha256")})}
+    return {_ABOUT: json.dumps(about | {key: identity[key] for key in ("network", "network_sha256")})}
+
+
+def save_fitted(refiner: Refiner, folder: Path, metadata: Mapping[str, str]) -> Path:
+    """Write what a refiner learned into a run folder, all or nothing; the path of the file."""
+    fitted = folder / FITTED
+    temporary = fitted.with_name(f"{FITTED}.tmp")
+    refiner.save(temporary, metadata)
+    temporary.replace(fitted)
+    return fitted
