@@ -148,6 +148,30 @@ def test_a_header_that_gives_itself_a_length_is_not_believed(kind: bytes, size: 
     assert damage.startswith("is damaged at byte 1,536")
 
 
+def header(kind: bytes, size: bytes) -> bytes:
+    block = bytearray(WHOLE[:BLOCK])
+    block[124:136], block[156:157], block[148:156] = size, kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("back", [1, 512, 1024, 1025])
+def test_a_header_that_leads_back_does_not_go_round_for_ever(back: int) -> None:
+    empty = header(b"0", b"%011o\0" % 0)
+    content = 2 * empty + header(b"0", b"\xff" + (2**88 - back).to_bytes(11, "big")) + WHOLE
+    members, damage = read(content)
+    assert len(members) == 2
+    assert damage == "is damaged at byte 1,024, and not read any further"
+
+
+@pytest.mark.parametrize(("kind", "content"), [(b"L", b"name"), (b"x", b"12 path=abc\n"), (b"g", b"12 abcd=abc\n")])
+def test_headers_of_headers_without_end_are_damage(kind: bytes, content: bytes) -> None:
+    one = header(kind, b"%011o\0" % len(content)) + content.ljust(BLOCK, b"\0")
+    assert read(WHOLE[: 3 * BLOCK] + 3000 * one + WHOLE) == (
+        read(WHOLE)[0][:1], "is damaged at byte 1,536, and not read any further"
+    )  # fmt: skip
+
+
 @given(position=st.integers(0, len(WHOLE) - 1), patch=st.binary(min_size=1, max_size=40), cut=st.integers(0, 10240))
 @FUZZ
 def test_any_damage_has_a_sentence_or_changes_nothing_of_the_walk(position: int, patch: bytes, cut: int) -> None:

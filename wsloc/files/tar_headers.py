@@ -57,6 +57,9 @@ def read_members(file: BinaryIO) -> Iterator[TarMember]:
     try:
         with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
             for member in tar:
+                if member.size < 0 or tar.offset <= member.offset:
+                    # Older versions of Python would go round for ever.
+                    raise _damaged_at(member.offset)
                 offset = tar.offset
                 if not member.isdir():
                     is_file = member.isreg() and not member.issparse() and not _has_holes(member)
@@ -64,8 +67,8 @@ def read_members(file: BinaryIO) -> Iterator[TarMember]:
                 if member.isreg() and member.offset_data + member.size > length:
                     raise DamagedTarError(f"ends too early, within {member.name}")
             offset = tar.offset
-    # What a header says may be no number, or too large a one for a file, in any place.
-    except (tarfile.TarError, ValueError, OverflowError) as error:
+    # What a header says may be no number, or too large a one for a file, in any place; a header may be of a header.
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise (_damaged_at(offset) if offset else _not_a_tar(start)) from error
     file.seek(offset)
     _check_end(file.read(BLOCK), file.read(tarfile.RECORDSIZE), offset)
