@@ -164,6 +164,15 @@ def test_a_header_that_leads_back_does_not_go_round_for_ever(back: int) -> None:
     assert damage == "is damaged at byte 1,024, and not read any further"
 
 
+def test_a_million_digits_are_damage() -> None:
+    """They would take a quarter of an hour."""
+    digits = b"1" * 2**20
+    content = WHOLE[: 3 * BLOCK] + header(b"x", b"%011o\0" % len(digits)) + digits + WHOLE
+    assert read(content) == (read(WHOLE)[0][:1], "is damaged at byte 1,536, and not read any further")
+    names = [("1" * 255, b""), ("d/" + "2" * 255, b"")]
+    assert [member.name for member in read(tar_of(names))[0]] == [name for name, _ in names]
+
+
 @pytest.mark.parametrize(("kind", "content"), [(b"L", b"name"), (b"x", b"12 path=abc\n"), (b"g", b"12 abcd=abc\n")])
 def test_headers_of_headers_without_end_are_damage(kind: bytes, content: bytes) -> None:
     one = header(kind, b"%011o\0" % len(content)) + content.ljust(BLOCK, b"\0")

@@ -7,6 +7,7 @@ there is looked at; and it would read into memory whatever length a header gives
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import BinaryIO
 BLOCK = tarfile.BLOCKSIZE
 _LONGEST_HEADER = 2**20
 """Bytes of a long name, or of the records of a pax header."""
+_NO_NAME = re.compile(rb"[0-9]{256}")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -75,7 +77,8 @@ def read_members(file: BinaryIO) -> Iterator[TarMember]:
 
 
 class _Headers:
-    """A file of which no more is read at once than headers are long."""
+    """A file of which nothing is read that headers are not: in older versions of Python, time grows with the square of
+    the digits in a row."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.seek, self.tell = file, file.seek, file.tell
@@ -83,7 +86,10 @@ class _Headers:
     def read(self, size: int) -> bytes:
         if size > _LONGEST_HEADER:
             raise tarfile.ReadError("a header gives itself a length that none has")
-        return self._file.read(size)
+        content = self._file.read(size)
+        if size > BLOCK and _NO_NAME.search(content):
+            raise tarfile.ReadError("a header holds more digits than a name has")
+        return content
 
 
 def _has_holes(member: tarfile.TarInfo) -> bool:
