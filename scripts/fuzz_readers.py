@@ -61,7 +61,7 @@ def _fuzz(target: Target, folder: Path, findings: Path, seconds: int) -> None:
     logging.disable()
     warnings.simplefilter("ignore")
     options = {
-        "max_total_time": seconds, "timeout": TIMEOUT_SECONDS, "rss_limit_mb": MAX_MIB, "dict": words, "max_len": 4096,
+        "max_total_time": seconds, "timeout": TIMEOUT_SECONDS, "rss_limit_mb": MAX_MIB, "dict": words, "max_len": 8192,
         "len_control": 0, "artifact_prefix": f"{findings}/", "print_final_stats": 1,
     }  # fmt: skip
     arguments = [sys.argv[0], *(f"-{name}={value}" for name, value in options.items()), str(corpus)]

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from wsloc.detection.checkpoint import load_detector
 from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.errors import ItemError, UserError
 from wsloc.exporters.review import read_review
+from wsloc.images import read_image
 from wsloc.registries import DETECTORS
 from wsloc.runs.read_run import read_run
 
@@ -172,6 +174,42 @@ def tables(folder: Path) -> Target:
         tuple(text.encode() for text in seeds),
         (*'a.jpg ../ /etc C:\\ image label x0 nan 1e999 "" \ufeff \r\n'.split(" "), "\u0663", "9" * 400, "a" * 300),
     )
+
+
+def tars(folder: Path) -> Target:
+    """WebDataset: pictures and labels in a tar."""
+    tar = folder / "s.tar"
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    label, number = b'{"label": ["cat", {"name": "dog"}], "box": null}', b"7"
+    seeds = []
+    for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=kind) as archive:
+            # Only the other two formats have a way to write so long a name.
+            name = "a" if kind == tarfile.USTAR_FORMAT else "b/" + "ä" * 60
+            for suffix, content in (("png", picture.getvalue()), ("cls", number), ("json", label)):
+                member = tarfile.TarInfo(f"{name}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        seeds.append(stream.getvalue().rstrip(b"\0") + bytes(1024))
+    words = "ustar ././@LongLink path= size= 99 size= GNU.sparse.major=1 ../ /etc .jpg .png .cls .json .tar \x80"
+    return Target((tar,), (partial(_read_tar, tar),), tuple(seeds), tuple(words.split()), _with_true_checksums)
+
+
+def _read_tar(tar: Path) -> None:
+    for image in open_images(DataSettings("webdataset", tar)).images:
+        with contextlib.suppress(ItemError):
+            read_image(image.path)
+
+
+def _with_true_checksums(content: bytes) -> bytes:
+    """Of what looks like the headers of a tar."""
+    blocks = [bytearray(content[start : start + 512]) for start in range(0, len(content), 512)]
+    for block in blocks:
+        if block[257:262] == b"ustar" and len(block) == 512:
+            block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * ord(" ") + sum(block[156:]))
+    return b"".join(blocks)
 
 
 def settings(folder: Path) -> Target:
@@ -322,5 +360,5 @@ def _keys(document: object) -> Sequence[str]:
 
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
-    make.__name__: make for make in (voc, coco, tables, settings, flags, weights, networks, records)
+    make.__name__: make for make in (voc, coco, tables, tars, settings, flags, weights, networks, records)
 }

@@ -14,6 +14,7 @@ import yaml
 import wsloc
 from wsloc.config import LocalizeConfig
 from wsloc.errors import UserError, did_you_mean, one_line
+from wsloc.files.documents import parse_yaml
 from wsloc.files.reading import read_text
 from wsloc.plugins import named_by_file
 
@@ -137,9 +138,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: if it is missing, malformed, or holds no keys.
     """
     try:
-        settings = yaml.safe_load(read_text(path, "The configuration"))
-    # The last four are of PyYAML's numbers, truth values and dates.
-    except (yaml.YAMLError, RecursionError, ValueError, KeyError, AttributeError, TypeError) as error:
+        settings = parse_yaml(read_text(path, "The configuration"))
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}.") from error
     if settings is None:
         return {}

@@ -47,6 +47,12 @@ def _metadata(**changes: object) -> dict[str, str]:
         ({"wsloc": '{"arch": "small_cnn"}'}, "cannot be read"),
         (_metadata(input_size_hw=[112]), "cannot be read"),
         (_metadata(activation="tanh"), "tanh"),
+        (_metadata(input_size_hw=[float("inf"), 96]), "cannot be read"),
+        (_metadata(input_size_hw=[0, 96]), "of 96 x 0 pixels"),
+        (_metadata(input_size_hw=[-1, -1]), "of -1 x -1 pixels"),
+        (_metadata(input_size_hw=[20_000, 5_001]), "of 5001 x 20000 pixels"),
+        (_metadata(mean=[float("nan")]), "must be finite"),
+        (_metadata(std=[0]), "above 0"),
     ],
 )
 def test_metadata_refused(tmp_path: Path, metadata: dict[str, str] | None, message: str) -> None:

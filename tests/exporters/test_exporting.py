@@ -508,3 +508,24 @@ def test_cvat_gets_no_two_images_that_it_cannot_tell_apart(tmp_path: Path) -> No
     # Others read the whole name.
     run = write_run(tmp_path / "three", records)
     assert export_run(run, source, "label-studio", tmp_path / "tasks").manifest["counts"]["images"] == {"train": 3}
+
+
+def test_damaged_settings_of_the_run_are_named_and_nothing_is_written(run: Path, source: Source) -> None:
+    (run / "config.yaml").write_text("limit: [")
+    with pytest.raises(UserError, match=r"config\.yaml is not valid YAML"):
+        export_run(run, source, "coco")
+    assert not (run / "exports").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, None), ("", {}), ("a: 2001-02-03\nb: {2001-02-03: x, c: y}", {"a": "2001-02-03", "b": {"c": "y"}})],
+)
+def test_settings_of_the_run_are_kept_as_far_as_json_holds_them(
+    text: str | None, expected: dict[str, Any] | None, run: Path, source: Source
+) -> None:
+    (run / "config.yaml").unlink()
+    if text is not None:
+        (run / "config.yaml").write_text(text)
+    export = export_run(run, source, "coco")
+    assert json.loads((export.path / "export.json").read_text())["run"]["config"] == expected

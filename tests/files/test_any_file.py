@@ -55,6 +55,8 @@ def test_settings_of_any_bytes(tmp_path: Path, content: bytes) -> None:
 @given(key=st.sampled_from(SETTINGS), value=YAML_VALUES)
 @example(key="9" * 5000, value="1")
 @example(key="dataset", value="{}")
+@example(key="limit", value=f"0x{'f' * 5000}")
+@example(key="classes", value="&a [*a]")
 def test_settings_of_any_value(tmp_path: Path, key: str, value: str) -> None:
     run = tmp_path / "run"
     run.mkdir(exist_ok=True)

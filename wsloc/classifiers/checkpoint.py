@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from wsloc.classifiers.preprocessing import Preprocessing
 from wsloc.errors import UserError
 from wsloc.files.atomic import write_atomic
+from wsloc.files.documents import parse_json
+from wsloc.images import MAX_PIXELS
 
 _METADATA_KEY = "wsloc"
 _USUAL_RESIZE, _USUAL_FILTER = "squash", "BILINEAR"
@@ -87,13 +90,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
 
 def _parse_info(text: str, path: Path) -> CheckpointInfo:
     try:
-        written = json.loads(text)
+        written = parse_json(text)
         arch, class_names = str(written["arch"]), tuple(map(str, written["class_names"]))
         height, width = map(int, written["input_size_hw"])
         mean, std = (tuple(map(float, written[name])) for name in ("mean", "std"))
         activation, resize = written["activation"], written.get("resize", _USUAL_RESIZE)
         resample = str(written.get("resample", _USUAL_FILTER))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"the wsloc metadata of {path} cannot be read: {error!r}") from error
     if activation not in ("softmax", "sigmoid"):
         raise UserError(f"{path} names the activation {activation!r}: wsloc knows softmax and sigmoid")
@@ -106,6 +109,12 @@ def _parse_info(text: str, path: Path) -> CheckpointInfo:
         raise UserError(
             f"{path} has {len(class_names)} classes, {len(mean)} means and {len(std)} standard deviations: it needs a "
             "class, and one or three of the others"
+        )
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise UserError(f"{path} is of a network for images of {width} x {height} pixels: no image has that size")
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise UserError(
+            f"{path} has means {mean} and standard deviations {std}: they must be finite, the latter above 0"
         )
     preprocessing = Preprocessing((height, width), mean, std, resize, Image.Resampling[resample])
     return CheckpointInfo(arch, class_names, preprocessing, activation)

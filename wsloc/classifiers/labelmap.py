@@ -25,7 +25,6 @@ the full form, which says how close the outputs come::
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -37,6 +36,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from wsloc.errors import UserError, one_line
+from wsloc.files.documents import parse_json, parse_yaml
 from wsloc.files.reading import read_text
 
 Relation = Literal["same", "related", "none"]
@@ -307,14 +307,14 @@ def _read(path_or_name: Path | str) -> tuple[object, str]:
         # Found from the top package, because the folder of the files is data, not a package.
         text = (resources.files("wsloc") / "classifiers" / "labelmaps" / builtin).read_text(encoding="utf-8")
         # JSON is read a hundred times as fast, which matters with a thousand classes.
-        return json.loads(text) if builtin.endswith(".json") else yaml.load(text, _StrictLoader), str(path_or_name)
+        return parse_json(text) if builtin.endswith(".json") else parse_yaml(text, _StrictLoader), str(path_or_name)
     path = Path(path_or_name)
     missing = f"give a YAML or JSON file, or {_listing(_BUILTIN_FILES, 'or')} for a built-in one"
     text = read_text(path, "The label map", missing)
     try:
         if path.suffix.lower() == ".json":
-            return json.loads(text, object_pairs_hook=_unique_dict), str(path)
-        return yaml.load(text, _StrictLoader), str(path)
+            return parse_json(text, object_pairs_hook=_unique_dict), str(path)
+        return parse_yaml(text, _StrictLoader), str(path)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UserError(f"The label map {path} cannot be parsed ({line}{error.problem}); correct it.") from error

@@ -15,6 +15,7 @@ from typing import Any
 
 from wsloc.datasets.frames import SizeWh, possible_size
 from wsloc.errors import UserError, one_line
+from wsloc.files.documents import parse_json
 from wsloc.files.names import is_text
 from wsloc.files.reading import read_bytes
 
@@ -80,10 +81,10 @@ def read_content(path: Path) -> CocoContent:
             twice, or a file name that leaves the folder.
     """
     try:
-        document = json.loads(read_bytes(path))
+        document = parse_json(read_bytes(path))
     except OSError as error:
         raise UserError(f"The annotations {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"The annotations {path} are not valid JSON: {one_line(error)}.") from error
     if not isinstance(document, dict):
         raise UserError(

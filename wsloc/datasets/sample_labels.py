@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from wsloc.datasets.label_table import is_label_header
 from wsloc.errors import ItemError, listed
+from wsloc.files.documents import parse_json
 from wsloc.files.names import is_text
 from wsloc.files.reading import decode, read_bytes
 
@@ -45,8 +45,8 @@ class SampleLabels:
         if "json" not in files:
             return ()
         try:
-            document = json.loads(_text(files["json"], ".json"))
-        except (ValueError, RecursionError) as error:
+            document = parse_json(_text(files["json"], ".json"))
+        except ValueError as error:
             raise ItemError("has a .json that is not JSON") from error
         if not isinstance(document, dict):
             raise ItemError("has a .json that is no object")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError, one_line
+from wsloc.files.documents import parse_json
 from wsloc.files.names import is_text
 from wsloc.files.reading import read_text
 
@@ -29,8 +29,8 @@ def read_json_lines(path: Path, what: str) -> Rows:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            found = parse_json(line)
+        except ValueError as error:
             raise UserError(f"{path}, line {number} is not JSON: {one_line(error)}.") from error
         if not isinstance(found, dict):
             raise UserError(f'{path}, line {number} is not a JSON object, such as {{"image": "a.jpg", ...}}.')

@@ -16,6 +16,7 @@ from wsloc.detection.detector_settings import DetectorSettings
 from wsloc.detection.models import build_detector
 from wsloc.errors import UserError, one_line
 from wsloc.files.atomic import write_atomic
+from wsloc.files.documents import parse_json
 from wsloc.registries import DETECTORS
 
 _KEY = "wsloc_detector"
@@ -74,8 +75,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({one_line(error)[:120]}).") from error
-    with contextlib.suppress(KeyError, ValueError, RecursionError):
-        info = json.loads(metadata[_KEY])
+    with contextlib.suppress(KeyError, ValueError):
+        info = parse_json(metadata[_KEY])
         if isinstance(info, dict):
             return tensors, info
     raise UserError(f"{path} holds no detector; give a file that wsloc train-detector wrote.")

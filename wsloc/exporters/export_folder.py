@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError
+from wsloc.files.documents import parse_json
 from wsloc.files.held_folder import LOCK, HeldFolder
 
 MANIFEST = "export.json"
@@ -65,7 +65,7 @@ def _sentences(out: Path, held: HeldFolder) -> Iterator[None]:
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of an export; None if the folder is not one."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and "format_version" in manifest else None

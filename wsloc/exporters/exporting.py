@@ -9,8 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from wsloc.config_files import read_yaml
 from wsloc.errors import UserError, counted
 from wsloc.exporters.counts import NOT_USABLE, ClassCounts, Counts
 from wsloc.exporters.export_folder import FORMAT_VERSION, MANIFEST, new_folder
@@ -25,7 +24,6 @@ from wsloc.exporters.stream import Stream
 from wsloc.progress import Progress, silent
 from wsloc.registries import FORMATS
 from wsloc.runs.read_run import open_records, read_run_manifest
-from wsloc.runs.run_folder import read_config_text
 
 
 def export_run(
@@ -64,6 +62,7 @@ def export_run(
     kind: Format = FORMATS[format_name]
     _require_fit(format_name, selection, layout)
     run_manifest = read_run_manifest(run)
+    run_fields = _run_fields(run, run_manifest)
     # Once: a run that is still being written grows between the passes.
     records = open_records(run)
     media_mode = layout.media or usual_media(kind, iter_images(records), source.root)
@@ -85,7 +84,7 @@ def export_run(
         manifest = {
             "format_version": FORMAT_VERSION,
             "format": format_name,
-            "run": _run_fields(run, run_manifest),
+            "run": run_fields,
             "wsloc": context.info["wsloc"],
             "selection": dataclasses.asdict(selection),
             "layout": {**dataclasses.asdict(layout), "media": media_mode, "segmentation": context.outline},
@@ -100,7 +99,7 @@ def export_run(
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str, skipkeys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
@@ -186,11 +185,12 @@ def _info(run: Path, manifest: dict[str, Any]) -> dict[str, object]:
 
 
 def _run_fields(run: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    config = run / "config.yaml"
     return {
         "name": run.resolve().name,
         "complete": bool(manifest.get("complete", False)),
         "commit": manifest.get("commit"),
         "versions": manifest.get("versions"),
         "dataset_fingerprint": manifest.get("dataset_fingerprint"),
-        "config": yaml.safe_load(read_config_text(run)),
+        "config": read_yaml(config) if config.is_file() else None,
     }

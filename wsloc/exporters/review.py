@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError
+from wsloc.files.documents import parse_json
 from wsloc.files.reading import read_text
 from wsloc.records import Pair
 
@@ -37,8 +37,8 @@ def read_review(path: Path) -> Review:
         UserError: if the file cannot be read or is no such file, or has an item that is both right and wrong.
     """
     try:
-        fields = json.loads(read_text(path, "The review"))
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(read_text(path, "The review"))
+    except ValueError as error:
         raise UserError(f"The review {path} is not JSON; {_HINT}.") from error
     if not isinstance(fields, dict) or not {"accepted", "rejected"} <= fields.keys():
         raise UserError(f"The review {path} has no lists `accepted` and `rejected`; {_HINT}.")

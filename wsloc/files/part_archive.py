@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from wsloc.errors import ItemError, UserError
 from wsloc.files.atomic import sync_folder
+from wsloc.files.documents import parse_json
 from wsloc.files.held_folder import require_in_place
 
 _INDEX = "index.jsonl"
@@ -121,7 +122,7 @@ class ArchiveReader:
                     index = archive.read(_INDEX)
                 # Names may hold what splitlines() takes for the end of a line. Parsed together, rows share their keys.
                 lines = filter(None, index.decode(errors="surrogateescape").split("\n"))
-                rows = json.loads(f"[{','.join(lines)}]")
+                rows = parse_json(f"[{','.join(lines)}]")
                 if not all(isinstance(row, dict) and all(type(row.get(name)) is str for name in names) for row in rows):
                     raise ValueError(f"its index lacks {', '.join(names)}")
             except (OSError, ValueError, KeyError, *_DAMAGE) as error:

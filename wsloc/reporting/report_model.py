@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from wsloc.evaluation.kept_curve import judge_boxes
 from wsloc.evaluation.object_groups import size_groups
 from wsloc.evaluation.summary import BASELINES, RUN, ClassScores, Evaluation, Scores, summarize
 from wsloc.evaluation.table import format_points
+from wsloc.files.documents import parse_json
 from wsloc.judging.detection_metrics import average_precision
 from wsloc.judging.judged_run import JudgedRun, classes_asked, reached_truth
 from wsloc.judging.label_ranks import LabelRanks, label_ranks
@@ -168,7 +168,7 @@ def _with_judgment(report: RunReport, run: JudgedRun, asked: tuple[str, ...] | N
 def saved_metrics(folder: Path) -> tuple[Evaluation | None, dict[str, float]]:
     """The metrics that a run folder holds, and its average precision by name; None and empty if it has none."""
     try:
-        saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        saved = parse_json((folder / "metrics.json").read_text(encoding="utf-8"))
         rows = tuple(
             Scores(row["name"], {name: Estimate(**value) for name, value in row["metrics"].items()})
             for row in saved["rows"]

@@ -19,6 +19,7 @@ from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.scorer import scoring_mode
 from wsloc.config import RefinementSettings
 from wsloc.errors import UserError, one_line
+from wsloc.files.documents import parse_json
 from wsloc.pipeline.features import require_whole_view, watched_features
 from wsloc.pipeline.localizer import Localizer
 from wsloc.pipeline.refine_stage import Refiner, RefinerKind, RefineStage
@@ -113,7 +114,7 @@ def _read_about(path: Path) -> dict[str, Any]:
         raise UserError(f"The refiner {path} cannot be read: {one_line(error)}.") from error
     about: Any = None
     with contextlib.suppress(ValueError):
-        about = json.loads(kept or "")
+        about = parse_json(kept or "")
     try:
         checked_fields(about if isinstance(about, dict) else {}, _ABOUT_FIELDS)
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsloc.errors import UserError
+from wsloc.files.documents import parse_json
 from wsloc.records import SCORES, BoxRecord, Failure, Pair, with_scores
 from wsloc.runs import checks
 from wsloc.runs.checks import check, checked_fields, or_none
@@ -161,11 +161,11 @@ class RunRecords:
 
     def _record(self, file: Path, number: int, line: str) -> BoxRecord | Failure:
         try:
-            fields = json.loads(line)
+            fields = parse_json(line)
             if self.manifest.get("schema_version") == 1:
                 fields = upgraded(fields, by_detector=self.manifest.get("kind") is not None)
             return from_fields(fields)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{file} is damaged: line {number} is not a record ({error}); run it again.") from error
 
 

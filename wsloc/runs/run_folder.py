@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsloc.errors import UserError, counted
 from wsloc.files.atomic import write_atomic
+from wsloc.files.documents import parse_json
 from wsloc.files.held_folder import HeldFolder
 from wsloc.records import BoxRecord, Failure
 from wsloc.runs.record_lines import SCHEMA_VERSION, is_failure, to_line
@@ -126,8 +127,8 @@ class RunFolder:
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a run folder; None if there is none that can be read."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        manifest = parse_json((path / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) else None
 

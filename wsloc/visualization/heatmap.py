@@ -77,7 +77,7 @@ def stretch_map(saliency: NDArray[np.float32], percentile: float = 99.0) -> NDAr
     decided = saliency[~np.isnan(saliency)]
     if not decided.size:
         return saliency
-    low, high = decided.min(), np.percentile(decided, percentile)
+    low, high = decided.min(), np.float32(np.percentile(decided, percentile))  # of NumPy 1 it has 64 bits
     high = high if high > low else decided.max()
     return np.asarray((np.minimum(saliency, high) - low) / ((high - low) or 1), dtype=np.float32)
 

@@ -17,6 +17,7 @@ from wsloc.datasets.demo.outlines import DEMO_CLASSES
 from wsloc.datasets.demo.scenes import Scene, Split, draw_scene
 from wsloc.datasets.voc_xml import Fields, format_xml
 from wsloc.errors import UserError
+from wsloc.files.documents import parse_json
 
 DEMO_VERSION = 1
 """Raised whenever the same seed gives other images or annotations."""
@@ -81,7 +82,7 @@ def generate_demo(root: Path, seed: int = 0, train: int = 800, test: int = 200) 
 def read_marker(root: Path) -> DemoMarker | None:
     """What the demo at ``root`` was made with; None if ``root`` holds no demo."""
     try:
-        return DemoMarker(**json.loads((root / _MARKER).read_text(encoding="utf-8")))
+        return DemoMarker(**parse_json((root / _MARKER).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
