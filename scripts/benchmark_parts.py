@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from benchmark_voc import LISTS
 from markdown_page import fill
+from simulate_scale import MAPS_PER_SECOND
 
 from wsloc.cli.options import parse_localize
 from wsloc.datasets import asked_classes, open_dataset
@@ -34,11 +35,6 @@ from wsloc.runs.record_lines import to_line
 
 ITEMS_AN_IMAGE = 583 / 420
 """On val."""
-TRAINED_A_SECOND = 2470
-"""Images of ResNet-50 v1.5 that an A100 of 80 GB trains with in a second, mixed precision (NVIDIA's
-DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5). A newer GPU is not slower."""
-MAPS_A_SECOND = TRAINED_A_SECOND * 3 / 2
-"""A training step is a forward pass and two of its kind backward, to features and parameters; a map needs one."""
 MACHINES = (
     ("ImageNet's 1.28 M images on two cores, no GPU", 1_281_167, 1, 2, 0),
     ("the same on one H200 with 16 cores", 1_281_167, 1, 16, 1),
@@ -157,13 +153,13 @@ def machines_table(parts: Parts) -> Iterator[str]:
     """Hours of larger jobs, as if their images were those of VOC."""
     on_cores = parts.read * ITEMS_AN_IMAGE + parts.cut + parts.write
     yield "On paper, from these parts, an item an image: all cores busy, images on a disk that is fast enough."
-    yield f"Assumed, not measured: a GPU makes {MAPS_A_SECOND:.0f} maps of resnet50 a second."
+    yield f"Assumed, not measured: a GPU makes {MAPS_PER_SECOND:.0f} maps of resnet50 a second."
     yield ""
     yield "| job | items/s by the cores | items/s by the GPUs | hours | what it waits for |"
     yield "|---|---:|---:|---:|---|"
     for title, images, machines, cores, gpus in MACHINES:
         by_cores = machines * cores / (on_cores + (0 if gpus else parts.saliency))
-        by_gpus = machines * gpus * MAPS_A_SECOND
+        by_gpus = machines * gpus * MAPS_PER_SECOND
         rate, slower = min((by_cores, "cores"), (by_gpus or float("inf"), "GPUs"))
         cells = [f"{by_cores:.0f}", f"{by_gpus:.0f}" if gpus else "", f"{images / rate / 3600:.1f}", slower]
         yield f"| {title} | {' | '.join(cells)} |"
