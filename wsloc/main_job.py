@@ -135,12 +135,13 @@ def conclude(run: Run, settings: DataSettings, dataset: Dataset) -> Finished:
     return Finished(dataset, replace(judged, contents=contents), summary)
 
 
-def fit_refiner(shards: Sequence[Path], root: Path | None = None) -> list[Path]:
+def fit_refiner(shards: Sequence[Path], root: Path | None = None, progress: Progress = silent) -> list[Path]:
     """Learn from the stored maps of all shards of a run, as one process would, and give each what was learned.
 
     Args:
         shards: their folders.
         root: folder of the data set, if it has moved.
+        progress: shows the progress over the images.
 
     Returns:
         The folders, in the order of the shards.
@@ -149,7 +150,7 @@ def fit_refiner(shards: Sequence[Path], root: Path | None = None) -> list[Path]:
         UserError: if the shards do not make a whole, have nothing to learn from, or the data set cannot be opened.
     """
     config = settings_of_run(shards[0], root=root)
-    return fit_shards(shards, config, open_dataset(config.data))
+    return fit_shards(shards, config, open_dataset(config.data), progress)
 
 
 def merge_runs(

@@ -23,8 +23,7 @@ class ThreadPlan:
     Attributes:
         network: threads of PyTorch on the CPU. It never depends on ``workers``, because sums over another
             number of threads round differently, and a result must not depend on the workers.
-        workers: threads that read images and cut; 0 to do both between the batches. Each works with one thread of
-            its own if there is no network.
+        workers: threads that read images and cut, each by itself; 0 to do both between the batches.
         in_turn: whether network and workers are for the same cores, so that one must wait for the other.
     """
 
@@ -114,7 +113,10 @@ def applied(plan: ThreadPlan) -> Iterator[Executor | None]:
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(plan.network)
     cv2.setNumThreads(1)
-    pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="wsloc") if plan.workers else None
+    pool = None
+    if plan.workers:
+        # PyTorch counts threads for each thread that calls it.
+        pool = ThreadPoolExecutor(plan.workers, "wsloc", initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:
@@ -122,3 +124,14 @@ def applied(plan: ThreadPlan) -> Iterator[Executor | None]:
             pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch held to one thread, as in the pool, so that its sums round as they do there."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -258,3 +258,19 @@ def test_a_process_is_held_to_its_plan_while_the_runner_lasts() -> None:
         assert runner.window == 5
         assert told(runner.run(Double(), range(3))) == [0, 2, 4]
     assert torch.get_num_threads() == before
+
+
+@dataclass(eq=False)
+class Asking(Double):
+    """Answers with the number of threads that PyTorch would use."""
+
+    def __call__(self, items: Sequence[int]) -> Sequence[int | Failed]:
+        return [torch.get_num_threads() for _ in items]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_off_the_device_pytorch_has_one_thread(workers: int) -> None:
+    with running(ThreadPlan(network=3, workers=workers, in_turn=True), window=5) as runner:
+        assert list(runner.run(Asking(on_device=True), range(3))) == [3, 3, 3]
+        assert list(runner.run(Asking(), range(3))) == [1, 1, 1]
+        assert list(runner.run(Asking(on_device=True), range(3))) == [3, 3, 3]

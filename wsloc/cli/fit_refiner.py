@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from wsloc.cli.bars import kept_bar
 from wsloc.cli.stopping import if_stopped
 from wsloc.errors import counted
 from wsloc.setting_checks import optional, require
@@ -37,6 +38,6 @@ def run(config: FitRefinerConfig, _command: Sequence[str]) -> int:
     from wsloc.runs.fitted_refiner import FITTED
 
     with if_stopped(lambda: "no shard is the worse for it, start it again"):
-        shards = fit_refiner(config.shards, config.root)
+        shards = fit_refiner(config.shards, config.root, kept_bar)
     print(f"{counted(len(shards), 'shard')}, each with {FITTED} now; the same commands with --resume draw the boxes.")
     return 0

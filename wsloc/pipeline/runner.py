@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from wsloc.pipeline.stage import Failed, Stage
-from wsloc.threads import ThreadPlan, applied
+from wsloc.threads import ThreadPlan, applied, one_thread
 
 Item = TypeVar("Item")
 Piece = TypeVar("Piece")
@@ -75,7 +75,8 @@ class Runner:
         if self.pool is None or stage.on_device:
             if self.in_turn:
                 wait(self._begun)
-            answers, seconds = _timed(stage, items)
+            with contextlib.nullcontext() if stage.on_device else one_thread():
+                answers, seconds = _timed(stage, items)
             self.seconds[stage.name] += seconds
             for (_, slot), answer in zip(batch, answers, strict=True):
                 slot.answer = answer

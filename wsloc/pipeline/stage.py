@@ -44,7 +44,7 @@ class Stage(Protocol[In_contra, Out_co]):
 
     @property
     def on_device(self) -> bool:
-        """Whether it runs in the thread that owns the device; else in any thread of the pool."""
+        """Whether it runs in the thread that owns the device; else in any thread, with one of PyTorch's."""
 
     def group(self, item: In_contra, /) -> Hashable:
         """Items of equal groups may share a batch."""

@@ -22,6 +22,7 @@ from wsloc.pipeline.map_stage import ImageMaps
 from wsloc.pipeline.read_stage import ReadStage
 from wsloc.pipeline.refine_stage import Refiner, RefinerKind
 from wsloc.pipeline.runner import Runner
+from wsloc.pipeline.stage import Failed
 from wsloc.progress import Progress, silent
 from wsloc.records import ImageRecord
 from wsloc.registries import REFINERS
@@ -78,7 +79,7 @@ def learn_over_set(
     if not fitted.exists():
         if run.manifest["shard"] is not None:
             return None
-        refiner = fit_stored(read, layers, [(spool, images)], engine.plan, settings, seed)
+        refiner = fit_stored(read, layers, [(spool, images)], engine.plan, settings, seed, progress)
         save_fitted(refiner, folder, metadata_of(name, layers, localizer.maps.identity()))
     run.manifest["learning_seconds"] = round(time.perf_counter() - start, 3)
     # Loaded also by the process that fitted it, so that a resumed run gives the same bytes.
@@ -130,6 +131,7 @@ def fit_stored(
     plan: ThreadPlan,
     settings: RefinementSettings,
     seed: int,
+    progress: Progress = silent,
 ) -> Refiner:
     """Fit a refiner to images whose maps are stored.
 
@@ -140,16 +142,22 @@ def fit_stored(
         plan: how the cores are divided; sums over another number of threads round differently.
         settings: the refiner.
         seed: of the run.
+        progress: shows the progress over the images, once for each time that they are gone through.
     """
+    count = sum(len(images) for _, images in stores)
 
     def stream() -> Iterator[ImageMaps]:
+        for image in progress(read_all(), "learning", "image", count):
+            if isinstance(image, ImageMaps) and image.maps:
+                yield image
+
+    def read_all() -> Iterator[ImageMaps | Failed]:
         # What fits needs the cores, too, and does not wait for the pool as a stage would.
         with applied(plan) as pool:
             runner = Runner(None if plan.in_turn else pool)
             for spool, images in stores:
                 # Opened anew in each pass, so that only one of many stores has open files.
-                found = StoredMaps(spool, layers).compute(runner.run(read, images), runner)
-                yield from (image for image in found if isinstance(image, ImageMaps) and image.maps)
+                yield from StoredMaps(spool, layers).compute(runner.run(read, images), runner)
 
     assert settings.refiner is not None
     kind: RefinerKind = REFINERS[settings.refiner]
