@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,7 +106,9 @@ def test_limits_are_flags(served: Served, tmp_path: Path, monkeypatch: pytest.Mo
         (["list.txt", "--out", "list.txt"], "list.txt cannot be written: File exists; give another --out."),
         (["list.txt", "--out", "held"], "Another process is writing held; wait for it, or give another --out."),
         (["list.txt", "--out", "got", "--workers", "0"], "--workers must be between 1 and 256, not 0."),
-        (["list.txt", "--out", "got", "--time-limit", "0"], "--time-limit must be above 0, not 0"),
+        (["list.txt", "--out", "got", "--time-limit", "0"], "--time-limit must be above 0 and at most 86400, not 0"),
+        (["list.txt", "--out", "got", "--time-limit", "inf"], "--time-limit must be above 0 and at most 86400, not"),
+        (["list.txt", "--out", "got", "--max-megabytes", "inf"], "--max-megabytes must be above 0 and at most 1000"),
         (
             ["list.txt", "--out", "got"],
             "None of the images can be fetched (the server cannot be reached: [Errno 111] Connection refused); "
@@ -147,3 +150,20 @@ def test_a_stopped_fetch_goes_on(served: Served, tmp_path: Path, monkeypatch: py
     assert run_verb("fetch", ["list.txt", "--out", "got"]) == 0
     assert served.asked == {f"/{number}.png": 1 for number in range(6)}
     assert len(rows(Path("got/labels.csv"))) == 6
+
+
+def test_a_stopped_fetch_tries_nothing_again(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was asked to end does not wait for servers that are busy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetching, "_PAUSES", (3600.0, 3600.0))
+    Path("list.txt").write_text(f"{served.url}/1.png\n{served.url}/busy/9/2.png\n")
+
+    def interrupting(found: Iterator[object], *_: object) -> Iterator[object]:
+        yield next(found)
+        while not served.asked["/busy/9/2.png"]:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wsloc.cli.fetch.kept_bar", interrupting)
+    assert run_verb("fetch", ["list.txt", "--out", "got"]) == 130
+    assert served.asked["/busy/9/2.png"] == 1

@@ -43,6 +43,12 @@ def test_a_row_without_an_address_stays(tmp_path: Path) -> None:
     assert read_url_list(tmp_path / "list.csv", Columns())[0] == ListedUrl(A, "cat")
 
 
+@pytest.mark.parametrize("first", ["s3://a/1.jpg", "images/1.jpg"])
+def test_a_first_row_of_another_kind_is_no_header(tmp_path: Path, first: str) -> None:
+    assert read(tmp_path, f"{first},cat\n{A},dog\n") == [(first, "cat"), (A, "dog")]
+    assert read(tmp_path, f"www.a.b/1\n{A}\n", "list.txt") == [("www.a.b/1", ""), (A, "")]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -246,6 +246,14 @@ def test_an_image_in_a_tar_is_read_like_a_file(tmp_path: Path) -> None:
         require_images(dataset)
 
 
+@pytest.mark.parametrize("name", ["S.TAR", "shard", "a.tar/b.tar"])
+def test_what_a_run_calls_an_image_leads_back_whatever_the_tar_is_called(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / name, {"c.tar/1.png": picture(1)})
+    dataset = open_webdataset(tmp_path / name, "")
+    (image,) = dataset.images
+    assert span_of(path_below(dataset.root, image.file)) == span_of(image.path)
+
+
 def test_a_tar_that_changed_is_looked_through_again(tmp_path: Path) -> None:
     write_tar(tmp_path / "s.tar", {"1.jpg": picture(1)})
     assert read_bytes(path_below(tmp_path, "s.tar/1.jpg")) == picture(1)

@@ -80,11 +80,20 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, picture(int(rest[1][:-4]))) if asked >= int(rest[0]) else self.send_error(503)
 
     def _to(self, rest: list[str], _asked: int) -> None:
-        """Redirects: ``/to/3.png``, ``/to/file``, ``/to/loop``, ``/to/5/3.png``: five times."""
-        target = {"file": "file:///etc/passwd", "ftp": "ftp://a.b/c.png", "loop": "/to/loop"}.get(rest[0], "")
+        """Redirects: ``/to/3.png``, ``/to/file``, ``/to/loop``, ``/to/bytes``, ``/to/5/3.png``: five times."""
+        target = {
+            "file": "file:///etc/passwd",
+            "ftp": "ftp://a.b/c.png",
+            "loop": "/to/loop",
+            "bytes": "/ä b".encode().decode("latin-1"),
+        }.get(rest[0], "")
         if not target and len(rest) == 2:
             target = f"/to/{int(rest[0]) - 1}/{rest[1]}" if int(rest[0]) > 1 else f"/{rest[1]}"
         self._send(302, b"elsewhere", Location=target or f"/{rest[0]}")
+
+    def _loud(self, _rest: list[str], _asked: int) -> None:
+        self.send_response_only(404, "\x1b[31mGo away")
+        self.end_headers()
 
     def _text(self, _rest: list[str], _asked: int) -> None:
         self._send(200, b"<html>Sign in to see this image.</html>")

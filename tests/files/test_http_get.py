@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 
 import pytest
 from served import Served, picture, serving
 
+from wsloc.files import http_get as http_get_module
 from wsloc.files.http_get import FetchError, GetLimits, http_get
 
 AMPLE = GetLimits(60, 10**6)
@@ -31,6 +33,7 @@ def test_the_content_is_what_the_server_has(served: Served, path: str) -> None:
     [
         ("/none.png", "the server answered 404 Not Found", False),
         ("/busy/2/1.png", "the server answered 503 Service Unavailable", True),
+        ("/loud", "the server answered 404 Not Found", False),
         ("/to/file", "the server redirects to what is not an http or https address", False),
         ("/to/ftp", "the server redirects to what is not an http or https address", False),
         ("/to/loop", "the server redirects more than 5 times", False),
@@ -54,6 +57,28 @@ def test_other_scripts_are_escaped_and_proxies_asked(served: Served, monkeypatch
     with pytest.raises(FetchError, match="404"):
         http_get("http://exämple.invalid:80/ä b%20.png?q=é#x", AMPLE)
     assert list(served.asked) == ["http://xn--exmple-cua.invalid:80/%C3%A4%20b%20.png?q=%C3%A9"]
+
+
+def test_a_redirect_to_what_should_have_been_escaped_leads_there(served: Served) -> None:
+    with pytest.raises(FetchError, match="404"):
+        http_get(f"{served.url}/to/bytes", AMPLE)
+    assert list(served.asked) == ["/to/bytes", "/%C3%A4%20b"]
+
+
+def test_certificates_are_read_once_for_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    made, own = [], ssl.create_default_context
+
+    def counted() -> ssl.SSLContext:
+        made.append(1)
+        return own()
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    http_get_module._certificates.cache_clear()
+    for _ in range(3):
+        with pytest.raises(FetchError, match=r"^the server cannot be reached: "):
+            http_get("https://127.0.0.1:1/a.png", AMPLE)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("what", ["headers", "content"])

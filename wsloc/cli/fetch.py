@@ -35,15 +35,15 @@ class FetchConfig:
     label_column: Annotated[str | None, optional("NAME", "by the usual names")] = None
     """header of the column of the labels"""
     time_limit: float = 30
-    """seconds that one image may take (> 0)"""
+    """seconds that one image may take (> 0, at most 86400)"""
     max_megabytes: float = 50
-    """megabytes that one image may have (> 0)"""
+    """megabytes that one image may have (> 0, at most 1000)"""
     workers: int = 16
     """how many images are fetched at once (1 to 256)"""
 
     def __post_init__(self) -> None:
-        require_above(self, "time_limit", 0)
-        require_above(self, "max_megabytes", 0)
+        require_above(self, "time_limit", 0, 86400)
+        require_above(self, "max_megabytes", 0, 1000)
         require_range(self, "workers", 1, 256)
 
 

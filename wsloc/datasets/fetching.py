@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 
 from wsloc.datasets.image_files import find_images
 from wsloc.datasets.url_list import ListedUrl
@@ -76,8 +76,8 @@ def fetch_images(
     urls = list(dict.fromkeys(row.url for row in rows))
     with _held(out):
         known = {path.stem: path.relative_to(out).as_posix() for path in find_images(out / IMAGES).images}
-        with _pool(workers) as pool:
-            found = ordered_map(pool, partial(_fetch, out, known, limits), urls, window=4 * workers)
+        with _pool(workers) as (pool, stopped):
+            found = ordered_map(pool, partial(_fetch, out, known, limits, stopped), urls, window=4 * workers)
             answers = dict(zip(urls, progress(found, "fetch", "image", len(urls)), strict=True))
         there = [[answers[row.url].file, row.labels, row.url] for row in rows if answers[row.url].file]
         missing = [[url, answer.reason] for url, answer in answers.items() if not answer.file]
@@ -117,12 +117,14 @@ def _held(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that, if the work is stopped, finish what they are at and begin nothing new."""
-    pool = ThreadPoolExecutor(workers)
+def _pool(workers: int) -> Iterator[tuple[ThreadPoolExecutor, Event]]:
+    """Threads that, if the work is stopped, finish the request that they are at and begin no other; and what tells them
+    so."""
+    pool, stopped = ThreadPoolExecutor(workers), Event()
     try:
-        yield pool
+        yield pool, stopped
     finally:
+        stopped.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -130,7 +132,7 @@ def _name(url: str) -> str:
     return sha256(url.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _fetch(out: Path, known: dict[str, str], limits: GetLimits, url: str) -> _Answer:
+def _fetch(out: Path, known: dict[str, str], limits: GetLimits, stopped: Event, url: str) -> _Answer:
     name, retries = _name(url), 0
     if name in known:
         return _Answer(known[name], "")
@@ -140,9 +142,8 @@ def _fetch(out: Path, known: dict[str, str], limits: GetLimits, url: str) -> _An
             # Folders of a million files are slow.
             file = f"{IMAGES}/{name[:2]}/{name}{usual_suffix(content)}"
         except FetchError as error:
-            if not error.may_pass or retries == len(_PAUSES):
+            if not error.may_pass or retries == len(_PAUSES) or stopped.wait(_PAUSES[retries]):
                 return _Answer("", str(error), retries)
-            time.sleep(_PAUSES[retries])
             retries += 1
         except ItemError:
             return _Answer("", "the content is not an image that can be read", retries)

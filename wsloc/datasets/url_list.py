@@ -11,6 +11,7 @@ from wsloc.datasets.structured_tables import Rows
 from wsloc.errors import UserError, listed
 from wsloc.files.http_get import is_web_address
 from wsloc.files.reading import read_lines
+from wsloc.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,21 @@ def read_url_list(path: Path, columns: Columns) -> list[ListedUrl]:
         UserError: if it cannot be read, has no address, or the columns cannot be told.
     """
     if path.suffix.lower() == ".txt":
-        rows = [[line] for line in read_lines(path, "The list of addresses")]
+        rows, header = [[line] for line in read_lines(path, "The list of addresses")], []
     else:
         rows = read_rows_of(path, "addresses", 2)
-    has_header = not rows or not any(map(is_web_address, rows[0]))
-    header = rows[0] if has_header and rows else []
+        header = [] if not rows or any(map(_is_image, rows[0])) else rows[0]
     image = _url_column(path, rows[:2], header, columns.image)
     label = _label_column(path, rows[0], header, image, columns.label)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
             raise UserError(f"{path}, row {number}: expected {len(rows[0])} columns but found {len(row)}.")
     return [ListedUrl(row[image], "" if label is None else row[label]) for row in rows[len(header) > 0 :]]
+
+
+def _is_image(cell: str) -> bool:
+    """Whether a cell is no header: an address, of any kind, or a file."""
+    return "://" in cell or Path(cell).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _url_column(path: Path, rows: Rows, header: Sequence[str], name: str | None) -> int:

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -71,13 +71,15 @@ def http_get(url: str, limits: GetLimits) -> bytes:
         for _ in range(_MAX_REDIRECTS + 1):
             with _opener(deadline).open(_request(url), timeout=limits.seconds) as answer:
                 if answer.status in _REDIRECTS and answer.headers["Location"]:
-                    url = urljoin(url, answer.headers["Location"])
+                    # Read as Latin-1, which gives the bytes back that servers should have escaped.
+                    url = urljoin(url, quote(answer.headers["Location"], _SAFE, encoding="latin-1"))
                     if not is_web_address(url):
                         raise FetchError("the server redirects to what is not an http or https address")
                     continue
                 if answer.status != 200:
-                    may_pass = answer.status in _BUSY
-                    raise FetchError(f"the server answered {answer.status} {answer.reason}".strip(), may_pass=may_pass)
+                    # Not what the server calls it, which would go to a terminal.
+                    named = f"{answer.status} {http.client.responses.get(answer.status, '')}".strip()
+                    raise FetchError(f"the server answered {named}", may_pass=answer.status in _BUSY)
                 return _content(answer, limits.max_bytes)
     except TimeoutError as error:
         raise FetchError(f"there was no whole answer within {limits.seconds:g} seconds") from error
@@ -117,12 +119,14 @@ def _content(answer: Any, max_bytes: int) -> bytes:
 def _opener(deadline: float) -> urllib.request.OpenerDirector:
     """What opens http and https, and neither files nor anything else; redirects and errors are answers like others."""
     opener = urllib.request.OpenerDirector()
-    for handler in (urllib.request.ProxyHandler(), _Handler(deadline), _SecureHandler(deadline)):
+    for handler in (urllib.request.ProxyHandler(), _Handler(deadline)):
         opener.add_handler(handler)
     return opener
 
 
-class _Handler(urllib.request.HTTPHandler):
+class _Handler(urllib.request.AbstractHTTPHandler):
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
     def __init__(self, deadline: float) -> None:
         super().__init__()
         self._deadline = deadline
@@ -130,15 +134,15 @@ class _Handler(urllib.request.HTTPHandler):
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_Connection, deadline=self._deadline), request)
 
-
-class _SecureHandler(urllib.request.HTTPSHandler):
-    def __init__(self, deadline: float) -> None:
-        super().__init__()
-        self._deadline = deadline
-
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        connection = partial(_SecureConnection, deadline=self._deadline, context=ssl.create_default_context())
+        connection = partial(_SecureConnection, deadline=self._deadline, context=_certificates())
         return self.do_open(connection, request)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes longer than most images."""
+    return ssl.create_default_context()
 
 
 class _Connection(http.client.HTTPConnection):

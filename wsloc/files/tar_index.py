@@ -8,12 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from wsloc.files.image_path import TarSpan, image_path
-from wsloc.files.reading import open_regular
+from wsloc.files.reading import is_there, open_regular
 from wsloc.files.tar_headers import DamagedTarError, read_members
 
 _OPEN_TARS = 8
 """Few: the images of a run come tar by tar."""
-_END_OF_TAR = re.compile(r"\.tar(?=/)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +64,12 @@ def index_tar(tar: Path) -> TarIndex:
 def path_below(root: Path, file: str) -> Path:
     """The path of an image that records call ``file``, relative to ``root``; it may lead through a tar.
 
-    Tars are looked through on first use, and again when they change.
+    A tar is what is no folder on the way to the image, whatever it is called. It is looked through on first use, and
+    again when it changes.
     """
-    for found in _END_OF_TAR.finditer(file):
-        tar, name = root / file[: found.end()], file[found.end() + 1 :]
-        if tar.is_file():
+    for slash in re.finditer("/", file):
+        tar, name = root / file[: slash.start()], file[slash.end() :]
+        if is_there(tar):
             status = tar.stat()
             span = _cached_index(tar, status.st_size, status.st_mtime_ns).spans.get(name)
             return image_path(root / file, span) if span else root / file
