@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,24 @@ def tiny_flags(tiny: Path) -> list[str]:
     module = importlib.reload(importlib.import_module("tinynet"))
     torch.save(module.make().state_dict(), tiny / "tinynet.pth")
     return list(TINY_FLAGS)
+
+
+@pytest.fixture
+def interrupted_at() -> Callable[[int], AbstractContextManager[None]]:
+    """Within ``interrupted_at(2)``, Ctrl-C comes when part 2 of a run is to be written; those before it are there."""
+    from wsloc.runs.run_folder import RunFolder
+
+    own = RunFolder.write_part
+
+    @contextmanager
+    def until(part: int) -> Iterator[None]:
+        def stopping(self: RunFolder, number: int, results: object) -> None:
+            if number == part:
+                raise KeyboardInterrupt
+            own(self, number, results)  # type: ignore[arg-type]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RunFolder, "write_part", stopping)
+            yield
+
+    return until

@@ -352,7 +352,7 @@ class OutputSettings(FolderSettings):
     export: Annotated[str | None, one_of(FORMATS, "none")] = None
     """export the boxes to exports/FORMAT in the run folder at the end, with the defaults of wsloc export"""
     checkpoint_every: int = 256
-    """number of images per part of the results; a killed run loses at most one part (>= 1)"""
+    """number of images per part of the results; a killed run loses one part, and what it was ahead (>= 1)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

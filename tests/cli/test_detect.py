@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -68,22 +69,18 @@ def test_own_images_without_truth(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_killed_run_resumes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_run_resumes(
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted_at: Callable[[int], AbstractContextManager[None]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(folder, "_PART", 2)
     flags = [CHECKPOINT, *IMAGES, "--batch-size", "2", "--out", "found"]
     assert run_verb("detect", flags) == 0
     whole = files_of("found")
     shutil.rmtree("found")
-    write_part = folder.RunFolder.write_part
-
-    def killed(self: folder.RunFolder, number: int, results: object) -> None:
-        if number == 1:
-            raise KeyboardInterrupt
-        write_part(self, number, results)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(folder.RunFolder, "write_part", killed)
-    assert run_verb("detect", flags) == 130
-    monkeypatch.setattr(folder.RunFolder, "write_part", write_part)
+    with interrupted_at(1):
+        assert run_verb("detect", flags) == 130
     capsys.readouterr()
     assert run_verb("detect", flags) == 2
     assert "found exists; give another --out, or --resume to continue it" in capsys.readouterr().err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -150,21 +152,11 @@ def test_the_next_command_that_a_run_prints_works(
     assert len(list((tiny / "runs").iterdir())) == 1
 
 
-def test_a_cut_resumes(tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wsloc.runs.run_folder import RunFolder
-
+def test_a_cut_resumes(tiny: Path, run: Path, interrupted_at: Callable[[int], AbstractContextManager[None]]) -> None:
     cut = ["--maps", "run", "--segmenter", "threshold", "--checkpoint-every", "4"]
     assert run_verb("localize", [*cut, "--out", "whole"]) == 1
-    write = RunFolder.write_part
-
-    def interrupted(self: RunFolder, number: int, records: object) -> None:
-        if number == 1:
-            raise KeyboardInterrupt
-        write(self, number, records)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(RunFolder, "write_part", interrupted)
-    assert run_verb("localize", [*cut, "--out", "again"]) == 130
-    monkeypatch.setattr(RunFolder, "write_part", write)
+    with interrupted_at(1):
+        assert run_verb("localize", [*cut, "--out", "again"]) == 130
     assert run_verb("localize", [*cut, "--out", "again", "--resume"]) == 1
     assert same_records(tiny / "whole", tiny / "again")
     # A report of it needs the run that kept the maps no longer.

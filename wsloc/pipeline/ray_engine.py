@@ -205,7 +205,7 @@ def _worked(row: Row, threads: int, window: int, work: Callable[..., Iterable[An
 
 
 def _pieces(parts: Parts, size: int) -> Iterator[Sequence[ImageRecord]]:
-    """A part is cut into pieces of its own, so that batches hold the same images as on one machine."""
+    """A part is cut into pieces of its own, so that it does not wait for images of the next one."""
     for images in parts:
         yield from (images[start : start + size] for start in range(0, len(images), size))
 
