@@ -52,7 +52,7 @@ def test_limit_and_classes_choose_images(photos: Path, capsys: pytest.CaptureFix
     flags = ["check-dataset", "--dataset", "folder", "--root", str(photos)]
     assert main([*flags, "--limit", "1"]) == 0
     assert main([*flags, "--classes", "cat"]) == 0
-    assert capsys.readouterr().out == "1 images: no problems.\n2 images: no problems.\n"
+    assert capsys.readouterr().out == "1 image: no problems.\n2 images: no problems.\n"
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_localize_tells_what_all_images_take_and_keeps_nothing(
     amount, unit = re.fullmatch(r"disk: about ([\d.]+) (\w+)", lines[1]).groups()  # type: ignore[union-attr]
     assert unit == "KiB"
     assert 79 * 4 < float(amount) < 79 * 40
-    assert lines[2] == "What follows is not in these figures."
+    assert lines[2] == "What comes after boxes is not in these figures."
     assert re.fullmatch(r"The disk has .* free\. Nothing was kept\.", lines[3])
     assert everything(tiny) == before
     assert list(temporary.iterdir()) == []
@@ -92,7 +92,7 @@ def test_a_small_job_is_done_whole_and_not_kept_either(
     assert main(["localize", *flags, "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert re.match(r"boxes: 3 of 3 images in [\d.]+ s\n", out)
-    assert "What follows" not in out
+    assert "What comes after" not in out
     assert not (tiny / "run").exists()
     assert list(temporary.iterdir()) == []
     # What is wrong is said as without it.

@@ -145,8 +145,11 @@ def test_half_precision_moves_no_box_by_much(tiny: Path, run: Path) -> None:
 def test_the_next_command_that_a_run_prints_works(
     tiny: Path, tiny_flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_verb("localize", [*tiny_flags, "--limit", "3", "--save-maps", "--out", "run"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "another segmenter" in line]
+    assert run_verb("localize", [*tiny_flags, "--limit", "3", "--save-maps", "--overlays", "1", "--out", "run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Overlays: run/overlays" in lines
+    assert "  boxes for a detector  wsloc export run --format yolo" in lines
+    (line,) = [line for line in lines if "another segmenter" in line]
     assert "wsloc localize --maps run --segmenter graphcut-2013" in line
     assert run_verb("localize", ["--maps", "run", "--segmenter", "graphcut-2013"]) in (0, 1)
     assert len(list((tiny / "runs").iterdir())) == 1

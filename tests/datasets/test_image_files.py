@@ -62,7 +62,7 @@ def test_hidden_and_resource_files_are_no_data(tmp_path: Path, file: str, capsys
     for pattern in (f"{root}/**/*", str(root), f"{root}/**"):
         assert [image.path for image in open_glob(pattern).images] == [root / "cat" / "a.jpg"]
     assert main(["check-dataset", "--dataset", "folder", "--root", str(root)]) == 0
-    assert capsys.readouterr().out == "1 images: no problems.\n"
+    assert capsys.readouterr().out == "1 image: no problems.\n"
 
 
 @pytest.mark.parametrize(

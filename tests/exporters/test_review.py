@@ -73,8 +73,9 @@ def test_an_export_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     flags = ["--review", str(review), "--min-score", "0.9", "--root", str(tmp_path / "photos")]
     assert run_verb("export", [str(run), "--format", "coco", *flags]) == 0
     told = capsys.readouterr().out
-    assert "1 boxes on 1 images" in told
-    assert "left out: 1 boxes rejected in --review" in told
+    assert "1 box on 1 image (1 train)" in told
+    assert "torchvision (its reference script needs a split val: --val-fraction 0.1):" in told
+    assert "left out: 1 box rejected in --review" in told
     assert "The review has 1 mark of items that have no box in the run." in told
 
 

@@ -69,6 +69,14 @@ def test_merged_shards_equal_the_whole_run(tiny: Path, flags: list[str], capsys:
     assert [files(tiny / shard) for shard in shards] == before
 
 
+@pytest.mark.parametrize(("out", "named"), [("shards/1", "shards/*"), ("1", "SHARD..."), ("first", "SHARD...")])
+def test_a_shard_names_the_folders_of_all_if_its_own_tells_them(
+    flags: list[str], capsys: pytest.CaptureFixture[str], out: str, named: str
+) -> None:
+    assert run_verb("localize", [*flags, "--limit", "8", "--shard", "1/2", "--out", out]) in (0, 1)
+    assert f"wsloc merge-runs {named} --out RUN" in capsys.readouterr().out
+
+
 def test_an_interrupted_shard_resumes_and_merges(
     tiny: Path,
     flags: list[str],
@@ -123,7 +131,7 @@ def test_shards_that_do_not_fit_are_refused(tiny: Path, flags: list[str], capsys
         ("--shard third --out run", "--shard must be K/N, such as 3/16, not 'third'"),
         ("--shard 1/3", "--shard needs --out"),
         ("--shard 1/3 --out run --report", "--report and --export are of a whole run"),
-        ("--shard 2/9 --out run", "There are 7 parts of 6 images, too few for --shard 2/9"),
+        ("--shard 2/9 --out run", "The run has 7 parts of 6 images, too few for --shard 2/9"),
     ],
 )
 def test_what_a_shard_cannot_do_is_refused_in_a_sentence(

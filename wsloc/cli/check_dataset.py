@@ -12,6 +12,7 @@ import tyro
 from wsloc.cli.bars import kept_bar, print_above
 from wsloc.cli.flags import with_flags
 from wsloc.config import DataSettings
+from wsloc.errors import counted
 
 T = TypeVar("T")
 
@@ -47,9 +48,9 @@ def run(config: CheckDatasetConfig, _command: Sequence[str]) -> int:
         kinds[problem.kind] += 1
         print_above(f"{problem.where}: {with_flags(problem.sentence)}")
     if not kinds:
-        print(f"{checked} images: no problems.")
+        print(f"{counted(checked, 'image')}: no problems.")
         return 0
-    print(f"{checked} images, {kinds.total()} problems:")
+    print(f"{counted(checked, 'image')}, {counted(kinds.total(), 'problem')}:")
     for kind, count in kinds.most_common():
         print(f"  {count:>6}  {kind}")
     return 1

@@ -142,4 +142,4 @@ def _told(phases: Sequence[_Phase], *, complete: bool) -> Iterator[str]:
     elif phases:
         yield f"disk: about {in_units(max(phase.disk for phase in phases))}"
     if not complete:
-        yield "What follows is not in these figures."
+        yield f"What comes after {phases[-1].what} is not in these figures."

@@ -12,6 +12,7 @@ import tyro
 from wsloc.cli.bars import kept_bar
 from wsloc.cli.flags import with_flags
 from wsloc.cli.outputs import print_next
+from wsloc.errors import counted
 from wsloc.exporters.export_settings import LayoutSettings, SelectionSettings
 from wsloc.registries import FORMATS
 from wsloc.setting_checks import one_of, optional
@@ -67,11 +68,12 @@ def _print_export(export: Export) -> None:
 
     counts = export.manifest["counts"]
     images = ", ".join(f"{count} {split}" for split, count in counts["images"].items())
-    ignored = f", {counts['ignored']} regions to ignore" if counts["ignored"] else ""
-    print(f"{counts['boxes']} boxes{ignored} on {sum(counts['images'].values())} images ({images})")
-    for what in ("boxes", "images"):
-        for reason, count in counts[f"{what}_left_out"].items():
-            print(f"  left out: {count} {what} {with_flags(reason)}")
+    ignored = f", {counted(counts['ignored'], 'region')} to ignore" if counts["ignored"] else ""
+    written = counted(sum(counts["images"].values()), "image")
+    print(f"{counted(counts['boxes'], 'box')}{ignored} on {written} ({images})")
+    for what, left_out in (("box", counts["boxes_left_out"]), ("image", counts["images_left_out"])):
+        for reason, count in left_out.items():
+            print(f"  left out: {counted(count, what)} {with_flags(reason)}")
     for warning in export.manifest["warnings"]:
         print(f"  {with_flags(warning)}")
     print(f"\nExport: {export.path}")

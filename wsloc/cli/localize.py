@@ -41,6 +41,8 @@ def _show(done: Finished, config: LocalizeConfig, command: Sequence[str]) -> int
     folder, counts = done.judged.contents.path, done.summary.counts
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
+    if config.output.overlays:
+        print(f"Overlays: {folder / 'overlays'}")
     if config.output.report:
         from wsloc.reporting.writing import page_of_run, write_page
 
@@ -70,8 +72,8 @@ def _print_next_of_shard(done: Finished, config: LocalizeConfig, command: Sequen
     """What to type once the other shards are as far."""
     folder, (number, count) = done.judged.contents.path, config.machines.numbered_shard
     # The folders of the others are known if this one's name tells its number.
-    stem = folder.name.removesuffix(str(number))
-    shards = shlex.quote(str(folder.parent / stem)) + "*" if count > 1 and stem != folder.name else "SHARD..."
+    stem = str(folder).removesuffix(str(number))
+    shards = shlex.quote(stem) + "*" if count > 1 and stem not in ("", str(folder)) else "SHARD..."
     if not done.waits:
         print_next([("once all are done", f"wsloc merge-runs {shards} --out RUN")])
         return
@@ -129,6 +131,7 @@ def _next_commands(folder: Path, whole: LocalizeConfig, command: Sequence[str]) 
     best = [("more right boxes", f"{shlex.join(_without_folder(command))} --preset best")] if better else []
     rest = [
         ("another segmenter", f"wsloc localize {source} --segmenter graphcut-2013"),
+        *([] if output.export else [("boxes for a detector", f"wsloc export {quoted} --format yolo")]),
         ("the boxes", f"head -n 3 {shlex.quote(str(folder / 'localizations.jsonl'))}"),
     ]
     return [*best, *([] if output.report else [report]), *([] if output.overlays else [look]), *rest]

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsloc.cli.flags import with_flags
 from wsloc.cli.notes import log_into
 from wsloc.config import FolderSettings
 from wsloc.errors import UserError
@@ -52,6 +53,7 @@ def warn_of_load(output: FolderSettings) -> None:
 
 def print_next(commands: Sequence[tuple[str, str]]) -> None:
     """Print titled commands: in two columns, or each below its title if one does not fit."""
+    commands = [(with_flags(title), command) for title, command in commands]
     print("Next:")
     in_columns = all(len(title) < _TITLE_WIDTH and "\n" not in command for title, command in commands)
     for title, command in commands:

@@ -116,8 +116,8 @@ def _own_parts(count: int, size: int, machines: MachineSettings) -> range:
     number, shards = machines.numbered_shard
     if shards > count:
         raise UserError(
-            f"There are {counted(count, 'part')} of {size} images, too few for `shard={machines.shard!r}`; give fewer "
-            "shares, or a smaller `checkpoint_every` to all of them."
+            f"The run has {counted(count, 'part')} of {size} images, too few for `shard={machines.shard!r}`; give "
+            "fewer shares, or a smaller `checkpoint_every` to all of them."
         )
     return parts_of_shard(count, number, shards)
 
