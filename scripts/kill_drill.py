@@ -157,6 +157,8 @@ def files_of(out: Path) -> dict[str, bytes]:
 def in_child(place: Path, words: Sequence[str], moments: Mapping[str, float | None] | None = None) -> int:
     """Run a command line in a process of its own, forked so that nothing must be imported anew.
 
+    To be called in a process that has computed nothing yet: threads of its libraries would not be in the fork.
+
     Args:
         place: folder in which it is typed.
         words: of the command line.
