@@ -118,8 +118,7 @@ def compute(options: argparse.Namespace, cell: Cell) -> list[dict[str, Any]]:
     ways = ways_to_cut(options, cell, config.segmentation)
     localizer = make_localizer(config, asked_classes(config.data, dataset))
     # The pool cuts in many ways while the network computes.
-    plan = ThreadPlan(network=max(1, available_cores() // 2), workers=max(1, available_cores() // 2))
-    with applied(plan) as pool, path.open("a", encoding="ascii") as file:
+    with applied(side_by_side()) as pool, path.open("a", encoding="ascii") as file:
         runner = Runner(pool, localizer.window)
         maps = timed(localizer.compute_maps(missing, runner), runner)
         found = ordered_map(pool, partial(record_of, localizer, ways), maps, localizer.window)
@@ -128,6 +127,13 @@ def compute(options: argparse.Namespace, cell: Cell) -> list[dict[str, Any]]:
             file.flush()
             records.append(record)
     return records
+
+
+def side_by_side() -> ThreadPlan:
+    """Half of the cores for a network on the CPU, the rest for a pool that works meanwhile."""
+    cores = available_cores()
+    half = max(1, cores // 2)
+    return ThreadPlan(network=half, workers=cores - half)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from benchmark_methods import side_by_side
 from benchmark_runs import weights_flags
 from benchmark_voc import add_data_flags, data_flags
 from markdown_page import fill
@@ -45,8 +46,7 @@ def main() -> int:
 
 def table(options: argparse.Namespace) -> Iterator[str]:
     cores = available_cores()
-    half = max(1, cores // 2)
-    plans = ThreadPlan(network=half, workers=cores - half), ThreadPlan(network=cores, workers=cores, in_turn=True)
+    plans = side_by_side(), ThreadPlan(network=cores, workers=cores, in_turn=True)
     yield (
         f"{options.images} images of val on {cores} cores, median of {options.rounds} rounds. The ratio is that of the "
         "clocks, in turn over side by side."

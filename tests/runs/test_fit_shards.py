@@ -12,22 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_refiner import DYING, MODULE
+from test_refiner import WITH_REFINER, add_refiner
 from test_shards import files
 
 from wsloc.cli.main import run_verb
 from wsloc.runs.run_folder import RunFolder
 
-MEANS = ["--refiner", "means:KIND"]
-
 
 @pytest.fixture
 def flags(tiny: Path, tiny_flags: list[str]) -> list[str]:
     """40 images in parts of six, one of which cannot be read, and a refiner that adds up features in order."""
-    (tiny / "means.py").write_text(MODULE)
-    tinynet = (tiny / "tinynet.py").read_text()
-    (tiny / "tinynet.py").write_text(tinynet.replace("\n    def forward(self, images):\n", DYING))
-    (tiny / "photos" / "09.png").write_bytes(b"no image")
+    add_refiner(tiny, unreadable="09.png")
     return [*tiny_flags, "--checkpoint-every", "6"]
 
 
@@ -84,7 +79,7 @@ def test_merged_shards_equal_the_whole_run(
 
 @pytest.mark.parametrize("phase", ["maps", "fit", "refine"])
 def test_killed_in_any_phase_they_resume_to_the_same_bytes(tiny: Path, flags: list[str], phase: str) -> None:
-    flags = [*flags, *MEANS]
+    flags = [*flags, *WITH_REFINER]
     assert run_verb("localize", [*flags, "--out", "whole"]) == 1
     for name in ("forward-passes.txt", "fits.txt", "refined.txt"):
         (tiny / name).unlink()
@@ -134,7 +129,7 @@ def test_preset_best_in_shards_is_that_of_one_process(
 
 
 def test_a_shard_that_is_begun_anew_gets_what_the_others_have(tiny: Path, flags: list[str]) -> None:
-    flags = [*flags, *MEANS]
+    flags = [*flags, *WITH_REFINER]
     shards = run_shards(flags, 2)
     assert run_verb("fit-refiner", [*shards, "--trust"]) == 0
     run_shards(flags, 2, "--resume")
@@ -161,7 +156,7 @@ def refused(verb: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> 
 def test_what_cannot_be_learned_from_is_refused_in_a_sentence(
     tiny: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learning = [*flags, *MEANS, "--limit", "20"]
+    learning = [*flags, *WITH_REFINER, "--limit", "20"]
     first, second = run_shards(learning, 2)
     other_seed = [*of_shard(learning, 2, 2)[:-1], "seed", "--seed", "7"]
     assert run_verb("localize", other_seed) == 0
@@ -196,7 +191,7 @@ def test_what_cannot_be_learned_from_is_refused_in_a_sentence(
 def test_what_was_learned_elsewhere_is_refused(
     tiny: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learning = [*flags, *MEANS, "--limit", "20"]
+    learning = [*flags, *WITH_REFINER, "--limit", "20"]
     first, second = run_shards(learning, 2)
     weights = torch.load(tiny / "tinynet.pth", weights_only=True)
     torch.save({name: 2 * values for name, values in weights.items()}, tiny / "other.pth")

@@ -88,13 +88,18 @@ DYING = """
 """
 
 
-@pytest.fixture
-def flags(tiny: Path, tiny_flags: list[str]) -> list[str]:
-    """A run over 20 images in parts of six; one cannot be read, and a class has no output."""
+def add_refiner(tiny: Path, unreadable: str) -> None:
+    """A refiner that adds up features in order, a network that can be made to die, and an image that is none."""
     (tiny / "means.py").write_text(MODULE)
     tinynet = (tiny / "tinynet.py").read_text()
     (tiny / "tinynet.py").write_text(tinynet.replace("\n    def forward(self, images):\n", DYING))
-    (tiny / "photos" / "01.png").write_bytes(b"no image")
+    (tiny / "photos" / unreadable).write_bytes(b"no image")
+
+
+@pytest.fixture
+def flags(tiny: Path, tiny_flags: list[str]) -> list[str]:
+    """A run over 20 images in parts of six; one cannot be read, and a class has no output."""
+    add_refiner(tiny, unreadable="01.png")
     (tiny / "labels.csv").write_text((tiny / "labels.csv").read_text() + "03.png,unicorn\n")
     lines = ["classes:", "  red: 0", "  green: 1", "  blue: 2", "  unicorn: {relation: none, note: too rare}"]
     (tiny / "map.yaml").write_text("\n".join(lines) + "\n")

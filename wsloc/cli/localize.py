@@ -42,7 +42,9 @@ def _show(done: Finished, config: LocalizeConfig, command: Sequence[str]) -> int
     print(with_flags(done.summary.text))
     print(f"\nRun folder: {folder}")
     if config.output.overlays:
-        print(f"Overlays: {folder / 'overlays'}")
+        from wsloc.runs.overlays import OVERLAYS
+
+        print(f"Overlays: {folder / OVERLAYS}")
     if config.output.report:
         from wsloc.reporting.writing import page_of_run, write_page
 

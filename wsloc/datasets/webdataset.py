@@ -19,8 +19,8 @@ from wsloc.datasets.image_files import is_hidden
 from wsloc.datasets.own_images import label_map_of
 from wsloc.datasets.own_truth import read_folder_ground_truth
 from wsloc.datasets.sample_labels import LABELS, SampleLabels
-from wsloc.datasets.shards import find_shards
 from wsloc.datasets.tables import one_of, strangers
+from wsloc.datasets.webdataset_shards import find_shards
 from wsloc.errors import ItemError, UserError, counted
 from wsloc.files.image_path import ImagePath, image_path
 from wsloc.files.reading import read_lines
@@ -39,7 +39,7 @@ def open_webdataset(root: Path, split: str, names_file: Path | None = None, labe
     An image is called by its shard and its name in it: ``train-0000.tar/n01440764_18.jpg``.
 
     Args:
-        root: a folder of shards, a shard, or a pattern; see :func:`wsloc.datasets.shards.find_shards`.
+        root: a folder of shards, a shard, or a pattern; see :func:`wsloc.datasets.webdataset_shards.find_shards`.
         split: a word in the names of the shards to take; empty for all.
         names_file: names of the classes, one per line; None for ``classnames.txt`` beside the shards, if there is one.
         label_field: the field of ``.json`` that has the label; see :class:`wsloc.datasets.sample_labels.SampleLabels`.

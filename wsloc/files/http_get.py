@@ -156,15 +156,8 @@ class _Connection(http.client.HTTPConnection):
         self.sock = _TimedSocket(self.sock, self._deadline)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, *given: Any, deadline: float, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._deadline = deadline
-
-    def connect(self) -> None:
-        self.timeout = _left(self._deadline)
-        super().connect()
-        self.sock = _TimedSocket(self.sock, self._deadline)
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    """In this order, so that the socket is timed above its encryption."""
 
 
 class _TimedSocket:

@@ -59,8 +59,7 @@ class RayEngine:
 
     Attributes:
         plan: its threads of the network are those of each actor.
-        on_gpu: whether an actor gets a GPU, else as many CPUs as it has threads, but at most
-            half of all.
+        on_gpu: whether an actor gets a GPU, else as many CPUs as it has threads, but at most half of all.
         address: of a cluster; None for ``RAY_ADDRESS``, or a local one that ends with the run.
         patience: seconds within which the next piece must come; Ray Data gives the piece of a worker that died to
             another as often as it takes.
