@@ -42,6 +42,15 @@ def test_a_transformer_is_read_at_equal_steps_through_its_blocks() -> None:
     assert chosen(network, 32) == tuple(blocks)
 
 
+def test_what_has_no_place_in_the_image_is_not_read() -> None:
+    """Hiera's tokens before its last stage are in an order of their own; ConViT projects positions to a matrix."""
+    timm = pytest.importorskip("timm.models")
+    small = {"img_size": (64, 64), "embed_dim": 8, "num_heads": 1, "stages": (1, 1, 1, 1)}
+    assert chosen(timm.hiera.Hiera(**small)) == ("patch_embed", "blocks.3")
+    blocks = timm.convit.ConVit(img_size=32, patch_size=4, embed_dim=8, depth=3, num_heads=2, local_up_to_layer=2)
+    assert chosen(blocks, 32) == ("blocks.0", "blocks.1", "blocks.2")
+
+
 def test_a_network_of_ones_own() -> None:
     def block(inputs: int, outputs: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))

@@ -671,7 +671,7 @@ WIDE = (8, 16)
 @pytest.mark.parametrize("name", ON_LAYERS)
 def test_features_in_windows_are_refused(name: str) -> None:
     """Row 1 is the second half of image 0, not image 1."""
-    sentence = r"^The layer attention gives [24] rows for [12] images .*name the block around it, or another layer\.$"
+    sentence = r"^The layer attention gives 6 rows for 3 images .*name the block around it, or another layer\.$"
     with pytest.raises(UserError, match=sentence):
         _maps(_Windows(), name, _images(2, WIDE), ("attention",))
     assert _maps(_Windows(), name, _images(2, WIDE), ("block",)).any()
@@ -749,7 +749,7 @@ def test_no_method_is_tried_at_the_price_of_an_image() -> None:
     ("layers", "sentence"),
     [
         ((), "works on tokens behind its last convolution"),
-        (("block",), "with the other images|2 rows for 1 im"),
+        (("block",), "with the other images|2 rows for 3 im"),
     ],
 )
 @pytest.mark.parametrize("name", ON_LAYERS)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wsloc.classifiers import make_scorer
 from wsloc.config import SaliencySettings
+from wsloc.errors import UserError
 from wsloc.saliency import MethodContext, PairBatch, bind_method
 
 pytest.importorskip("timm")
@@ -76,3 +77,34 @@ def test_the_layer_that_is_found_is_the_last_with_a_place(name: str) -> None:
     assert maps.any()
     torch.testing.assert_close(maps, _maps(network, images[:2], (NETWORKS[name][1],)))
     torch.testing.assert_close(maps[:3], _maps(network, images[[0, 2]])[:3])
+
+
+def _hiera() -> nn.Module:
+    hiera = pytest.importorskip("timm.models.hiera")
+    torch.manual_seed(0)
+    network: nn.Module = hiera.Hiera(
+        img_size=(64, 64), num_classes=3, embed_dim=8, num_heads=1, stages=(1, 1, 1, 1), mask_unit_size=(8, 8)
+    )
+    nn.init.normal_(network.get_parameter("head.fc.weight"))
+    return network.eval()
+
+
+@pytest.mark.parametrize("layer", ["unroll", "blocks.0", "blocks.1.norm1", "blocks.2", "blocks.2.mlp"])
+def test_tokens_by_mask_units_are_refused(layer: str) -> None:
+    """Hiera puts its tokens into the order of the image at its last stage alone."""
+    with pytest.raises(UserError, match=rf"of the layer {layer} change elsewhere than the image"):
+        _maps(_hiera(), torch.zeros(1, 3, 64, 64), (layer,))
+
+
+def test_the_layer_that_is_found_in_hiera_is_in_order() -> None:
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    maps = _maps(_hiera(), images)
+    assert maps.any()
+    torch.testing.assert_close(maps, _maps(_hiera(), images, ("blocks.3",)))
+
+
+@pytest.mark.parametrize("layer", ["blocks.0.attn.attn_drop", "blocks.1.attn.attn_drop"])
+def test_a_matrix_of_attention_is_no_grid(layer: str) -> None:
+    network = _network("convit")
+    with pytest.raises(UserError, match=rf"of the layer {layer} change elsewhere than the image"):
+        _maps(network, torch.zeros(1, 3, 32, 32), (layer,))

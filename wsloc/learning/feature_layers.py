@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wsloc.classifiers.cell_order import are_located, probes
 from wsloc.classifiers.grid import as_grid
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
@@ -67,8 +68,8 @@ def choose_layers(scorer: Scorer, example: Tensor) -> tuple[str, ...]:
 
 
 def _grids(scorer: Scorer, example: Tensor) -> list[_Output]:
-    """Of all modules that ran once and gave a grid of more than one cell, in the order in which they ended."""
-    image_hw = (example.shape[2], example.shape[3])
+    """Of all modules that ran once and gave a grid of several cells, each with its place in the image, in order."""
+    images, image_hw = probes(example), (example.shape[2], example.shape[3])
     found: list[_Output] = []
     runs: dict[str, int] = {}
 
@@ -76,13 +77,14 @@ def _grids(scorer: Scorer, example: Tensor) -> list[_Output]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] = runs.get(name, 0) + 1
             # Windows of attention lead with another size than the batch's.
-            if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != len(example):
+            if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != len(images):
                 return
             try:
-                height, width = as_grid(output, image_hw).shape[2:]
+                grids = as_grid(output, image_hw)
             except UserError:
                 return
-            if height * width > 1:
+            height, width = grids.shape[2:]
+            if height * width > 1 and are_located(grids):
                 found.append(_Output(name, kind, round(math.log2(max(image_hw) / max(height, width)))))
 
         return hook
@@ -95,7 +97,7 @@ def _grids(scorer: Scorer, example: Tensor) -> list[_Output]:
     ]
     try:
         with scoring_mode(scorer.network), torch.no_grad():
-            scorer.logits(example)
+            scorer.logits(images)
     finally:
         for hook in hooks:
             hook.remove()

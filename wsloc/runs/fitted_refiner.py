@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from wsloc.classifiers.cell_order import probes, require_order
 from wsloc.classifiers.preprocessing import MakeViews
 from wsloc.classifiers.scorer import scoring_mode
 from wsloc.config import RefinementSettings
@@ -69,9 +70,11 @@ def for_refiner(settings: RefinementSettings, localizer: Localizer, num_images: 
 def _check_features(localizer: Localizer, layers: Sequence[str], example: Tensor) -> None:
     """Refuse layers and views that give no features of the whole image, before the first one."""
     scorer, preprocessing = localizer.model.scorer, localizer.model.classifier.preprocessing
-    with scoring_mode(scorer.network), torch.no_grad(), watched_features(scorer.network, example, layers) as features:
-        scorer.logits(example)
-        features()
+    images = probes(example)
+    with scoring_mode(scorer.network), torch.no_grad(), watched_features(scorer.network, images, layers) as features:
+        scorer.logits(images)
+        for layer, grids in features().items():
+            require_order(grids, layer)
     assert localizer.read.views is not None
     make_views: MakeViews = VIEWS[localizer.read.views]
     require_whole_view(make_views(np.zeros((64, 96, 3), dtype=np.uint8), preprocessing))

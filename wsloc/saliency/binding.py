@@ -15,6 +15,7 @@ from wsloc.errors import UserError
 from wsloc.saliency.attribution import Attribution, BoundMethod, PairBatch
 from wsloc.saliency.layers import Layer, find_layer, named_layer
 from wsloc.saliency.linearity import refuse_hidden_nonlinearities
+from wsloc.saliency.read_features import require_ordered_layers
 
 _SAME = 1e-2
 """Largest difference of two maps of one image, relative to their maximum, that is taken for rounding."""
@@ -84,6 +85,8 @@ def tried(bound: BoundMethod, context: MethodContext) -> BoundMethod:
 
 
 def layers_of(context: MethodContext) -> list[Layer]:
-    """The layers that the settings name, or the one that is found."""
+    """The layers that the settings name, or the one that is found; raises as :func:`require_ordered_layers` does."""
     named = [named_layer(context.scorer, name) for name in context.settings.cam_layers]
-    return named or [find_layer(context.scorer, context.example)]
+    layers = named or [find_layer(context.scorer, context.example)]
+    require_ordered_layers(context.scorer, context.example, layers)
+    return layers

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wsloc.classifiers.cell_order import probes, require_order
 from wsloc.classifiers.grid import as_grid, refuse_single_cell, require_rows
 from wsloc.classifiers.scorer import Scorer, scoring_mode
 from wsloc.errors import UserError
@@ -62,6 +63,26 @@ def feature_channels(scorer: Scorer, images: Tensor, layer: Layer) -> int:
     with scoring_mode(scorer.network), torch.no_grad():
         _, (features,) = logits_and_features(scorer, images, [layer])
     return layer_grid(features, (images.shape[2], images.shape[3])).shape[1]
+
+
+def require_ordered_layers(scorer: Scorer, example: Tensor, layers: Sequence[Layer]) -> None:
+    """Refuse layers whose features do not lie in the order of the image, by one pass of three images of noise.
+
+    Args:
+        scorer: the network.
+        example: ``(1, C, H, W)``, an input of it.
+        layers: at least one.
+
+    Raises:
+        UserError: it names the layer; or as :func:`logits_and_features` and :func:`layer_grid` do.
+    """
+    with scoring_mode(scorer.network), torch.no_grad():
+        _, features = logits_and_features(scorer, probes(example), layers)
+    size_hw = (example.shape[2], example.shape[3])
+    for layer, tensor in zip(layers, features, strict=True):
+        grids = layer_grid(tensor, size_hw)
+        if layer.layouts.get(size_hw) is None:  # The order in windows was asked for.
+            require_order(grids, layer.name)
 
 
 def layer_grid(features: Tensor, image_hw: tuple[int, int]) -> Tensor:
