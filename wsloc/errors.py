@@ -44,5 +44,5 @@ def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str
 
 def counted(count: int, noun: str) -> str:
     """``1 item``, ``2,500 items``: the noun is given in the singular and takes an s, or es."""
-    plural = "" if count == 1 else "es" if noun.endswith("x") else "s"
+    plural = "" if count == 1 else "es" if noun.endswith(("x", "s")) else "s"
     return f"{count:,} {noun}{plural}"

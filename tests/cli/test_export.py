@@ -80,7 +80,7 @@ def test_what_was_left_out_is_said(run: Path, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "regions to ignore" in out
     assert "boxes beyond --boxes-per-class" in out
-    assert "1 images are missing, unreadable or of another size than in the run" in out
+    assert "1 image missing, unreadable or of another size than in the run" in out
     assert Path("out", "problems.txt").read_text().startswith(f"{first['file']}: ")
     selection = json.loads(Path("out", "export.json").read_text())["selection"]
     assert (selection["top_fraction"], selection["uncertain"], selection["boxes_per_class"]) == (0.5, "ignore", 1)

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -235,7 +236,9 @@ def test_bad_images_are_counted_and_stop_nothing(voc: Path, capsys: pytest.Captu
     (images / "040.jpg").write_bytes((images / "040.jpg").read_bytes()[:400])
     for name, flags in {"frozen": FROZEN, "tuned": TUNED}.items():
         assert train(*flags, "--test-split", "val", "--out", name) == 1
-        assert "3 images could not be read (failures.jsonl)" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "3 images could not be read (failures.jsonl)" in out
+        assert re.search(r"^  .*JPEGImages/007\.jpg: does not exist$", out, re.MULTILINE)
         failures = [json.loads(line) for line in (voc / name / "failures.jsonl").read_text().splitlines()]
         assert sorted(failure["file"][-7:] for failure in failures) == ["004.jpg", "007.jpg", "040.jpg"]
         assert json.loads((voc / name / "metrics.json").read_text())["test"]["images"] == 8

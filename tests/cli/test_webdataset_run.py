@@ -107,7 +107,7 @@ def test_exports_copy_images_out_of_tars(tiny: Path, flags: list[str], capsys: p
     assert len(list((tiny / "coco" / "train2017").iterdir())) == 11
     assert run_verb("export", ["run", "--format", "yolo", "--media", "hardlink", "--out", "yolo"]) == 0
     assert len(list((tiny / "yolo" / "images" / "train").iterdir())) == 11
-    assert "11 images were copied, because they cannot be linked" in capsys.readouterr().out
+    assert "11 images copied, because the file cannot be linked" in capsys.readouterr().out
     assert run_verb("export", ["run", "--format", "cvat", "--out", "cvat"]) == 0
     assert "copies of the images, because they are in tars" in capsys.readouterr().out
     assert len(list((tiny / "cvat" / "images").iterdir())) == 11

@@ -221,7 +221,7 @@ def test_an_image_whose_other_class_has_no_box_is_told(source: Source, tmp_path:
     ):
         export = export_run(run, source, "coco", tmp_path / name, SelectionSettings(min_score=0.2))
         warning = export.manifest["warnings"][-1]
-        assert warning.startswith("1 images lack the box of a class")
+        assert warning.startswith("1 image without the box of a class")
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,7 @@ def test_images_that_are_missing_or_changed_are_left_out_and_named(run: Path, so
     # Where the images stay, they may be elsewhere by now; but one of another size is another image.
     export = export_run(run, source, "coco", tmp_path / "none", layout=LayoutSettings(media="none"))
     assert export.manifest["counts"]["images"] == {"train": 3}
-    assert any(
-        warning.startswith("1 images are not where the run found them") for warning in export.manifest["warnings"]
-    )
+    assert any(warning.startswith("1 image no longer where the run found") for warning in export.manifest["warnings"])
 
 
 def test_hard_links(run: Path, source: Source, tmp_path: Path) -> None:
@@ -291,7 +289,7 @@ def test_what_cannot_be_linked_is_copied(
     monkeypatch.setattr(os, "link", refuse)
     export = export_run(run, source, "coco", tmp_path / "out", layout=LayoutSettings(media="hardlink"))
     assert (export.path / "train2017" / f"{FIRST}.jpg").read_bytes() == (source.root / "a.jpg").read_bytes()
-    assert any(warning.startswith("4 images were copied") for warning in export.manifest["warnings"])
+    assert any(warning.startswith("4 images copied, because") for warning in export.manifest["warnings"])
 
 
 def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
@@ -322,8 +320,8 @@ def test_faulty_boxes_are_counted(source: Source, tmp_path: Path) -> None:
         "cut off at the border of the image": 1, "with a score outside 0 to 1, or none": 2,
     }  # fmt: skip
     warnings = " ".join(export.manifest["warnings"])
-    assert "1 boxes reach over the border of their image, and were cut off there." in warnings
-    assert "2 boxes have a score outside 0 to 1, which is clipped" in warnings
+    assert "1 box across the border of the image, and cut off there." in warnings
+    assert "2 boxes with a score outside 0 to 1, which is clipped" in warnings
 
 
 def test_boxes_without_a_mask_are_their_own_outline(source: Source, tmp_path: Path) -> None:
@@ -338,7 +336,7 @@ def test_boxes_without_a_mask_are_their_own_outline(source: Source, tmp_path: Pa
     )
     first = instances(export)["annotations"][0]
     assert (first["segmentation"], first["area"]) == ([[10, 5, 40, 5, 40, 30, 10, 30]], 750)
-    assert any(warning.startswith("5 boxes have no mask; their outline") for warning in export.manifest["warnings"])
+    assert any(warning.startswith("5 boxes without a mask; the box serves") for warning in export.manifest["warnings"])
     assert not (export.path / "mask_pictures").exists()
 
 

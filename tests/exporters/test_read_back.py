@@ -141,7 +141,7 @@ def test_all_turns_of_all_types(suffix: str, mode: str, orientation: int, tmp_pa
 def test_a_turned_image_that_stays_is_warned_of(tmp_path: Path) -> None:
     export = exported(tmp_path, "coco", media="none")
     (warning,) = export.manifest["warnings"]
-    assert warning.startswith("1 images have an EXIF orientation and stayed as they are")
+    assert warning.startswith("1 image with an EXIF orientation, as in the run")
     # wsloc's own reader turns the image, and takes the annotation's size to tell the frame of its boxes.
     file = export.path / "annotations/instances_train2017.json"
     truth = read_coco_ground_truth(open_coco(tmp_path / "photos", "val2017", file), "val2017", file)

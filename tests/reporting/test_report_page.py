@@ -238,6 +238,12 @@ def test_the_page_of_a_real_run(voc_run: Path) -> None:
     assert all(word in facts for word in ("voc 2012 val", "Device cpu", "Duration", "wsloc localize"))
 
 
+def test_what_stands_in_backquotes_is_code() -> None:
+    page = page_of(judged_run([], None, notes=("`boxes` or `<b>` adds true boxes.",)))
+    assert [text for _, text in page.all("code")] == ["boxes", "<b>"]
+    assert page.unbalanced == []
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_odd_words_stay_words(word: str) -> None:
     run = judged_run(

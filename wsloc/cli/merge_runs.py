@@ -53,6 +53,6 @@ def run(config: MergeRunsConfig, command: Sequence[str]) -> int:
     print(f"\nRun folder: {folder}")
     quoted = shlex.quote(str(folder))
     print_next(
-        [("an HTML page", f"wsloc report {quoted}"), ("files for a detector", f"wsloc export {quoted} --format coco")]
+        [("an HTML page", f"wsloc report {quoted}"), ("boxes for a detector", f"wsloc export {quoted} --format yolo")]
     )
     return 1 if counts["failures"] or counts["images_without_truth"] else 0

@@ -14,6 +14,7 @@ from wsloc.cli.flags import flag_of, with_flags
 from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.config import DataSettings
 from wsloc.config_files import OF_ONE_CALL
+from wsloc.errors import counted
 from wsloc.fitting.fitting_settings import TrainClassifierConfig
 from wsloc.progress import Progress
 
@@ -42,7 +43,8 @@ def _announcement(task: ClassifierTask) -> str:
     held, count = int(task.held_out.sum()), len(task.examples.images)
     trained = "all layers" if task.settings.fine_tune else "a linear head on frozen features"
     lines = [
-        f"{count - held} images to train on, {held} held out, {len(task.examples.class_names)} classes; "
+        f"{counted(count - held, 'image')} to train on, {held} held out, "
+        f"{counted(len(task.examples.class_names), 'class')}; "
         f"{task.backbone.arch}, {trained}, {task.loss} on {task.device}."
     ]
     for what, examples in (("images", task.examples), ("test images", task.test)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wsloc.cli.bars import training_bar
 from wsloc.cli.outputs import begun, print_next, warn_of_load
 from wsloc.detection.configs import TrainDetectorConfig
+from wsloc.errors import counted
 from wsloc.progress import Progress
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def _announce(config: TrainDetectorConfig, labels: Labels, folder: Path) -> None
     ignored = f", {counts['ignored']} regions to ignore" if counts["ignored"] else ""
     empty = f", {counts['empty']} of them without a box" if counts["empty"] else ""
     print(
-        f"{counts['boxes']} boxes{ignored} of {len(labels.boxed.class_names)} classes on {counts['images']} "
-        f"images{empty}; {config.detector.arch}.\n{begun(folder, config.output)}",
+        f"{counted(counts['boxes'], 'box')}{ignored} of {counted(len(labels.boxed.class_names), 'class')} on "
+        f"{counted(counts['images'], 'image')}{empty}; {config.detector.arch}.\n{begun(folder, config.output)}",
         file=sys.stderr,
     )
 
@@ -53,7 +54,7 @@ def _print_result(trained: TrainedDetector) -> None:
     if trained.average_precision is not None:
         print(f"\n{format_precision(trained.average_precision)}")
     if trained.left_out:
-        print(f"\n{trained.left_out} images or labels were left out of the training or fixed: {folder / PROBLEMS}")
+        print(f"\nLeft out of the training, or fixed: {trained.left_out} (images or labels), see {folder / PROBLEMS}")
     print(f"\nRun folder: {folder}\nDetector: {trained.detector}, {trained.epochs} epochs")
     if trained.tested is not None:
         print_next([("every metric", f"wsloc evaluate {shlex.quote(str(folder))}")])

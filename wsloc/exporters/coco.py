@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from wsloc.errors import listed
+from wsloc.errors import counted, listed
 from wsloc.exporters import outlines
 from wsloc.exporters.export_settings import Outline
 from wsloc.exporters.formats import TRAIN, VAL, Commands, Export, ExportImage, Format, WriterContext, as_truth, quoted
@@ -86,7 +86,7 @@ def _write(
         for file in files.values():
             file.end()
     without_mask = sum(file.without_mask for file in files.values())
-    return (f"{without_mask} boxes have no mask; their outline is the box.",) if without_mask else ()
+    return (f"{counted(without_mask, 'box')} without a mask; the box serves as outline.",) if without_mask else ()
 
 
 class _Instances:

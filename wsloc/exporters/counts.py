@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wsloc.errors import listed
+from wsloc.errors import counted, listed
 from wsloc.exporters import media
 from wsloc.exporters.read_boxes import CUT_OFF, SCORE_FIXED
 from wsloc.exporters.selection import BELOW_MIN_SCORE
@@ -83,34 +83,38 @@ class Counts:
 
     def warnings(self) -> list[str]:
         """One sentence for each thing that may surprise those who train on it."""
-        counted = (
+        told = (
             (
                 self.incomplete,
-                "images lack the box of a class that they were labeled with, so that its object counts as background",
+                "image",
+                "without the box of a class in the labels, so that its object counts as background",
             ),
             (
                 self.images_left_out[NOT_USABLE],
-                "images are missing, unreadable or of another size than in the run, and were left out; problems.txt "
-                "names them",
+                "image",
+                "missing, unreadable or of another size than in the run, and so left out; problems.txt has the names",
             ),
-            (self.boxes_fixed[CUT_OFF], "boxes reach over the border of their image, and were cut off there"),
+            (self.boxes_fixed[CUT_OFF], "box", "across the border of the image, and cut off there"),
             (
                 self.boxes_fixed[SCORE_FIXED],
-                "boxes have a score outside 0 to 1, which is clipped, or one that is not a number, which counts as 0",
+                "box",
+                "with a score outside 0 to 1, which is clipped, or with one that is not a number, which counts as 0",
             ),
             (
                 self.media[media.MISSING],
-                "images are not where the run found them; their boxes were written all the same",
+                "image",
+                "no longer where the run found the file; the boxes were written all the same",
             ),
             (
                 self.media[media.TURNED],
-                "images have an EXIF orientation and stayed as they are: their boxes are right for readers that turn "
-                "them, such as OpenCV and browsers, and wrong for Pillow and torchvision; `media='copy'` turns them",
+                "image",
+                "with an EXIF orientation, as in the run: the boxes are right for readers that turn images, such as "
+                "OpenCV and browsers, and wrong for Pillow and torchvision; `media='copy'` turns them",
             ),
-            (self.media[media.NOT_LINKED], "images were copied, because they cannot be linked from where they are"),
-            (self.without_mask, "boxes have no mask, and no mask picture"),
+            (self.media[media.NOT_LINKED], "image", "copied, because the file cannot be linked from where it is"),
+            (self.without_mask, "box", "without a mask, and so without a mask picture"),
         )
-        return [*self._lost_classes(), *(f"{count} {what}." for count, what in counted if count)]
+        return [*self._lost_classes(), *(f"{counted(count, noun)} {what}." for count, noun, what in told if count)]
 
     def _lost_classes(self) -> list[str]:
         """A sentence on the classes that have boxes in the run, and none in the export."""

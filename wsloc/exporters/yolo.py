@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from wsloc.errors import counted
 from wsloc.exporters.formats import (
     TRAIN,
     VAL,
@@ -43,7 +44,9 @@ def write_yolo(folder: Path, images: Iterable[ExportImage], context: WriterConte
     (folder / DATA).write_text(_data(context.class_names, has_val), encoding="utf-8")
     warnings = [] if has_val else ["There is no split val, so data.yaml names train for it; `val_fraction` makes one."]
     if unread:
-        warnings.append(f"{unread} images are of a type that Ultralytics does not read, such as .ppm; convert them.")
+        warnings.append(
+            f"{counted(unread, 'image')} of a type that Ultralytics does not read (.ppm, for example); convert."
+        )
     return tuple(warnings)
 
 

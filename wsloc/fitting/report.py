@@ -7,12 +7,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from torch import nn
 
 from wsloc.classifiers.checkpoint import save_checkpoint
+from wsloc.errors import counted
 from wsloc.evaluation.table import format_interval
 from wsloc.files.atomic import write_atomic
 from wsloc.files.csv_lines import csv_lines
@@ -83,7 +84,8 @@ def format_outcome(task: ClassifierTask, outcome: Outcome, figures: Mapping[str,
     for name, scores in figures.items():
         lines.append(
             f"{_title(name)}: mAP {format_interval(scores.mean_ap)}, best class right where an image has one "
-            f"{format_interval(scores.accuracy)}; {scores.images} images (95 % bootstrap intervals over images)"
+            f"{format_interval(scores.accuracy)}; {counted(scores.images, 'image')} (95 % bootstrap intervals over "
+            "images)"
         )
     width = max(17, *(len(name) + 2 for name in task.examples.class_names))
     heads = "".join(f"{_title(name) + ' images':>18}{'AP':>7}" for name in figures)
@@ -92,8 +94,10 @@ def format_outcome(task: ClassifierTask, outcome: Outcome, figures: Mapping[str,
         cells = "".join(f"{row[f'{name}_images']:>18}{_percent(row[f'{name}_ap']):>7}" for name in figures)
         lines.append(f"{row['class']:<{width}}{row['training_images']:>11}{cells}")
     if outcome.problems:
-        lines += ["", f"{len(outcome.problems)} images could not be read (failures.jsonl):"]
-        lines += [f"  {reason}" for reason in list(outcome.problems.values())[:_MAX_PROBLEMS_SHOWN]]
+        lines += ["", f"{counted(len(outcome.problems), 'image')} could not be read (failures.jsonl):"]
+        shown = list(outcome.problems.items())[:_MAX_PROBLEMS_SHOWN]
+        # A reason begins with the file's name, without its folder.
+        lines += [f"  {file}: {reason.removeprefix(PurePath(file).name).strip()}" for file, reason in shown]
     return "\n".join(lines)
 
 

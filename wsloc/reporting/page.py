@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from wsloc.errors import counted
 from wsloc.evaluation.agreement import agreement_tables
@@ -24,6 +25,7 @@ from wsloc.reporting.run_pictures import Pictures
 
 TOP_LOC = "Top-1 Loc"
 GT_KNOWN = "GT-known Loc"
+_BACKQUOTED = re.compile(r"`([^`]+)`")
 
 
 def run_page(report: RunReport) -> str:
@@ -68,6 +70,11 @@ def _render(template: str, **content: Any) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def _sentence(text: str) -> Markup:
+    """Escaped, with what stands in backquotes as code."""
+    return Markup(_BACKQUOTED.sub(r"<code>\1</code>", str(escape(text))))
+
+
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("wsloc.reporting")
@@ -81,7 +88,7 @@ def _environment() -> Environment:
 
     environment.globals |= {"source": source, "run_color": run_color}
     environment.filters |= {"interval": format_interval, "percent": format_percent, "differs": differs}
-    environment.filters["counted"] = counted
+    environment.filters |= {"counted": counted, "sentence": _sentence}
     return environment
 
 
