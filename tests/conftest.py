@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# No example has a time limit: a busy machine is not a fault.
+settings.register_profile("wsloc", deadline=None)
+settings.load_profile("wsloc")
 
 
 @pytest.fixture(scope="session")

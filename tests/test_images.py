@@ -381,7 +381,7 @@ def test_damaged_bytes_give_an_image_or_an_item_error(kind: str, tmp_path_factor
     _gradient(16, 16).save(buffer, kind, **({} if kind in ("gif", "bmp") else {"exif": exif}))
     sound, path = buffer.getvalue(), tmp_path_factory.mktemp("damaged") / "file"
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.tuples(st.integers(0, len(sound) - 1), st.integers(0, 255)), min_size=1, max_size=4))
     def check(changes: list[tuple[int, int]]) -> None:
         damaged = bytearray(sound)

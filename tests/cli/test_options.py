@@ -125,7 +125,7 @@ def test_the_resolved_yaml_reads_back(file: Path, flags: list[str]) -> None:
     _round_trip(parse_localize(flags), file)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     background=st.floats(0.01, 0.5),
     foreground=st.floats(0.51, 0.99),

@@ -17,7 +17,7 @@ from wsloc.datasets import read_ground_truth
 from wsloc.datasets.registry import open_images
 from wsloc.errors import ItemError, UserError
 
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 HUGE = st.sampled_from(
     ["9" * 5000, "1e400", "-1e308", "1e308", "nan", "-inf", "1_0", "\u0663", "\x00", "", " 7 ", "0x10"]
 )

@@ -310,7 +310,7 @@ LABELS = st.one_of(LEAVES, st.lists(st.one_of(LEAVES, st.lists(LEAVES, max_size=
 
 
 @given(names=st.lists(NAMES, max_size=8), label=LABELS, cls=st.binary(max_size=6), cut=st.integers(0, 12_000))
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_whatever_a_tar_holds(tmp_path: Path, names: list[str], label: object, cls: bytes, cut: int) -> None:
     contents = {".cls": cls, ".json": json.dumps({"label": label}).encode(), ".jpg": picture(1, ".jpg")}
     try:

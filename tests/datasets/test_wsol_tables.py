@@ -45,7 +45,7 @@ def test_boxes_are_half_open_and_turn_with_the_image(tmp_path: Path) -> None:
 SIDE = st.tuples(st.integers(-3, 60), st.integers(-3, 60)).map(sorted)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sides=st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=4))
 def test_the_published_whole_numbers_come_back(
     tmp_path_factory: pytest.TempPathFactory, sides: list[tuple[list[int], list[int]]]

@@ -67,7 +67,7 @@ def test_brightness_by_hand() -> None:
     assert set(np.unique(brightened(example, 1.5).image)) == {0, 255}
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 10_000),
     zoom=st.floats(0, 0.6),

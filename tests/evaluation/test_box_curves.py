@@ -125,7 +125,7 @@ def test_a_flat_map_is_the_whole_image_at_0_and_nothing_above(value: float) -> N
 
 
 @given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 7), st.sampled_from([3, 20, 1000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_against_the_slow_transcription(seed: int, height: int, width: int, values: int) -> None:
     generator = np.random.default_rng(seed)
     saliency = generator.integers(0, values, (height, width)).astype(np.float32)
@@ -137,7 +137,7 @@ def test_against_the_slow_transcription(seed: int, height: int, width: int, valu
 
 
 @given(st.integers(0, 10_000), st.integers(1, 50), st.integers(-100, 100))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_scale_and_offset_of_the_map_do_not_matter(seed: int, factor: int, offset: int) -> None:
     generator = np.random.default_rng(seed)
     saliency = generator.integers(0, 200, (9, 12)).astype(np.float32)  # whole numbers, so that no sum is rounded
@@ -148,7 +148,7 @@ def test_scale_and_offset_of_the_map_do_not_matter(seed: int, factor: int, offse
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_flipping_map_and_boxes_together(seed: int) -> None:
     generator = np.random.default_rng(seed)
     saliency = generator.random((9, 12)).astype(np.float32)

@@ -76,7 +76,7 @@ def test_the_interval_holds_the_point(statistic, images: int, classes: int) -> N
 
 @STATISTICS
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_few_images_and_classes_that_resamples_lack(statistic, seed: int, images: int, classes: int) -> None:
     made = estimate(statistic, _random(seed, images, classes))
     assert 0 <= made.low <= made.high <= 1

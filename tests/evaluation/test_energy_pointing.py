@@ -57,7 +57,7 @@ def test_a_perfect_map_is_1() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 6), st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_against_a_fine_grid(seed: int, height: int, width: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     saliency = generator.random((height, width))

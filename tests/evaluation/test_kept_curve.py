@@ -73,7 +73,7 @@ def test_curve_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ties_are_the_mean_of_all_their_orders(boxes: list[tuple[int, float]]) -> None:
     orders = [order for order in permutations(boxes) if list(order) == sorted(order, key=lambda box: -box[0])]
     means = [np.mean([np.mean([value for _, value in order[: k + 1]]) for k in range(len(order))]) for order in orders]
@@ -87,7 +87,7 @@ def test_ties_are_the_mean_of_all_their_orders(boxes: list[tuple[int, float]]) -
 
 @STATISTICS
 @given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_weight_is_so_many_copies_of_an_image(statistic, seed: int) -> None:
     generator = np.random.default_rng(seed)
     images, boxes = 5, int(generator.integers(5, 15))
@@ -104,7 +104,7 @@ def test_a_weight_is_so_many_copies_of_an_image(statistic, seed: int) -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_order_is_better_than_the_best(seed: int) -> None:
     generator = np.random.default_rng(seed)
     judged = _judged(generator.random(12).round(1).tolist())

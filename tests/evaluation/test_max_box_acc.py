@@ -100,7 +100,7 @@ def test_a_threshold_of_another_protocol_is_refused() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_against_loops(seed: int, images: int, thresholds: int) -> None:
     generator = np.random.default_rng(seed)
     iou = np.round(generator.random((images, thresholds)), 1)

@@ -70,7 +70,7 @@ def _sorted_ap(scores: NDArray[np.float64], on_object: NDArray[np.bool_]) -> flo
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_against_sorted_pixels_and_the_published_expression(seed: int, images: int) -> None:
     generator = np.random.default_rng(seed)
     scores = np.round(generator.random((images, 6, 5)), 2)

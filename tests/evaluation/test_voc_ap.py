@@ -163,7 +163,7 @@ def _slow(truth: dict[str, GroundTruth], found: list[Localization], name: str) -
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_definition_box_by_box(seed: int) -> None:
     generator = np.random.default_rng(seed)
 

@@ -22,7 +22,7 @@ from wsloc.errors import UserError
 from wsloc.exporters.review import read_review
 from wsloc.runs.read_run import read_run
 
-FUZZ = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 LEAVES: st.SearchStrategy[Any] = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 90), st.floats(), st.text(max_size=4),
     st.sampled_from([10**400, -(10**30), 2**63, 1e308, "a.jpg", "cat", "fasterrcnn_mobilenet_v3_large_fpn"]),

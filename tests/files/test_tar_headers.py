@@ -15,7 +15,7 @@ from wsloc.files.tar_headers import BLOCK, DamagedTarError, TarMember, read_memb
 from wsloc.files.tar_index import index_tar
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 NAMES = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20),
     st.integers(1, 300).map(lambda length: "d/" * (length // 20) + "n" * length),

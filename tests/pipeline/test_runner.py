@@ -60,7 +60,7 @@ def pool() -> Iterator[Executor]:
         yield made
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(
     items=st.lists(st.integers(0, 99), max_size=60),
     batch_size=st.integers(1, 5),
@@ -183,7 +183,6 @@ def pieces_of(item: int) -> list[int | Failed]:
     return list(range(item)) if item else [Failed(IMAGE, "split", "nothing")]
 
 
-@hypothesis_settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 4), st.integers(1, 3))
 def test_pieces_are_joined_to_their_items(items: list[int], batch_size: int, groups: int) -> None:
     earlier = Failed(IMAGE, "read", "unreadable")

@@ -283,7 +283,7 @@ def test_odd_words_stay_words(word: str) -> None:
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(WORDS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(TEXT, min_size=1, max_size=4, unique=True))
 def test_any_class_names(names: list[str]) -> None:
     page = page_of(run_of_classes(names))

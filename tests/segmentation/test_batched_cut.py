@@ -82,7 +82,7 @@ def test_where_both_labels_are_equally_good_it_is_background() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 9), st.sampled_from([0.0, 0.1, 0.5]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_labeling_has_less_energy(seed: int, height: int, width: int, seeds: float) -> None:
     generator = np.random.default_rng(seed)
     pulls, links = _random_grids(generator, (3, height, width), seeds)
@@ -95,7 +95,7 @@ def test_no_labeling_has_less_energy(seed: int, height: int, width: int, seeds: 
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_flow_promises_more_than_a_cut_costs(seed: int) -> None:
     generator = np.random.default_rng(seed)
     pulls, links = _random_grids(generator, (1, 4, 5), 0.1)

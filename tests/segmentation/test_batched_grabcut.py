@@ -125,7 +125,7 @@ def scenes(draw: st.DrawFn) -> tuple[Image, Image]:
 
 
 @given(scenes(), st.integers(1, 3), st.sampled_from([5, 12, 40]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_properties(scene: tuple[Image, Image], iterations: int, coarse_size: int) -> None:
     images, trimaps = scene
     before = images.copy(), trimaps.copy()

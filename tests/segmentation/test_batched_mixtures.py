@@ -103,7 +103,7 @@ def test_one_color_is_one_component_as_likely_on_either_side() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3, 256]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_pixel_is_in_a_component_of_its_side(seed: int, levels: int) -> None:
     generator = np.random.default_rng(seed)
     image = (generator.integers(0, levels, (5, 8, 3)) * (255 // levels)).astype(np.uint8)

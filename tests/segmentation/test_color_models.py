@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ def test_the_first_split_by_hand() -> None:
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(5, 60), st.just(3))))
-@settings(deadline=None)
 def test_moments(colors: NDArray[np.uint8]) -> None:
     """The clusters part the pixels, so that they keep the mean and, but for the white noise, the second moment."""
     weights, means, covariances = _model([tuple(color) for color in colors])

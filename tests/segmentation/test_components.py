@@ -88,7 +88,7 @@ def test_empty_mask() -> None:
 
 
 @given(arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24))), st.integers(1, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_same_regions_as_skimage(mask: NDArray[np.bool_], count: int) -> None:
     labels = skimage.measure.label(mask, connectivity=2)
     regions = skimage.measure.regionprops(labels)

@@ -157,7 +157,7 @@ def scenes(draw: st.DrawFn) -> tuple[Image, Image, int]:
 
 
 @given(scenes(), st.integers(1, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_properties(scene: tuple[Image, Image, int], iterations: int) -> None:
     image, trimap, coarse_size = scene
     image_before, trimap_before = image.copy(), trimap.copy()

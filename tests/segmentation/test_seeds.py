@@ -54,7 +54,7 @@ def maps(elements: st.SearchStrategy[float]) -> st.SearchStrategy[NDArray[np.flo
 
 
 @given(maps(st.sampled_from([0.0, -0.0, 2.0**-149, 0.5, 1.0, 2.0**127, NAN])), quantile_pairs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_properties_with_many_ties(saliency: NDArray[np.float32], quantiles: tuple[float, float]) -> None:
     if np.isnan(saliency).all():
         return  # working_map refuses it.
@@ -79,7 +79,7 @@ def test_properties_with_many_ties(saliency: NDArray[np.float32], quantiles: tup
 
 
 @given(maps(st.floats(0, 1, width=32)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_map_is_not_changed_and_the_seeds_are_reproducible(saliency: NDArray[np.float32]) -> None:
     before = saliency.copy()
     first = make_seeds(saliency, 0.8, 0.3)

@@ -168,7 +168,7 @@ def test_near_the_border_the_mean_is_over_pixels_of_the_image() -> None:
     st.tuples(st.integers(2, 40), st.integers(2, 40)),
     st.sampled_from([0.0, 0.02, 0.2]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_map_in_the_unit_range_or_an_item_error(
     saliency: NDArray[np.float32], size_hw: tuple[int, int], smoothing: float
 ) -> None:
