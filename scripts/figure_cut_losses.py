@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,48 +65,73 @@ def main() -> int:
     pairs = true.items.pairs()
     for item in worst:
         image_id, class_name = pairs[item]
-        image = replace(by_id[image_id], labels=(class_name,))
+        image = by_id[image_id]
         settings = SegmentationSettings(segmenter="threshold", threshold=float(options.threshold))
-        cut = item_of(localizer, image)
-        thresholded = item_of(replace(localizer, cut=replace(localizer.cut, settings=settings)), image)
+        cut = item_of(localizer, image, class_name)
+        thresholded = item_of(replace(localizer, cut=replace(localizer.cut, settings=settings)), image, class_name)
         size_w, size_h = true.size_wh[true.items.image_index[item]].tolist()
         rows.append(row(cut, thresholded, true.boxes_xyxy[true.item == item], (size_w, size_h)))
-        print(image.image_id, class_name)
-    height = sum(len(picture) for picture in rows) + GAP * (len(rows) - 1)
-    sheet = np.full((height, rows[0].shape[1], 3), 255, dtype=np.uint8)
-    top = 0
-    for picture in rows:
-        sheet[top : top + len(picture)] = picture
-        top += len(picture) + GAP
-    Image.fromarray(sheet).save(FIGURE, optimize=True)
+        print(image_id, class_name)
+    save_sheet(rows, FIGURE)
     return 0
 
 
-def item_of(localizer: Localizer, image: ImageRecord) -> ItemResult:
+def item_of(localizer: Localizer, image: ImageRecord, class_name: str) -> ItemResult:
+    """One item of an image, with all of its labels."""
     (result,) = localize_images(localizer, [image])
-    return result.items[0]
+    return next(item for item in result.items if item.class_name == class_name)
 
 
 def row(
     cut: ItemResult, thresholded: ItemResult, true_xyxy: NDArray[np.float64], size_wh: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """Map, seeds, mask of the threshold, mask of the cut, on gray instead of the photograph."""
-    assert cut.trace is not None
-    assert thresholded.trace is not None
-    height, width = cut.trace.mask.shape
-    gray = np.full((height, width, 3), 110, dtype=np.uint8)
-    true = boxes.scale(true_xyxy, size_wh, (width, height)).tolist()
-    pictures = [overlay_heatmap(gray, cut.trace.saliency, alpha=1.0), overlay_seeds(gray, cut.trace.trimap)]
-    for item in (thresholded, cut):
-        assert item.trace is not None
-        own = boxes.scale(item.localizations[0].box_xyxy, size_wh, (width, height)).tolist()
-        pictures.append(draw_boxes(overlay_mask(gray, item.trace.mask), own))
+    true = boxes.scale(true_xyxy, size_wh, working_wh(cut)).tolist()
+    return side_by_side([*map_and_seeds(cut), mask_and_boxes(thresholded, size_wh), mask_and_boxes(cut, size_wh)], true)
+
+
+def map_and_seeds(item: ItemResult) -> list[NDArray[np.uint8]]:
+    """On gray, of the size of the cut."""
+    assert item.trace is not None
+    gray = _gray(item)
+    return [overlay_heatmap(gray, item.trace.saliency, alpha=1.0), overlay_seeds(gray, item.trace.trimap)]
+
+
+def mask_and_boxes(item: ItemResult, size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """On gray, of the size of the cut; the image has ``size_wh``."""
+    assert item.trace is not None
+    own = boxes.scale(item.localizations[0].box_xyxy, size_wh, working_wh(item)).tolist()
+    return draw_boxes(overlay_mask(_gray(item), item.trace.mask), own)
+
+
+def working_wh(item: ItemResult) -> tuple[int, int]:
+    """The size at which an item was cut."""
+    assert item.trace is not None
+    height, width = item.trace.mask.shape
+    return width, height
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]], true_xyxy: list[list[float]]) -> NDArray[np.uint8]:
+    """A row of the figure: pictures of one size with the true boxes on them."""
+    height = round(len(pictures[0]) * WIDTH / pictures[0].shape[1])
     scaled = [
-        np.array(Image.fromarray(draw_boxes(picture, true, TRUE_COLOR)).resize((WIDTH, round(height * WIDTH / width))))
+        np.array(Image.fromarray(draw_boxes(picture, true_xyxy, TRUE_COLOR)).resize((WIDTH, height)))
         for picture in pictures
     ]
-    gap = np.full((len(scaled[0]), GAP, 3), 255, dtype=np.uint8)
+    gap = np.full((height, GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([part for picture in scaled for part in (picture, gap)][:-1], axis=1)
+
+
+def save_sheet(rows: Sequence[NDArray[np.uint8]], path: Path) -> None:
+    """The rows below one another."""
+    gap = np.full((GAP, rows[0].shape[1], 3), 255, dtype=np.uint8)
+    sheet = np.concatenate([part for picture in rows for part in (picture, gap)][:-1])
+    Image.fromarray(sheet).save(path, optimize=True)
+
+
+def _gray(item: ItemResult) -> NDArray[np.uint8]:
+    width, height = working_wh(item)
+    return np.full((height, width, 3), 110, dtype=np.uint8)
 
 
 if __name__ == "__main__":
