@@ -69,6 +69,15 @@ def test_merged_shards_equal_the_whole_run(tiny: Path, flags: list[str], capsys:
     assert [files(tiny / shard) for shard in shards] == before
 
 
+def test_a_finished_share_that_is_resumed_stays_as_it_is(tiny: Path, flags: list[str]) -> None:
+    share = [*flags, "--shard", "1/3", "--out", "share"]
+    for flag in ([], ["--resume"]):
+        assert run_verb("localize", [*share, *flag]) == 1
+        timing = json.loads((tiny / "share" / "manifest.json").read_text())["timing"]
+        assert timing["images"] == 12
+        assert timing["stage_seconds"]
+
+
 @pytest.mark.parametrize(("out", "named"), [("shards/1", "shards/*"), ("1", "SHARD..."), ("first", "SHARD...")])
 def test_a_shard_names_the_folders_of_all_if_its_own_tells_them(
     flags: list[str], capsys: pytest.CaptureFixture[str], out: str, named: str

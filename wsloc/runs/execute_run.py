@@ -24,7 +24,7 @@ from wsloc.runs.choose_folder import open_run_folder
 from wsloc.runs.kept_pictures import PICTURES, add_pictures, choose_pictured
 from wsloc.runs.map_store import MAPS, add_maps, check_map_kind, write_wsol_maps
 from wsloc.runs.overlays import OVERLAYS, write_overlays
-from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder
+from wsloc.runs.run_folder import SCHEMA_VERSION, RunFolder, read_manifest
 from wsloc.runs.run_identity import identity_of
 from wsloc.threads import ThreadPlan
 from wsloc.versions import package_versions, source_commit
@@ -90,7 +90,10 @@ def open_run(
         identity,
         takes_config=True,
     )
-    manifest = {
+    earlier = read_manifest(folder.path) or {}
+    manifest: dict[str, Any] = {
+        # What only a process that computes something can tell.
+        **{key: earlier[key] for key in ("timing", "changed_settings") if key in earlier},
         "schema_version": SCHEMA_VERSION,
         "complete": False,
         "command": list(command),
@@ -183,6 +186,8 @@ def execute(
             run.folder.say_contents(f"the results of {there:,} of {counted(own, 'image')}")
     if changes := localizer.maps.changes():
         run.manifest["changed_settings"] = changes
+    if not parts and "timing" in run.manifest:
+        return  # A finished share that is resumed.
     run.manifest["timing"] = {
         "images": sum(map(len, parts)),
         "wall_seconds": round(time.perf_counter() - start, 3),
