@@ -18,7 +18,7 @@ from wsloc.cli.main import run_verb
 from wsloc.config import DataSettings
 from wsloc.datasets import open_dataset
 from wsloc.errors import UserError
-from wsloc.pipeline.ray_engine import Row, _within
+from wsloc.pipeline.ray_engine import Row, _in_a_sentence, _within
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "localize.py"
 needs_ray = pytest.mark.skipif(
@@ -164,7 +164,7 @@ class GaveUpError(Exception):
 
 def test_rows_come_in_order_and_end() -> None:
     rows: list[Row] = [{"number": number} for number in range(100)]
-    assert list(_within(60, rows, GaveUpError)) == rows
+    assert list(_within(60, rows)) == rows
 
 
 def test_a_row_that_does_not_come_ends_the_wait() -> None:
@@ -174,7 +174,7 @@ def test_a_row_that_does_not_come_ends_the_wait() -> None:
         yield {"number": 0}
         held.wait()
 
-    found = _within(0.05, rows(), GaveUpError)
+    found = _within(0.05, rows())
     assert next(found) == {"number": 0}
     with pytest.raises(UserError, match=r"no result for 0.05 seconds .*`resume=True`"):
         next(found)
@@ -186,7 +186,9 @@ def test_errors_come_through_and_those_of_ray_are_a_sentence() -> None:
         yield {"number": 0}
         raise error
 
-    with pytest.raises(UserError, match="Ray gave up: worker died"):
-        list(_within(60, rows(GaveUpError("worker\ndied")), GaveUpError))
-    with pytest.raises(KeyError):
-        list(_within(60, rows(KeyError("a fault of ours")), GaveUpError))
+    with pytest.raises(UserError, match="Ray gave up: worker died"), _in_a_sentence(GaveUpError):
+        list(_within(60, rows(GaveUpError("worker\ndied"))))
+    with pytest.raises(UserError, match="Ray gave up: no head node"), _in_a_sentence(GaveUpError):
+        raise GaveUpError("no head node")
+    with pytest.raises(KeyError), _in_a_sentence(GaveUpError):
+        list(_within(60, rows(KeyError("a fault of ours"))))

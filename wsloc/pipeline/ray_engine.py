@@ -91,14 +91,14 @@ class RayEngine:
 
     def _stream(self, localizer: Localizer, parts: Parts, last: Callable[..., Iterable[T]]) -> Generator[T, None, None]:
         pieces = list(_pieces(parts, localizer.window))
-        with _connected(self.address) as ray:
+        with _connected(self.address) as ray, _in_a_sentence(ray.exceptions.RayError):
             context = ray.data.DataContext.get_current().copy()
             context.enable_progress_bars = False
             context.print_on_execution_start = False
             context.execution_options.preserve_order = True
             with ray.data.DataContext.current(context):
                 rows = self._operators(ray, localizer, pieces, last).iter_rows()
-            for number, row in enumerate(_within(self.patience, rows, ray.exceptions.RayError)):
+            for number, row in enumerate(_within(self.patience, rows)):
                 assert row["number"] == number
                 piece = pickle.loads(row["content"])
                 if isinstance(piece, UserError):
@@ -227,7 +227,7 @@ def _connected(address: str | None) -> Iterator[Any]:
     local = {} if where else {"num_cpus": max(_LOGICAL_CORES, available_cores()), "include_dashboard": False}
     try:
         ray.init(where, logging_level="ERROR", log_to_driver=False, **local)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(f"Ray cannot be used at {where or 'this machine'}: {one_line(error)}.") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
@@ -236,16 +236,26 @@ def _connected(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _within(limit: float, rows: Iterable[Row], gave_up: type[Exception]) -> Iterator[Row]:
+@contextlib.contextmanager
+def _in_a_sentence(errors_of_ray: type[Exception]) -> Iterator[None]:
+    """Errors of Ray itself, wherever it is asked for something, become a UserError."""
+    try:
+        yield
+    except errors_of_ray as error:
+        raise UserError(
+            f"Ray gave up: {one_line(error)[:300]}; what is written is kept, and `resume=True` continues."
+        ) from error
+
+
+def _within(limit: float, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows, each waited for so long at most; Ray itself has no limit.
 
     Args:
         limit: seconds.
         rows: are fetched in a thread of their own.
-        gave_up: the errors of Ray.
 
     Raises:
-        UserError: if a row takes longer, or Ray gives up.
+        UserError: if a row takes longer.
     """
     came: queue.Queue[Row | BaseException | None] = queue.Queue(_AHEAD)
     left = threading.Event()
@@ -269,10 +279,6 @@ def _within(limit: float, rows: Iterable[Row], gave_up: type[Exception]) -> Iter
     threading.Thread(target=fetch, name="wsloc-ray", daemon=True).start()
     try:
         while (row := came.get(timeout=limit)) is not None:
-            if isinstance(row, gave_up):
-                raise UserError(
-                    f"Ray gave up: {one_line(row)[:300]}; what is written is kept, and `resume=True` continues."
-                ) from row
             if isinstance(row, BaseException):
                 raise row
             yield row
