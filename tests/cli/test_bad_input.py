@@ -362,6 +362,15 @@ def test_no_image_exists(here: Path, localize: Localize, source: str) -> None:
     assert f"{first}); check --root, and the names in the lists of the data set." in error
 
 
+def test_names_that_begin_at_the_current_folder(here: Path, localize: Localize) -> None:
+    (here / "labels.csv").write_text("image,label\nphotos/cat/0.jpg,cat\n")
+    status, _, error = localize(*FOLDER, "--labels", "labels.csv", "--out", "run")
+    assert (status, (here / "run").exists(), _is_one_sentence(error)) == (2, False, True)
+    assert "(photos/cat/0.jpg is there, photos/photos/cat/0.jpg is not); give --root ." in error
+    status, _, _ = localize(*FOLDER, "--root", ".", "--labels", "labels.csv", "--out", "run")
+    assert status == 0
+
+
 def test_a_run_in_which_everything_failed_names_the_reasons(here: Path, localize: Localize) -> None:
     for path in (here / "photos").glob("*/*.jpg"):
         path.write_bytes(b"no image")

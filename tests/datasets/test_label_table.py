@@ -59,11 +59,12 @@ def test_headers_of_two_columns(root: Path, image: str, label: str) -> None:
         ("none,cat\n", {"none": ("cat",)}),
         ("sub\\b.PNG,cat\n", {"sub/b.PNG": ("cat",)}),
         ("./sub/../a.jpg,cat\n", CAT),
+        ("a.jpg,cat|dog ; cow\n", {"a.jpg": ("cat", "dog", "cow")}),
     ],
     ids=[
         "swapped", "position", "position-id", "label-header", "no-header", "missing-id-first", "missing-first",
         "several", "best-image",
-        "tab", "tab-header", "semicolon", "semicolon-quoted", "blank", "ids", "missing-id", "windows", "dots",
+        "tab", "tab-header", "semicolon", "semicolon-quoted", "blank", "ids", "missing-id", "windows", "dots", "bar",
     ],
 )  # fmt: skip
 def test_tables_as_people_write_them(root: Path, text: str, labels: dict[str, tuple[str, ...]]) -> None:

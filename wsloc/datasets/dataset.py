@@ -102,6 +102,12 @@ def require_images(dataset: Dataset) -> None:
     """
     paths = [image.source for image in dataset.images if isinstance(image.source, Path)]
     if len(paths) == len(dataset.images) and not any(map(is_there, paths)):
+        named = Path(dataset.images[0].file)
+        if is_there(named):
+            raise UserError(
+                f"The names in the lists of the data set begin at the current folder ({named} is there, {paths[0]} is "
+                "not); give `root='.'`."
+            )
         raise UserError(
             f"No image of {dataset.name} exists ({len(paths):,} listed, the first is {paths[0]}); check `root`, and "
             "the names in the lists of the data set."

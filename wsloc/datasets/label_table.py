@@ -19,6 +19,7 @@ from wsloc.files.reading import is_there, read_text
 from wsloc.images import IMAGE_SUFFIXES
 
 _SEPARATORS = "\t,;"
+_BETWEEN_LABELS = re.compile("[;|]")
 _IMAGE_WORDS = (
     "image images file files filename imagefile imagefilename imgfile fname path paths filepath imagepath imgpath "
     "imagename imgname img photo photos picture pictures imageid imageids imgid photoid fileid sampleid id ids uuid "
@@ -106,7 +107,7 @@ def read_labels(path: Path, root: Path, columns: Columns) -> dict[str, tuple[str
     """The labels of each image of a table, both in its order.
 
     A table of two columns needs no header; of one with more the headers say which columns hold images and labels.
-    Images without a suffix are found in the folder. Labels are separated by semicolons.
+    Images without a suffix are found in the folder. Labels are separated by ``;`` or ``|``.
 
     Args:
         path: of the table.
@@ -135,7 +136,7 @@ def read_labels(path: Path, root: Path, columns: Columns) -> dict[str, tuple[str
             raise UserError(f"{where}: the image has no name.")
         if file is None:
             raise UserError(f"{where}: {row[layout.image]} is outside {root}.")
-        names = [name.strip() for name in row[layout.label].split(";") if name.strip()]
+        names = [name.strip() for name in _BETWEEN_LABELS.split(row[layout.label]) if name.strip()]
         labels.setdefault(finder.file_of(file, where), {}).update(dict.fromkeys(names))
     if not labels:
         raise UserError(f"{path} names no image; it needs rows image,label[;label...].")

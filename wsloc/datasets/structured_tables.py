@@ -71,11 +71,11 @@ def _rows(path: Path, objects: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def _cell(path: Path, name: str, value: object) -> str:
-    """A value as a cell of a table of text has it; several are separated by semicolons."""
+    """A value as a cell of a table of text has it; several are joined as labels are there."""
     if isinstance(value, list):
         texts = [_cell(path, name, one) for one in value]
-        if any(";" in text for text in texts):
-            raise UserError(f"{path}: a value of {name} holds a semicolon, which separates labels; rename it.")
+        if any(sign in text for text in texts for sign in ";|"):
+            raise UserError(f"{path}: a value of {name} holds ; or |, which separate labels; rename it.")
         return ";".join(texts)
     if isinstance(value, dict | bytes):
         raise UserError(f"{path}: the column {name} holds {type(value).__name__}, but text or numbers are needed.")
