@@ -13,7 +13,7 @@ from hypothesis import settings
 from PIL import Image
 
 # No example has a time limit: a busy machine is not a fault.
-settings.register_profile("wsloc", deadline=None)
+settings.register_profile("wsloc", settings.default, deadline=None)
 settings.load_profile("wsloc")
 
 
