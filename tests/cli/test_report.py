@@ -92,7 +92,7 @@ def test_out_and_gallery(here: Path, report: Report) -> None:
 def test_a_run_without_truth(here: Path, report: Report) -> None:
     assert report("blind")[0] == 0
     html = shown(here, "blind")
-    assert "No ground truth, so no metrics. `boxes` or `masks` adds true boxes." in html
+    assert "No ground truth, so no metrics. <code>boxes</code> or <code>masks</code> adds true boxes." in html
     assert all(item["iou"] is None and item["layers"] for item in data_of(html)["items"])
 
 
