@@ -25,11 +25,12 @@ from wsloc.evaluation.corloc import IOU_THRESHOLD
 from wsloc.evaluation.histograms import box_errors
 from wsloc.evaluation.judging import TrueBoxes, judge_localizations
 from wsloc.pipeline import make_localizer
+from wsloc.reporting.figures import TOO_LARGE
 from wsloc.runs.fitted_refiner import FITTED, for_refiner
 from wsloc.runs.read_run import read_run
 
 SHOWN = {"too large": 4, "too small": 2}
-_LIMIT = np.log2(1.5)
+_LIMIT = np.log2(TOO_LARGE)
 
 
 def main() -> int:

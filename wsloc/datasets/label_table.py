@@ -12,14 +12,14 @@ from pathlib import Path, PureWindowsPath
 
 from wsloc.datasets.image_files import find_images
 from wsloc.datasets.match_files import by_short_name
-from wsloc.datasets.structured_tables import Rows, read_json_lines, read_parquet
+from wsloc.datasets.structured_tables import LABEL_SEPARATORS, Rows, read_json_lines, read_parquet
 from wsloc.datasets.tables import leaves
 from wsloc.errors import UserError, listed
 from wsloc.files.reading import is_there, read_text
 from wsloc.images import IMAGE_SUFFIXES
 
 _SEPARATORS = "\t,;"
-_BETWEEN_LABELS = re.compile("[;|]")
+_BETWEEN_LABELS = re.compile(f"[{LABEL_SEPARATORS}]")
 _IMAGE_WORDS = (
     "image images file files filename imagefile imagefilename imgfile fname path paths filepath imagepath imgpath "
     "imagename imgname img photo photos picture pictures imageid imageids imgid photoid fileid sampleid id ids uuid "

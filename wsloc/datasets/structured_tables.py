@@ -12,6 +12,8 @@ from wsloc.files.names import is_text
 from wsloc.files.reading import read_text
 
 Rows = list[list[str]]
+LABEL_SEPARATORS = ";|"
+"""Each of them separates the labels in a cell; the first joins those of a list."""
 
 
 def read_json_lines(path: Path, what: str) -> Rows:
@@ -74,9 +76,9 @@ def _cell(path: Path, name: str, value: object) -> str:
     """A value as a cell of a table of text has it; several are joined as labels are there."""
     if isinstance(value, list):
         texts = [_cell(path, name, one) for one in value]
-        if any(sign in text for text in texts for sign in ";|"):
+        if any(sign in text for text in texts for sign in LABEL_SEPARATORS):
             raise UserError(f"{path}: a value of {name} holds ; or |, which separate labels; rename it.")
-        return ";".join(texts)
+        return LABEL_SEPARATORS[0].join(texts)
     if isinstance(value, dict | bytes):
         raise UserError(f"{path}: the column {name} holds {type(value).__name__}, but text or numbers are needed.")
     text = "" if value is None else str(value).strip()

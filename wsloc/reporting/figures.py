@@ -26,7 +26,7 @@ from wsloc.reporting.charts import PERCENT_TICKS, UNIT_TICKS, Bar, Chart, Line, 
 _THRESHOLDS = np.linspace(0, 1, 51)
 _LOG_EDGES = np.linspace(-3, 3, 25)
 _LOG_TICKS = ((-3.0, "1/8"), (-2.0, "1/4"), (-1.0, "1/2"), (0.0, "1"), (1.0, "2"), (2.0, "4"), (3.0, "8"))
-_TOO_LARGE = 1.5
+TOO_LARGE = 1.5
 """Ratio of areas from which a box that misses is called too large, or, inverted, too small."""
 
 
@@ -250,7 +250,7 @@ def miss_kinds(judged: Judged, true: TrueBoxes, localizations: Sequence[Box]) ->
     errors = box_errors(true, localizations)
     missed = judged.iou <= IOU_THRESHOLD
     off = missed[errors.item]
-    limit = np.log2(_TOO_LARGE)
+    limit = np.log2(TOO_LARGE)
     large, small = int((off & (errors.log2_area > limit)).sum()), int((off & (errors.log2_area < -limit)).sum())
     counts = {
         "found": int((~missed).sum()),
